@@ -1,0 +1,4 @@
+//! sockleak: follow TCP sockets through the kernel, find those stuck in `CLOSE_WAIT`, name the code.
+#![forbid(unsafe_code)]
+
+pub mod model;

@@ -1,0 +1,3 @@
+//! The vocabulary every stage shares. Plain data: no I/O, no clock, no behaviour beyond display.
+
+pub mod stack;
