@@ -1,3 +1,10 @@
 //! The vocabulary every stage shares. Plain data: no I/O, no clock, no behaviour beyond display.
 
+pub mod cookie;
+pub mod endpoint;
+pub mod report;
 pub mod stack;
+pub mod tcp_state;
+pub mod trace_event;
+pub mod untrusted;
+pub mod verdict;

@@ -1,0 +1,281 @@
+//! The report: the public JSON contract (docs/report.schema.json), also what every other sink
+//! renders. Every field is always present; `null` means "not known", and fields are only ever added.
+
+use std::cmp::Ordering;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::cookie::Cookie;
+use super::endpoint::{Endpoint, Peer, Remote};
+use super::stack::Frame;
+use super::tcp_state::TcpState;
+use super::untrusted::Untrusted;
+use super::verdict::{Confidence, Severity, Verdict};
+
+/// The one version this build writes; a reader refuses any other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SchemaId {
+    #[default]
+    #[serde(rename = "sockleak.report/1")]
+    V1,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub schema: SchemaId,
+    pub tool: Tool,
+    pub host: Host,
+    pub hooks: Vec<Hook>,
+    pub window: Window,
+    pub totals: Totals,
+    pub sites: Vec<Site>,
+    /// Every way in which this report knows less than it could.
+    pub warnings: Vec<String>,
+}
+
+impl Report {
+    /// Worst first; the order every sink shows.
+    pub fn sort_sites(&mut self) {
+        self.sites.sort_by(Site::worst_first);
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tool {
+    pub version: String,
+    /// `None` when no kernel program took part, as in the replay of a recording without one.
+    pub bpf_object_sha256: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    pub kernel: String,
+    pub boot_id: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    pub name: String,
+    pub kind: String,
+    pub status: HookStatus,
+    /// Why it is not attached as wished; `None` when it is.
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HookStatus {
+    Attached,
+    Degraded,
+    Unavailable,
+}
+
+impl HookStatus {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Attached => "attached",
+            Self::Degraded => "degraded",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    pub start: Timestamp,
+    pub end: Timestamp,
+    pub events: EventCounts,
+    /// False after a loss that could not be repaired: such a report never says "clean".
+    pub complete: bool,
+    /// The age from which a socket counts as stuck (`--min-age`).
+    #[serde(default)]
+    pub min_age_seconds: Option<f64>,
+}
+
+/// Invariants of a lossless run: `seen = submitted + lost`, `submitted = received`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventCounts {
+    pub seen: u64,
+    pub submitted: u64,
+    pub received: u64,
+    pub lost: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    pub close_wait: u64,
+    pub stuck: u64,
+    pub unaccepted: u64,
+    /// Closed by the kernel with the descriptor still open: not in `ss`, `netstat`, /proc/net/tcp.
+    pub hidden: u64,
+    pub suppressed: u64,
+}
+
+/// Sockets of one executable that are stuck for the same reason at the same place in its code.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Site {
+    /// Stable across runs: hash of verdict, module build-id and function offsets.
+    pub id: String,
+    pub verdict: Verdict,
+    pub confidence: Confidence,
+    pub severity: Severity,
+    pub summary: String,
+    pub evidence: Vec<String>,
+    pub advice: String,
+    pub count: u64,
+    pub first_seen: Timestamp,
+    pub oldest_seconds: f64,
+    pub age_is_lower_bound: bool,
+    /// `None` when the window was too short to tell.
+    pub growth_per_minute: Option<f64>,
+    /// `None` when no process holds the sockets (descriptor in flight).
+    pub process: Option<Process>,
+    /// How many processes share the site; `process` is the one with most of its sockets.
+    #[serde(default)]
+    pub processes: u32,
+    /// The address the sockets share on this host; `None` when they differ (outgoing connections).
+    pub local: Option<Endpoint>,
+    pub peers: Vec<Peer>,
+    /// `None` when the sockets are older than the tracer and nothing tells which side connected.
+    pub direction: Option<Direction>,
+    pub blame: Option<Blame>,
+    pub stacks: Stacks,
+    /// Which of these stacks lack their outermost callers.
+    #[serde(default)]
+    pub truncated_stacks: Vec<StackName>,
+    /// At most `--sockets-per-site`, oldest first.
+    pub sockets: Vec<Socket>,
+    pub sockets_omitted: u64,
+}
+
+impl Site {
+    /// Severity, then size, then age; the id last so that equal sites keep their order between runs.
+    pub fn worst_first(&self, other: &Self) -> Ordering {
+        (other.severity.cmp(&self.severity))
+            .then_with(|| other.count.cmp(&self.count))
+            .then_with(|| other.oldest_seconds.total_cmp(&self.oldest_seconds))
+            .then_with(|| self.id.cmp(&other.id))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub pid: u32,
+    pub start_time: Option<Timestamp>,
+    pub comm: Untrusted,
+    pub exe: Option<Untrusted>,
+    /// systemd unit, else container, else comm.
+    pub service: Option<Untrusted>,
+    pub cgroup: Option<Untrusted>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Accepted,
+    Connected,
+    Unaccepted,
+}
+
+/// The first application frame of the stack that tells most about the verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blame {
+    /// `module+0xoffset` when no symbol covers the address, never an invented name.
+    pub function: Untrusted,
+    pub module: Option<Untrusted>,
+    pub file: Option<Untrusted>,
+    pub line: Option<u32>,
+    pub inlined: bool,
+    /// Says in which build an unnamed `module+0xoffset` is.
+    #[serde(default)]
+    pub build_id: Option<String>,
+}
+
+impl From<&Frame> for Blame {
+    fn from(frame: &Frame) -> Self {
+        Self {
+            function: Untrusted::new(frame.function.clone().unwrap_or_else(|| frame.place())),
+            module: frame.module.clone().map(Untrusted::new),
+            file: frame.file.clone().map(Untrusted::new),
+            line: frame.line,
+            inlined: frame.inlined,
+            build_id: frame.build_id.clone(),
+        }
+    }
+}
+
+impl Frame {
+    /// Where an unnamed frame is: `module+0xoffset`, or the bare address outside any module.
+    pub fn place(&self) -> String {
+        match &self.module {
+            Some(module) => format!("{module}+{:#x}", self.offset),
+            None => format!("{:#x}", self.offset),
+        }
+    }
+}
+
+/// The moments of a socket's life at which the owner's stack was taken, innermost frame first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stacks {
+    pub opened: Option<Vec<Frame>>,
+    pub eof: Option<Vec<Frame>>,
+    pub last_used: Option<Vec<Frame>>,
+    /// Where healthy sockets opened at the same place were closed.
+    pub sibling_close: Option<Vec<Frame>>,
+    pub holders: Vec<Holder>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StackName {
+    Opened,
+    Eof,
+    LastUsed,
+    SiblingClose,
+    Holders,
+}
+
+/// A thread that holds the sockets or keeps them from being served, and what it does now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Holder {
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: Untrusted,
+    /// The letter of /proc/PID/stat: R, S, D, T, Z…
+    pub state: Option<char>,
+    pub syscall: Option<String>,
+    pub fd: Option<i32>,
+    pub since_seconds: Option<f64>,
+    pub stack: Vec<Frame>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Socket {
+    pub cookie: Cookie,
+    pub netns: u32,
+    /// `None` for a connection nobody accepted: it has no inode yet.
+    pub inode: Option<u64>,
+    pub family: Family,
+    pub local: Endpoint,
+    pub remote: Remote,
+    pub state: TcpState,
+    pub age_seconds: f64,
+    pub age_is_lower_bound: bool,
+    pub recv_q: Option<u64>,
+    pub send_q: Option<u64>,
+    pub fds: Vec<FdRef>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    Inet,
+    Inet6,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FdRef {
+    pub pid: u32,
+    pub fd: i32,
+}
