@@ -1,0 +1,213 @@
+//! The compiler run that gives the object, shaped so that its bytes depend on the sources and the
+//! pinned tools alone: not on where the checkout, cargo's home or the target directory lie.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::library::Sysroot;
+use super::toolchain::{Toolchain, library_in};
+use crate::{process, repo, say};
+
+const TARGET: &str = "bpfel-unknown-none";
+
+pub struct Build<'a> {
+    pub toolchain: &'a Toolchain,
+    pub linker: PathBuf,
+    pub sysroot: Sysroot,
+    /// Leave nothing of an earlier build to reuse.
+    pub from_nothing: bool,
+}
+
+impl Build<'_> {
+    /// Compiles `tracer-ebpf` and returns the object without DWARF.
+    pub fn object(&self) -> Result<Vec<u8>> {
+        let target = repo::target().join(if self.from_nothing {
+            "ebpf-check"
+        } else {
+            "ebpf"
+        });
+        if self.from_nothing && target.exists() {
+            fs::remove_dir_all(&target).with_context(|| format!("clear {}", target.display()))?;
+        }
+        fs::create_dir_all(&target).with_context(|| format!("create {}", target.display()))?;
+        let rustc = self.write_rustc(&target)?;
+        // Fetched first: the folders to remap are known only when the sources are unpacked.
+        process::run(
+            self.cargo(&target, &rustc)
+                .args(["fetch", "--locked", "--quiet"]),
+        )?;
+        say::step("compiling tracer-ebpf");
+        let mut build = self.cargo(&target, &rustc);
+        build
+            .args([
+                "build",
+                "-Z",
+                "build-std=core",
+                "--target",
+                TARGET,
+                "--release",
+                "--locked",
+            ])
+            .env("CARGO_ENCODED_RUSTFLAGS", self.flags(&target)?);
+        process::run(&mut build)?;
+        self.without_dwarf(&target.join(TARGET).join("release/tracer-ebpf"))
+    }
+
+    /// cargo of the pinned toolchain, free of settings that would reach the object.
+    fn cargo(&self, target: &Path, rustc: &Path) -> Command {
+        let mut cargo = Command::new(self.toolchain.cargo());
+        for (name, _) in env::vars_os() {
+            if reaches_the_build(&name) {
+                cargo.env_remove(name);
+            }
+        }
+        cargo
+            .current_dir(repo::root().join("tracer-ebpf"))
+            .env("RUSTC", rustc)
+            // An empty wrapper also overrides one named in a configuration file.
+            .env("RUSTC_WRAPPER", "")
+            .env("RUSTC_WORKSPACE_WRAPPER", "")
+            // build-std on a stable release: the object needs `core` for a target without one.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_TARGET_DIR", target)
+            .env("CARGO_INCREMENTAL", "0")
+            // bpf-linker loads rustc's own LLVM.
+            .env("LD_LIBRARY_PATH", self.toolchain.lib());
+        cargo
+    }
+
+    fn flags(&self, target: &Path) -> Result<OsString> {
+        let mut flags: Vec<OsString> = vec![
+            // The architecture of aya's bindings; this object reads no pt_regs, so one serves all.
+            "--cfg=bpf_target_arch=\"x86_64\"".into(),
+            // BTF is made from debug information.
+            "-Cdebuginfo=2".into(),
+            joined("-Clinker=", &self.linker),
+            "-Clink-arg=--btf".into(),
+        ];
+        // The last matching prefix wins: from the widest to the narrowest.
+        let mut remap = |from: &Path, to: &str| {
+            for from in [Some(from.to_path_buf()), from.canonicalize().ok()]
+                .into_iter()
+                .flatten()
+            {
+                let mut flag = joined("--remap-path-prefix=", &from);
+                flag.push("=");
+                flag.push(to);
+                flags.push(flag);
+            }
+        };
+        remap(&repo::root(), "/sockleak");
+        remap(&cargo_home(), "/cargo");
+        for registry in registries()? {
+            remap(&registry, "/registry");
+        }
+        remap(target, "/target");
+        remap(&library_in(&self.sysroot.path), "/rust/library");
+        remap(&self.sysroot.library, "/rust/library");
+        Ok(flags.join(OsStr::new("\u{1f}")))
+    }
+
+    /// Writes the script cargo runs as rustc. It names the sysroot, and gives every crate for the
+    /// BPF target a `-C metadata` of its name and version: cargo's own hashes the absolute path of
+    /// crates outside the workspace (`core`, tracer-common), and ends up in symbols and their order.
+    fn write_rustc(&self, target: &Path) -> Result<PathBuf> {
+        let script = format!(
+            "#!/bin/sh\n\
+             # Written by `cargo xtask ebpf`; see xtask/src/ebpf/compile.rs.\n\
+             case \" $* \" in *\" --target {TARGET} \"*) bpf=1 ;; *) bpf=0 ;; esac\n\
+             for arg do\n  \
+               shift\n  \
+               case \"$bpf$arg\" in\n    \
+                 1metadata=*) arg=\"metadata=$CARGO_PKG_NAME-$CARGO_PKG_VERSION\" ;;\n  \
+               esac\n  \
+               set -- \"$@\" \"$arg\"\n\
+             done\n\
+             exec {} --sysroot {} \"$@\"\n",
+            quoted(&self.toolchain.rustc()),
+            quoted(&self.sysroot.path),
+        );
+        let path = target.join("rustc");
+        // cargo rebuilds everything when its compiler has a new mtime.
+        if fs::read_to_string(&path).is_ok_and(|now| now == script) {
+            return Ok(path);
+        }
+        fs::write(&path, script).with_context(|| format!("write {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("make {} executable", path.display()))?;
+        Ok(path)
+    }
+
+    /// DWARF is nine tenths of the file and nothing that loads the object reads it; BTF stays.
+    fn without_dwarf(&self, linked: &Path) -> Result<Vec<u8>> {
+        let bin = self
+            .toolchain
+            .lib()
+            .join("rustlib")
+            .join(&self.toolchain.host)
+            .join("bin");
+        let stripped = linked.with_extension("stripped");
+        let mut objcopy = Command::new(bin.join("rust-objcopy"));
+        objcopy.arg("--strip-debug").arg(linked).arg(&stripped);
+        process::run(objcopy.env("LD_LIBRARY_PATH", self.toolchain.lib()))?;
+        fs::read(&stripped).with_context(|| format!("read {}", stripped.display()))
+    }
+}
+
+/// Settings of the caller's cargo that would change flags, profiles or places of this build.
+fn reaches_the_build(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else {
+        return false;
+    };
+    matches!(
+        name,
+        "RUSTFLAGS" | "CARGO_ENCODED_RUSTFLAGS" | "AYA_BPF_TARGET_ARCH"
+    ) || [
+        "CARGO_PROFILE_",
+        "CARGO_BUILD_",
+        "CARGO_UNSTABLE_",
+        "CARGO_TARGET_",
+    ]
+    .iter()
+    .any(|prefix| name.starts_with(prefix))
+}
+
+fn cargo_home() -> PathBuf {
+    match (env::var_os("CARGO_HOME"), env::home_dir()) {
+        (Some(home), _) => repo::root().join(home),
+        (None, Some(user)) => user.join(".cargo"),
+        (None, None) => PathBuf::from("/.cargo"),
+    }
+}
+
+/// Where crates are unpacked: one folder a registry, named after the registry or its mirror.
+fn registries() -> Result<Vec<PathBuf>> {
+    let src = cargo_home().join("registry/src");
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(&src).with_context(|| format!("list {}", src.display()))? {
+        folders.push(
+            entry
+                .with_context(|| format!("list {}", src.display()))?
+                .path(),
+        );
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+fn joined(prefix: &str, path: &Path) -> OsString {
+    let mut flag = OsString::from(prefix);
+    flag.push(path);
+    flag
+}
+
+/// For `sh`, whatever the path has in it.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+}
