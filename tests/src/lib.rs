@@ -1,1 +1,28 @@
-//! Shared test support.
+//! Test support: builds the rigs, plays their clients, runs `sockleak` with a deadline and reads
+//! its report. Used by the tests under `tests/` and by the `rigs` program; never by the product.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::missing_panics_doc,
+    reason = "test support fails a test by panicking, and may say why on stderr"
+)]
+
+pub mod bpf;
+pub mod client;
+pub mod compile;
+pub mod expect;
+pub mod lines;
+pub mod manifest;
+pub mod netns;
+pub mod paths;
+pub mod process;
+pub mod report;
+pub mod rig;
+pub mod skip;
+pub mod sockleak;
+pub mod ss;
+pub mod wait;

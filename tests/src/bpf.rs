@@ -1,0 +1,64 @@
+//! What a process holds of the BPF subsystem, by the kernel's own account in /proc/PID/fdinfo,
+//! and whether an object still exists once the process is gone.
+use crate::wait::poll_for;
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Identifiers of the programs, maps and links a process holds open.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    pub programs: BTreeSet<u32>,
+    pub maps: BTreeSet<u32>,
+    pub links: BTreeSet<u32>,
+}
+
+pub fn held_by(pid: u32) -> Held {
+    let mut held = Held::default();
+    let Ok(listing) = std::fs::read_dir(format!("/proc/{pid}/fdinfo")) else {
+        return held;
+    };
+    for entry in listing.flatten() {
+        let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
+        for line in text.lines() {
+            let Some((key, value)) = line.split_once(':') else {
+                continue;
+            };
+            let Ok(id) = value.trim().parse() else {
+                continue;
+            };
+            match key {
+                "prog_id" => held.programs.insert(id),
+                "map_id" => held.maps.insert(id),
+                "link_id" => held.links.insert(id),
+                _ => false,
+            };
+        }
+    }
+    held
+}
+
+/// Waits until `pid` has links to the kernel and has stopped adding more.
+pub fn wait_until_attached(pid: u32, output: impl Fn() -> String) {
+    let mut last = (BTreeSet::new(), Instant::now());
+    let settled = poll_for(Duration::from_secs(20), || {
+        let links = held_by(pid).links;
+        if links != last.0 {
+            last = (links, Instant::now());
+        }
+        (!last.0.is_empty() && last.1.elapsed() > Duration::from_millis(300)).then_some(())
+    });
+    assert!(
+        settled.is_some(),
+        "sockleak attached nothing:\n{}",
+        output()
+    );
+}
+
+/// Whether the kernel still knows this object; asks `bpftool`.
+pub fn exists(kind: &str, id: u32) -> bool {
+    let program = crate::skip::find_program("bpftool").expect("bpftool");
+    let mut command = Command::new(program);
+    let output = command.args([kind, "show", "id", &id.to_string()]).output();
+    output.expect("run bpftool").status.success()
+}

@@ -1,0 +1,111 @@
+//! The other end of every rig: clients that ask and leave in a chosen manner, and the upstream
+//! server whose idle connections a pool keeps. Loopback only.
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::Deserialize;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: rig\r\n\r\n";
+const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a client behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Manner {
+    /// One after the other: ask, take the reply, close.
+    ReplyThenClose,
+    /// All ask, all take their reply, and only then do they close.
+    AllReplyThenClose,
+    /// Ask and leave without waiting.
+    RequestThenClose,
+    /// One after the other: ask, take the reply, reset the connection.
+    ReplyThenReset,
+    /// The rig is the client: serve it, then close what it keeps.
+    Upstream,
+}
+
+/// Makes `count` clients; returns their addresses. They are all gone afterwards.
+pub fn visit(server: SocketAddr, count: usize, manner: Manner) -> Vec<SocketAddr> {
+    raise_file_limit();
+    let mut together = Vec::new();
+    let mut addresses = Vec::new();
+    for _ in 0..count {
+        let mut stream = connect(server);
+        addresses.push(stream.local_addr().expect("a client's address"));
+        stream.write_all(REQUEST).expect("send a request");
+        match manner {
+            Manner::ReplyThenClose => take_reply(&mut stream),
+            Manner::RequestThenClose => {}
+            Manner::AllReplyThenClose => together.push(stream),
+            Manner::ReplyThenReset => {
+                take_reply(&mut stream);
+                let at_once = Some(Duration::ZERO);
+                rustix::net::sockopt::set_socket_linger(&stream, at_once).expect("set SO_LINGER");
+            }
+            Manner::Upstream => panic!("an upstream has no clients"),
+        }
+    }
+    together.iter_mut().for_each(take_reply);
+    addresses
+}
+
+/// One connected client, left to the test.
+pub fn connect(server: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&server, PATIENCE)
+        .unwrap_or_else(|error| panic!("connect to {server}: {error}"));
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("set a read timeout");
+    stream
+}
+
+fn take_reply(stream: &mut TcpStream) {
+    let mut reply = [0; 1024];
+    let got = stream.read(&mut reply).expect("receive a reply");
+    assert!(got > 0, "the rig closed without a reply");
+}
+
+/// A server that answers one request on each of its connections and then closes all of them.
+#[derive(Debug)]
+pub struct Upstream {
+    port: u16,
+}
+
+impl Upstream {
+    pub fn start(connections: usize) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind an upstream");
+        let port = listener
+            .local_addr()
+            .expect("the upstream's address")
+            .port();
+        std::thread::spawn(move || {
+            let mut streams = Vec::new();
+            for _ in 0..connections {
+                let (mut stream, _) = listener.accept().expect("accept from the pool");
+                let got = stream.read(&mut [0; 1024]).expect("receive from the pool");
+                assert!(got > 0, "the pool sent no request");
+                stream.write_all(REPLY).expect("answer the pool");
+                streams.push(stream);
+            }
+        });
+        Self { port }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+/// Thousands of clients need more descriptors than the usual soft limit.
+fn raise_file_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
+}

@@ -1,0 +1,69 @@
+//! Builds rigs into `target/rigs`, once for each state of their sources, flags and compiler.
+use crate::manifest::{self, Entry};
+use crate::paths;
+use std::collections::hash_map::DefaultHasher;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The command that starts `entry`, without its arguments.
+pub fn command(entry: &Entry) -> Vec<PathBuf> {
+    let source = paths::tests_dir().join("rigs").join(&entry.source);
+    if entry.language == "python" {
+        return vec!["python3".into(), source];
+    }
+    vec![build(entry, &source)]
+}
+
+fn build(entry: &Entry, source: &Path) -> PathBuf {
+    let manifest = manifest::load();
+    let recipe = manifest.builds.get(&entry.build);
+    let recipe = recipe.unwrap_or_else(|| panic!("{}: no build {}", entry.name, entry.build));
+    let folder = paths::target().join("rigs");
+    let output = folder.join(format!("{}-{:016x}", entry.name, digest(entry, recipe)));
+    if output.is_file() {
+        return output;
+    }
+    fs::create_dir_all(&folder).expect("create target/rigs");
+    // Built aside and renamed, so that an interrupted build leaves nothing to be run.
+    let partial = folder.join(format!("{}.partial-{}", entry.name, std::process::id()));
+    let place = |part: &String| match part.as_str() {
+        "{source}" => source.as_os_str().to_owned(),
+        "{output}" => partial.as_os_str().to_owned(),
+        other => other.into(),
+    };
+    let status = Command::new(&recipe[0])
+        .args(recipe[1..].iter().map(place))
+        .args(&entry.build_args)
+        .status()
+        .unwrap_or_else(|error| panic!("{}: run {}: {error}", entry.name, recipe[0]));
+    assert!(
+        status.success(),
+        "{}: {} ended with {status}",
+        entry.name,
+        recipe[0]
+    );
+    fs::rename(&partial, &output).expect("put the rig in place");
+    output
+}
+
+/// Every source of every language counts: the rigs are small, and headers are shared.
+fn digest(entry: &Entry, recipe: &[String]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    recipe.hash(&mut hasher);
+    entry.build_args.hash(&mut hasher);
+    entry.source.hash(&mut hasher);
+    for folder in ["c", "cpp", "rust"] {
+        let folder = paths::tests_dir().join("rigs").join(folder);
+        let listing = fs::read_dir(&folder).expect("list the rigs");
+        let mut files: Vec<_> = listing
+            .map(|file| file.expect("list the rigs").path())
+            .collect();
+        files.sort();
+        for file in files {
+            fs::read(&file).expect("read a rig").hash(&mut hasher);
+        }
+    }
+    hasher.finish()
+}

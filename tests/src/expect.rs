@@ -1,0 +1,206 @@
+//! Holds one rig against one report: the finding the manifest promises, and nothing else.
+use crate::manifest::{Blame, Entry, Holder, State};
+use crate::process;
+use crate::report::{Frame, Report, Site};
+use crate::rig::Rig;
+use std::collections::BTreeMap;
+
+/// The one site of a leaking rig; panics, with all it saw, when the report says anything else.
+pub fn one_site<'a>(report: &'a Report, rig: &Rig) -> &'a Site {
+    let name = &rig.entry.name;
+    let sites = report.on_port(rig.port);
+    let told: Vec<_> = sites
+        .iter()
+        .map(|site| (&site.verdict, site.count, &site.blame))
+        .collect();
+    assert_eq!(
+        sites.len(),
+        1,
+        "{name}: one site, not {told:?}; warnings {:?}",
+        report.warnings
+    );
+    let site = sites[0];
+    assert!(
+        rig.entry.verdicts.contains(&site.verdict),
+        "{name}: verdict {}: {site:#?}",
+        site.verdict
+    );
+    assert_eq!(site.count, rig.stuck, "{name}: count");
+    assert_eq!(site.direction, rig.entry.direction, "{name}: direction");
+    assert_eq!(
+        site.sockets.len() + site.sockets_omitted,
+        site.count,
+        "{name}: sockets listed"
+    );
+    sockets(site, &rig.entry);
+    holders(site, rig);
+    site
+}
+
+/// A healthy rig is not in the report at all.
+pub fn no_site(report: &Report, rig: &Rig) {
+    let sites = report.on_port(rig.port);
+    assert!(
+        sites.is_empty(),
+        "{}: healthy, and yet {sites:#?}",
+        rig.entry.name
+    );
+    let of_process: Vec<_> = report
+        .sites
+        .iter()
+        .filter(|site| holds(site, rig.pid()))
+        .collect();
+    assert!(
+        of_process.is_empty(),
+        "{}: healthy, and yet {of_process:#?}",
+        rig.entry.name
+    );
+}
+
+fn holds(site: &Site, pid: u32) -> bool {
+    site.process
+        .as_ref()
+        .is_some_and(|process| process.pid == pid)
+}
+
+/// Ages of sockets whose every step was watched: exact, and no longer than the rig has lived.
+pub fn exact_ages(site: &Site, rig: &Rig) {
+    let lived = rig.started.elapsed().as_secs_f64();
+    assert!(
+        !site.age_is_lower_bound,
+        "{}: its ages are known",
+        rig.entry.name
+    );
+    assert!(
+        site.oldest_seconds >= 1.0,
+        "{}: --min-age is 1s: {site:#?}",
+        rig.entry.name
+    );
+    for socket in &site.sockets {
+        assert!(
+            !socket.age_is_lower_bound,
+            "{}: its age is known",
+            rig.entry.name
+        );
+        let age = socket.age_seconds;
+        assert!(
+            age > 0.0 && age < lived,
+            "{}: age {age} in a life of {lived}",
+            rig.entry.name
+        );
+    }
+}
+
+fn sockets(site: &Site, entry: &Entry) {
+    let wanted = match entry.state {
+        State::CloseWait => "close_wait",
+        State::Close => "close",
+    };
+    for socket in &site.sockets {
+        assert_eq!(socket.state, wanted, "{}: state", entry.name);
+        assert_ne!(socket.cookie, "0x0", "{}: cookie", entry.name);
+        assert_eq!(
+            socket.inode == 0,
+            entry.direction == "unaccepted",
+            "{}: inode",
+            entry.name
+        );
+    }
+}
+
+/// Every descriptor in the report is really there, in the right process and for that inode.
+fn holders(site: &Site, rig: &Rig) {
+    let name = &rig.entry.name;
+    let holder = match rig.entry.holder {
+        Holder::Rig => Some(rig.pid()),
+        Holder::Helper => Some(rig.helper()),
+        Holder::None => None,
+    };
+    let open = holder.map_or_else(BTreeMap::new, process::sockets);
+    for socket in &site.sockets {
+        assert_eq!(
+            socket.fds.is_empty(),
+            holder.is_none(),
+            "{name}: fds {:?}",
+            socket.fds
+        );
+        for descriptor in &socket.fds {
+            assert_eq!(
+                Some(descriptor.pid),
+                holder,
+                "{name}: holder of {descriptor:?}"
+            );
+            assert_eq!(
+                open.get(&descriptor.fd),
+                Some(&socket.inode),
+                "{name}: {descriptor:?}"
+            );
+        }
+    }
+}
+
+/// The function that is blamed, the stack it comes from and, where they exist, file and line.
+pub fn blamed(site: &Site, rig: &Rig) {
+    let name = &rig.entry.name;
+    let Some(wanted) = &rig.entry.blame else {
+        return;
+    };
+    let blame = site
+        .blame
+        .as_ref()
+        .unwrap_or_else(|| panic!("{name}: nobody is blamed: {site:#?}"));
+    if wanted.unnamed {
+        let offset = blame.function.rsplit_once("+0x").map(|(_, digits)| digits);
+        let hex =
+            |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        assert!(
+            offset.is_some_and(hex),
+            "{name}: no symbols, and yet {}",
+            blame.function
+        );
+    } else {
+        assert_eq!(
+            Some(&blame.function),
+            wanted.function.as_ref(),
+            "{name}: {site:#?}"
+        );
+    }
+    let stacks = site.stacks.named(&wanted.stack);
+    let shows = |stack: &Vec<Frame>| in_order(stack, &blame.function, &wanted.callers);
+    assert!(
+        stacks.iter().any(shows),
+        "{name}: stacks.{}: {:#?}",
+        wanted.stack,
+        site.stacks
+    );
+    source_line(
+        name,
+        wanted,
+        blame.file.as_deref(),
+        blame.line,
+        &rig.entry.source,
+    );
+}
+
+fn in_order(stack: &[Frame], blamed: &str, callers: &[String]) -> bool {
+    let mut frames = stack.iter().filter_map(|frame| frame.function.as_deref());
+    let mut wanted = std::iter::once(blamed).chain(callers.iter().map(String::as_str));
+    wanted.all(|function| frames.any(|frame| frame == function))
+}
+
+fn source_line(name: &str, wanted: &Blame, file: Option<&str>, line: Option<u32>, source: &str) {
+    let Some(ending) = &wanted.file else { return };
+    assert!(
+        file.is_some_and(|file| file.ends_with(ending.as_str())),
+        "{name}: file {file:?}"
+    );
+    let path = crate::paths::tests_dir().join("rigs").join(source);
+    let text = std::fs::read_to_string(path).expect("read a rig's source");
+    let line = line.unwrap_or_else(|| panic!("{name}: a file without a line"));
+    let shown = text.lines().nth(line as usize - 1).unwrap_or_default();
+    let wanted = wanted.line_contains.as_deref().unwrap_or_default();
+    assert!(
+        shown.contains(wanted),
+        "{name}: line {line} reads {shown:?}, not {wanted:?}"
+    );
+}

@@ -1,0 +1,93 @@
+//! The rigs and what must be said of each of them, as written in `rigs/manifest.json`.
+use crate::client::Manner;
+use crate::paths;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Build commands by name; an empty one means the source is run by its interpreter.
+    pub builds: BTreeMap<String, Vec<String>>,
+    pub rigs: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    pub name: String,
+    pub language: String,
+    pub source: String,
+    pub build: String,
+    #[serde(default)]
+    pub build_args: Vec<String>,
+    #[serde(default)]
+    pub args: Vec<String>,
+    pub client: Manner,
+    /// Clients that are served properly before the leak begins.
+    #[serde(default)]
+    pub warm_up: usize,
+    /// Every verdict that is true of this rig; mostly one.
+    pub verdicts: Vec<String>,
+    pub count: usize,
+    pub direction: String,
+    #[serde(default)]
+    pub state: State,
+    #[serde(default)]
+    pub holder: Holder,
+    /// Absent where no application frame can be named.
+    pub blame: Option<Blame>,
+}
+
+/// The state the rig's sockets end in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    #[default]
+    CloseWait,
+    Close,
+}
+
+/// Who holds the descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Holder {
+    /// The rig's own process.
+    #[default]
+    Rig,
+    /// The child whose pid the rig prints as `helper PID`.
+    Helper,
+    /// No process at all.
+    None,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blame {
+    /// The exact name; `None` with `unnamed`, where there is no symbol to find.
+    pub function: Option<String>,
+    #[serde(default)]
+    pub unnamed: bool,
+    /// The field of `stacks` which holds the blamed frame.
+    pub stack: String,
+    /// Application frames above the blamed one, in this order, others may lie between.
+    #[serde(default)]
+    pub callers: Vec<String>,
+    /// How the blamed file's path ends, where there is debug information.
+    pub file: Option<String>,
+    /// What the blamed source line contains.
+    pub line_contains: Option<String>,
+}
+
+pub fn load() -> Manifest {
+    let path = paths::tests_dir().join("rigs/manifest.json");
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("read {}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("parse {}: {error}", path.display()))
+}
+
+/// The entry called `name`.
+pub fn entry(name: &str) -> Entry {
+    let found = load().rigs.into_iter().find(|entry| entry.name == name);
+    found.unwrap_or_else(|| panic!("no rig {name} in rigs/manifest.json"))
+}

@@ -1,0 +1,57 @@
+//! Facts about a process under test, read from /proc by the test itself.
+use rustix::process::{Pid, Signal};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+/// Waits for `child`, killing it when the deadline passes; `None` says it was killed.
+pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let ended = crate::wait::poll_for(limit, || child.try_wait().expect("wait for a child"));
+    if ended.is_none() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    ended
+}
+
+pub fn signal(child: &Child, signal: Signal) {
+    let _ = rustix::process::kill_process(Pid::from_child(child), signal);
+}
+
+/// The open descriptors of `pid` that are sockets: number and inode.
+pub fn sockets(pid: u32) -> BTreeMap<u32, u64> {
+    let socket = |(fd, target): (u32, PathBuf)| {
+        let inode = target
+            .to_str()?
+            .strip_prefix("socket:[")?
+            .strip_suffix(']')?
+            .parse()
+            .ok()?;
+        Some((fd, inode))
+    };
+    descriptors(pid).into_iter().filter_map(socket).collect()
+}
+
+/// The open descriptors of `pid` and what they point to; empty when it is gone.
+pub fn descriptors(pid: u32) -> Vec<(u32, PathBuf)> {
+    let Ok(listing) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return Vec::new();
+    };
+    let descriptor = |entry: std::fs::DirEntry| {
+        let fd = entry.file_name().to_str()?.parse().ok()?;
+        Some((fd, std::fs::read_link(entry.path()).ok()?))
+    };
+    listing.flatten().filter_map(descriptor).collect()
+}
+
+/// The inode that names the network namespace of `pid`.
+pub fn netns(pid: u32) -> u64 {
+    let link = std::fs::read_link(format!("/proc/{pid}/ns/net")).expect("read a namespace link");
+    let text = link.to_string_lossy();
+    let inode = text
+        .trim_start_matches("net:[")
+        .trim_end_matches(']')
+        .parse();
+    inode.unwrap_or_else(|_| panic!("a namespace link reads {text}"))
+}

@@ -1,0 +1,165 @@
+//! The report as a user of `--json` reads it: only the fields the tests look at, all of them
+//! required where the contract requires them.
+use serde::Deserialize;
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Report {
+    pub schema: String,
+    pub hooks: Vec<Hook>,
+    pub window: Window,
+    pub totals: Totals,
+    pub sites: Vec<Site>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Hook {
+    pub name: String,
+    pub kind: String,
+    pub status: String,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Window {
+    pub start: String,
+    pub end: String,
+    pub events: Events,
+    pub complete: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Events {
+    pub seen: u64,
+    pub submitted: u64,
+    pub received: u64,
+    pub lost: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Totals {
+    pub close_wait: u64,
+    pub stuck: u64,
+    pub unaccepted: u64,
+    pub hidden: u64,
+    pub suppressed: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Site {
+    pub id: String,
+    pub verdict: String,
+    pub confidence: String,
+    pub severity: String,
+    pub summary: String,
+    pub evidence: Vec<String>,
+    pub advice: String,
+    pub count: usize,
+    pub oldest_seconds: f64,
+    pub age_is_lower_bound: bool,
+    pub process: Option<Process>,
+    pub local: Option<String>,
+    pub peers: Vec<String>,
+    pub direction: String,
+    pub blame: Option<Blame>,
+    pub stacks: Stacks,
+    pub sockets: Vec<Socket>,
+    pub sockets_omitted: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Process {
+    pub pid: u32,
+    pub comm: String,
+    pub exe: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Blame {
+    pub function: String,
+    pub module: Option<String>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+    pub inlined: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Stacks {
+    pub opened: Option<Vec<Frame>>,
+    pub eof: Option<Vec<Frame>>,
+    pub last_used: Option<Vec<Frame>>,
+    pub sibling_close: Option<Vec<Frame>>,
+    pub holders: Option<Vec<HolderThread>>,
+}
+
+impl Stacks {
+    /// The stack in the field called `field`; for `holders` those of its threads.
+    pub fn named(&self, field: &str) -> Vec<Vec<Frame>> {
+        let one = |stack: &Option<Vec<Frame>>| stack.iter().cloned().collect();
+        match field {
+            "opened" => one(&self.opened),
+            "eof" => one(&self.eof),
+            "last_used" => one(&self.last_used),
+            "sibling_close" => one(&self.sibling_close),
+            "holders" => {
+                let threads = self.holders.iter().flatten();
+                threads.filter_map(|thread| thread.stack.clone()).collect()
+            }
+            other => panic!("no stack is called {other}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Frame {
+    pub function: Option<String>,
+    pub module: Option<String>,
+    pub build_id: Option<String>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct HolderThread {
+    pub pid: u32,
+    pub comm: String,
+    pub stack: Option<Vec<Frame>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Socket {
+    pub cookie: String,
+    pub netns: u64,
+    pub inode: u64,
+    pub family: String,
+    pub local: String,
+    pub remote: String,
+    pub state: String,
+    pub age_seconds: f64,
+    pub age_is_lower_bound: bool,
+    pub recv_q: u64,
+    pub fds: Vec<Descriptor>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Descriptor {
+    pub pid: u32,
+    pub fd: u32,
+}
+
+impl Report {
+    pub fn parse(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("not a report: {error}\n{text}"))
+    }
+
+    /// The sites which show a socket with this port on either end.
+    pub fn on_port(&self, port: u16) -> Vec<&Site> {
+        let port = format!(":{port}");
+        let ends_so =
+            |socket: &Socket| socket.local.ends_with(&port) || socket.remote.ends_with(&port);
+        self.sites
+            .iter()
+            .filter(|site| site.sockets.iter().any(ends_so))
+            .collect()
+    }
+}

@@ -1,0 +1,141 @@
+//! Runs the program under test: to its end with a deadline, or in the background while rigs run.
+use crate::lines::Lines;
+use crate::report::Report;
+use crate::{paths, process};
+use rustix::process::Signal;
+use std::ffi::OsStr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// What a finished run left behind.
+#[derive(Debug)]
+pub struct Finished {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    /// The exit code; a signal is a failure of the test.
+    pub fn code(&self) -> i32 {
+        let Some(code) = self.status.code() else {
+            panic!("sockleak ended with {}\n{}", self.status, self.stderr)
+        };
+        code
+    }
+
+    /// The report on stdout of a run that must have succeeded.
+    pub fn report(&self) -> Report {
+        assert_eq!(self.code(), 0, "sockleak failed:\n{}", self.stderr);
+        Report::parse(&self.stdout)
+    }
+}
+
+pub fn command<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(paths::sockleak());
+    command.args(args).env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+/// Runs `sockleak` with `args` to its end.
+pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Finished {
+    finish(&mut command(args), Duration::from_secs(30))
+}
+
+/// Runs any command to its end, with its output taken in.
+pub fn finish(command: &mut Command, limit: Duration) -> Finished {
+    let mut running = Running::start(command);
+    running.wait(limit);
+    running.finished()
+}
+
+/// A command in the background; killed when dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    streams: Option<(Lines, Lines)>,
+    status: Option<ExitStatus>,
+}
+
+impl Running {
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("start {}: {error}", command.get_program().display()));
+        let stdout = Lines::of(child.stdout.take().expect("stdout"));
+        let stderr = Lines::of(child.stderr.take().expect("stderr"));
+        Self {
+            child,
+            streams: Some((stdout, stderr)),
+            status: None,
+        }
+    }
+
+    /// Starts `sockleak` with `args` and waits until its hooks are attached.
+    pub fn attached<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
+        let running = Self::start(&mut command(args));
+        crate::bpf::wait_until_attached(running.pid(), || running.streams_so_far());
+        running
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn stdout(&self) -> &Lines {
+        &self.streams.as_ref().expect("still running").0
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        process::signal(&self.child, signal);
+    }
+
+    /// Asks for the final report and returns it.
+    pub fn stop(mut self) -> Finished {
+        self.signal(Signal::TERM);
+        self.wait(Duration::from_secs(20));
+        self.finished()
+    }
+
+    /// Waits for the end; running over the deadline fails the test.
+    pub fn wait(&mut self, limit: Duration) {
+        self.status = process::wait(&mut self.child, limit);
+        assert!(
+            self.status.is_some(),
+            "still running after {limit:?}: {}",
+            self.streams_so_far()
+        );
+    }
+
+    fn finished(mut self) -> Finished {
+        let (stdout, stderr) = self.streams.take().expect("taken once");
+        let status = self.status.expect("waited for");
+        Finished {
+            status,
+            stdout: stdout.all(),
+            stderr: stderr.all(),
+        }
+    }
+
+    fn streams_so_far(&self) -> String {
+        let Some((stdout, stderr)) = &self.streams else {
+            return String::new();
+        };
+        format!(
+            "{}\n{}",
+            stdout.so_far().join("\n"),
+            stderr.so_far().join("\n")
+        )
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}

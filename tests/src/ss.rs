@@ -1,0 +1,52 @@
+//! What `ss` says is in `CLOSE_WAIT`: the second opinion every count is compared with.
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// The (local, remote) ends of the sockets in `CLOSE_WAIT` on local `port`, in this namespace.
+pub fn close_wait(port: u16) -> BTreeSet<(String, String)> {
+    let text = ss(&["-tanH", "state", "close-wait", &format!("sport = :{port}")]);
+    text.lines().map(ends).collect()
+}
+
+/// `ss` writes Recv-Q, Send-Q, local, remote, and v4-mapped addresses as `[::ffff:a.b.c.d]:port`.
+fn ends(line: &str) -> (String, String) {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let plain = |text: &str| {
+        text.strip_prefix("[::ffff:")
+            .map_or(text.into(), |v4| v4.replace(']', ""))
+    };
+    (plain(fields[2]), plain(fields[3]))
+}
+
+/// Sockets in `CLOSE_WAIT` whose remote port this is: those of a client.
+pub fn close_wait_to(port: u16) -> BTreeSet<(String, String)> {
+    let text = ss(&["-tanH", "state", "close-wait", &format!("dport = :{port}")]);
+    text.lines().map(ends).collect()
+}
+
+/// The inode of the socket that listens on `port`.
+pub fn listener_inode(port: u16) -> Option<u64> {
+    let text = ss(&["-tlneH", &format!("sport = :{port}")]);
+    let inode = text
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix("ino:"));
+    inode.and_then(|digits| digits.parse().ok())
+}
+
+/// Inodes of unix sockets, which a rig may hold besides its TCP ones.
+pub fn unix_inodes() -> BTreeSet<u64> {
+    let text = std::fs::read_to_string("/proc/net/unix").expect("read /proc/net/unix");
+    let inode = |line: &str| line.split_whitespace().nth(6)?.parse().ok();
+    text.lines().filter_map(inode).collect()
+}
+
+fn ss(args: &[&str]) -> String {
+    let program = crate::skip::find_program("ss").expect("ss");
+    let output = Command::new(program).args(args).output().expect("run ss");
+    assert!(
+        output.status.success(),
+        "ss: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("ss speaks UTF-8")
+}

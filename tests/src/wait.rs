@@ -1,0 +1,24 @@
+//! Waiting with a deadline: tests poll for what they need, and say what never came.
+use std::time::{Duration, Instant};
+
+/// Calls `probe` until it gives something; `None` when the deadline passes first.
+pub fn poll_for<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = probe() {
+            return Some(found);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Like [`poll_for`], for a condition the test cannot go on without.
+pub fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+    assert!(
+        poll_for(limit, || holds().then_some(())).is_some(),
+        "{what}: not within {limit:?}"
+    );
+}

@@ -1,0 +1,95 @@
+//! The rigs do what they claim, judged by `ss` and /proc alone: no tracer is involved.
+#![allow(clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tests::manifest::{Entry, Holder, State};
+use tests::rig::Rig;
+use tests::{manifest, process, skip, ss, wait};
+
+#[test]
+fn every_rig_gets_stuck_where_its_manifest_says() {
+    if !skip::require_program("every_rig_gets_stuck_where_its_manifest_says", "ss") {
+        return;
+    }
+    for entry in manifest::load().rigs {
+        let rig = Rig::leaking(&entry);
+        seen_by_ss(&rig);
+        held_by_whom_it_should(&rig);
+    }
+}
+
+#[test]
+fn every_healthy_twin_leaves_nothing() {
+    if !skip::require_program("every_healthy_twin_leaves_nothing", "ss") {
+        return;
+    }
+    for entry in manifest::load().rigs {
+        let rig = Rig::healthy(&entry);
+        let clean = || ss::close_wait(rig.port).is_empty() && client_sockets(&rig, rig.pid()) == 0;
+        wait::wait_for(
+            &format!("{}: nothing left", entry.name),
+            Duration::from_secs(2),
+            clean,
+        );
+    }
+}
+
+/// Both ends of every stuck socket, and nothing else; state CLOSE is what ss cannot see.
+fn seen_by_ss(rig: &Rig) {
+    let Entry {
+        name,
+        state,
+        count,
+        direction,
+        ..
+    } = &rig.entry;
+    let seen = ss::close_wait(rig.port);
+    if *state == State::Close {
+        assert!(seen.is_empty(), "{name}: {seen:?}");
+    } else if direction == "connected" {
+        assert_eq!(ss::close_wait_to(rig.port).len(), *count, "{name}");
+    } else {
+        let server = rig.address().to_string();
+        let wanted = rig
+            .clients
+            .iter()
+            .map(|client| (server.clone(), client.to_string()));
+        assert_eq!(seen, wanted.collect::<BTreeSet<_>>(), "{name}");
+    }
+}
+
+fn held_by_whom_it_should(rig: &Rig) {
+    let Entry {
+        name,
+        count,
+        holder,
+        ..
+    } = &rig.entry;
+    let (own, helper) = match holder {
+        Holder::Rig => (*count, None),
+        Holder::Helper => (0, Some(rig.helper())),
+        Holder::None => (0, None),
+    };
+    assert_eq!(
+        client_sockets(rig, rig.pid()),
+        own,
+        "{name}: its own descriptors"
+    );
+    if let Some(helper) = helper {
+        assert_eq!(
+            client_sockets(rig, helper),
+            *count,
+            "{name}: the helper's descriptors"
+        );
+    }
+}
+
+/// Descriptors of `pid` that are TCP sockets other than a listener.
+fn client_sockets(rig: &Rig, pid: u32) -> usize {
+    let unix = ss::unix_inodes();
+    let listener = ss::listener_inode(rig.port);
+    let sockets = process::sockets(pid);
+    let other = |inode: &&u64| !unix.contains(*inode) && Some(**inode) != listener;
+    sockets.values().filter(other).count()
+}
