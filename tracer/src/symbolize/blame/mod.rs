@@ -1,0 +1,226 @@
+//! Which frame of a stack to blame: the first one that a person working on the application wrote.
+//! Decides by names alone; what counts as library and runtime code is a table.
+
+mod table;
+
+use crate::model::stack::Frame;
+use table::{EXACT, FUNCTIONS, HOSTS, MODULES};
+
+/// Code that users do not want to see blamed, beside the built-in table.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Prefixes of function names, such as `mycompany::net::`.
+    pub functions: Vec<String>,
+    /// Prefixes of module names, such as `libmycompany`.
+    pub modules: Vec<String>,
+}
+
+/// Index of the frame to blame under the built-in policy.
+pub fn blamed(frames: &[Frame]) -> Option<usize> {
+    Policy::default().blamed(frames)
+}
+
+pub fn is_application(frame: &Frame) -> bool {
+    Policy::default().is_application(frame)
+}
+
+impl Policy {
+    /// The first application frame, innermost first. `None` when there is none: then the caller
+    /// shows where the first frame is, without calling it guilty.
+    pub fn blamed(&self, frames: &[Frame]) -> Option<usize> {
+        let mut candidates = frames
+            .iter()
+            .enumerate()
+            .filter(|(_, frame)| self.is_application(frame));
+        let (first, frame) = candidates.next()?;
+        // The innermost frame holds the system call instruction. Without a name, in a static and
+        // stripped program, it is the C library's wrapper and not the code that called it.
+        let anonymous_wrapper = first == 0 && frame.function.is_none();
+        match candidates.next() {
+            Some((next, _)) if anonymous_wrapper => Some(next),
+            _ => Some(first),
+        }
+    }
+
+    pub fn is_application(&self, frame: &Frame) -> bool {
+        let Some(module) = frame.module.as_deref() else {
+            return false;
+        };
+        // `[anon]` is code made at run time: real, but nobody can look it up by its address.
+        if module.starts_with('[') || starts_with_any(module, &self.modules) {
+            return false;
+        }
+        if MODULES.iter().any(|library| is_module(module, library)) {
+            return false;
+        }
+        let Some(function) = frame.function.as_deref() else {
+            // An interpreter's unnamed code is the interpreter.
+            return !HOSTS.iter().any(|host| is_host(module, host));
+        };
+        if starts_with_any(function, &self.functions) {
+            return false;
+        }
+        let subject = subject(function);
+        let host = HOSTS.iter().find(|host| is_host(module, host));
+        let runtime = EXACT.contains(&subject)
+            || FUNCTIONS.iter().any(|prefix| subject.starts_with(prefix))
+            || host.is_some();
+        !runtime
+    }
+}
+
+fn starts_with_any(text: &str, prefixes: &[String]) -> bool {
+    let mut prefixes = prefixes.iter().filter(|prefix| !prefix.is_empty());
+    prefixes.any(|prefix| text.starts_with(prefix.as_str()))
+}
+
+/// `libc` is `libc.so.6` and `libc-2.31.so`, but neither `libcurl.so` nor `libc++.so`.
+fn is_module(module: &str, library: &str) -> bool {
+    let Some(rest) = module.strip_prefix(library) else {
+        return false;
+    };
+    let mut rest = rest.chars();
+    match rest.next() {
+        None | Some('.') => true,
+        Some('-' | '_') => rest.next().is_some_and(|c| c.is_ascii_digit() || c == 'x'),
+        Some(_) => false,
+    }
+}
+
+/// `python` is `python`, `python3`, `python3.11`, but not `pythonic-server`.
+fn is_host(module: &str, host: &str) -> bool {
+    let rest = module.strip_prefix(host);
+    rest.is_some_and(|rest| {
+        rest.chars()
+            .all(|c| c.is_ascii_digit() || c == '.' || c == 'm')
+    })
+}
+
+/// The part of a name that says whose code it is. Rust writes `<alloc::vec::Vec<T> as
+/// core::ops::Drop>::drop` for code of the type before `as`.
+fn subject(function: &str) -> &str {
+    let inner = function.trim_start_matches(['<', '&', '*', '[']);
+    inner.strip_prefix("mut ").unwrap_or(inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(module: &str, function: &str) -> Frame {
+        Frame {
+            module: Some(module.to_owned()),
+            function: (function != "?").then(|| function.to_owned()),
+            ..Frame::default()
+        }
+    }
+
+    #[test]
+    fn libraries_and_runtimes_are_not_applications() {
+        for (module, function) in [
+            ("libc.so.6", "recv"),
+            ("libc.so.6", "?"),
+            ("libc-2.31.so", "__libc_recv"),
+            ("ld-musl-x86_64.so.1", "recvfrom"),
+            ("ld-linux-x86-64.so.2", "_dl_start"),
+            ("libpthread.so.0", "accept"),
+            ("[vdso]", "__vdso_gettimeofday"),
+            ("[anon]", "?"),
+            ("libstdc++.so.6", "std::thread::join()"),
+            ("libssl.so.3", "SSL_read"),
+            ("libuv.so.1", "uv__read"),
+            ("libpython3.11.so.1.0", "_PyEval_EvalFrameDefault"),
+            ("python3.11", "sock_recv"),
+            ("python3.11", "?"),
+            ("libjvm.so", "JavaThread::run()"),
+            ("libnio.so", "Java_sun_nio_ch_SocketDispatcher_read0"),
+            (
+                "node",
+                "node::LibuvStreamWrap::OnUvRead(long, uv_buf_t const*)",
+            ),
+            ("app", "std::net::tcp::TcpStream::read"),
+            ("app", "<std::net::TcpStream as std::io::Read>::read"),
+            ("app", "<&std::net::TcpStream as std::io::Read>::read"),
+            (
+                "app",
+                "<&mut tokio::net::TcpStream as tokio::io::AsyncRead>::poll_read",
+            ),
+            ("app", "core::ops::function::FnOnce::call_once"),
+            ("app", "tokio::runtime::task::raw::poll"),
+            ("app", "internal/poll.(*FD).Read"),
+            ("app", "net.(*conn).Read"),
+            ("app", "runtime.goexit"),
+            ("app", "crypto/tls.(*Conn).Read"),
+            ("app", "__libc_start_main"),
+            ("app", "_start"),
+            ("app", "recv"),
+            ("server", "evbuffer_read"),
+        ] {
+            assert!(
+                !is_application(&frame(module, function)),
+                "{module} {function}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_people_write_is_an_application() {
+        for (module, function) in [
+            ("app", "main"),
+            ("app", "?"),
+            ("app", "handle_client"),
+            ("app", "stdlib_like::read"),
+            ("app", "main.(*Server).serve"),
+            ("app", "example.com/net/http.(*T).run"),
+            ("app", "networking::poll"),
+            ("app", "recv_request"),
+            ("app", "<app::Conn as std::io::Read>::read"),
+            ("app", "<app::Conn as core::future::Future>::poll"),
+            ("libcurl.so.4", "curl_easy_perform"),
+            ("libc++app.so", "?"),
+            ("pythonic-server", "run"),
+            ("libmine.so", "net_read"),
+        ] {
+            assert!(
+                is_application(&frame(module, function)),
+                "{module} {function}"
+            );
+        }
+        assert!(!is_application(&Frame::default()));
+    }
+
+    #[test]
+    fn the_innermost_application_frame_is_blamed() {
+        let stack = [
+            frame("libc.so.6", "recv"),
+            frame("app", "std::net::TcpStream::read"),
+            frame("app", "app::read_request"),
+            frame("app", "app::main"),
+        ];
+        assert_eq!(blamed(&stack), Some(2));
+        assert_eq!(blamed(&stack[..2]), None);
+        assert_eq!(blamed(&[]), None);
+    }
+
+    #[test]
+    fn a_static_stripped_programs_system_call_wrapper_is_passed_over() {
+        let stack = [frame("app", "?"), frame("app", "?"), frame("app", "?")];
+        assert_eq!(blamed(&stack), Some(1));
+        assert_eq!(blamed(&stack[..1]), Some(0));
+        assert_eq!(blamed(&[frame("app", "f"), frame("app", "g")]), Some(0));
+    }
+
+    #[test]
+    fn users_can_add_to_the_table() {
+        let policy = Policy {
+            functions: vec!["pool::".to_owned(), String::new()],
+            modules: vec!["libours".to_owned()],
+        };
+        let stack = [
+            frame("libours-net.so", "read"),
+            frame("app", "pool::take"),
+            frame("app", "serve"),
+        ];
+        assert_eq!(policy.blamed(&stack), Some(2));
+    }
+}

@@ -1,0 +1,95 @@
+//! The images in use by any process, each read once, and their names. Bounded: the least recently
+//! used go first.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use super::image::Image;
+use super::names::Names;
+use super::open::FileId;
+
+/// Images with their unwind tables: 10-500 KiB each for usual files, and one descriptor.
+pub(super) const MAX_IMAGES: usize = 256;
+/// Files whose names are loaded, and the bytes those may hold together.
+pub(super) const MAX_NAMED: usize = 64;
+pub(super) const MAX_NAMES_BYTES: u64 = 1 << 30;
+/// Distinct vDSOs: one per kernel and word size, plus what hostile processes make up.
+const MAX_MEMORY_IMAGES: usize = 4;
+
+struct Used<T> {
+    value: T,
+    at: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Images {
+    clock: u64,
+    files: HashMap<FileId, Used<Arc<Image>>>,
+    memory: Vec<(Vec<u8>, Arc<Image>)>,
+    names: HashMap<FileId, Used<Names>>,
+}
+
+impl Images {
+    pub(super) fn file(&mut self, file: File, id: FileId) -> Result<Arc<Image>, &'static str> {
+        self.clock += 1;
+        if let Some(known) = self.files.get_mut(&id) {
+            known.at = self.clock;
+            return Ok(Arc::clone(&known.value));
+        }
+        let image = Arc::new(Image::parse(file, id)?);
+        let used = Used {
+            value: Arc::clone(&image),
+            at: self.clock,
+        };
+        self.files.insert(id, used);
+        if self.files.len() > MAX_IMAGES {
+            evict_oldest(&mut self.files);
+        }
+        Ok(image)
+    }
+
+    pub(super) fn memory(&mut self, bytes: Vec<u8>) -> Result<Arc<Image>, &'static str> {
+        if let Some((_, image)) = self.memory.iter().find(|(known, _)| *known == bytes) {
+            return Ok(Arc::clone(image));
+        }
+        let image = Arc::new(Image::from_memory(&bytes)?);
+        if self.memory.len() >= MAX_MEMORY_IMAGES {
+            self.memory.remove(0);
+        }
+        self.memory.push((bytes, Arc::clone(&image)));
+        Ok(image)
+    }
+
+    /// Loads the names on first use.
+    pub(super) fn names(&mut self, image: &Image) -> &mut Names {
+        self.clock += 1;
+        if !self.names.contains_key(&image.id) {
+            let names = Names::load(image);
+            while self.names.len() >= MAX_NAMED
+                || (!self.names.is_empty() && self.names_bytes() + names.size > MAX_NAMES_BYTES)
+            {
+                evict_oldest(&mut self.names);
+            }
+            let at = self.clock;
+            self.names.insert(image.id, Used { value: names, at });
+        }
+        let used = self.names.entry(image.id).or_insert_with(|| Used {
+            value: Names::default(),
+            at: 0,
+        });
+        used.at = self.clock;
+        &mut used.value
+    }
+
+    fn names_bytes(&self) -> u64 {
+        self.names.values().map(|used| used.value.size).sum()
+    }
+}
+
+fn evict_oldest<T>(entries: &mut HashMap<FileId, Used<T>>) {
+    let oldest = entries.iter().min_by_key(|(_, used)| used.at);
+    if let Some(id) = oldest.map(|(id, _)| *id) {
+        entries.remove(&id);
+    }
+}

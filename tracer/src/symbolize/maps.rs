@@ -1,0 +1,169 @@
+//! What a process has mapped as code, and whether a pid still names the process that was seen.
+
+use std::io::Read;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use procfs::process::{MMapPath, MemoryMap, MemoryMaps, Process};
+use procfs::{FromBufRead, ProcError};
+
+use super::warning::Warning;
+
+/// `vm.max_map_count` is 65,530 by default; only executable mappings are kept.
+const MAX_MAPPINGS: usize = 4096;
+/// Far above 65,530 lines of usual length; a longer file is cut, which loses its last mappings.
+const MAX_MAPS_BYTES: u64 = 64 << 20;
+/// Names come from the traced process.
+const MAX_NAME: usize = 255;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Backing {
+    File,
+    Vdso,
+    /// Code made at run time: a JIT, a trampoline.
+    Anonymous,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mapping {
+    pub range: Range<u64>,
+    pub offset: u64,
+    /// Major and minor number.
+    pub dev: (u32, u32),
+    pub ino: u64,
+    pub backing: Backing,
+    pub path: PathBuf,
+    /// What a report calls it: the file name, `[vdso]`, `[anon]`.
+    pub name: String,
+}
+
+/// When a process started, in clock ticks since boot: the second half of its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Start(u64);
+
+impl Start {
+    /// From `task->start_boottime`, which the kernel rounds down to ticks in `/proc/PID/stat`.
+    pub(super) fn from_boot_ns(ns: u64) -> Option<Self> {
+        let per_tick = 1_000_000_000 / procfs::ticks_per_second().max(1);
+        (ns != 0).then(|| Self(ns / per_tick.max(1)))
+    }
+
+    /// One tick of tolerance: the two sides may round differently.
+    pub(super) fn same(self, other: Self) -> bool {
+        self.0.abs_diff(other.0) <= 1
+    }
+}
+
+pub(super) struct CodeMap {
+    pub start: Start,
+    /// Sorted by address, as the kernel lists them.
+    pub mappings: Vec<Mapping>,
+    pub omitted: bool,
+}
+
+/// Start time of the live process, `None` when there is none (or only its zombie's leader entry
+/// could be read, which has no code to look at anyway).
+pub(super) fn started(pid: u32) -> Option<Start> {
+    let process = Process::new(i32::try_from(pid).ok()?).ok()?;
+    Some(Start(process.stat().ok()?.starttime))
+}
+
+/// Reads the executable mappings between two looks at the start time, so that they belong to one
+/// process even when the pid is reused meanwhile.
+pub(super) fn read(pid: u32) -> Result<CodeMap, Warning> {
+    let gone = Warning::ProcessGone { pid };
+    let id = i32::try_from(pid).map_err(|_| gone.clone())?;
+    // procfs keeps a handle on /proc/PID: after a reuse it answers ESRCH, not for the newcomer.
+    let process = Process::new(id).map_err(|_| gone.clone())?;
+    let before = process.stat().map_err(|_| gone.clone())?.starttime;
+    let maps = process
+        .open_relative("maps")
+        .and_then(|file| {
+            let mut bytes = Vec::new();
+            file.take(MAX_MAPS_BYTES).read_to_end(&mut bytes)?;
+            // A path need not be UTF-8; a mangled name is better than no list.
+            let text = executable_lines(&String::from_utf8_lossy(&bytes));
+            MemoryMaps::from_buf_read(text.as_bytes())
+        })
+        .map_err(|error| unreadable(pid, &error))?;
+    let after = process.stat().map_err(|_| gone.clone())?.starttime;
+    if before != after {
+        return Err(gone);
+    }
+    let mut mappings: Vec<Mapping> = maps.into_iter().filter_map(executable).collect();
+    // An exiting process has given up its memory while its /proc entry remains.
+    if mappings.is_empty() {
+        return Err(gone);
+    }
+    let omitted = mappings.len() > MAX_MAPPINGS;
+    mappings.truncate(MAX_MAPPINGS);
+    Ok(CodeMap {
+        start: Start(before),
+        mappings,
+        omitted,
+    })
+}
+
+pub(super) fn too_many(pid: u32) -> Warning {
+    Warning::TooManyMappings {
+        pid,
+        limit: MAX_MAPPINGS,
+    }
+}
+
+/// Drops the data mappings unparsed, and the one kind of path that the parser slices blindly: a
+/// file called `/SYSV…` in the root of the process would make it panic.
+fn executable_lines(maps: &str) -> String {
+    let mut kept = String::with_capacity(maps.len() / 4);
+    for line in maps.lines() {
+        let code = line
+            .split(' ')
+            .nth(1)
+            .is_some_and(|perms| perms.contains('x'));
+        if code {
+            kept.push_str(line.split_once(" /SYSV").map_or(line, |(before, _)| before));
+            kept.push_str(" \n");
+        }
+    }
+    kept
+}
+
+fn unreadable(pid: u32, error: &ProcError) -> Warning {
+    match error {
+        ProcError::PermissionDenied(_) => Warning::MapsDenied { pid },
+        ProcError::NotFound(_) => Warning::ProcessGone { pid },
+        ProcError::Io(error, _) if error.raw_os_error() == Some(3) => Warning::ProcessGone { pid },
+        ProcError::Io(error, _) => Warning::MapsUnreadable {
+            pid,
+            reason: error.kind().to_string(),
+        },
+        _ => Warning::MapsUnreadable {
+            pid,
+            reason: "unexpected format".to_owned(),
+        },
+    }
+}
+
+fn executable(map: MemoryMap) -> Option<Mapping> {
+    let (backing, path, name) = match map.pathname {
+        MMapPath::Path(path) => {
+            let shown = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = shown.strip_suffix(" (deleted)").unwrap_or(&shown);
+            let name = name.chars().take(MAX_NAME).collect();
+            (Backing::File, path, name)
+        }
+        MMapPath::Vdso => (Backing::Vdso, PathBuf::new(), "[vdso]".to_owned()),
+        // The legacy vsyscall page is not a place a thread blocks in and is not readable.
+        MMapPath::Vsyscall => return None,
+        _ => (Backing::Anonymous, PathBuf::new(), "[anon]".to_owned()),
+    };
+    Some(Mapping {
+        range: map.address.0..map.address.1,
+        offset: map.offset,
+        dev: (map.dev.0 as u32, map.dev.1 as u32),
+        ino: map.inode,
+        backing,
+        path,
+        name,
+    })
+}

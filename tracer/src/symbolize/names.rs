@@ -1,0 +1,170 @@
+//! Function, file and line for an address of one image. Answers with nothing rather than with the
+//! nearest symbol: a wrong name sends people to the wrong code.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use blazesym::helper::ElfResolver;
+use blazesym::symbolize::{CodeInfo, FindSymOpts, ResolvedSym, Symbolize};
+
+use super::demangle::{cut, readable};
+use super::image::Image;
+use super::open::{self, FileId};
+use super::shadow::{self, Want};
+
+/// Memory that the names of one file may take. A browser with full DWARF stays below.
+const MAX_COPY: u64 = 1 << 30;
+const MAX_REMEMBERED: usize = 4096;
+const MAX_PATH: usize = 512;
+/// Deeper nests of inlined functions are cut at the outer end.
+const MAX_INLINED: usize = 64;
+const DEBUG_ROOT: &str = "/usr/lib/debug";
+
+/// What is at one address, innermost first; the last entry is the function that was really called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub function: Option<String>,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+    pub inlined: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Names {
+    /// Separate debug information first: it knows more than the file that runs.
+    resolvers: Vec<ElfResolver>,
+    remembered: HashMap<u64, Vec<Place>>,
+    /// Bytes held in memory.
+    pub size: u64,
+    pub problem: Option<Problem>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// The file was rewritten after the process was looked at.
+    Replaced,
+    Unusable(&'static str),
+}
+
+impl Names {
+    pub(super) fn load(image: &Image) -> Self {
+        let mut names = Self::default();
+        if FileId::of(&image.file) != Ok(image.id) {
+            names.problem = Some(Problem::Replaced);
+            return names;
+        }
+        names.resolvers.extend(separate_debug_file(image));
+        let full = resolver(&image.file, Want::SymbolsAndDwarf);
+        // Broken or enormous DWARF must not cost the plain symbols.
+        match full.or_else(|_| resolver(&image.file, Want::Symbols)) {
+            Ok((resolver, size)) => {
+                names.resolvers.push(resolver);
+                names.size = size;
+            }
+            Err(reason) if names.resolvers.is_empty() => {
+                names.problem = Some(Problem::Unusable(reason));
+            }
+            Err(_) => {}
+        }
+        // Written to while it was copied: half of one version and half of another.
+        if FileId::of(&image.file) != Ok(image.id) {
+            names.resolvers.clear();
+            names.problem = Some(Problem::Replaced);
+        }
+        names
+    }
+
+    /// `address` is in the ELF file's address space. Empty when no symbol contains it.
+    pub(super) fn at(&mut self, address: u64) -> &[Place] {
+        if self.remembered.len() >= MAX_REMEMBERED && !self.remembered.contains_key(&address) {
+            self.remembered.clear();
+        }
+        let resolvers = &mut self.resolvers;
+        self.remembered
+            .entry(address)
+            .or_insert_with(|| ask(resolvers, address))
+    }
+}
+
+fn ask(resolvers: &mut Vec<ElfResolver>, address: u64) -> Vec<Place> {
+    let mut answer = Vec::new();
+    resolvers.retain(|resolver| {
+        if !answer.is_empty() {
+            return true;
+        }
+        // A file made to trip the parser loses its names and nothing else.
+        let found = catch_unwind(AssertUnwindSafe(|| {
+            match resolver.find_sym(address, &FindSymOpts::CodeInfoAndInlined) {
+                Ok(Ok(symbol)) => places(&symbol, address),
+                _ => Vec::new(),
+            }
+        }));
+        found.map(|places| answer = places).is_ok()
+    });
+    answer
+}
+
+fn places(symbol: &ResolvedSym<'_>, address: u64) -> Vec<Place> {
+    // blazesym reports a symbol without a size for everything up to the next one.
+    let contains = symbol.size.is_some_and(|size| {
+        address
+            .checked_sub(symbol.addr)
+            .is_some_and(|distance| distance < size as u64)
+    });
+    if !contains || symbol.name.is_empty() {
+        return Vec::new();
+    }
+    // Listed from the outermost to the innermost, each with the line inside itself.
+    let inlined = symbol.inlined.iter().take(MAX_INLINED).rev();
+    let mut places: Vec<Place> = inlined
+        .map(|inner| place(&inner.name, inner.code_info.as_ref(), true))
+        .collect();
+    places.push(place(symbol.name, symbol.code_info.as_deref(), false));
+    places
+}
+
+fn place(name: &str, code: Option<&CodeInfo<'_>>, inlined: bool) -> Place {
+    Place {
+        function: (!name.is_empty()).then(|| readable(name)),
+        file: code.map(|code| shown_path(&code.to_path())),
+        // Line 0 is DWARF for "no line in particular".
+        line: code.and_then(|code| code.line).filter(|line| *line != 0),
+        inlined,
+    }
+}
+
+fn shown_path(path: &Path) -> String {
+    cut(&path.to_string_lossy(), MAX_PATH).to_owned()
+}
+
+fn resolver(file: &File, want: Want) -> Result<(ElfResolver, u64), &'static str> {
+    let copy = shadow::copy(file, want, MAX_COPY)?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}", copy.file.as_raw_fd()));
+    let resolver = open_resolver(&path, &[]).ok_or("damaged symbols or debug information")?;
+    Ok((resolver, copy.size))
+}
+
+/// The copy's mapping outlives its descriptor.
+fn open_resolver(path: &Path, debug_dirs: &[&Path]) -> Option<ElfResolver> {
+    catch_unwind(|| ElfResolver::open_with_debug_dirs(path, debug_dirs).ok())
+        .ok()
+        .flatten()
+}
+
+/// Only the host's own directory: a container's could hold anything. Owned by root, so it may be
+/// mapped in place and its links followed.
+fn separate_debug_file(image: &Image) -> Option<ElfResolver> {
+    let build_id = image.build_id.as_deref()?;
+    let (directory, rest) = build_id.split_at_checked(2)?;
+    let path = format!("{DEBUG_ROOT}/.build-id/{directory}/{rest}.debug");
+    let file = open::trusted_file(Path::new(&path))?;
+    let id = FileId::of(&file).ok()?;
+    if id.size() > MAX_COPY * 4 {
+        return None;
+    }
+    let same_build = Image::parse(file, id).ok()?.build_id.as_deref() == Some(build_id);
+    same_build.then(|| open_resolver(Path::new(&path), &[Path::new(DEBUG_ROOT)]))?
+}

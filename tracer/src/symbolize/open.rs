@@ -1,0 +1,129 @@
+//! Opens the file behind a mapping of an untrusted process, and never a different one. Nothing is
+//! opened for reading before it is known to be a regular file, so no FIFO or device is touched.
+
+use std::fs::File;
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::maps::Mapping;
+
+/// What tells one version of a file from the next. In-place rewriting changes size or mtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct FileId {
+    dev: u64,
+    ino: u64,
+    size: u64,
+    mtime: (i64, u64),
+}
+
+impl FileId {
+    /// Identity of an already opened file, as of now.
+    pub(super) fn of(file: &File) -> Result<Self, Errno> {
+        Ok(Self::from_stat(&rustix::fs::fstat(file)?))
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn from_stat(stat: &Stat) -> Self {
+        Self {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+            size: stat.st_size as u64,
+            mtime: (stat.st_mtime, stat.st_mtime_nsec),
+        }
+    }
+}
+
+pub(super) enum OpenError {
+    /// The path leads to another file than the one that is mapped.
+    Replaced,
+    NotRegular,
+    Os(Errno),
+}
+
+impl From<Errno> for OpenError {
+    fn from(errno: Errno) -> Self {
+        Self::Os(errno)
+    }
+}
+
+/// The mapped file itself, even when its path was deleted, renamed or taken by another file.
+pub(super) fn mapped_file(pid: u32, mapping: &Mapping) -> Result<(File, FileId), OpenError> {
+    let (start, end) = (mapping.range.start, mapping.range.end);
+    let link = format!("/proc/{pid}/map_files/{start:x}-{end:x}");
+    // O_PATH does not open what is behind the link: no side effect before the type is known.
+    match rustix::fs::open(&link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(handle) => {
+            let stat = rustix::fs::fstat(&handle)?;
+            // Stacked file systems show another device in maps than stat does; there the link
+            // itself, which the kernel resolves from the mapping, is the proof.
+            if same_device(&stat, mapping) && stat.st_ino != mapping.ino {
+                return Err(OpenError::Replaced);
+            }
+            readable(&handle, &stat)
+        }
+        // Without CAP_CHECKPOINT_RESTORE the kernel refuses map_files: go by path.
+        Err(_) => by_path(pid, mapping),
+    }
+}
+
+fn by_path(pid: u32, mapping: &Mapping) -> Result<(File, FileId), OpenError> {
+    let path_only = OFlags::PATH | OFlags::CLOEXEC;
+    let root = rustix::fs::open(
+        format!("/proc/{pid}/root"),
+        path_only | OFlags::DIRECTORY,
+        Mode::empty(),
+    )?;
+    let handle = rustix::fs::openat2(
+        &root,
+        &mapping.path,
+        path_only | OFlags::NOFOLLOW,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+    )
+    .map_err(|errno| match errno {
+        // The name is gone: whatever has it later is another file.
+        Errno::NOENT => OpenError::Replaced,
+        other => OpenError::Os(other),
+    })?;
+    let stat = rustix::fs::fstat(&handle)?;
+    if !same_device(&stat, mapping) || stat.st_ino != mapping.ino {
+        return Err(OpenError::Replaced);
+    }
+    readable(&handle, &stat)
+}
+
+/// A file of the host that only root can have written, such as separate debug information.
+pub(super) fn trusted_file(path: &Path) -> Option<File> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let handle = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    let stat = rustix::fs::fstat(&handle).ok()?;
+    let others_may_write = stat.st_mode & 0o022 != 0;
+    if stat.st_uid != 0 || others_may_write {
+        return None;
+    }
+    readable(&handle, &stat).ok().map(|(file, _)| file)
+}
+
+fn same_device(stat: &Stat, mapping: &Mapping) -> bool {
+    let dev = stat.st_dev;
+    (rustix::fs::major(dev), rustix::fs::minor(dev)) == mapping.dev
+}
+
+/// Turns a path handle into one that reads the same inode.
+fn readable(handle: &rustix::fd::OwnedFd, stat: &Stat) -> Result<(File, FileId), OpenError> {
+    use rustix::fd::AsRawFd;
+
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(OpenError::NotRegular);
+    }
+    // Following our own fd's link reaches the checked inode, not a name somebody can change.
+    let again = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(again, flags, Mode::empty())?;
+    Ok((File::from(fd), FileId::from_stat(stat)))
+}

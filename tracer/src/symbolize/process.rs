@@ -1,0 +1,157 @@
+//! One process as last seen: its identity and its code. Built while the process lives, usable after.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::image::Image;
+use super::images::Images;
+use super::maps::{self, Backing, CodeMap, Mapping, Start};
+use super::open::{self, OpenError};
+use super::unwind::{Code, CodeIndex};
+use super::warning::Warning;
+
+/// The vDSO has 1-3 pages of code; a process can move it but hardly grow it.
+const MAX_VDSO: u64 = 64 << 10;
+
+pub(super) struct Process {
+    pub start: Start,
+    pub code: CodeIndex,
+    /// When the mappings were last compared with the kernel's list.
+    pub checked: Instant,
+}
+
+impl Process {
+    /// Reads what the process has mapped now. `old` is reused when nothing changed.
+    pub(super) fn look(
+        pid: u32,
+        old: Option<Self>,
+        images: &mut Images,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Self, (Warning, Option<Self>)> {
+        let map = match maps::read(pid) {
+            Ok(map) => map,
+            Err(warning) => return Err((warning, old)),
+        };
+        if let Some(mut old) = old
+            && old.start == map.start
+            && same_mappings(&old.code, &map.mappings)
+        {
+            old.checked = Instant::now();
+            return Ok(old);
+        }
+        if map.omitted {
+            warnings.push(maps::too_many(pid));
+        }
+        Ok(Self::build(pid, map, images, warnings))
+    }
+
+    fn build(pid: u32, map: CodeMap, images: &mut Images, warnings: &mut Vec<Warning>) -> Self {
+        let mut loader = Loader {
+            pid,
+            images,
+            warnings,
+            seen: HashMap::new(),
+        };
+        let code = map
+            .mappings
+            .into_iter()
+            .map(|mapping| loader.code(mapping))
+            .collect();
+        Self {
+            start: map.start,
+            code: CodeIndex::new(code),
+            checked: Instant::now(),
+        }
+    }
+}
+
+fn same_mappings(code: &CodeIndex, mappings: &[Mapping]) -> bool {
+    let known = code.code().iter().map(|code| &code.mapping);
+    known.eq(mappings.iter())
+}
+
+struct Loader<'a> {
+    pid: u32,
+    images: &'a mut Images,
+    warnings: &'a mut Vec<Warning>,
+    /// A file is opened once for all its mappings, and its problems are told once.
+    seen: HashMap<((u32, u32), u64), Option<Arc<Image>>>,
+}
+
+impl Loader<'_> {
+    fn code(&mut self, mapping: Mapping) -> Code {
+        let image = match mapping.backing {
+            Backing::Anonymous => None,
+            Backing::Vdso => {
+                vdso(self.pid, &mapping).and_then(|bytes| self.images.memory(bytes).ok())
+            }
+            Backing::File => self.file(&mapping),
+        };
+        let offset = match mapping.backing {
+            Backing::Vdso => 0,
+            _ => mapping.offset,
+        };
+        let bias = image
+            .as_ref()
+            .and_then(|image| image.bias(mapping.range.start, offset));
+        Code {
+            mapping,
+            image,
+            bias,
+        }
+    }
+
+    fn file(&mut self, mapping: &Mapping) -> Option<Arc<Image>> {
+        let key = (mapping.dev, mapping.ino);
+        if let Some(known) = self.seen.get(&key) {
+            return known.clone();
+        }
+        let image = match self.open(mapping) {
+            Ok(image) => Some(image),
+            Err(warning) => {
+                self.warnings.push(warning);
+                None
+            }
+        };
+        self.seen.insert(key, image.clone());
+        image
+    }
+
+    fn open(&mut self, mapping: &Mapping) -> Result<Arc<Image>, Warning> {
+        let (pid, module) = (self.pid, mapping.name.clone());
+        let unreadable = |module, reason: String| Warning::FileUnreadable {
+            pid,
+            module,
+            reason,
+        };
+        let (file, id) = match open::mapped_file(pid, mapping) {
+            Ok(opened) => opened,
+            Err(OpenError::Replaced) => return Err(Warning::FileReplaced { pid, module }),
+            Err(OpenError::NotRegular) => {
+                return Err(unreadable(module, "not a regular file".to_owned()));
+            }
+            Err(OpenError::Os(errno)) => return Err(unreadable(module, errno.to_string())),
+        };
+        self.images
+            .file(file, id)
+            .map_err(|reason| Warning::NotAProgram {
+                pid,
+                module,
+                reason: reason.to_owned(),
+            })
+    }
+}
+
+fn vdso(pid: u32, mapping: &Mapping) -> Option<Vec<u8>> {
+    let size = mapping.range.end.checked_sub(mapping.range.start)?;
+    if size > MAX_VDSO {
+        return None;
+    }
+    let mut bytes = vec![0; size as usize];
+    let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
+    memory.read_exact_at(&mut bytes, mapping.range.start).ok()?;
+    Some(bytes)
+}

@@ -1,0 +1,176 @@
+//! Builds small programs, runs them until they block, and takes registers and stack bytes from
+//! `/proc`: the same bytes that the kernel hook copies. The frame pointer is not to be had there.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::symbolize::StackCopy;
+
+const COPY_BYTES: usize = 16 << 10;
+pub(super) const SYS_READ: u64 = 0;
+pub(super) const SYS_RECVFROM: u64 = 45;
+
+/// `main` → `serve` → `handle_client` → recv().
+pub(super) const SERVER: &str = r#"
+#include <sys/socket.h>
+#define KEEP __attribute__((noinline, noclone))
+KEEP long handle_client(int fd, long salt) {
+    char buffer[64];
+    long got = recv(fd, buffer, sizeof buffer, 0);
+    return got + buffer[0] + salt;
+}
+KEEP long serve(int fd) {
+    volatile long total = 0;
+    for (int i = 0; i < 3; i++) total += handle_client(fd, i);
+    return total;
+}
+int main(void) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) return 1;
+    return (int)serve(pair[0]) & 1;
+}
+"#;
+
+pub(super) struct Workshop {
+    dir: TempDir,
+}
+
+impl Workshop {
+    pub(super) fn new() -> Self {
+        Self {
+            dir: TempDir::new().unwrap(),
+        }
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(super) fn c(&self, name: &str, source: &str, options: &[&str]) -> PathBuf {
+        self.compile("gcc", name, &format!("{name}.c"), source, options)
+    }
+
+    pub(super) fn compile(
+        &self,
+        compiler: &str,
+        name: &str,
+        file: &str,
+        source: &str,
+        options: &[&str],
+    ) -> PathBuf {
+        fs::write(self.path(file), source).unwrap();
+        let status = Command::new(compiler)
+            .current_dir(self.dir.path())
+            .arg(file)
+            .args(["-o", name])
+            .args(options)
+            .status();
+        assert!(status.unwrap().success(), "{compiler} failed");
+        self.path(name)
+    }
+
+    pub(super) fn strip(&self, program: &Path) {
+        let status = Command::new("strip").arg(program).status();
+        assert!(status.unwrap().success());
+    }
+}
+
+pub(super) struct OwnedCopy {
+    pub pid: u32,
+    pub start_boot_ns: u64,
+    pub pc: u64,
+    pub sp: u64,
+    pub fp: u64,
+    pub bytes: Vec<u8>,
+}
+
+impl OwnedCopy {
+    pub(super) fn view(&self) -> StackCopy<'_> {
+        StackCopy {
+            pid: self.pid,
+            start_boot_ns: self.start_boot_ns,
+            pc: self.pc,
+            sp: self.sp,
+            fp: self.fp,
+            lr: 0,
+            bytes: &self.bytes,
+        }
+    }
+}
+
+/// A child of ours that waits in a system call.
+pub(super) struct Blocked {
+    child: Child,
+    syscall: u64,
+}
+
+impl Blocked {
+    pub(super) fn start(program: &Path, syscall: u64) -> Self {
+        Self::run(&mut Command::new(program), syscall)
+    }
+
+    pub(super) fn run(command: &mut Command, syscall: u64) -> Self {
+        let child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let blocked = Self { child, syscall };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while blocked.registers().is_none() {
+            assert!(Instant::now() < deadline, "never blocked in {syscall}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        blocked
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Stack pointer and program counter, when blocked where expected.
+    fn registers(&self) -> Option<(u64, u64)> {
+        let text = fs::read_to_string(format!("/proc/{}/syscall", self.pid())).ok()?;
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        let hex =
+            |at: usize| u64::from_str_radix(fields.get(at)?.trim_start_matches("0x"), 16).ok();
+        if fields.first()?.parse::<u64>().ok()? != self.syscall {
+            return None;
+        }
+        Some((hex(7)?, hex(8)?))
+    }
+
+    pub(super) fn copy(&self) -> OwnedCopy {
+        let pid = self.pid();
+        let (sp, pc) = self.registers().unwrap();
+        let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+        let mut bytes = vec![0; COPY_BYTES];
+        // Reading stops at the top of the stack.
+        let read = memory.read_at(&mut bytes, sp).unwrap();
+        bytes.truncate(read);
+        let process = procfs::process::Process::new(pid as i32).unwrap();
+        let ticks = process.stat().unwrap().starttime;
+        OwnedCopy {
+            pid,
+            start_boot_ns: ticks * 1_000_000_000 / procfs::ticks_per_second(),
+            pc,
+            sp,
+            fp: 0,
+            bytes,
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // Already ended is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

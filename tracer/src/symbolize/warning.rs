@@ -1,0 +1,41 @@
+//! Why a stack knows less than it could. Plain data for the report; never quotes file contents.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Each message has three parts where there is something to do: what failed, the likely cause, the
+/// remedy. `module` comes from the traced process and is escaped by whoever displays it.
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+pub enum Warning {
+    #[error("process {pid} was gone before its stack could be named: only the address is known")]
+    ProcessGone { pid: u32 },
+    #[error("pid {pid} now belongs to another process: only the address of the old one is known")]
+    PidReused { pid: u32 },
+    #[error("cannot read /proc/{pid}/maps: permission denied: run as root or grant CAP_SYS_PTRACE")]
+    MapsDenied { pid: u32 },
+    #[error("cannot read /proc/{pid}/maps ({reason}): its stacks stay unnamed")]
+    MapsUnreadable { pid: u32, reason: String },
+    #[error(
+        "process {pid} has more than {limit} executable mappings: code in the others stays unnamed"
+    )]
+    TooManyMappings { pid: u32, limit: usize },
+    #[error("{module} of process {pid} was replaced on disk: its code stays unnamed: restart it")]
+    FileReplaced { pid: u32, module: String },
+    #[error(
+        "cannot open {module} of process {pid} ({reason}): its code stays unnamed: \
+         run as root or grant CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE"
+    )]
+    FileUnreadable {
+        pid: u32,
+        module: String,
+        reason: String,
+    },
+    #[error("{module} of process {pid} is not a usable program file ({reason})")]
+    NotAProgram {
+        pid: u32,
+        module: String,
+        reason: String,
+    },
+    #[error("symbols of {module} cannot be used ({reason}): its code stays unnamed")]
+    SymbolsUnusable { module: String, reason: String },
+}
