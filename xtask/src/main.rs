@@ -2,9 +2,12 @@
 #![forbid(unsafe_code)]
 
 mod ebpf;
+mod layers;
+mod lint;
 mod process;
 mod repo;
 mod say;
+mod test;
 mod trouble;
 
 use std::process::ExitCode;
@@ -22,11 +25,20 @@ struct Cli {
 #[derive(Subcommand)]
 enum Task {
     Ebpf(ebpf::Args),
+    Test(test::Args),
+    Layers(layers::Args),
+    Lint(lint::Args),
+    #[command(hide = true)]
+    AsRoot(test::AsRoot),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
         Task::Ebpf(args) => ebpf::run(&args),
+        Task::Test(args) => return test::run(&args),
+        Task::Layers(args) => layers::run(&args),
+        Task::Lint(args) => lint::run(&args),
+        Task::AsRoot(args) => test::as_root(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

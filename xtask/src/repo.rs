@@ -2,6 +2,11 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::process;
 
 /// The checkout this xtask was compiled from.
 pub fn root() -> PathBuf {
@@ -28,4 +33,28 @@ pub fn shown(path: &Path) -> String {
         .unwrap_or(path)
         .display()
         .to_string()
+}
+
+/// Every file that is committed or about to be: ignored ones are left out.
+pub fn files() -> Result<Vec<PathBuf>> {
+    let root = root();
+    let mut list = Command::new("git");
+    list.args([
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ]);
+    let listed = process::read(list.current_dir(&root))?;
+    let mut files: Vec<PathBuf> = listed
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .map(|name| root.join(name))
+        // Deleted in the work tree, still in the index.
+        .filter(|path| path.is_file())
+        .collect();
+    files.sort();
+    files.dedup();
+    Ok(files)
 }

@@ -1,0 +1,123 @@
+//! One `cargo test`, shown as it runs and read at the same time for what must be said at the end.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, anyhow};
+
+use super::skips::{self, Skips};
+use super::{cargo, root};
+use crate::say;
+
+pub struct Run<'a> {
+    pub packages: &'a [&'a str],
+    /// Against the running kernel: as root, one test at a time.
+    pub live: bool,
+}
+
+#[derive(Default)]
+pub struct Results {
+    /// `test result: …`, as cargo printed them.
+    pub summaries: Vec<String>,
+    pub failed: Vec<String>,
+    /// Tests marked `#[ignore]`: they did not run, so they count as skips.
+    pub ignored: Vec<String>,
+    pub trouble: Vec<anyhow::Error>,
+}
+
+impl Results {
+    pub fn passed(&self) -> bool {
+        self.trouble.is_empty() && self.failed.is_empty() && !self.summaries.is_empty()
+    }
+
+    fn note(&mut self, line: &str) {
+        if line.starts_with("test result: ") {
+            self.summaries.push(line.to_owned());
+        } else if let Some((name, outcome)) = line
+            .strip_prefix("test ")
+            .and_then(|test| test.split_once(" ... "))
+        {
+            let name = name.trim_end_matches(" - should panic").to_owned();
+            if outcome.starts_with("FAILED") {
+                self.failed.push(name);
+            } else if outcome.starts_with("ignored") {
+                self.ignored.push(name);
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Runs to the end whatever fails on the way; a failing test is a result, not an error.
+    pub fn collect(&self, filter: &[String], record: &Skips, results: &mut Results) -> Result<()> {
+        let mut test = cargo();
+        test.args(["test", "--locked", "--no-fail-fast"])
+            .args(self.packages);
+        if self.live {
+            root::run_tests_as_root(&mut test)?;
+        }
+        test.env(skips::FILE_VARIABLE, record.file())
+            .arg("--")
+            .args(filter);
+        if self.live {
+            test.arg("--test-threads=1");
+        }
+        let failed_before = results.failed.len();
+        let succeeded = tee(test, |line| results.note(line))?;
+        // A test binary that crashed or was not built fails cargo without a line of its own.
+        if !succeeded && results.failed.len() == failed_before {
+            let packages = self.packages.join(" ");
+            results
+                .trouble
+                .push(anyhow!("cargo test {packages} failed outside of a test"));
+        }
+        Ok(())
+    }
+}
+
+/// Runs `command` with stdout and stderr in one stream, in the order they were written.
+fn tee(mut command: Command, mut note: impl FnMut(&str)) -> Result<bool> {
+    let (reader, writer) = std::io::pipe().context("open a pipe for cargo test")?;
+    command
+        .stdout(writer.try_clone().context("share the pipe")?)
+        .stderr(writer);
+    let mut child = command.spawn().context("start cargo test")?;
+    // Holds the write end: with it open the stream would never end.
+    drop(command);
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = line.context("read what cargo test prints")?;
+        let line = String::from_utf8_lossy(&line);
+        say::result(&line);
+        note(&line);
+    }
+    Ok(child.wait().context("wait for cargo test")?.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_interest() {
+        let mut results = Results::default();
+        for line in [
+            "running 4 tests",
+            "test a::b ... ok",
+            "test a::c ... FAILED",
+            "test a::d - should panic ... FAILED",
+            "test a::e ... ignored, needs a kernel",
+            "test result: FAILED. 1 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out",
+        ] {
+            results.note(line);
+        }
+        assert_eq!(results.failed, ["a::c", "a::d"]);
+        assert_eq!(results.ignored, ["a::e"]);
+        assert_eq!(results.summaries.len(), 1);
+        assert!(!results.passed());
+    }
+
+    #[test]
+    fn no_tests_at_all_is_not_a_pass() {
+        assert!(!Results::default().passed());
+    }
+}

@@ -1,0 +1,141 @@
+//! What the tests need of this machine, in one table, and how it is provided. Says everything it
+//! changes; changes nothing that is already there.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::root;
+use crate::trouble::Trouble;
+use crate::{process, say};
+
+struct Need {
+    program: &'static str,
+    /// Debian's name of the package it is in.
+    package: &'static str,
+    why: &'static str,
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        program: "gcc",
+        package: "gcc",
+        why: "the rigs in C",
+    },
+    Need {
+        program: "g++",
+        package: "g++",
+        why: "the rigs in C++",
+    },
+    Need {
+        program: "python3",
+        package: "python3",
+        why: "the rigs in Python",
+    },
+    Need {
+        program: "ss",
+        package: "iproute2",
+        why: "socket states to compare with",
+    },
+    Need {
+        program: "ip",
+        package: "iproute2",
+        why: "network namespaces of the live tests",
+    },
+    Need {
+        program: "tcpstates",
+        package: "libbpf-tools",
+        why: "a tracer to compare with",
+    },
+    Need {
+        program: "tcplife",
+        package: "libbpf-tools",
+        why: "a tracer to compare with",
+    },
+];
+
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+pub fn prepare() -> Result<()> {
+    install_missing()?;
+    mount_tracefs()
+}
+
+fn install_missing() -> Result<()> {
+    let missing: Vec<&Need> = NEEDS
+        .iter()
+        .filter(|need| find(need.program).is_none())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    packages.dedup();
+    for need in &missing {
+        say::step(format_args!(
+            "installing {} for {}: {}",
+            need.package, need.program, need.why
+        ));
+    }
+    apt(&packages).map_err(|error| {
+        let programs: Vec<&str> = missing.iter().map(|need| need.program).collect();
+        Trouble::error(
+            format!("the tests need {}: {error:#}", programs.join(", ")),
+            "this system has no apt, or its package lists cannot be reached",
+            format!(
+                "install them by hand; Debian's packages are {}",
+                packages.join(" ")
+            ),
+        )
+    })
+}
+
+fn apt(packages: &[&str]) -> Result<()> {
+    let apt = |args: &[&str]| -> Result<()> {
+        let mut command = root::command("env")?;
+        command
+            .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq", "--yes"])
+            .args(args);
+        process::run(&mut command)
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "--no-install-recommends"], packages].concat())
+}
+
+/// The accept hook for kernels without trampolines sits on a syscall tracepoint, found here.
+fn mount_tracefs() -> Result<()> {
+    if Path::new(TRACEFS).join("events").exists() || is_mounted() {
+        return Ok(());
+    }
+    say::step(format_args!(
+        "mounting tracefs at {TRACEFS} for the tests of syscall tracepoints"
+    ));
+    let mut mount = root::command("mount")?;
+    mount.args(["-t", "tracefs", "tracefs", TRACEFS]);
+    process::run(&mut mount).map_err(|error| {
+        Trouble::error(
+            format!("tracefs is not at {TRACEFS} and was not mounted: {error:#}"),
+            "the tests run in a container that may not mount",
+            format!("run them on the host, or mount tracefs at {TRACEFS} into the container"),
+        )
+    })
+}
+
+/// Only root may look inside, so a mount is also looked up by name.
+fn is_mounted() -> bool {
+    std::fs::read_to_string("/proc/self/mounts").is_ok_and(|mounts| {
+        mounts
+            .lines()
+            .any(|line| line.split(' ').nth(1) == Some(TRACEFS))
+    })
+}
+
+/// In PATH, or where Debian keeps tools for root.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|dir| dir.join(program))
+        .find(|candidate| candidate.is_file())
+}
