@@ -2,3 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod model;
+pub mod probe;
+pub mod sink;
+pub mod symbolize;

@@ -1,0 +1,33 @@
+//! Load-time settings, patched into frozen globals so that the verifier drops what is off.
+
+/// Follow every transition (`trace`) instead of stuck sockets only.
+pub const MODE: &str = "MODE";
+pub const MODE_WATCH: u32 = 0;
+pub const MODE_TRACE: u32 = 1;
+
+/// Nanoseconds a socket must have been in CLOSE_WAIT or CLOSE before leaving it is worth a record.
+pub const GRACE: &str = "GRACE_NS";
+/// Number of sets in the table minus one (a power of two minus one).
+pub const SET_MASK: &str = "SET_MASK";
+/// Ports to follow, local or remote; unused places are 0, all 0 follows every port.
+pub const PORTS: &str = "PORTS";
+pub const MAX_PORTS: usize = 8;
+/// 1: only the processes in map `TARGETS` (and their children) leave touches.
+pub const BY_PID: &str = "BY_PID";
+/// States the iterators report, one bit per state number.
+pub const ITER_STATES: &str = "ITER_STATES";
+/// Helpers this kernel offers to tracing programs; 0 removes the call.
+pub const HAS_COOKIE: &str = "HAS_COOKIE";
+pub const HAS_REGS: &str = "HAS_REGS";
+pub const HAS_SOCK_FROM_FILE: &str = "HAS_SOCK_FROM_FILE";
+/// Index of the result among the arguments of `tcp_recvmsg` as fexit sees them.
+pub const RECVMSG_ARGS: &str = "RECVMSG_ARGS";
+
+/// Stack copies per process: sustained rate and burst.
+pub const STACKS_PER_SECOND: u64 = 50;
+pub const STACKS_BURST: u64 = 200;
+/// A key is copied again after this time, so a lost or ambiguous copy does not stay so.
+pub const STACK_REFRESH_NS: u64 = 60_000_000_000;
+
+/// Bit 63 marks a cookie made from the socket's address, where the kernel has no cookie to offer.
+pub const PSEUDO_COOKIE: u64 = 1 << 63;

@@ -1,0 +1,61 @@
+//! Bytes to records, totally: every input gives a record or a [`Damage`], nothing panics.
+
+extern crate alloc;
+
+use alloc::boxed::Box;
+
+use zerocopy::FromBytes;
+
+use crate::event::{
+    Header, KIND_DESTROYED, KIND_PROCESS, KIND_SPILL, KIND_STACK, KIND_TRANSITION, PAGE, Process,
+    Spill, STACK_PAGES, StackCopy, Transition,
+};
+
+/// A record of the ring buffers.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Record {
+    Transition(Transition),
+    Destroyed(Transition),
+    Spill(Spill),
+    Process(Process),
+    Stack(Box<StackCopy>),
+}
+
+/// Why bytes are not a record. Unknown kinds are data: a newer kernel object may send them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    Truncated { have: usize, need: usize },
+    UnknownKind(u32),
+    LengthMismatch { have: usize, said: u32 },
+}
+
+pub fn record(bytes: &[u8]) -> Result<Record, Damage> {
+    let (header, _) = Header::read_from_prefix(bytes)
+        .map_err(|_| Damage::Truncated { have: bytes.len(), need: size_of::<Header>() })?;
+    if header.len as usize > bytes.len() {
+        return Err(Damage::LengthMismatch { have: bytes.len(), said: header.len });
+    }
+    match header.kind {
+        KIND_TRANSITION => copied(bytes).map(Record::Transition),
+        KIND_DESTROYED => copied(bytes).map(Record::Destroyed),
+        KIND_SPILL => copied(bytes).map(Record::Spill),
+        KIND_PROCESS => copied(bytes).map(Record::Process),
+        KIND_STACK => copied(bytes).map(|copy| Record::Stack(Box::new(copy))),
+        other => Err(Damage::UnknownKind(other)),
+    }
+}
+
+fn copied<T: FromBytes>(bytes: &[u8]) -> Result<T, Damage> {
+    T::read_from_prefix(bytes)
+        .map(|(value, _)| value)
+        .map_err(|_| Damage::Truncated { have: bytes.len(), need: size_of::<T>() })
+}
+
+impl StackCopy {
+    /// The stack bytes from `sp` upwards that were really read.
+    pub fn bytes(&self) -> &[u8] {
+        let from = (self.sp as usize) % PAGE;
+        let to = (self.valid_pages as usize).min(STACK_PAGES) * PAGE;
+        self.pages.get(from..to).unwrap_or(&[])
+    }
+}

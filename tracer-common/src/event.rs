@@ -1,0 +1,113 @@
+//! Records in the two ring buffers. Every record starts with a [`Header`]; sizes are constant per
+//! kind because the verifier wants constant reservations.
+
+use crate::{
+    endpoint::Endpoints,
+    table::{Facts, Way},
+    wire,
+};
+
+pub const KIND_TRANSITION: u32 = 1;
+pub const KIND_DESTROYED: u32 = 2;
+pub const KIND_SPILL: u32 = 3;
+pub const KIND_STACK: u32 = 4;
+pub const KIND_PROCESS: u32 = 5;
+
+wire! {
+    pub struct Header {
+        pub kind: u32,
+        /// Size of the whole record, this header included.
+        pub len: u32,
+        /// `CLOCK_MONOTONIC`, nanoseconds.
+        pub at: u64,
+    }
+}
+
+/// `Transition::flags`: the kernel context proves that `current` acts on this socket.
+pub const FLAG_PROCESS: u8 = 1;
+/// The acting task is exiting (`PF_EXITING`): the kernel closes its files, not its code.
+pub const FLAG_EXITING: u8 = 2;
+/// `SOCK_DEAD`: no file refers to the socket any more.
+pub const FLAG_DEAD: u8 = 4;
+/// The socket has a `struct socket`, so it was accepted or opened by a process.
+pub const FLAG_HAS_SOCKET: u8 = 8;
+
+wire! {
+    /// One `inet_sock_set_state`, or the destruction of a socket (`new` is then the last state).
+    pub struct Transition {
+        pub header: Header,
+        pub cookie: u64,
+        /// When the old state began, from the socket table; 0 when it is not known.
+        pub since: u64,
+        /// Key of the user stack of the acting task; 0 when there is none.
+        pub stack: u64,
+        pub endpoints: Endpoints,
+        pub netns: u32,
+        /// Valid with [`FLAG_PROCESS`] only.
+        pub tgid: u32,
+        pub tid: u32,
+        pub old: u8,
+        pub new: u8,
+        pub flags: u8,
+        /// `sk_shutdown` before the transition.
+        pub shutdown: u8,
+        pub comm: [u8; 16],
+    }
+}
+
+wire! {
+    /// A socket that lost its place in the table to another; nothing it knew is lost.
+    pub struct Spill {
+        pub header: Header,
+        pub way: Way,
+        pub facts: Facts,
+    }
+}
+
+pub const PROCESS_EXEC: u32 = 1;
+pub const PROCESS_EXIT: u32 = 2;
+
+wire! {
+    /// A process whose stacks were copied has replaced its program or ended.
+    pub struct Process {
+        pub header: Header,
+        pub tgid: u32,
+        pub what: u32,
+    }
+}
+
+pub const PAGE: usize = 4096;
+/// Pages of user stack in a copy: the page that holds `sp` and the four above it, so at least
+/// 16 KiB are covered wherever in its page `sp` lies.
+pub const STACK_PAGES: usize = 5;
+
+wire! {
+    /// Registers at the system call and the memory above the stack pointer.
+    pub struct StackCopy {
+        pub header: Header,
+        pub key: u64,
+        pub pc: u64,
+        pub sp: u64,
+        pub fp: u64,
+        /// Link register; 0 on architectures without one.
+        pub lr: u64,
+        /// Start of the process, `CLOCK_BOOTTIME` nanoseconds; with `tgid` the process identity.
+        pub start_boot: u64,
+        pub tgid: u32,
+        pub tid: u32,
+        pub comm: [u8; 16],
+        /// Whole pages present in `pages`; the first is valid from `sp % PAGE` on.
+        pub valid_pages: u32,
+        /// A `TOUCH_*` kind: what the task was doing.
+        pub kind: u32,
+        pub pages: [u8; STACK_PAGES * PAGE],
+    }
+}
+
+const _: () = {
+    assert!(size_of::<Header>() == 16);
+    assert!(size_of::<Transition>() == 16 + 24 + 40 + 12 + 4 + 16);
+    assert!(size_of::<Spill>() == 16 + 16 + 192);
+    assert!(size_of::<StackCopy>() == 16 + 48 + 8 + 16 + 8 + STACK_PAGES * PAGE);
+    assert!(size_of::<Process>() == 24);
+};

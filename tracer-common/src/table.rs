@@ -1,0 +1,146 @@
+//! The socket table: what the kernel remembers of live sockets without telling anyone.
+//!
+//! Healthy sockets must cost next to nothing, so nothing about them enters a ring buffer. Each is a
+//! way in a 4-way set-associative table made of array maps, found by the socket's cookie: no
+//! allocation, no lock, no deletion cost. User space sweeps the (small) tag array for sockets that
+//! sit in CLOSE_WAIT or CLOSE and reads the facts of those only.
+//!
+//! Two CPUs may claim one way at the same moment. No lock guards against that; instead every group
+//! of facts carries a seal over its words and the socket it belongs to. A torn or mixed group does
+//! not match its seal and is *unknown*, never attributed to the wrong socket.
+
+use crate::{endpoint::Endpoints, wire};
+
+pub const WAYS: usize = 4;
+/// Sets in one element of the tag array: 1024 sets of 64 bytes are 64 KiB, read in one system call.
+pub const SETS_PER_CHUNK: usize = 1024;
+pub const CHUNK_WORDS: usize = SETS_PER_CHUNK * WAYS * 2;
+/// Default number of ways: sockets remembered in the kernel, 208 bytes each.
+pub const DEFAULT_WAYS: u32 = 65_536;
+
+wire! {
+    pub struct Way {
+        /// Cookie of the socket; 0 is free.
+        pub tag: u64,
+        /// When the current state began (`CLOCK_MONOTONIC` ns) with the state in the low 4 bits;
+        /// 0 while no transition was seen.
+        pub since_state: u64,
+    }
+}
+
+impl Way {
+    #[inline(always)]
+    pub const fn pack(since: u64, state: u8) -> u64 {
+        (since & !15) | (state as u64 & 15)
+    }
+    #[inline(always)]
+    pub const fn state(&self) -> u8 {
+        (self.since_state & 15) as u8
+    }
+    #[inline(always)]
+    pub const fn since(&self) -> u64 {
+        self.since_state & !15
+    }
+}
+
+/// What a task did to the socket; the top byte of [`Touch::tid_kind`].
+pub const TOUCH_ACCEPT: u32 = 1;
+pub const TOUCH_CONNECT: u32 = 2;
+pub const TOUCH_RECV: u32 = 3;
+pub const TOUCH_SEND: u32 = 4;
+pub const TOUCH_CLOSE: u32 = 5;
+
+wire! {
+    /// A system call on the socket by a proven task.
+    pub struct Touch {
+        /// Key of the user stack; 0 when it could not be read.
+        pub stack: u64,
+        pub at: u64,
+        pub tgid: u32,
+        /// Thread id in the low 24 bits (pid_max is at most 2^22), `TOUCH_*` in the top 8.
+        pub tid_kind: u32,
+        pub seal: u64,
+    }
+}
+
+impl Touch {
+    #[inline(always)]
+    pub const fn new(tag: u64, stack: u64, at: u64, tgid: u32, tid: u32, kind: u32) -> Self {
+        let tid_kind = (tid & 0x00ff_ffff) | (kind << 24);
+        let who = (tgid as u64) << 32 | tid_kind as u64;
+        Self { stack, at, tgid, tid_kind, seal: seal(tag, stack, at, who) }
+    }
+
+    /// Is this touch whole, and of the socket `tag`?
+    #[inline(always)]
+    pub const fn holds(&self, tag: u64) -> bool {
+        let who = (self.tgid as u64) << 32 | self.tid_kind as u64;
+        self.seal == seal(tag, self.stack, self.at, who)
+    }
+
+    pub const fn kind(&self) -> u32 {
+        self.tid_kind >> 24
+    }
+
+    pub const fn tid(&self) -> u32 {
+        self.tid_kind & 0x00ff_ffff
+    }
+}
+
+wire! {
+    /// Namespace and endpoints, written when the socket enters CLOSE_WAIT or CLOSE.
+    pub struct Name {
+        pub endpoints: Endpoints,
+        pub netns: u32,
+        pub reserved: u32,
+        pub seal: u64,
+    }
+}
+
+impl Name {
+    #[inline(always)]
+    pub const fn new(tag: u64, netns: u32, endpoints: Endpoints) -> Self {
+        let seal = Self::sealed(tag, netns, &endpoints);
+        Self { endpoints, netns, reserved: 0, seal }
+    }
+
+    #[inline(always)]
+    pub const fn holds(&self, tag: u64) -> bool {
+        self.seal == Self::sealed(tag, self.netns, &self.endpoints)
+    }
+
+    #[inline(always)]
+    const fn sealed(tag: u64, netns: u32, ends: &Endpoints) -> u64 {
+        let ports = (ends.local_port as u64) << 48 | (ends.remote_port as u64) << 32;
+        let a = ends.remote_addr;
+        let peer = u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[12], a[13], a[14], a[15]]);
+        seal(tag, ports | netns as u64, peer, ends.family as u64)
+    }
+}
+
+wire! {
+    pub struct Facts {
+        pub name: Name,
+        pub opened: Touch,
+        pub used: Touch,
+        pub eof: Touch,
+        pub reserved: [u64; 5],
+    }
+}
+
+/// Not zero for any input that matters: a zeroed group never holds.
+#[inline(always)]
+const fn seal(tag: u64, a: u64, b: u64, c: u64) -> u64 {
+    let mut h = tag ^ 0x9e37_79b9_7f4a_7c15;
+    h = (h ^ a).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    h = (h ^ (h >> 32) ^ b).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    h = (h ^ (h >> 32) ^ c).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    (h ^ (h >> 32)) | 1
+}
+
+const _: () = {
+    assert!(size_of::<Way>() == 16);
+    assert!(size_of::<Touch>() == 32);
+    assert!(size_of::<Name>() == 56);
+    assert!(size_of::<Facts>() == 192);
+};

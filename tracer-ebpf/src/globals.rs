@@ -1,0 +1,32 @@
+//! Values patched in at load and frozen, so that the verifier sees constants and drops dead code.
+
+use aya_ebpf::Global;
+use tracer_common::{config::MAX_PORTS, kernel_fields, layout::ABSENT};
+
+macro_rules! offsets {
+    ($($global:ident = $strukt:literal $path:literal $need:ident;)*) => {
+        $(#[unsafe(no_mangle)] pub static $global: Global<u32> = Global::new(ABSENT);)*
+    };
+}
+kernel_fields!(offsets);
+
+#[unsafe(no_mangle)]
+pub static MODE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+pub static GRACE_NS: Global<u64> = Global::new(1_000_000_000);
+#[unsafe(no_mangle)]
+pub static SET_MASK: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+pub static PORTS: Global<[u16; MAX_PORTS]> = Global::new([0; MAX_PORTS]);
+#[unsafe(no_mangle)]
+pub static BY_PID: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+pub static ITER_STATES: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+pub static HAS_COOKIE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+pub static HAS_REGS: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+pub static HAS_SOCK_FROM_FILE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+pub static RECVMSG_ARGS: Global<u32> = Global::new(0);

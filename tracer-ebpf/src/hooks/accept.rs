@@ -1,0 +1,71 @@
+//! Which code accepted a connection.
+//!
+//! First choice: the exit of net/ipv4/inet_connection_sock.c:inet_csk_accept, whose result is the new
+//! socket; touching no argument lets one program load before and after its signature changed in 6.10
+//! (checked on 6.1 and 6.12). Where trampolines are refused: the exit tracepoints of accept and
+//! accept4, from the returned fd through the caller's file table to the socket (checked on 6.18).
+
+use core::ffi::c_void;
+
+use aya_ebpf::programs::{FExitContext, TracePointContext};
+use tracer_common::{
+    state::{AF_INET, AF_INET6},
+    table::TOUCH_ACCEPT,
+};
+
+use crate::{
+    globals as g,
+    hooks::{Fact, touch, wanted_owner, wanted_ports},
+    kread::{Probed, Ptr},
+    owner::probed_task,
+    skip::Skip,
+    sock::Sock,
+};
+
+/// `struct trace_event_raw_sys_exit`: 8 bytes common, 8 bytes id, then the result
+/// (include/trace/events/syscalls.h; part of the tracepoint's stable format).
+const SYS_EXIT_RET: usize = 16;
+
+#[inline(always)]
+pub fn on_accept(ctx: &FExitContext) -> Result<(), Skip> {
+    let sk: *const c_void = ctx.ret().map_err(|_| Skip::Nothing)?;
+    accepted(Sock(Ptr::new(sk)))
+}
+
+#[inline(always)]
+pub fn on_exit_accept(ctx: &TracePointContext) -> Result<(), Skip> {
+    // SAFETY: the offset lies inside the record of every syscall exit tracepoint.
+    let fd: i64 = unsafe { ctx.read_at(SYS_EXIT_RET) }.map_err(|_| Skip::Nothing)?;
+    if fd < 0 {
+        return Err(Skip::Nothing);
+    }
+    let table = probed_task().follow(&g::OFF_TASK_FILES).follow(&g::OFF_FILES_FDT);
+    if fd >= i64::from(table.field::<u32>(&g::OFF_FDT_MAX)) {
+        return Err(Skip::Nothing);
+    }
+    let files = table.follow(&g::OFF_FDT_FD);
+    let slot = Ptr::<Probed>::new((files.addr() + fd as u64 * 8) as *const c_void);
+    let file = Ptr::<Probed>::new(slot.word() as *const c_void);
+    accepted(Sock(file.follow(&g::OFF_FILE_PRIVATE).follow(&g::OFF_SOCKET_SK)))
+}
+
+/// `sock` may be any socket, or none: unix sockets are accepted too.
+#[inline(always)]
+fn accepted(sock: Sock<Probed>) -> Result<(), Skip> {
+    if sock.0.is_null() || !sock.is_tcp() {
+        return Err(Skip::NotTcp);
+    }
+    let family = sock.family();
+    if family != AF_INET && family != AF_INET6 {
+        return Err(Skip::NotTcp);
+    }
+    if !wanted_ports(sock.local_port(), sock.remote_port()) {
+        return Err(Skip::Filtered);
+    }
+    // A socket that was established before the tracer may have none: its origin stays unknown.
+    let cookie = sock.known_cookie();
+    if cookie == 0 {
+        return Err(Skip::Nothing);
+    }
+    touch(cookie, wanted_owner()?, Fact::Opened, TOUCH_ACCEPT).map(|_| ())
+}

@@ -1,0 +1,46 @@
+//! The end of a TCP socket: tracepoint `tcp:tcp_destroy_sock`, raised in
+//! net/ipv4/tcp_ipv4.c:tcp_v4_destroy_sock. Checked on 5.10, 6.1, 6.12, 6.18, 7.0.
+//! Any context; nothing is attributed.
+
+use aya_ebpf::programs::BtfTracePointContext;
+use tracer_common::{
+    event::KIND_DESTROYED,
+    state::{CLOSE, CLOSE_WAIT},
+};
+
+use crate::{
+    emit::{self, Change},
+    globals as g,
+    hooks::wanted,
+    skip::Skip,
+    sock::Sock,
+    table,
+};
+
+#[inline(always)]
+pub fn on_destroy(ctx: &BtfTracePointContext) -> Result<(), Skip> {
+    let sock = Sock::new(ctx.arg::<*const core::ffi::c_void>(0));
+    if !sock.is_tcp() {
+        return Err(Skip::NotTcp);
+    }
+    let slot = table::find(sock.cookie())?;
+    let mut since = 0;
+    let mut old = sock.state();
+    if let Some(slot) = slot {
+        let way = slot.way();
+        slot.free();
+        old = way.state();
+        since = way.since();
+        let stuck = old == CLOSE_WAIT || old == CLOSE;
+        if !stuck || emit::now().saturating_sub(since) < g::GRACE_NS.load() {
+            return Ok(());
+        }
+    } else {
+        // Older than the tracer, or its place was taken: user space may know it.
+        wanted(sock)?;
+    }
+    let change =
+        Change { kind: KIND_DESTROYED, since, stack: 0, old, new: sock.state(), owner: None };
+    emit::transition(sock, &change, emit::now());
+    Ok(())
+}

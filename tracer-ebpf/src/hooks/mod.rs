@@ -1,0 +1,84 @@
+//! One file a hook. Each opens with the kernel function it sits on and where that was checked.
+
+pub mod accept;
+pub mod destroy;
+pub mod io;
+pub mod snapshot;
+pub mod task;
+pub mod transition;
+
+use tracer_common::{
+    config::MAX_PORTS,
+    table::Touch,
+};
+
+use crate::{
+    emit, globals as g,
+    kread::Typed,
+    maps::TARGETS,
+    owner::Owner,
+    skip::Skip,
+    sock::Sock,
+    stack,
+    table::{self, Slot},
+};
+
+/// The load-time port filter; all zero lets every socket pass.
+#[inline(always)]
+fn wanted_ports(local: u16, remote: u16) -> bool {
+    let ports = g::PORTS.load();
+    if ports[0] == 0 {
+        return true;
+    }
+    let mut i = 0;
+    while i < MAX_PORTS {
+        if ports[i] != 0 && (ports[i] == local || ports[i] == remote) {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+/// A TCP socket that passes the filters.
+#[inline(always)]
+fn wanted(sock: Sock<Typed>) -> Result<(), Skip> {
+    if !sock.is_tcp() {
+        return Err(Skip::NotTcp);
+    }
+    if !wanted_ports(sock.local_port(), sock.remote_port()) {
+        return Err(Skip::Filtered);
+    }
+    Ok(())
+}
+
+/// The acting task, if it is one to follow.
+#[inline(always)]
+fn wanted_owner() -> Result<Owner, Skip> {
+    let owner = Owner::current()?;
+    if g::BY_PID.load() != 0 && TARGETS.get_ptr(&owner.tgid).is_none() {
+        return Err(Skip::Filtered);
+    }
+    Ok(owner)
+}
+
+enum Fact {
+    Opened,
+    Used,
+    Eof,
+}
+
+/// Notes in the table what `owner` did to the socket, and where in its code.
+#[inline(always)]
+fn touch(cookie: u64, owner: Owner, fact: Fact, kind: u32) -> Result<Slot, Skip> {
+    let now = emit::now();
+    let stack = stack::key(owner, kind, now);
+    let slot = table::find_or_claim(cookie, now)?;
+    let touch = Touch::new(cookie, stack, now, owner.tgid, owner.tid, kind);
+    match fact {
+        Fact::Opened => slot.set_opened(touch),
+        Fact::Used => slot.set_used(touch),
+        Fact::Eof => slot.set_eof(touch),
+    }
+    Ok(slot)
+}

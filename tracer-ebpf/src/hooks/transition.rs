@@ -1,0 +1,140 @@
+//! Every change of a TCP socket's state: tracepoint `sock:inet_sock_set_state`, raised in
+//! net/ipv4/af_inet.c:inet_sk_set_state and inet_sk_state_store, the bodies of tcp_set_state.
+//! Checked on 5.10, 6.1, 6.12, 6.18, 7.0. It fires before `sk_state` is written.
+//!
+//! Who is `current`? connect() makes CLOSE -> SYN_SENT, close() and shutdown() make
+//! CLOSE_WAIT -> LAST_ACK and ESTABLISHED -> FIN_WAIT1: in the caller's context. Everything the peer
+//! causes happens in softirq or in somebody else's task: never attributed.
+
+use aya_ebpf::programs::BtfTracePointContext;
+use aya_log_ebpf::debug;
+use tracer_common::{
+    config::MODE_TRACE,
+    event::KIND_TRANSITION,
+    state::{
+        CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, LAST_ACK, SHUTDOWN_MASK, SYN_RECV, SYN_SENT,
+    },
+    table::{TOUCH_CLOSE, TOUCH_CONNECT},
+};
+
+use crate::{
+    emit::{self, Change},
+    globals as g,
+    hooks::{Fact, touch, wanted, wanted_owner},
+    kread::Typed,
+    owner::Owner,
+    skip::Skip,
+    sock::Sock,
+    stack,
+    table::{self, Slot},
+};
+
+#[inline(always)]
+pub fn on_set_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
+    let sock = Sock::new(ctx.arg::<*const core::ffi::c_void>(0));
+    let old = ctx.arg::<i32>(1) as u8;
+    let new = ctx.arg::<i32>(2) as u8;
+    wanted(sock)?;
+    if g::MODE.load() == MODE_TRACE {
+        let owner = if is_callers(sock, old, new) { Owner::current().ok() } else { None };
+        let change = Change { kind: KIND_TRANSITION, since: 0, stack: 0, old, new, owner };
+        emit::transition(sock, &change, emit::now());
+        return Ok(());
+    }
+    debug!(ctx, "set_state {} -> {}", old, new);
+    follow(sock, old, new)
+}
+
+/// Keeps the table true; sends a record only when a socket leaves a state it was stuck in.
+#[inline(always)]
+fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
+    if new == SYN_SENT {
+        return touch(sock.cookie(), wanted_owner()?, Fact::Opened, TOUCH_CONNECT).map(|_| ());
+    }
+    if new == ESTABLISHED {
+        // accept() can only look at the cookie, so it must exist by then.
+        if old == SYN_RECV {
+            sock.cookie();
+        }
+        return Ok(());
+    }
+    if old == CLOSE_WAIT {
+        left_close_wait(sock, new)?;
+    }
+    match new {
+        CLOSE_WAIT => {
+            let now = emit::now();
+            let slot = table::find_or_claim(sock.cookie(), now)?;
+            entered(sock, slot, CLOSE_WAIT, now);
+            Ok(())
+        }
+        CLOSE if is_hidden(sock, old) => {
+            let now = emit::now();
+            let slot = table::find_or_claim(sock.cookie(), now)?;
+            entered(sock, slot, CLOSE, now);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[inline(always)]
+fn entered(sock: Sock<Typed>, slot: Slot, state: u8, now: u64) {
+    slot.set_name(sock.netns(), sock.endpoints());
+    slot.set_state(state, now);
+}
+
+#[inline(always)]
+fn left_close_wait(sock: Sock<Typed>, new: u8) -> Result<(), Skip> {
+    let now = emit::now();
+    let slot = table::find(sock.cookie())?;
+    let since = match slot {
+        Some(slot) => {
+            let way = slot.way();
+            slot.set_state(new, now);
+            // Closed in time: the common case, and nobody has to hear of it.
+            if way.state() == CLOSE_WAIT && now.saturating_sub(way.since()) < g::GRACE_NS.load() {
+                return Ok(());
+            }
+            way.since()
+        }
+        None => 0,
+    };
+    let owner =
+        if is_callers(sock, CLOSE_WAIT, new) { Owner::current().ok() } else { None };
+    let stack = match owner {
+        Some(owner) => stack::key(owner, TOUCH_CLOSE, now),
+        None => 0,
+    };
+    let change = Change { kind: KIND_TRANSITION, since, stack, old: CLOSE_WAIT, new, owner };
+    emit::transition(sock, &change, now);
+    Ok(())
+}
+
+/// Did the connection end while a file may still refer to the socket? Not when close() ends it: then
+/// `sk_shutdown` is complete (net/ipv4/tcp.c:__tcp_close sets it first), or the socket is dead.
+#[inline(always)]
+fn is_hidden(sock: Sock<Typed>, old: u8) -> bool {
+    old != SYN_SENT
+        && old != SYN_RECV
+        && !sock.is_dead()
+        && !sock.socket().is_null()
+        && !(sock.shutdown() == SHUTDOWN_MASK && (old == ESTABLISHED || old == CLOSE_WAIT))
+}
+
+/// Is the transition made by the system call of the socket's own user?
+#[inline(always)]
+fn is_callers(sock: Sock<Typed>, old: u8, new: u8) -> bool {
+    match new {
+        SYN_SENT => true,
+        LAST_ACK => old == CLOSE_WAIT,
+        FIN_WAIT1 => old == ESTABLISHED || old == SYN_RECV,
+        // close() with unread data or zero linger resets at once.
+        CLOSE => {
+            (old == ESTABLISHED || old == CLOSE_WAIT)
+                && sock.shutdown() == SHUTDOWN_MASK
+                && !sock.is_dead()
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,136 @@
+//! The kernel program: a table of entry points. Each calls one hook and accounts for its outcome;
+//! what a hook does and which kernel function it sits on is in its own file.
+#![cfg_attr(target_arch = "bpf", no_std)]
+#![cfg_attr(target_arch = "bpf", no_main)]
+
+mod emit;
+mod globals;
+mod hooks;
+mod kread;
+mod maps;
+mod owner;
+mod skip;
+mod sock;
+mod stack;
+mod table;
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, fexit, tracepoint},
+    programs::{BtfTracePointContext, FExitContext, TracePointContext},
+};
+
+use crate::{hooks::snapshot::{IterTaskFile, IterTcp}, skip::done};
+
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn set_state(ctx: BtfTracePointContext) -> i32 {
+    done(hooks::transition::on_set_state(&ctx))
+}
+
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+pub fn destroy(ctx: BtfTracePointContext) -> i32 {
+    done(hooks::destroy::on_destroy(&ctx))
+}
+
+#[btf_tracepoint(function = "sock_recv_length")]
+pub fn recv_length(ctx: BtfTracePointContext) -> i32 {
+    done(hooks::io::on_recv_length(&ctx))
+}
+
+#[btf_tracepoint(function = "sock_send_length")]
+pub fn send_length(ctx: BtfTracePointContext) -> i32 {
+    done(hooks::io::on_send_length(&ctx))
+}
+
+#[fexit(function = "tcp_recvmsg")]
+pub fn recvmsg(ctx: FExitContext) -> i32 {
+    done(hooks::io::on_recvmsg(&ctx))
+}
+
+#[fexit(function = "inet_csk_accept")]
+pub fn accept(ctx: FExitContext) -> i32 {
+    done(hooks::accept::on_accept(&ctx))
+}
+
+#[tracepoint(name = "sys_exit_accept", category = "syscalls")]
+pub fn exit_accept(ctx: TracePointContext) -> i32 {
+    done(hooks::accept::on_exit_accept(&ctx))
+}
+
+#[tracepoint(name = "sys_exit_accept4", category = "syscalls")]
+pub fn exit_accept4(ctx: TracePointContext) -> i32 {
+    done(hooks::accept::on_exit_accept(&ctx))
+}
+
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
+    done(hooks::task::on_fork(&ctx))
+}
+
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn process_exec(_ctx: BtfTracePointContext) -> i32 {
+    done(hooks::task::on_exec())
+}
+
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
+    done(hooks::task::on_exit())
+}
+
+// aya-ebpf has no macro for iterators; the section name is all they need.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+pub extern "C" fn iter_tcp(ctx: *mut IterTcp) -> i32 {
+    done(hooks::snapshot::on_tcp(ctx))
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+pub extern "C" fn iter_task_file(ctx: *mut IterTaskFile) -> i32 {
+    done(hooks::snapshot::on_task_file(ctx))
+}
+
+// The empty programs are the floor that the benchmark measures against.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+pub fn empty_set_state(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+#[btf_tracepoint(function = "tcp_destroy_sock")]
+pub fn empty_destroy(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+#[btf_tracepoint(function = "sock_recv_length")]
+pub fn empty_recv_length(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+#[btf_tracepoint(function = "sock_send_length")]
+pub fn empty_send_length(_ctx: BtfTracePointContext) -> i32 {
+    0
+}
+
+#[tracepoint(name = "sys_exit_accept", category = "syscalls")]
+pub fn empty_exit_accept(_ctx: TracePointContext) -> i32 {
+    0
+}
+
+#[tracepoint(name = "sys_exit_accept4", category = "syscalls")]
+pub fn empty_exit_accept4(_ctx: TracePointContext) -> i32 {
+    0
+}
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[cfg(target_arch = "bpf")]
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// On the host this crate only has to compile, for editors and clippy.
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}

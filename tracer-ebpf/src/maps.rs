@@ -1,0 +1,59 @@
+//! Every map, its size and why it has that size. Sizes marked "at load" are set by the loader.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, LruHashMap, HashMap, PerCpuArray, RingBuf},
+};
+use tracer_common::{counter, table::{CHUNK_WORDS, Facts}};
+
+/// Tags of the socket table, 64 KiB an element (at load: ways / 4096 elements).
+#[map]
+pub static SETS: Array<[u64; CHUNK_WORDS]> = Array::with_max_entries(1, 0);
+
+/// Facts of the socket table, one element a way (at load).
+#[map]
+pub static FACTS: Array<Facts> = Array::with_max_entries(1, 0);
+
+/// Transitions, spills, process events: 24 to 224 bytes each (at load).
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
+
+/// Stack copies of 20 KiB: 400 fit between two drains.
+#[map]
+pub static STACKS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+
+/// When a stack key was last copied: two-way buckets of (key, time).
+#[map]
+pub static SEEN: Array<SeenBucket> = Array::with_max_entries(SEEN_BUCKETS, 0);
+pub const SEEN_BUCKETS: u32 = 8192;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SeenBucket {
+    pub entry: [SeenKey; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct SeenKey {
+    pub key: u64,
+    pub at: u64,
+}
+
+/// Stack copies a process may still ask for. Least recently used processes start afresh.
+#[map]
+pub static BUCKETS: LruHashMap<u32, Bucket> = LruHashMap::with_max_entries(4096, 0);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Bucket {
+    pub at: u64,
+    pub tokens: u64,
+}
+
+/// Process ids to follow when a pid filter is set; children are added at fork.
+#[map]
+pub static TARGETS: HashMap<u32, u8> = HashMap::with_max_entries(65_536, 0);
+
+#[map]
+pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);

@@ -1,0 +1,84 @@
+//! The current task, for hooks whose context proves that it acts on the socket.
+
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs,
+};
+
+use crate::{
+    globals as g,
+    kread::{Probed, Ptr, Typed},
+    skip::Skip,
+};
+
+/// include/linux/sched.h; the values have not moved since 3.x (`PF_IO_WORKER`: 5.12).
+const PF_EXITING: u32 = 0x4;
+const PF_IO_WORKER: u32 = 0x10;
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+#[derive(Clone, Copy)]
+pub struct Owner {
+    pub tgid: u32,
+    pub tid: u32,
+    pub flags: u32,
+}
+
+impl Owner {
+    /// The acting task, unless it is the kernel's own.
+    #[inline(always)]
+    pub fn current() -> Result<Self, Skip> {
+        // SAFETY: no arguments.
+        let ids = unsafe { bpf_get_current_pid_tgid() };
+        let flags = if g::HAS_REGS.load() != 0 {
+            task().field(&g::OFF_TASK_FLAGS)
+        } else {
+            probed_task().field(&g::OFF_TASK_FLAGS)
+        };
+        if flags & PF_KTHREAD != 0 {
+            return Err(Skip::Kernel);
+        }
+        Ok(Self { tgid: (ids >> 32) as u32, tid: ids as u32, flags })
+    }
+
+    #[inline(always)]
+    pub fn exiting(self) -> bool {
+        self.flags & PF_EXITING != 0
+    }
+
+    /// Does the task have a user stack that says what it was doing? An exiting task has none left,
+    /// an io_uring worker never had one.
+    #[inline(always)]
+    pub fn has_user_stack(self) -> bool {
+        self.flags & (PF_EXITING | PF_IO_WORKER) == 0
+    }
+
+    /// Start of the process (not the thread), `CLOCK_BOOTTIME` nanoseconds.
+    #[inline(always)]
+    pub fn start_boot(self) -> u64 {
+        if g::HAS_REGS.load() != 0 {
+            task().follow(&g::OFF_TASK_LEADER).field(&g::OFF_TASK_START)
+        } else {
+            probed_task().follow(&g::OFF_TASK_LEADER).field(&g::OFF_TASK_START)
+        }
+    }
+}
+
+/// The current task as a typed pointer (kernel 5.11; callers are gated by `HAS_REGS`, 5.15).
+#[inline(always)]
+pub fn task() -> Ptr<Typed> {
+    // SAFETY: no arguments.
+    Ptr::new(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
+}
+
+#[inline(always)]
+pub fn probed_task() -> Ptr<Probed> {
+    // SAFETY: no arguments.
+    Ptr::new(unsafe { bpf_get_current_task() } as *const core::ffi::c_void)
+}
+
+/// The saved user registers of the current task.
+#[inline(always)]
+pub fn user_regs() -> Ptr<Typed> {
+    // SAFETY: the argument is the typed current task.
+    let regs = unsafe { bpf_task_pt_regs(task().raw().cast_mut().cast()) };
+    Ptr::new(regs as *const core::ffi::c_void)
+}

@@ -1,0 +1,196 @@
+//! `struct sock` in the field's own words: `sock.state()`, `sock.endpoints()`.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel,
+    generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock},
+};
+use tracer_common::{
+    config::PSEUDO_COOKIE,
+    endpoint::Endpoints,
+    state::{AF_INET6, IPPROTO_TCP, RCV_SHUTDOWN},
+};
+
+use crate::{
+    globals as g,
+    kread::{Mode, Ptr, Typed},
+};
+
+pub struct Sock<M>(pub Ptr<M>);
+
+impl<M> Clone for Sock<M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<M> Copy for Sock<M> {}
+
+impl Sock<Typed> {
+    #[inline(always)]
+    pub fn new(sk: *const c_void) -> Self {
+        Self(Ptr::new(sk))
+    }
+
+    /// The socket's cookie, made now if it has none yet (net/core/sock_diag.c:__sock_gen_cookie).
+    #[inline(always)]
+    pub fn cookie(self) -> u64 {
+        let cookie = self.stored_cookie();
+        if cookie != 0 {
+            return cookie;
+        }
+        if g::HAS_COOKIE.load() != 0 {
+            // SAFETY: the argument is a typed socket pointer, as the helper demands.
+            return unsafe { bpf_get_socket_cookie(self.0.raw().cast_mut()) };
+        }
+        // The verifier allows no arithmetic on a typed pointer; a copy of its bytes is a number.
+        let sk = self.0.raw();
+        // SAFETY: reads the local variable.
+        let address = unsafe { bpf_probe_read_kernel((&raw const sk).cast::<u64>()) };
+        address.unwrap_or_default() | PSEUDO_COOKIE
+    }
+
+    /// The full TCP socket, or `None` for request and TIME_WAIT sockets.
+    #[inline(always)]
+    pub fn tcp(self) -> Option<Ptr<Typed>> {
+        // SAFETY: the argument is a typed socket pointer, as the helper demands.
+        let tp = unsafe { bpf_skc_to_tcp_sock(self.0.raw().cast_mut()) };
+        if tp.is_null() { None } else { Some(Ptr::new(tp.cast())) }
+    }
+
+    /// Endpoints that survive the release of the local port: `inet_sport` keeps it.
+    #[inline(always)]
+    pub fn endpoints(self) -> Endpoints {
+        let mut ends = self.addresses();
+        if ends.local_port == 0
+            && let Some(tp) = self.tcp()
+        {
+            ends.local_port = u16::from_be(tp.field(&g::OFF_INET_SPORT));
+        }
+        ends
+    }
+
+    /// Did the last read take the FIN? Then the application has been told EOF
+    /// (net/ipv4/tcp.c:tcp_recvmsg_locked, `found_fin_ok`).
+    #[inline(always)]
+    pub fn fin_was_read(self) -> bool {
+        if self.shutdown() & RCV_SHUTDOWN == 0 {
+            return false;
+        }
+        match self.tcp() {
+            Some(tp) => {
+                tp.field::<u32>(&g::OFF_TP_RCV_NXT) == tp.field::<u32>(&g::OFF_TP_COPIED_SEQ)
+            }
+            None => false,
+        }
+    }
+}
+
+impl<M: Mode> Sock<M> {
+    #[inline(always)]
+    pub fn stored_cookie(self) -> u64 {
+        self.0.field(&g::OFF_SKC_COOKIE)
+    }
+
+    /// Identity where only a cookie made earlier, or none, can be had.
+    #[inline(always)]
+    pub fn known_cookie(self) -> u64 {
+        let cookie = self.stored_cookie();
+        if cookie == 0 && g::HAS_COOKIE.load() == 0 {
+            return self.0.addr() | PSEUDO_COOKIE;
+        }
+        cookie
+    }
+
+    #[inline(always)]
+    pub fn is_tcp(self) -> bool {
+        self.0.field::<u16>(&g::OFF_SK_PROTOCOL) == IPPROTO_TCP
+    }
+
+    #[inline(always)]
+    pub fn state(self) -> u8 {
+        self.0.field(&g::OFF_SKC_STATE)
+    }
+
+    #[inline(always)]
+    pub fn shutdown(self) -> u8 {
+        self.0.field(&g::OFF_SK_SHUTDOWN)
+    }
+
+    /// `SOCK_DEAD` (include/net/sock.h: bit 0): the last file reference is gone.
+    #[inline(always)]
+    pub fn is_dead(self) -> bool {
+        self.0.field::<u64>(&g::OFF_SKC_FLAGS) & 1 != 0
+    }
+
+    #[inline(always)]
+    pub fn family(self) -> u16 {
+        self.0.field(&g::OFF_SKC_FAMILY)
+    }
+
+    /// Host order; 0 once the port was given back (net/ipv4/inet_hashtables.c:inet_put_port).
+    #[inline(always)]
+    pub fn local_port(self) -> u16 {
+        self.0.field(&g::OFF_SKC_NUM)
+    }
+
+    /// Local port in host order, also after it was given back. The pointer must be of a full TCP
+    /// socket as `tcp()` gives it: `inet_sport` lies outside `struct sock`.
+    #[inline(always)]
+    pub fn sport(self) -> u16 {
+        u16::from_be(self.0.field(&g::OFF_INET_SPORT))
+    }
+
+    #[inline(always)]
+    pub fn remote_port(self) -> u16 {
+        u16::from_be(self.0.field(&g::OFF_SKC_DPORT))
+    }
+
+    #[inline(always)]
+    pub fn socket(self) -> Ptr<M> {
+        self.0.follow(&g::OFF_SK_SOCKET)
+    }
+
+    /// Inode number of the network namespace.
+    #[inline(always)]
+    pub fn netns(self) -> u32 {
+        let net = self.0.follow(&g::OFF_SKC_NET);
+        if net.is_null() { 0 } else { net.field(&g::OFF_NET_INUM) }
+    }
+
+    #[inline(always)]
+    pub fn addresses(self) -> Endpoints {
+        let family = self.family();
+        let mut ends = Endpoints {
+            family,
+            local_port: self.local_port(),
+            remote_port: self.remote_port(),
+            ..Endpoints::EMPTY
+        };
+        if family == AF_INET6 {
+            ends.local_addr = self.address(&g::OFF_SKC_V6_SADDR);
+            ends.remote_addr = self.address(&g::OFF_SKC_V6_DADDR);
+        } else {
+            let local: u32 = self.0.field(&g::OFF_SKC_SADDR);
+            let remote: u32 = self.0.field(&g::OFF_SKC_DADDR);
+            ends.local_addr = widen(local);
+            ends.remote_addr = widen(remote);
+        }
+        ends
+    }
+
+    /// An IPv6 address, in the two loads the verifier accepts for a 16-byte field.
+    #[inline(always)]
+    fn address(self, offset: &'static aya_ebpf::Global<u32>) -> [u8; 16] {
+        let words: [u32; 4] = self.0.words(offset);
+        // SAFETY: both are 16 bytes of plain data.
+        unsafe { core::mem::transmute::<[u32; 4], [u8; 16]>(words) }
+    }
+}
+
+#[inline(always)]
+fn widen(v4: u32) -> [u8; 16] {
+    let words = [v4, 0, 0, 0];
+    // SAFETY: both are 16 bytes of plain data.
+    unsafe { core::mem::transmute::<[u32; 4], [u8; 16]>(words) }
+}

@@ -1,0 +1,223 @@
+//! Loads and attaches the hooks in the order of their table, best alternative first.
+
+use aya::{
+    Btf, Ebpf,
+    programs::{BtfTracePoint, FExit, ProgramError, TracePoint},
+};
+use thiserror::Error;
+
+use super::{
+    hooks::{HOOKS, Hook, Kind, Need, Purpose},
+    status::{State, Status},
+};
+
+#[derive(Debug, Error)]
+#[error("the required hook {hook} cannot be attached: {reason}")]
+pub struct AttachError {
+    pub hook: &'static str,
+    pub reason: String,
+    pub source: HookError,
+}
+
+#[derive(Debug, Error)]
+pub enum HookError {
+    #[error("the kernel object has no program {0}")]
+    NoProgram(&'static str),
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptHook {
+    Auto,
+    Fexit,
+    Syscall,
+    None,
+}
+
+/// What to attach.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub purposes: Vec<Purpose>,
+    pub accept: AcceptHook,
+    /// Attach the empty programs instead (benchmark floor).
+    pub empty: bool,
+}
+
+impl Wanted {
+    pub fn watch(accept: AcceptHook) -> Self {
+        let purposes = vec![
+            Purpose::Transitions,
+            Purpose::Destruction,
+            Purpose::Reads,
+            Purpose::Writes,
+            Purpose::Accepts,
+            Purpose::Processes,
+        ];
+        Self {
+            purposes,
+            accept,
+            empty: false,
+        }
+    }
+
+    /// `trace` needs the transitions alone.
+    pub fn trace() -> Self {
+        Self {
+            purposes: vec![Purpose::Transitions],
+            accept: AcceptHook::None,
+            empty: false,
+        }
+    }
+}
+
+/// Attaches what is wanted. The programs stay attached while `ebpf` lives.
+pub fn attach(ebpf: &mut Ebpf, btf: &Btf, wanted: &Wanted) -> Result<Vec<Status>, AttachError> {
+    let mut statuses: Vec<Status> = Vec::new();
+    let mut served: Vec<(Purpose, Kind)> = Vec::new();
+    for hook in HOOKS {
+        if !wanted.purposes.contains(&hook.purpose) || (wanted.empty && hook.empty.is_none()) {
+            continue;
+        }
+        if let Some(reason) = refused(hook, wanted.accept) {
+            statuses.push(hook.status(State::Unavailable { reason }));
+            continue;
+        }
+        // An alternative of another kind already works.
+        if served
+            .iter()
+            .any(|(purpose, kind)| *purpose == hook.purpose && *kind != hook.kind)
+        {
+            continue;
+        }
+        match attach_one(ebpf, btf, hook, wanted.empty) {
+            Ok(()) => {
+                served.push((hook.purpose, hook.kind));
+                statuses.push(hook.status(match hook.degrades {
+                    Some(reason) => State::Degraded {
+                        reason: reason.to_owned(),
+                    },
+                    None => State::Attached,
+                }));
+            }
+            Err(source) if hook.need == Need::Required => {
+                let reason = explain(&source, hook);
+                return Err(AttachError {
+                    hook: hook.target,
+                    reason,
+                    source,
+                });
+            }
+            Err(source) => {
+                let reason = format!("{}; {}", explain(&source, hook), hook.why);
+                statuses.push(hook.status(State::Unavailable { reason }));
+            }
+        }
+    }
+    drop_replaced(&mut statuses, &served);
+    Ok(statuses)
+}
+
+/// The user's own choice of accept hook.
+fn refused(hook: &Hook, accept: AcceptHook) -> Option<String> {
+    if hook.purpose != Purpose::Accepts {
+        return None;
+    }
+    let allowed = match accept {
+        AcceptHook::Auto => true,
+        AcceptHook::Fexit => hook.kind == Kind::Fexit,
+        AcceptHook::Syscall => hook.kind == Kind::Syscall,
+        AcceptHook::None => false,
+    };
+    (!allowed).then(|| format!("switched off by --accept-hook; {}", hook.why))
+}
+
+/// A missing first choice is no news once its alternative, which says so itself, works.
+fn drop_replaced(statuses: &mut Vec<Status>, served: &[(Purpose, Kind)]) {
+    statuses.retain(|status| {
+        status.is_working()
+            || !HOOKS
+                .iter()
+                .filter(|hook| hook.target == status.name)
+                .any(|hook| served.iter().any(|(purpose, _)| *purpose == hook.purpose))
+            || HOOKS.iter().any(|hook| {
+                hook.target == status.name
+                    && served
+                        .iter()
+                        .any(|(p, k)| *p == hook.purpose && *k == hook.kind)
+            })
+    });
+}
+
+fn attach_one(ebpf: &mut Ebpf, btf: &Btf, hook: &Hook, empty: bool) -> Result<(), HookError> {
+    let name = if empty {
+        hook.empty.unwrap_or(hook.program)
+    } else {
+        hook.program
+    };
+    let program = ebpf
+        .program_mut(name)
+        .ok_or(HookError::NoProgram(hook.program))?;
+    match hook.kind {
+        Kind::TpBtf => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(hook.target, btf)?;
+            program.attach()?;
+        }
+        Kind::Fexit => {
+            let program: &mut FExit = program.try_into()?;
+            program.load(hook.target, btf)?;
+            program.attach()?;
+        }
+        Kind::Syscall => {
+            let program: &mut TracePoint = program.try_into()?;
+            program.load()?;
+            program.attach("syscalls", hook.target)?;
+        }
+    }
+    Ok(())
+}
+
+/// The kernel's refusal in words: its error number, and the end of the verifier's log if it spoke.
+pub fn explain(error: &HookError, hook: &Hook) -> String {
+    let HookError::Program(program) = error else {
+        return error.to_string();
+    };
+    match program {
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => {
+            let log = verifier_log.to_string();
+            let last = log.lines().rev().find(|line| {
+                let line = line.trim();
+                !line.is_empty() && !line.starts_with("processed ")
+            });
+            match (io_error.raw_os_error(), last) {
+                (Some(1), None) if hook.kind == Kind::Fexit => {
+                    "the kernel refuses fexit programs (EPERM)".to_owned()
+                }
+                (_, Some(line)) => format!("the verifier refuses the program ({io_error}): {line}"),
+                (_, None) => format!("the kernel refuses the program ({io_error})"),
+            }
+        }
+        ProgramError::Btf(_) => format!("this kernel has no {}", hook.target),
+        ProgramError::TracePointError(_) => format!(
+            "tracepoint {} cannot be opened; is tracefs mounted (mount -t tracefs tracefs \
+             /sys/kernel/tracing)?",
+            hook.target
+        ),
+        other => chain(other),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}

@@ -1,0 +1,8 @@
+//! The only user of aya: what this kernel offers, the hooks on it, and the maps behind them.
+
+pub mod attach;
+pub mod btf;
+pub mod hooks;
+pub mod layout;
+pub mod object;
+pub mod status;

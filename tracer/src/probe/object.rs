@@ -1,0 +1,116 @@
+//! The kernel object: embedded, or taken from `SOCKLEAK_BPF_OBJECT`, and loaded with this kernel's
+//! offsets and the user's settings frozen in.
+
+use aya::{Ebpf, EbpfLoader};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+use tracer_common::{
+    config::{self, MAX_PORTS},
+    table::{CHUNK_WORDS, DEFAULT_WAYS, SETS_PER_CHUNK, WAYS},
+};
+
+use super::layout::Layout;
+
+static EMBEDDED: &[u8] = aya::include_bytes_aligned!("../../ebpf/sockleak.bpf.o");
+
+const OVERRIDE: &str = "SOCKLEAK_BPF_OBJECT";
+
+#[derive(Debug, Error)]
+pub enum ObjectError {
+    #[error("cannot read the kernel object {OVERRIDE}={path}: {error}")]
+    Unreadable { path: String, error: std::io::Error },
+    #[error("the kernel refuses the object's maps or globals: {0}")]
+    Refused(#[from] aya::EbpfError),
+}
+
+/// The bytes to load and their digest, for the report.
+pub struct Object {
+    bytes: Vec<u8>,
+    pub sha256: String,
+}
+
+impl Object {
+    pub fn find() -> Result<Self, ObjectError> {
+        let bytes = match std::env::var_os(OVERRIDE) {
+            Some(path) => std::fs::read(&path).map_err(|error| ObjectError::Unreadable {
+                path: path.to_string_lossy().into_owned(),
+                error,
+            })?,
+            None => EMBEDDED.to_vec(),
+        };
+        let sha256 = Sha256::digest(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Ok(Self { bytes, sha256 })
+    }
+
+    pub fn load(
+        &self,
+        btf: &aya::Btf,
+        layout: &Layout,
+        settings: &Settings,
+    ) -> Result<Ebpf, ObjectError> {
+        let mode = if settings.every_transition {
+            config::MODE_TRACE
+        } else {
+            config::MODE_WATCH
+        };
+        let by_pid = u32::from(settings.by_pid);
+        let log_level: u8 = settings.log_level;
+        let sets = settings.ways / WAYS as u32;
+        let mask = sets - 1;
+        let mut loader = EbpfLoader::new();
+        loader
+            .btf(Some(btf))
+            .override_global(config::MODE, &mode, true)
+            .override_global(config::GRACE, &settings.grace_ns, true)
+            .override_global(config::PORTS, &settings.ports, true)
+            .override_global(config::BY_PID, &by_pid, true)
+            .override_global(config::ITER_STATES, &settings.iter_states, true)
+            .override_global(config::RECVMSG_ARGS, &layout.recvmsg_args, true)
+            .override_global(config::SET_MASK, &mask, true)
+            .override_global("AYA_LOG_LEVEL", &log_level, true)
+            .map_max_entries("SETS", sets.div_ceil(SETS_PER_CHUNK as u32))
+            .map_max_entries("FACTS", settings.ways)
+            .map_max_entries("EVENTS", settings.event_ring_bytes);
+        for (global, value) in layout.offsets.iter().chain(&layout.gates) {
+            loader.override_global(global, value, true);
+        }
+        Ok(loader.load(&self.bytes)?)
+    }
+}
+
+/// What the kernel program is told at load.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub every_transition: bool,
+    pub grace_ns: u64,
+    pub ports: [u16; MAX_PORTS],
+    pub by_pid: bool,
+    /// States the iterators report, one bit per state.
+    pub iter_states: u32,
+    /// Sockets the kernel remembers; a power of two.
+    pub ways: u32,
+    pub event_ring_bytes: u32,
+    /// aya-log level: 0 is off, 5 is trace.
+    pub log_level: u8,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            every_transition: false,
+            grace_ns: 1_000_000_000,
+            ports: [0; MAX_PORTS],
+            by_pid: false,
+            iter_states: 0,
+            ways: DEFAULT_WAYS,
+            event_ring_bytes: 4 << 20,
+            log_level: 0,
+        }
+    }
+}
+
+/// Words of one element of the tag array, as aya wants to see it.
+pub type Chunk = [u64; CHUNK_WORDS];

@@ -1,0 +1,26 @@
+//! What became of each hook, for the report and for `doctor`.
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    Attached,
+    /// Works, but shows less or costs more than the first choice.
+    Degraded {
+        reason: String,
+    },
+    Unavailable {
+        reason: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    pub name: &'static str,
+    pub kind: &'static str,
+    pub state: State,
+}
+
+impl Status {
+    pub fn is_working(&self) -> bool {
+        !matches!(self.state, State::Unavailable { .. })
+    }
+}
