@@ -80,7 +80,11 @@ fn module_of(inside: &Path) -> Option<String> {
     let rust = inside.extension().is_some_and(|ext| ext == "rs");
     let name = first.file_stem()?.to_str()?;
     let root = inside.components().count() == 1 && matches!(name, "main" | "lib");
-    (rust && !root).then(|| name.to_owned())
+    // Test modules in files of their own may look at anything, as those inside a file may.
+    let test = inside
+        .components()
+        .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs")));
+    (rust && !root && !test).then(|| name.to_owned())
 }
 
 /// How many `super`s lead from the file's own module to the crate root.
@@ -116,6 +120,7 @@ mod tests {
         assert_eq!(module_of(Path::new("cli.rs")).as_deref(), Some("cli"));
         assert_eq!(module_of(Path::new("run/main.rs")).as_deref(), Some("run"));
         assert_eq!(module_of(Path::new("main.rs")), None);
+        assert_eq!(module_of(Path::new("track/tests.rs")), None);
         assert_eq!(module_of(Path::new("sink/notes.md")), None);
     }
 
