@@ -38,14 +38,6 @@ pub(super) struct Walk {
     pub left_known_code: bool,
 }
 
-/// How a function that the tables do not describe is left.
-enum Convention {
-    /// Frame pointers by language rule: a zero ends the chain.
-    Go,
-    /// Nothing promises anything; the end of a chain proves nothing.
-    Unknown,
-}
-
 pub(super) struct CodeIndex {
     code: Vec<Code>,
     unwinder: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
@@ -108,8 +100,11 @@ impl CodeIndex {
         });
         while walk.addresses.len() < MAX_FRAMES {
             let here = address.address_for_lookup();
-            let described = self.find(here).is_some_and(|code| code.describes(here));
-            let mut read = |at| stack.read(at).ok_or(());
+            let mut reads = 0;
+            let mut read = |at| {
+                reads += 1;
+                stack.read(at).ok_or(())
+            };
             match self
                 .unwinder
                 .unwind_frame(address, &mut regs, &mut self.cache, &mut read)
@@ -136,8 +131,8 @@ impl CodeIndex {
                     address = next;
                 }
                 Ok(None) => {
-                    let convention = self.convention(here);
-                    walk.truncated = !described && !matches!(convention, Convention::Go);
+                    let called = walk.addresses.len() > 1;
+                    walk.truncated = !self.is_outermost(address, called, reads > 0, regs);
                     break;
                 }
                 Err(_) => break,
@@ -146,11 +141,36 @@ impl CodeIndex {
         walk
     }
 
-    fn convention(&self, address: u64) -> Convention {
-        match self.find(address).and_then(|code| code.image.as_deref()) {
-            Some(image) if image.go => Convention::Go,
-            _ => Convention::Unknown,
+    /// framehop ends a walk for three reasons and does not say which: the tables call the function
+    /// outermost, the return address is zero, or the frame pointer is zero. The last one proves
+    /// nothing where frame pointers are not kept.
+    fn is_outermost(
+        &mut self,
+        address: FrameAddress,
+        called: bool,
+        read_return_address: bool,
+        mut regs: UnwindRegsNative,
+    ) -> bool {
+        let here = address.address_for_lookup();
+        let Some(code) = self.find(here) else {
+            return false;
+        };
+        if !code.describes(here) {
+            let go = code.image.as_ref().is_some_and(|image| image.go);
+            return go && called;
         }
+        if read_return_address {
+            return true;
+        }
+        // With any other frame pointer, only the tables still end the walk without a look at the
+        // stack.
+        let somewhere = regs.sp();
+        set_frame_pointer(&mut regs, somewhere);
+        let mut nothing = |_| Err(());
+        let again = self
+            .unwinder
+            .unwind_frame(address, &mut regs, &mut self.cache, &mut nothing);
+        again == Ok(None)
     }
 }
 
@@ -186,6 +206,16 @@ impl<'a> CopiedStack<'a> {
 #[cfg(target_arch = "x86_64")]
 fn registers(copy: &StackCopy<'_>) -> UnwindRegsNative {
     UnwindRegsNative::new(copy.pc, copy.sp, copy.fp)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn set_frame_pointer(regs: &mut UnwindRegsNative, value: u64) {
+    regs.set_bp(value);
+}
+
+#[cfg(target_arch = "aarch64")]
+fn set_frame_pointer(regs: &mut UnwindRegsNative, value: u64) {
+    regs.set_fp(value);
 }
 
 /// Signed return addresses carry their signature above the 48 bits of a user address.

@@ -181,6 +181,19 @@ fn a_copy_that_ends_early_is_said_to() {
 }
 
 #[test]
+fn an_unknown_frame_pointer_does_not_end_a_stack() {
+    let shop = Workshop::new();
+    let program = shop.c("server", SERVER, &["-O2", "-fno-omit-frame-pointer"]);
+    let server = Blocked::start(&program, SYS_RECVFROM);
+    let mut copy = server.copy();
+    let whole = super::Symbolizer::new().resolve(&copy.view());
+    assert!(!whole.stack.truncated && functions(&whole.stack.frames).contains(&"main"));
+    copy.fp = 0;
+    let cut = super::Symbolizer::new().resolve(&copy.view());
+    assert!(cut.stack.truncated, "{cut:#?}");
+}
+
+#[test]
 fn random_stack_contents_invent_no_frames_outside_code() {
     let shop = Workshop::new();
     let server = Blocked::start(&shop.c("server", SERVER, &NO_FP), SYS_RECVFROM);

@@ -1,10 +1,11 @@
 //! Builds small programs, runs them until they block, and takes registers and stack bytes from
-//! `/proc`: the same bytes that the kernel hook copies. The frame pointer is not to be had there.
+//! `/proc` and ptrace: the same values that the kernel hook copies.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -35,6 +36,36 @@ int main(void) {
     return (int)serve(pair[0]) & 1;
 }
 "#;
+
+/// Prints the frame pointer of a process that waits in a system call, and lets it wait on.
+const PEEK: &str = r#"
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+int main(int argc, char **argv) {
+    pid_t pid = atoi(argv[1]);
+    struct user_regs_struct regs;
+    int status;
+    if (ptrace(PTRACE_SEIZE, pid, 0, 0) || ptrace(PTRACE_INTERRUPT, pid, 0, 0)) return 1;
+    if (waitpid(pid, &status, __WALL) != pid) return 2;
+    if (ptrace(PTRACE_GETREGS, pid, 0, &regs)) return 3;
+    ptrace(PTRACE_DETACH, pid, 0, 0);
+    return printf("%llu", regs.rbp) < 0;
+}
+"#;
+
+static PEEKER: LazyLock<(Workshop, PathBuf)> = LazyLock::new(|| {
+    let shop = Workshop::new();
+    let program = shop.c("peek", PEEK, &["-O1"]);
+    (shop, program)
+});
+
+fn frame_pointer(pid: u32) -> u64 {
+    let output = Command::new(&PEEKER.1).arg(pid.to_string()).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().parse().unwrap()
+}
 
 pub(super) struct Workshop {
     dir: TempDir,
@@ -117,12 +148,16 @@ impl Blocked {
     pub(super) fn run(command: &mut Command, syscall: u64) -> Self {
         let child = command.stdin(Stdio::piped()).spawn().unwrap();
         let blocked = Self { child, syscall };
+        blocked.wait();
+        blocked
+    }
+
+    fn wait(&self) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while blocked.registers().is_none() {
-            assert!(Instant::now() < deadline, "never blocked in {syscall}");
+        while self.registers().is_none() {
+            assert!(Instant::now() < deadline, "never blocked in {}", self.syscall);
             std::thread::sleep(Duration::from_millis(2));
         }
-        blocked
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -143,6 +178,8 @@ impl Blocked {
 
     pub(super) fn copy(&self) -> OwnedCopy {
         let pid = self.pid();
+        let fp = frame_pointer(pid);
+        self.wait();
         let (sp, pc) = self.registers().unwrap();
         let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
         let mut bytes = vec![0; COPY_BYTES];
@@ -156,7 +193,7 @@ impl Blocked {
             start_boot_ns: ticks * 1_000_000_000 / procfs::ticks_per_second(),
             pc,
             sp,
-            fp: 0,
+            fp,
             bytes,
         }
     }
