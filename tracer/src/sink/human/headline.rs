@@ -1,0 +1,170 @@
+//! The first lines: how much is stuck, what "stuck" means, what else there is. Each sentence is true
+//! on its own, so that it can be quoted in a ticket.
+
+use std::io;
+
+use super::HumanOptions;
+use super::footer::{blind_spots, looked};
+use super::style::{BOLD, GOOD, PLAIN, Page, WARNING};
+use crate::model::report::{Report, Site};
+use crate::model::verdict::Severity;
+use crate::sink::quantity::{counted, grouped, threshold};
+
+pub(super) fn write(
+    page: &mut Page<'_>,
+    report: &Report,
+    options: &HumanOptions<'_>,
+) -> io::Result<()> {
+    if report.sites.is_empty() {
+        write_nothing_found(page, report, options)?;
+    } else {
+        let places = counted(report.sites.len() as u64, "place");
+        let text = format!(
+            "{} at {places}: {}.",
+            stuck(report),
+            severities(&report.sites)
+        );
+        page.paragraph(0, 0, BOLD, &text)?;
+        page.paragraph(0, 0, PLAIN, &meaning_of_stuck(report))?;
+    }
+    match totals(report) {
+        None => Ok(()),
+        Some(text) => page.paragraph(0, 0, PLAIN, &text),
+    }
+}
+
+fn stuck(report: &Report) -> String {
+    let number = report.totals.stuck;
+    let verb = if number == 1 { "is" } else { "are" };
+    let at_least = if report.window.complete {
+        ""
+    } else {
+        "At least "
+    };
+    format!("{at_least}{} {verb} stuck", counted(number, "socket"))
+}
+
+/// `2 leaks, 1 suspect`.
+fn severities(sites: &[Site]) -> String {
+    let of = |severity| {
+        sites
+            .iter()
+            .filter(|site| site.severity == severity)
+            .count() as u64
+    };
+    let info = match of(Severity::Info) {
+        0 => String::new(),
+        number => format!("{} for your information", grouped(number)),
+    };
+    let plural = |severity, noun| match of(severity) {
+        0 => String::new(),
+        number => counted(number, noun),
+    };
+    let words = [
+        plural(Severity::Leak, "leak"),
+        plural(Severity::Suspect, "suspect"),
+        info,
+    ];
+    words
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn meaning_of_stuck(report: &Report) -> String {
+    let hidden = match report.totals.hidden {
+        0 => "",
+        _ => " Hidden sockets were closed by the kernel, but the program still holds them.",
+    };
+    format!(
+        "Stuck means in CLOSE_WAIT{}: the peer hung up and this side has not closed.{hidden}",
+        for_how_long(report)
+    )
+}
+
+fn for_how_long(report: &Report) -> String {
+    match report.window.min_age_seconds {
+        Some(seconds) => format!(" for {} or longer", threshold(seconds)),
+        None => String::new(),
+    }
+}
+
+/// The totals that are not zero.
+fn totals(report: &Report) -> Option<String> {
+    let totals = &report.totals;
+    let parts: Vec<String> = [
+        (totals.close_wait, "in CLOSE_WAIT"),
+        (totals.unaccepted, "of them never accepted"),
+        (totals.hidden, "hidden from ss and netstat"),
+        (totals.suppressed, "suppressed"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, what)| format!("{} {what}", grouped(number)))
+    .collect();
+    (!parts.is_empty()).then(|| format!("Sockets now: {}.", parts.join(", ")))
+}
+
+fn write_nothing_found(
+    page: &mut Page<'_>,
+    report: &Report,
+    options: &HumanOptions<'_>,
+) -> io::Result<()> {
+    let totals = &report.totals;
+    let unplaced = totals.stuck > totals.suppressed;
+    let (style, verdict) = if unplaced {
+        (
+            WARNING,
+            format!("{}, but none could be assigned to a place.", stuck(report)),
+        )
+    } else if !report.window.complete {
+        let lost = counted(report.window.events.lost, "event");
+        (
+            WARNING,
+            format!("Nothing stuck was seen, but {lost} got lost: this is no clean result."),
+        )
+    } else if totals.suppressed > 0 {
+        (
+            GOOD,
+            format!(
+                "Nothing is stuck but {} you suppressed.",
+                counted(totals.suppressed, "socket")
+            ),
+        )
+    } else {
+        (GOOD, "Nothing is stuck.".to_owned())
+    };
+    page.paragraph(0, 0, style, &verdict)?;
+
+    let scope = options.scope.as_deref().unwrap_or("all processes");
+    let mut text = format!("sockleak {}", looked(report, &format!(" {scope}")));
+    if !unplaced {
+        text.push_str(&format!(
+            "; no socket was in CLOSE_WAIT{} (the peer hung up, this side has not closed)",
+            for_how_long(report)
+        ));
+    }
+    text.push_str(match blind_spots(report) {
+        0 => ". Nothing was hidden from it.",
+        _ => ". What it could not see is listed below.",
+    });
+    page.paragraph(0, 0, PLAIN, &text)?;
+    match too_short(report) {
+        None => Ok(()),
+        Some(text) => page.paragraph(0, 0, WARNING, &text),
+    }
+}
+
+/// A leak younger than the threshold cannot show: an empty report then says little.
+fn too_short(report: &Report) -> Option<String> {
+    let seconds = super::footer::window_seconds(report);
+    let min_age = report.window.min_age_seconds?;
+    (seconds >= 1.0 && seconds < min_age).then(|| {
+        format!(
+            "That is shorter than {}, so a leak that began meanwhile could not show yet: watch \
+             longer, or lower --min-age.",
+            threshold(min_age)
+        )
+    })
+}

@@ -1,0 +1,192 @@
+//! The block of one site: what, how much, who, where, why, and what to change.
+
+use std::io;
+
+use super::HumanOptions;
+use super::style::{self, BOLD, GUTTER, PLAIN, Page};
+use super::{sockets, stacks, threads};
+use crate::model::report::{Blame, Direction, Process, Site};
+use crate::model::verdict::Severity;
+use crate::sink::quantity::{age, counted, grouped, growth};
+
+const MAX_PEERS: usize = 3;
+
+pub(super) fn write(
+    page: &mut Page<'_>,
+    site: &Site,
+    options: &HumanOptions<'_>,
+) -> io::Result<()> {
+    write_title(page, site)?;
+    page.labelled("", PLAIN, &size(site))?;
+    page.labelled("", PLAIN, &site.summary)?;
+    page.labelled("process", PLAIN, &process(site, options))?;
+    page.labelled("network", PLAIN, &network(site))?;
+    match &site.blame {
+        Some(blame) => {
+            // Three lines hold any name a person wrote; some compilers write longer ones.
+            let longest = if options.verbose {
+                usize::MAX
+            } else {
+                3 * page.room(GUTTER)
+            };
+            page.labelled("blame", BOLD, &blamed(blame, longest, true))?;
+        }
+        None => page.labelled("blame", PLAIN, no_blame(site))?,
+    }
+    let mut label = "evidence";
+    for fact in &site.evidence {
+        page.bullet(label, PLAIN, fact)?;
+        label = "";
+    }
+    threads::write(page, site, options)?;
+    stacks::write(page, site, options)?;
+    if !site.advice.is_empty() {
+        page.labelled("fix", PLAIN, &site.advice)?;
+    }
+    if options.verbose {
+        sockets::write(page, site)?;
+        page.labelled("site id", PLAIN, &site.id)?;
+    }
+    Ok(())
+}
+
+fn no_blame(site: &Site) -> &'static str {
+    match stacks::telling(site) {
+        Some(_) => "no function: the stack below shows none of the program's own",
+        None => "no function: no stack was recorded for these sockets",
+    }
+}
+
+fn write_title(page: &mut Page<'_>, site: &Site) -> io::Result<()> {
+    let severity = severity_word(site.severity);
+    let gap = GUTTER.saturating_sub(severity.len());
+    let (name, title) = (site.verdict.name(), site.verdict.title());
+    let fits = name.len() + 2 + title.len() <= page.room(GUTTER);
+    let head = if fits {
+        format!("{name}: {title}")
+    } else {
+        format!("{name}:")
+    };
+    let line = format!(
+        "{}{:gap$}{}",
+        page.paint(style::severity(site.severity), severity),
+        "",
+        page.paint(BOLD, &head),
+    );
+    page.line(line)?;
+    if fits {
+        Ok(())
+    } else {
+        page.labelled("", BOLD, title)
+    }
+}
+
+pub(super) fn severity_word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Leak => "LEAK",
+        Severity::Suspect => "SUSPECT",
+        Severity::Info => "INFO",
+    }
+}
+
+fn size(site: &Site) -> String {
+    let at_least = if site.age_is_lower_bound {
+        "at least "
+    } else {
+        ""
+    };
+    format!(
+        "{} · oldest {at_least}{} · {} · {} confidence",
+        counted(site.count, "socket"),
+        age(site.oldest_seconds),
+        growth(site.growth_per_minute),
+        site.confidence.name()
+    )
+}
+
+fn process(site: &Site, options: &HumanOptions<'_>) -> String {
+    let Some(process) = &site.process else {
+        return "no process holds them".to_owned();
+    };
+    let mut text = named(process);
+    if site.processes > 1 {
+        text.push_str(&format!(" and {}", other_processes(site.processes - 1)));
+    }
+    if let Some(service) = process
+        .service
+        .as_ref()
+        .filter(|service| **service != process.comm)
+    {
+        text.push_str(&format!(" · {service}"));
+    }
+    if let Some(exe) = process.exe.as_ref().filter(|_| options.verbose) {
+        text.push_str(&format!(" · {exe}"));
+    }
+    text
+}
+
+fn other_processes(number: u32) -> String {
+    if number == 1 {
+        "1 other process".to_owned()
+    } else {
+        format!("{} other processes", grouped(number.into()))
+    }
+}
+
+pub(super) fn named(process: &Process) -> String {
+    format!("{}[{}]", process.comm, process.pid)
+}
+
+fn network(site: &Site) -> String {
+    let peers = peers(site);
+    let local = site.local.map(|local| local.to_string());
+    match (site.direction, local) {
+        (Some(Direction::Accepted), Some(local)) => format!("accepted on {local} from {peers}"),
+        (Some(Direction::Accepted), None) => format!("accepted from {peers}"),
+        (Some(Direction::Connected), _) => format!("connected to {peers}"),
+        (Some(Direction::Unaccepted), Some(local)) => {
+            format!("in the listen queue of {local}, from {peers}")
+        }
+        (Some(Direction::Unaccepted), None) => format!("in a listen queue, from {peers}"),
+        (None, Some(local)) => format!("{local}, peers {peers}"),
+        (None, None) => format!("peers {peers}"),
+    }
+}
+
+fn peers(site: &Site) -> String {
+    let shown: Vec<String> = site
+        .peers
+        .iter()
+        .take(MAX_PEERS)
+        .map(ToString::to_string)
+        .collect();
+    match site.peers.len() {
+        0 => "unknown peers".to_owned(),
+        number if number > MAX_PEERS => {
+            format!(
+                "{} and {} more",
+                shown.join(", "),
+                grouped((number - MAX_PEERS) as u64)
+            )
+        }
+        _ => shown.join(", "),
+    }
+}
+
+/// `handle_client (src/conn.c:42)`; without a source line the module, and the build if unnamed.
+/// `longest` bounds the name alone.
+pub(super) fn blamed(blame: &Blame, longest: usize, with_build: bool) -> String {
+    let function = style::fit_symbol(&blame.function.to_string(), longest);
+    let inlined = if blame.inlined { ", inlined" } else { "" };
+    let unnamed = blame.function.raw().contains("+0x");
+    match (&blame.file, blame.line, &blame.module) {
+        (Some(file), Some(line), _) => format!("{function} ({file}:{line}{inlined})"),
+        (Some(file), None, _) => format!("{function} ({file}{inlined})"),
+        (None, _, _) if unnamed => match blame.build_id.as_ref().filter(|_| with_build) {
+            Some(build) => format!("{function} (no symbols; build-id {build})"),
+            None => function,
+        },
+        (None, _, Some(module)) => format!("{function} (in {module}{inlined})"),
+        (None, _, None) => function,
+    }
+}

@@ -1,0 +1,151 @@
+//! Which stack of a site matters for its verdict, and what to call it.
+
+use std::io;
+
+use super::HumanOptions;
+use super::frames;
+use super::style::{DIM, PLAIN, Page};
+use crate::model::report::{Direction, Holder, Site, StackName};
+use crate::model::stack::Frame;
+use crate::model::verdict::Verdict;
+
+/// From the most telling to the least, for a verdict that asks for a stack that was not taken.
+const BEST_FIRST: [StackName; 4] = [
+    StackName::LastUsed,
+    StackName::Eof,
+    StackName::Holders,
+    StackName::Opened,
+];
+
+const ALL: [StackName; 5] = [
+    StackName::Opened,
+    StackName::LastUsed,
+    StackName::Eof,
+    StackName::Holders,
+    StackName::SiblingClose,
+];
+
+pub(super) fn write(
+    page: &mut Page<'_>,
+    site: &Site,
+    options: &HumanOptions<'_>,
+) -> io::Result<()> {
+    let main = telling(site);
+    match main {
+        Some(name) => write_one(page, "stack", site, name, true, options)?,
+        // Without blame either, that line has already said so.
+        None if site.blame.is_none() => {}
+        None => page.labelled("stack", DIM, "none was recorded for these sockets")?,
+    }
+    if options.verbose {
+        for name in ALL {
+            if Some(name) != main && frames_of(site, name).is_some() {
+                write_one(page, "also", site, name, false, options)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The stack that matters; `None` when there is none worth showing.
+pub(super) fn telling(site: &Site) -> Option<StackName> {
+    let wanted = match site.verdict {
+        Verdict::EofIgnored | Verdict::HalfCloseNotForwarded => StackName::Eof,
+        Verdict::NeverRead | Verdict::IdlePool | Verdict::GcDependent => StackName::Opened,
+        Verdict::NeverAccepted
+        | Verdict::WorkerStarvation
+        | Verdict::OwnerBlocked
+        | Verdict::InheritedFd
+        | Verdict::ProcessStopped => StackName::Holders,
+        Verdict::LostReference
+        | Verdict::EventLost
+        | Verdict::ReadingPaused
+        | Verdict::FdInFlight
+        | Verdict::FdLimit
+        | Verdict::SelectLimit
+        | Verdict::HiddenClosed
+        | Verdict::ClosedAtExit
+        | Verdict::Unknown => StackName::LastUsed,
+    };
+    // A socket nobody accepted has no stack of its own: any other would be someone else's.
+    let others: &[StackName] = if site.verdict == Verdict::NeverAccepted {
+        &[]
+    } else {
+        &BEST_FIRST
+    };
+    let mut candidates = [wanted].into_iter().chain(others.iter().copied());
+    candidates.find(|name| frames_of(site, *name).is_some())
+}
+
+/// An empty list tells as little as none.
+fn frames_of(site: &Site, name: StackName) -> Option<&[Frame]> {
+    let stacks = &site.stacks;
+    let frames = match name {
+        StackName::Opened => stacks.opened.as_deref(),
+        StackName::Eof => stacks.eof.as_deref(),
+        StackName::LastUsed => stacks.last_used.as_deref(),
+        StackName::SiblingClose => stacks.sibling_close.as_deref(),
+        StackName::Holders => holder(site).map(|holder| holder.stack.as_slice()),
+    };
+    frames.filter(|frames| !frames.is_empty())
+}
+
+fn holder(site: &Site) -> Option<&Holder> {
+    site.stacks
+        .holders
+        .iter()
+        .find(|holder| !holder.stack.is_empty())
+}
+
+fn write_one(
+    page: &mut Page<'_>,
+    label: &str,
+    site: &Site,
+    name: StackName,
+    mark: bool,
+    options: &HumanOptions<'_>,
+) -> io::Result<()> {
+    let Some(frames) = frames_of(site, name) else {
+        return Ok(());
+    };
+    page.labelled(
+        label,
+        PLAIN,
+        &format!("{}, innermost call first:", heading(site, name)),
+    )?;
+    let truncated = site.truncated_stacks.contains(&name);
+    let blame = site.blame.as_ref().filter(|_| mark);
+    frames::write(page, frames, truncated, blame, options)
+}
+
+fn heading(site: &Site, name: StackName) -> String {
+    match name {
+        StackName::Opened => match site.direction {
+            Some(Direction::Accepted) => "where the sockets were accepted".to_owned(),
+            Some(Direction::Connected) => "where the sockets were connected".to_owned(),
+            Some(Direction::Unaccepted) | None => "where the sockets were opened".to_owned(),
+        },
+        StackName::Eof => "where the program read the peer's end-of-file".to_owned(),
+        StackName::LastUsed => "where the sockets were last used".to_owned(),
+        StackName::SiblingClose => "where other sockets from the same place were closed".to_owned(),
+        StackName::Holders => holders_heading(site),
+    }
+}
+
+fn holders_heading(site: &Site) -> String {
+    let Some(first) = holder(site) else {
+        return String::new();
+    };
+    let here = site
+        .stacks
+        .holders
+        .iter()
+        .filter(|other| other.stack == first.stack)
+        .count();
+    let threads = site.stacks.holders.len();
+    match here {
+        0 | 1 => format!("where thread {} (tid {}) is now", first.comm, first.tid),
+        same if same == threads => format!("where all {same} threads are now"),
+        same => format!("where {same} of the {threads} threads are now"),
+    }
+}
