@@ -19,6 +19,7 @@ pub mod lines;
 pub mod manifest;
 pub mod netns;
 pub mod paths;
+pub mod privilege;
 pub mod process;
 pub mod report;
 pub mod rig;

@@ -68,6 +68,9 @@ pub struct Blame {
     pub function: Option<String>,
     #[serde(default)]
     pub unnamed: bool,
+    /// Nobody is a right answer too: frames of an interpreter's program may be out of reach.
+    #[serde(default)]
+    pub or_nobody: bool,
     /// The field of `stacks` which holds the blamed frame.
     pub stack: String,
     /// Application frames above the blamed one, in this order, others may lie between.

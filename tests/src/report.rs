@@ -60,7 +60,7 @@ pub struct Site {
     pub process: Option<Process>,
     pub local: Option<String>,
     pub peers: Vec<String>,
-    pub direction: String,
+    pub direction: Option<String>,
     pub blame: Option<Blame>,
     pub stacks: Stacks,
     pub sockets: Vec<Socket>,
@@ -130,14 +130,15 @@ pub struct HolderThread {
 pub struct Socket {
     pub cookie: String,
     pub netns: u64,
-    pub inode: u64,
+    /// `None` for a connection nobody accepted.
+    pub inode: Option<u64>,
     pub family: String,
     pub local: String,
     pub remote: String,
     pub state: String,
     pub age_seconds: f64,
     pub age_is_lower_bound: bool,
-    pub recv_q: u64,
+    pub recv_q: Option<u64>,
     pub fds: Vec<Descriptor>,
 }
 

@@ -24,6 +24,16 @@ impl Finished {
         code
     }
 
+    /// It ended with this code, not by a panic, and said `words` on stderr.
+    pub fn said(&self, code: i32, words: &[&str]) {
+        let stderr = &self.stderr;
+        assert!(!stderr.contains("panicked"), "{stderr}");
+        assert_eq!(self.code(), code, "{stderr}");
+        for word in words {
+            assert!(stderr.contains(word), "{word:?} is not in:\n{stderr}");
+        }
+    }
+
     /// The report on stdout of a run that must have succeeded.
     pub fn report(&self) -> Report {
         assert_eq!(self.code(), 0, "sockleak failed:\n{}", self.stderr);

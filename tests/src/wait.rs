@@ -15,6 +15,11 @@ pub fn poll_for<T>(limit: Duration, mut probe: impl FnMut() -> Option<T>) -> Opt
     }
 }
 
+/// Lets sockets grow older than `--min-age 1s`: an age is the one thing nobody can poll for.
+pub fn outlive_one_second() {
+    std::thread::sleep(Duration::from_millis(1200));
+}
+
 /// Like [`poll_for`], for a condition the test cannot go on without.
 pub fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
     assert!(

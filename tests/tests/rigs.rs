@@ -1,5 +1,10 @@
 //! The rigs do what they claim, judged by `ss` and /proc alone: no tracer is involved.
-#![allow(clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,0 +1,59 @@
+//! Filters keep to their own, and an empty report says which filter made it so.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use tests::rig::Rig;
+use tests::{manifest, skip, sockleak, wait};
+
+const SHORT: [&str; 4] = ["watch", "--json", "--duration", "500ms"];
+
+#[test]
+fn a_filter_that_matches_nothing_is_reported() {
+    if !skip::require_root("a_filter_that_matches_nothing_is_reported") {
+        return;
+    }
+    let rig = Rig::leaking(&manifest::entry("c-eof-ignored"));
+    wait::outlive_one_second();
+    let nobody = ["--min-age", "1s", "--comm", "no-such-program"];
+    let report = sockleak::run(SHORT.iter().chain(&nobody)).report();
+    assert!(
+        report.on_port(rig.port).is_empty(),
+        "the filter holds: {:#?}",
+        report.sites
+    );
+    let told = report
+        .warnings
+        .iter()
+        .any(|warning| warning.contains("no-such-program"));
+    assert!(told, "an empty report says why: {:?}", report.warnings);
+}
+
+#[test]
+fn a_filter_lets_its_own_through() {
+    if !skip::require_root("a_filter_lets_its_own_through") {
+        return;
+    }
+    let wanted = Rig::leaking(&manifest::entry("c-eof-ignored"));
+    let other = Rig::leaking(&manifest::entry("c-lost-reference"));
+    wait::outlive_one_second();
+    let (port, pid) = (wanted.port.to_string(), wanted.pid().to_string());
+    for filter in [["--port", &port], ["--pid", &pid]] {
+        let args = ["snapshot", "--json", "--min-age", "1s"];
+        let report = sockleak::run(args.iter().copied().chain(filter)).report();
+        assert_eq!(
+            report.on_port(wanted.port).len(),
+            1,
+            "{filter:?}: {:#?}",
+            report.sites
+        );
+        assert!(
+            report.on_port(other.port).is_empty(),
+            "{filter:?}: {:#?}",
+            report.sites
+        );
+    }
+}

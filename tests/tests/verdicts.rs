@@ -1,0 +1,102 @@
+//! Every rig, traced from before its start to its report: one site, with the verdict, the count,
+//! the blamed function, the holders and the ages the manifest promises; its healthy twin, under
+//! the same tracer and the same traffic, gives nothing.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::collections::BTreeSet;
+use tests::report::Report;
+use tests::rig::Rig;
+use tests::sockleak::Running;
+use tests::{expect, manifest, skip, wait};
+
+const OPTIONS: [&str; 6] = ["watch", "--json", "--min-age", "1s", "--duration", "60s"];
+
+macro_rules! rigs {
+    ($($test:ident: $name:literal)*) => {
+        const TRACED: &[&str] = &[$($name),*];
+        $(
+            #[test]
+            fn $test() {
+                trace(stringify!($test), $name);
+            }
+        )*
+    };
+}
+
+rigs! {
+    c_eof_ignored: "c-eof-ignored"
+    c_eof_ignored_with_debug_information: "c-eof-ignored-debug"
+    c_eof_ignored_stripped: "c-eof-ignored-stripped"
+    c_eof_ignored_below_a_helper: "c-eof-ignored-helper"
+    c_eof_ignored_below_stdio: "c-eof-ignored-stdio"
+    c_eof_ignored_ipv6: "c-eof-ignored-ipv6"
+    c_eof_ignored_v4_mapped: "c-eof-ignored-dual-stack"
+    c_lost_reference: "c-lost-reference"
+    c_lost_reference_with_debug_information: "c-lost-reference-debug"
+    c_never_read: "c-never-read"
+    c_never_accepted: "c-never-accepted"
+    c_inherited_fd: "c-inherited-fd"
+    c_hidden_closed_by_reset: "c-hidden-closed-reset"
+    c_hidden_closed_by_write: "c-hidden-closed-write"
+    c_hidden_closed_by_shutdown: "c-hidden-closed-shutdown"
+    c_idle_pool: "c-idle-pool"
+    c_passed_fd: "c-passed-fd"
+    c_fd_in_flight: "c-fd-in-flight"
+    c_dup_fd: "c-dup-fd"
+    cpp_eof_ignored: "cpp-eof-ignored"
+    cpp_lost_reference: "cpp-lost-reference"
+    rust_eof_ignored: "rust-eof-ignored"
+    rust_lost_reference: "rust-lost-reference"
+    python_eof_ignored: "python-eof-ignored"
+    python_lost_reference: "python-lost-reference"
+}
+
+#[test]
+fn every_rig_of_the_manifest_is_traced() {
+    let known: Vec<_> = manifest::load()
+        .rigs
+        .into_iter()
+        .map(|entry| entry.name)
+        .collect();
+    let traced: BTreeSet<_> = TRACED.iter().map(ToString::to_string).collect();
+    assert_eq!(known.into_iter().collect::<BTreeSet<_>>(), traced);
+}
+
+fn trace(test: &str, name: &str) {
+    if !skip::require_root(test) {
+        return;
+    }
+    let entry = manifest::entry(name);
+    tests::compile::command(&entry);
+    let tracer = Running::attached(OPTIONS);
+    let rig = Rig::leaking(&entry);
+    let twin = Rig::healthy(&entry);
+    wait::outlive_one_second();
+    let finished = tracer.stop();
+    let report = finished.report();
+    let site = expect::one_site(&report, &rig);
+    expect::exact_ages(site, &rig);
+    expect::blamed(site, &rig);
+    expect::no_site(&report, &twin);
+    nothing_lost(&report);
+}
+
+fn nothing_lost(report: &Report) {
+    let events = &report.window.events;
+    assert!(report.window.complete, "incomplete: {:?}", report.warnings);
+    assert_eq!(events.lost, 0, "events lost");
+    assert_eq!(
+        events.seen, events.submitted,
+        "every event seen was submitted"
+    );
+    assert_eq!(
+        events.submitted, events.received,
+        "every event submitted was received"
+    );
+    assert!(events.received > 0, "no event at all");
+}
