@@ -54,10 +54,12 @@ fn private_library() -> Result<PathBuf> {
 
 fn install_component(toolchain: &Toolchain, debian: &anyhow::Error) -> Result<Sysroot> {
     say::step("rustup component add rust-src");
+    // rustup calls a toolchain what its folder is called.
+    let name = toolchain.sysroot.file_name().unwrap_or_default();
     let mut rustup = Command::new("rustup");
     rustup
         .args(["component", "add", "rust-src", "--toolchain"])
-        .arg(&toolchain.sysroot);
+        .arg(name);
     let added = process::run_within(&mut rustup, Duration::from_secs(90));
     if let (Ok(()), Some(library)) = (&added, toolchain.own_library()) {
         return Ok(Sysroot {

@@ -23,26 +23,40 @@ pub struct Results {
     /// Tests marked `#[ignore]`: they did not run, so they count as skips.
     pub ignored: Vec<String>,
     pub trouble: Vec<anyhow::Error>,
+    /// The next line may be a name in the list of failures that ends a binary's output.
+    in_failures: bool,
 }
 
 impl Results {
     pub fn passed(&self) -> bool {
-        self.trouble.is_empty() && self.failed.is_empty() && !self.summaries.is_empty()
+        self.trouble.is_empty() && !self.summaries.is_empty() && self.failed_binaries() == 0
+    }
+
+    fn failed_binaries(&self) -> usize {
+        self.summaries
+            .iter()
+            .filter(|line| line.starts_with("test result: FAILED"))
+            .count()
     }
 
     fn note(&mut self, line: &str) {
-        if line.starts_with("test result: ") {
+        let named = self
+            .in_failures
+            .then(|| line.strip_prefix("    "))
+            .flatten();
+        // Not from `test … FAILED`: with one thread a test's own output may stand in between. The
+        // closing list has names at once; the one before it, with what they printed, a blank line.
+        self.in_failures = line == "failures:" || named.is_some();
+        if let Some(name) = named {
+            self.failed.push(name.to_owned());
+        } else if line.starts_with("test result: ") {
             self.summaries.push(line.to_owned());
-        } else if let Some((name, outcome)) = line
+        } else if let Some((name, "ignored")) = line
             .strip_prefix("test ")
             .and_then(|test| test.split_once(" ... "))
+            .map(|(name, outcome)| (name, outcome.get(..7).unwrap_or_default()))
         {
-            let name = name.trim_end_matches(" - should panic").to_owned();
-            if outcome.starts_with("FAILED") {
-                self.failed.push(name);
-            } else if outcome.starts_with("ignored") {
-                self.ignored.push(name);
-            }
+            self.ignored.push(name.to_owned());
         }
     }
 }
@@ -62,7 +76,7 @@ impl Run<'_> {
         if self.live {
             test.arg("--test-threads=1");
         }
-        let failed_before = results.failed.len();
+        let failed_before = results.failed_binaries();
         let succeeded = tee(test, |line| results.note(line))?;
         // A test binary that crashed or was not built fails cargo without a line of its own.
         if !succeeded && results.failed.len() == failed_before {
@@ -103,14 +117,23 @@ mod tests {
         for line in [
             "running 4 tests",
             "test a::b ... ok",
-            "test a::c ... FAILED",
-            "test a::d - should panic ... FAILED",
+            "test a::c ... printed by a child",
+            "FAILED",
             "test a::e ... ignored, needs a kernel",
-            "test result: FAILED. 1 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out",
+            "failures:",
+            "",
+            "---- a::c stdout ----",
+            "    not a name",
+            "",
+            "failures:",
+            "    a::c",
+            "",
+            "    nor this",
+            "test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out",
         ] {
             results.note(line);
         }
-        assert_eq!(results.failed, ["a::c", "a::d"]);
+        assert_eq!(results.failed, ["a::c"]);
         assert_eq!(results.ignored, ["a::e"]);
         assert_eq!(results.summaries.len(), 1);
         assert!(!results.passed());
