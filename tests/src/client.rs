@@ -51,6 +51,16 @@ pub fn visit(server: SocketAddr, count: usize, manner: Manner) -> Vec<SocketAddr
     addresses
 }
 
+/// Clients that ask, never read the reply, and stay as long as the streams live.
+pub fn pin(server: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let ask = |_| {
+        let mut stream = connect(server);
+        stream.write_all(REQUEST).expect("send a request");
+        stream
+    };
+    (0..count).map(ask).collect()
+}
+
 /// One connected client, left to the test.
 pub fn connect(server: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&server, PATIENCE)

@@ -27,6 +27,9 @@ pub struct Entry {
     /// Clients that are served properly before the leak begins.
     #[serde(default)]
     pub warm_up: usize,
+    /// Clients that ask, never read the reply, and stay.
+    #[serde(default)]
+    pub pins: usize,
     /// Every verdict that is true of this rig; mostly one.
     pub verdicts: Vec<String>,
     pub count: usize,

@@ -4,7 +4,7 @@ use crate::lines::Lines;
 use crate::manifest::Entry;
 use crate::{compile, process};
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ pub struct Rig {
     pub stuck: usize,
     /// The clients' ends, in the order they connected.
     pub clients: Vec<SocketAddr>,
+    pinned: Vec<TcpStream>,
     child: Child,
     output: Lines,
 }
@@ -86,6 +87,7 @@ impl Rig {
             started,
             stuck,
             clients,
+            pinned: Vec::new(),
             child,
             output,
         };
@@ -97,6 +99,7 @@ impl Rig {
     pub fn drive(&mut self) {
         let address = self.address();
         if self.entry.client != Manner::Upstream {
+            self.pinned = client::pin(address, self.entry.pins);
             client::visit(address, self.entry.warm_up, Manner::ReplyThenClose);
             self.clients = client::visit(address, self.entry.count, self.entry.client);
         }

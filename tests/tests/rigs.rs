@@ -72,7 +72,7 @@ fn held_by_whom_it_should(rig: &Rig) {
         ..
     } = &rig.entry;
     let (own, helper) = match holder {
-        Holder::Rig => (*count, None),
+        Holder::Rig => (count + rig.entry.pins, None),
         Holder::Helper => (0, Some(rig.helper())),
         Holder::None => (0, None),
     };

@@ -1,0 +1,47 @@
+/* event-lost: an event loop that cannot learn of the end. By --cause: one-shot: the registration
+ * fires once, for the request, and is not armed again; write-only: after the reply the loop waits
+ * for room to write and for nothing else. */
+#include "rig.h"
+#include <sys/epoll.h>
+
+APP int watch_for(int loop, int operation, int fd, unsigned events) {
+    struct epoll_event event;
+    memset(&event, 0, sizeof event);
+    event.events = events;
+    event.data.fd = fd;
+    if (epoll_ctl(loop, operation, fd, &event) < 0) rig_fail("epoll_ctl");
+    return fd;
+}
+
+APP int on_readable(const struct rig *r, int loop, int fd) {
+    char request[1024];
+    ssize_t got = recv(fd, request, sizeof request, 0);
+    if (got <= 0) return close(fd);
+    send(fd, RIG_REPLY, strlen(RIG_REPLY), 0);
+    if (r->healthy) watch_for(loop, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLONESHOT);
+    else if (!strcmp(r->cause, "write-only")) watch_for(loop, EPOLL_CTL_MOD, fd, EPOLLOUT | EPOLLET);
+    return (int)got;
+}
+
+APP int run_loop(struct rig *r, int loop) {
+    for (;;) {
+        struct epoll_event event;
+        rig_wait(r, loop);
+        if (epoll_wait(loop, &event, 1, 0) < 1) continue;
+        if (event.data.fd != r->listener) {
+            if (event.events & EPOLLIN) on_readable(r, loop, event.data.fd);
+            continue;
+        }
+        int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
+        if (fd < 0) rig_fail("accept");
+        watch_for(loop, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLONESHOT);
+    }
+}
+
+int main(int argc, char **argv) {
+    struct rig r = rig_options(argc, argv);
+    int loop = epoll_create1(EPOLL_CLOEXEC);
+    rig_listen(&r);
+    watch_for(loop, EPOLL_CTL_ADD, r.listener, EPOLLIN);
+    return run_loop(&r, loop);
+}
