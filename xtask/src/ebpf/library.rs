@@ -47,7 +47,15 @@ fn private_library() -> Result<PathBuf> {
             "fetching the package rust-src {RELEASE} into {}",
             repo::shown(&dir)
         ));
-        debian::unpack_rust_src(RELEASE, &dir)?;
+        // Unpacked aside and renamed, so that half a library is never taken for a whole one.
+        let partial = dir.with_extension("partial");
+        for stale in [&partial, &dir] {
+            if stale.exists() {
+                fs::remove_dir_all(stale).with_context(|| format!("clear {}", stale.display()))?;
+            }
+        }
+        debian::unpack_rust_src(RELEASE, &partial)?;
+        fs::rename(&partial, &dir).with_context(|| format!("move to {}", dir.display()))?;
     }
     Ok(library)
 }
