@@ -3,6 +3,8 @@
 pub mod attach;
 pub mod btf;
 pub mod hooks;
+pub mod host;
 pub mod layout;
 pub mod object;
 pub mod status;
+pub mod target;

@@ -1,0 +1,227 @@
+//! The options of each command, as clap reads them and as `--help` shows them.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{
+    ArgAction, Args, Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser, value_parser,
+};
+
+use crate::options::parse_duration;
+
+/// Find sockets stuck in CLOSE_WAIT and name the code that leaks them.
+///
+/// Without a command: watch.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sockleak",
+    version,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true,
+    after_help = AFTER_HELP
+)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub watch: Watch,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  sudo sockleak                            until Ctrl-C, then the report
+  sudo sockleak --duration 5m --pid 4242   one process and its children
+  sudo sockleak snapshot --json | jq '.sites[] | {verdict, count, blame}'
+  sudo sockleak trace --port 5432          every transition, one line each
+  sudo sockleak watch --record leak.rec    keep it; later: sockleak replay leak.rec
+  sockleak doctor                          what works on this host, and the fix for the rest
+
+Exit codes:
+  0    done
+  2    wrong usage
+  23   --fail-on-leak: at least one leak (--error-exitcode changes the number)
+  125  sockleak itself failed, or --fail-on-leak and lost events leave the verdict open";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Follow every socket; report at Ctrl-C, SIGTERM or the end of --duration [default]
+    Watch(Watch),
+    /// Report at once what is stuck now, as far as it shows without history
+    Snapshot(Snapshot),
+    /// Print every TCP state transition as it happens, one line each
+    Trace(Trace),
+    /// Analyse a recording made by `watch --record`; needs no privilege
+    Replay(Replay),
+    /// Say what this host allows, what is missing, what that costs, and the fix
+    Doctor(Doctor),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Watch {
+    #[command(flatten)]
+    pub stop: Stop,
+    #[command(flatten)]
+    pub judge: Judge,
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub print: Print,
+    #[command(flatten)]
+    pub addresses: Addresses,
+    #[command(flatten)]
+    pub cmdline: Cmdline,
+    /// Also keep all observations in FILE, for `sockleak replay FILE`
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// How to learn which code accepted a connection
+    ///
+    /// fexit costs least; syscall works on kernels that refuse fexit programs, but costs every
+    /// system call of the machine about 50 ns; auto takes the first that works.
+    #[arg(long, value_name = "HOW", default_value = "auto", value_enum)]
+    pub accept_hook: Accept,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Snapshot {
+    #[command(flatten)]
+    pub judge: Judge,
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub print: Print,
+    #[command(flatten)]
+    pub addresses: Addresses,
+    #[command(flatten)]
+    pub cmdline: Cmdline,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Trace {
+    #[command(flatten)]
+    pub stop: Stop,
+    #[command(flatten)]
+    pub which: Which,
+    #[command(flatten)]
+    pub print: Print,
+    #[command(flatten)]
+    pub addresses: Addresses,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    /// The recording
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub judge: Judge,
+    #[command(flatten)]
+    pub print: Print,
+    #[command(flatten)]
+    pub addresses: Addresses,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    #[command(flatten)]
+    pub print: Print,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Stop {
+    /// Stop after this time (500ms, 20s, 5m, 1h) instead of at Ctrl-C
+    #[arg(long, value_name = "DUR", value_parser = positive_duration)]
+    pub duration: Option<Duration>,
+}
+
+/// What counts as a finding, and what it does to the exit code.
+#[derive(Debug, Args)]
+pub(super) struct Judge {
+    /// Report sockets that are in CLOSE_WAIT for at least this long
+    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = parse_duration)]
+    pub min_age: Duration,
+    /// List at most N sockets with each finding, oldest first
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub sockets_per_site: usize,
+    /// Exit with 23 when there is a leak
+    #[arg(long)]
+    pub fail_on_leak: bool,
+    /// With --fail-on-leak: exit with N instead of 23
+    #[arg(long, value_name = "N", requires = "fail_on_leak", value_parser = leak_code)]
+    pub error_exitcode: Option<u8>,
+}
+
+/// Whose sockets.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Which sockets (all conditions must hold)")]
+pub(super) struct Which {
+    /// Of this process and its children; may be repeated
+    #[arg(long = "pid", value_name = "PID", value_parser = pid())]
+    pub pids: Vec<u32>,
+    /// Of processes with this name (as in `ps -o comm`; the kernel keeps 15 bytes)
+    #[arg(long, value_name = "NAME")]
+    pub comm: Option<String>,
+    /// With this port, local or remote; may be repeated, at most 8 times
+    #[arg(long = "port", value_name = "N", value_parser = value_parser!(u16).range(1..))]
+    pub ports: Vec<u16>,
+    /// Of processes in this cgroup or below, such as /system.slice/nginx.service
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(super) struct Print {
+    /// Machine-readable: one JSON document (trace: one JSON object a line)
+    #[arg(long)]
+    pub json: bool,
+    /// Write to FILE instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Say more; -vv says what the program itself does
+    #[arg(short, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(super) struct Addresses {
+    /// Leave out remote addresses
+    #[arg(long)]
+    pub redact_addrs: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(super) struct Cmdline {
+    /// Show command lines of processes; they can hold secrets
+    #[arg(long)]
+    pub show_cmdline: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Accept {
+    Auto,
+    Fexit,
+    Syscall,
+    None,
+}
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("the run would end before it begins".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+/// Codes that already mean something else would make the answer ambiguous.
+fn leak_code(text: &str) -> Result<u8, String> {
+    match text.parse() {
+        Err(_) => Err("an exit code is a number from 1 to 255".to_owned()),
+        Ok(0) => Err("0 means that nothing leaked".to_owned()),
+        Ok(2) => Err("2 means wrong usage".to_owned()),
+        Ok(125..=127) => Err("125 to 127 mean that sockleak or a command failed".to_owned()),
+        Ok(code) => Ok(code),
+    }
+}
+
+/// The kernel's largest `pid_max` (include/linux/threads.h:PID_MAX_LIMIT) is 2^22.
+fn pid() -> RangedU64ValueParser<u32> {
+    RangedU64ValueParser::new().range(1..=1 << 22)
+}
