@@ -125,7 +125,9 @@ impl Committed {
     fn expect_object(&self, rebuilt: &[u8]) -> Result<()> {
         let committed = read_committed(&self.object)?;
         if committed != rebuilt {
-            let kept = repo::target().join("ebpf-check/rebuilt.bpf.o");
+            let kept = repo::target()
+                .join(compile::CHECK_DIR)
+                .join("rebuilt.bpf.o");
             fs::write(&kept, rebuilt).with_context(|| format!("write {}", kept.display()))?;
             return Err(Trouble::error(
                 format!(

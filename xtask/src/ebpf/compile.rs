@@ -14,6 +14,9 @@ use super::library::Sysroot;
 use super::toolchain::{Toolchain, library_in};
 use crate::{process, repo, say};
 
+/// Where `--check` rebuilds, under the workspace's target directory.
+pub const CHECK_DIR: &str = "ebpf-check";
+
 const TARGET: &str = "bpfel-unknown-none";
 
 pub struct Build<'a> {
