@@ -5,15 +5,16 @@ use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 
-use framehop::ExplicitModuleSectionInfo;
-use gimli::{BaseAddresses, EhFrame, EhFrameHdr, LittleEndian, UnwindSection};
 use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{Endianness, Object, ObjectSection, ReadCache, elf};
 
 use super::open::FileId;
+use super::tables::{self, Sections};
 
 /// The largest browsers have 20 MiB of `.eh_frame`.
 const MAX_SECTION: u64 = 128 << 20;
+/// Survive stripping, because the Go runtime needs them.
+const GO_SECTIONS: [&str; 3] = [".gopclntab", ".data.rel.ro.gopclntab", ".go.buildinfo"];
 const MAX_LOADS: usize = 64;
 
 pub(super) type Bytes = Arc<[u8]>;
@@ -35,7 +36,7 @@ pub(super) struct Image {
     pub go: bool,
     /// Lowest address of the image; framehop's tables are relative to it.
     pub base: u64,
-    pub sections: ExplicitModuleSectionInfo<Bytes>,
+    pub sections: Sections,
     loads: Vec<Load>,
 }
 
@@ -63,9 +64,11 @@ impl Image {
         let base = base.ok_or("no loadable segment")? & !0xfff;
         Ok(Self {
             build_id: build_id(elf.build_id()),
-            go: elf.section_by_name(".gopclntab").is_some(),
+            go: GO_SECTIONS
+                .iter()
+                .any(|name| elf.section_by_name(name).is_some()),
             base,
-            sections: unwind_sections(&elf, base),
+            sections: tables::without_unchecked(unwind_sections(&elf, base)),
             loads,
             file,
             id,
@@ -96,34 +99,6 @@ impl Image {
         let linked = load.address.wrapping_sub(load.offset).wrapping_add(offset);
         Some(start.wrapping_sub(linked))
     }
-
-    pub(super) fn has_unwind_tables(&self) -> bool {
-        self.sections.eh_frame.is_some() || self.sections.debug_frame.is_some()
-    }
-
-    /// Whether the tables say how to leave the function at `address`. Without a sorted index the
-    /// question would cost a scan, and the tables' mere presence is taken for a yes.
-    pub(super) fn covers(&self, address: u64) -> bool {
-        let (Some(hdr), Some(frames)) = (&self.sections.eh_frame_hdr, &self.sections.eh_frame)
-        else {
-            return self.has_unwind_tables();
-        };
-        let start = |range: &Option<std::ops::Range<u64>>| range.as_ref().map_or(0, |r| r.start);
-        let bases = BaseAddresses::default()
-            .set_eh_frame_hdr(start(&self.sections.eh_frame_hdr_svma))
-            .set_eh_frame(start(&self.sections.eh_frame_svma))
-            .set_text(start(&self.sections.text_svma));
-        let Ok(parsed) = EhFrameHdr::new(hdr, LittleEndian).parse(&bases, 8) else {
-            return false;
-        };
-        let mut section = EhFrame::new(frames, LittleEndian);
-        section.set_address_size(8);
-        parsed.table().is_some_and(|table| {
-            table
-                .fde_for_address(&section, &bases, address, EhFrame::cie_from_offset)
-                .is_ok_and(|fde| fde.contains(address))
-        })
-    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -148,7 +123,7 @@ fn build_id(note: object::Result<Option<&[u8]>>) -> Option<String> {
     Some(hex)
 }
 
-fn unwind_sections(elf: &Elf<'_>, base: u64) -> ExplicitModuleSectionInfo<Bytes> {
+fn unwind_sections(elf: &Elf<'_>, base: u64) -> Sections {
     let range = |name: &str| {
         let section = elf.section_by_name(name)?;
         Some(section.address()..section.address().checked_add(section.size())?)
@@ -169,7 +144,7 @@ fn unwind_sections(elf: &Elf<'_>, base: u64) -> ExplicitModuleSectionInfo<Bytes>
     } else {
         None
     };
-    ExplicitModuleSectionInfo {
+    Sections {
         base_svma: base,
         text_svma: range(".text"),
         got_svma: range(".got"),

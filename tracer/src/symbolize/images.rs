@@ -61,11 +61,11 @@ impl Images {
         Ok(image)
     }
 
-    /// Loads the names on first use.
-    pub(super) fn names(&mut self, image: &Image) -> &mut Names {
+    /// Loads the names on first use; `library` tells which kind of file it is loaded for.
+    pub(super) fn names(&mut self, image: &Image, library: bool) -> &mut Names {
         self.clock += 1;
         if !self.names.contains_key(&image.id) {
-            let names = Names::load(image);
+            let names = Names::load(image, library);
             while self.names.len() >= MAX_NAMED
                 || (!self.names.is_empty() && self.names_bytes() + names.size > MAX_NAMES_BYTES)
             {

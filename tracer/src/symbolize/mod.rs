@@ -2,20 +2,27 @@
 //! Requests and answers are plain data and nothing is shared with other modules, so that all of it
 //! can run in a separate process without privileges. What cannot be known is left out and said.
 
+mod code;
 mod demangle;
+mod frames;
 mod image;
 mod images;
 mod maps;
 mod names;
 mod open;
 mod process;
+mod registers;
+#[cfg(target_arch = "x86_64")]
+mod search;
 mod shadow;
+mod tables;
 mod unwind;
 mod warning;
 
 pub mod blame;
 
-#[cfg(test)]
+// They know system call numbers and register names.
+#[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 
 use std::collections::HashMap;
@@ -24,11 +31,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::model::stack::{Frame, Stack};
+use frames::Naming;
 use images::Images;
 use maps::Start;
-use names::{Place, Problem};
 use process::Process;
-use unwind::{Code, CodeAddress};
+use unwind::Walk;
 
 pub use warning::Warning;
 
@@ -88,9 +95,8 @@ impl Symbolizer {
     /// Reads and remembers what a process has mapped, so that its stacks can be named after it is
     /// gone. Files not seen before are opened and their unwind tables read; symbols are not.
     pub fn warm(&mut self, pid: u32) {
-        let mut unreported = Vec::new();
-        // What is missing is told again when a stack needs it.
-        let _ = self.look(pid, &mut unreported);
+        // What cannot be read is remembered with the rest, and told when a stack leads there.
+        let _ = self.look(pid);
     }
 
     /// The process executed another program or ended: its addresses mean nothing any more.
@@ -100,18 +106,18 @@ impl Symbolizer {
 
     pub fn resolve(&mut self, copy: &StackCopy<'_>) -> Resolved {
         let mut warnings = Vec::new();
-        if let Err(warning) = self.prepare(copy, &mut warnings) {
+        if let Err(warning) = self.prepare(copy) {
             warnings.push(warning);
             return Resolved {
                 stack: only_address(copy.pc),
                 warnings,
             };
         }
-        let (mut addresses, mut truncated, left) = self.walk(copy);
-        if left && self.refresh(copy, &mut warnings) {
-            (addresses, truncated, _) = self.walk(copy);
+        let mut walk = self.walk(copy);
+        if walk.left_known_code && self.refresh(copy) {
+            walk = self.walk(copy);
         }
-        if addresses.is_empty() {
+        if walk.addresses.is_empty() {
             return Resolved {
                 stack: only_address(copy.pc),
                 warnings,
@@ -120,22 +126,30 @@ impl Symbolizer {
         let Self {
             processes, images, ..
         } = self;
-        let mut frames = Vec::with_capacity(addresses.len() + 8);
+        let mut frames = Vec::new();
         if let Some(known) = processes.get(&copy.pid) {
-            for address in addresses {
-                if let Some(code) = known.process.code.find(address.lookup) {
-                    name(code, address, copy.pid, images, &mut frames, &mut warnings);
-                }
+            if walk.left_known_code && known.process.omitted {
+                warnings.push(maps::too_many(copy.pid));
             }
+            let mut naming = Naming {
+                pid: copy.pid,
+                code: known.process.walker.code(),
+                images,
+                warnings: &mut warnings,
+            };
+            frames = naming.frames(&walk);
         }
         Resolved {
-            stack: Stack { frames, truncated },
+            stack: Stack {
+                frames,
+                truncated: walk.truncated,
+            },
             warnings,
         }
     }
 
     /// Makes sure that the remembered code is that of the process the copy was taken from.
-    fn prepare(&mut self, copy: &StackCopy<'_>, out: &mut Vec<Warning>) -> Result<(), Warning> {
+    fn prepare(&mut self, copy: &StackCopy<'_>) -> Result<(), Warning> {
         let pid = copy.pid;
         let wanted = Start::from_boot_ns(copy.start_boot_ns);
         let matches =
@@ -163,7 +177,7 @@ impl Symbolizer {
         if fresh && remembered.is_some_and(|known| known.process.start == live) {
             return Ok(());
         }
-        match self.look(pid, out) {
+        match self.look(pid) {
             Ok(()) if self.processes.get(&pid).is_some_and(matches) => Ok(()),
             Ok(()) => Err(Warning::PidReused { pid }),
             Err(_) if usable && self.processes.contains_key(&pid) => Ok(()),
@@ -172,23 +186,21 @@ impl Symbolizer {
     }
 
     /// Asks for the mappings again when they may have changed; true when a new walk makes sense.
-    fn refresh(&mut self, copy: &StackCopy<'_>, out: &mut Vec<Warning>) -> bool {
+    fn refresh(&mut self, copy: &StackCopy<'_>) -> bool {
         let old = self.processes.get(&copy.pid);
         let due = old.is_some_and(|known| known.process.checked.elapsed() >= REFRESH);
         let start = old.map(|known| known.process.start);
-        due && start.is_some()
-            && maps::started(copy.pid) == start
-            && self.look(copy.pid, out).is_ok()
+        due && start.is_some() && maps::started(copy.pid) == start && self.look(copy.pid).is_ok()
     }
 
-    fn look(&mut self, pid: u32, out: &mut Vec<Warning>) -> Result<(), Warning> {
+    fn look(&mut self, pid: u32) -> Result<(), Warning> {
         self.clock += 1;
         let old = self.processes.remove(&pid);
         let old_use = old.as_ref().map_or(self.clock, |known| known.used);
         let old = old.map(|known| known.process);
-        let (process, used, result) = match Process::look(pid, old, &mut self.images, out) {
+        let (process, used, result) = match Process::look(pid, old, &mut self.images) {
             Ok(process) => (Some(process), self.clock, Ok(())),
-            Err((warning, old)) => (old, old_use, Err(warning)),
+            Err(failure) => (failure.1, old_use, Err(failure.0)),
         };
         if let Some(process) = process {
             self.processes.insert(pid, Remembered { process, used });
@@ -203,71 +215,14 @@ impl Symbolizer {
         result
     }
 
-    fn walk(&mut self, copy: &StackCopy<'_>) -> (Vec<CodeAddress>, bool, bool) {
+    fn walk(&mut self, copy: &StackCopy<'_>) -> Walk {
         self.clock += 1;
         let Some(known) = self.processes.get_mut(&copy.pid) else {
-            return (Vec::new(), true, false);
+            return Walk::unknown();
         };
         known.used = self.clock;
-        let walk = known.process.code.walk(copy);
-        (walk.addresses, walk.truncated, walk.left_known_code)
+        known.process.walker.walk(copy)
     }
-}
-
-fn name(
-    code: &Code,
-    address: CodeAddress,
-    pid: u32,
-    images: &mut Images,
-    frames: &mut Vec<Frame>,
-    warnings: &mut Vec<Warning>,
-) {
-    let module = &code.mapping.name;
-    let bare = Frame {
-        module: Some(module.clone()),
-        offset: address.at,
-        ..Frame::default()
-    };
-    let (Some(image), Some(bias)) = (&code.image, code.bias) else {
-        let in_file = address.at.wrapping_sub(code.mapping.range.start) + code.mapping.offset;
-        let named = code.mapping.backing != maps::Backing::Anonymous;
-        frames.push(Frame {
-            offset: if named { in_file } else { address.at },
-            ..bare
-        });
-        return;
-    };
-    let bare = Frame {
-        offset: address.at.wrapping_sub(bias),
-        build_id: image.build_id.clone(),
-        ..bare
-    };
-    let names = images.names(image);
-    let problem = names.problem.map(|problem| match problem {
-        Problem::Replaced => Warning::FileReplaced {
-            pid,
-            module: module.clone(),
-        },
-        Problem::Unusable(reason) => Warning::SymbolsUnusable {
-            module: module.clone(),
-            reason: reason.to_owned(),
-        },
-    });
-    if let Some(problem) = problem.filter(|problem| !warnings.contains(problem)) {
-        warnings.push(problem);
-    }
-    let places = names.at(address.lookup.wrapping_sub(bias));
-    if places.is_empty() {
-        frames.push(bare);
-        return;
-    }
-    frames.extend(places.iter().map(|place: &Place| Frame {
-        function: place.function.clone(),
-        file: place.file.clone(),
-        line: place.line,
-        inlined: place.inlined,
-        ..bare.clone()
-    }));
 }
 
 /// All that can be said without the process: an address that no module explains.

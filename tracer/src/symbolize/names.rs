@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::mem;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -34,8 +35,10 @@ pub(super) struct Place {
 
 #[derive(Default)]
 pub(super) struct Names {
-    /// Separate debug information first: it knows more than the file that runs.
+    /// Asked in this order.
     resolvers: Vec<ElfResolver>,
+    /// Separate debug information was not looked for yet.
+    debug_file_untried: bool,
     remembered: HashMap<u64, Vec<Place>>,
     /// Bytes held in memory.
     pub size: u64,
@@ -50,13 +53,22 @@ pub(super) enum Problem {
 }
 
 impl Names {
-    pub(super) fn load(image: &Image) -> Self {
+    /// Separate debug information knows more than the file that runs, but for a C library it takes
+    /// 50-100 ms to read: a library's is read when its own symbols do not answer, and without
+    /// DWARF. Nobody needs the lines of `recv`.
+    pub(super) fn load(image: &Image, library: bool) -> Self {
         let mut names = Self::default();
         if FileId::of(&image.file) != Ok(image.id) {
             names.problem = Some(Problem::Replaced);
             return names;
         }
-        names.resolvers.extend(separate_debug_file(image));
+        if library {
+            names.debug_file_untried = true;
+        } else {
+            names
+                .resolvers
+                .extend(separate_debug_file(image, Want::SymbolsAndDwarf));
+        }
         let full = resolver(&image.file, Want::SymbolsAndDwarf);
         // Broken or enormous DWARF must not cost the plain symbols.
         match full.or_else(|_| resolver(&image.file, Want::Symbols)) {
@@ -72,20 +84,31 @@ impl Names {
         // Written to while it was copied: half of one version and half of another.
         if FileId::of(&image.file) != Ok(image.id) {
             names.resolvers.clear();
+            names.debug_file_untried = false;
             names.problem = Some(Problem::Replaced);
         }
         names
     }
 
     /// `address` is in the ELF file's address space. Empty when no symbol contains it.
-    pub(super) fn at(&mut self, address: u64) -> &[Place] {
+    pub(super) fn at(&mut self, image: &Image, address: u64) -> &[Place] {
         if self.remembered.len() >= MAX_REMEMBERED && !self.remembered.contains_key(&address) {
             self.remembered.clear();
         }
-        let resolvers = &mut self.resolvers;
-        self.remembered
-            .entry(address)
-            .or_insert_with(|| ask(resolvers, address))
+        let Self {
+            resolvers,
+            debug_file_untried: untried,
+            remembered,
+            ..
+        } = self;
+        remembered.entry(address).or_insert_with(|| {
+            let answer = ask(resolvers, address);
+            if !answer.is_empty() || !mem::take(untried) {
+                return answer;
+            }
+            resolvers.extend(separate_debug_file(image, Want::Symbols));
+            ask(resolvers, address)
+        })
     }
 }
 
@@ -156,15 +179,18 @@ fn open_resolver(path: &Path, debug_dirs: &[&Path]) -> Option<ElfResolver> {
 
 /// Only the host's own directory: a container's could hold anything. Owned by root, so it may be
 /// mapped in place and its links followed.
-fn separate_debug_file(image: &Image) -> Option<ElfResolver> {
+fn separate_debug_file(image: &Image, want: Want) -> Option<ElfResolver> {
     let build_id = image.build_id.as_deref()?;
     let (directory, rest) = build_id.split_at_checked(2)?;
     let path = format!("{DEBUG_ROOT}/.build-id/{directory}/{rest}.debug");
     let file = open::trusted_file(Path::new(&path))?;
+    let symbols_from = file.try_clone().ok()?;
     let id = FileId::of(&file).ok()?;
-    if id.size() > MAX_COPY * 4 {
+    if Image::parse(file, id).ok()?.build_id.as_deref() != Some(build_id) {
         return None;
     }
-    let same_build = Image::parse(file, id).ok()?.build_id.as_deref() == Some(build_id);
-    same_build.then(|| open_resolver(Path::new(&path), &[Path::new(DEBUG_ROOT)]))?
+    match want {
+        Want::Symbols => Some(resolver(&symbols_from, want).ok()?.0),
+        Want::SymbolsAndDwarf => open_resolver(Path::new(&path), &[Path::new(DEBUG_ROOT)]),
+    }
 }

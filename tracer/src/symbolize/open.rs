@@ -24,10 +24,6 @@ impl FileId {
         Ok(Self::from_stat(&rustix::fs::fstat(file)?))
     }
 
-    pub(super) fn size(&self) -> u64 {
-        self.size
-    }
-
     fn from_stat(stat: &Stat) -> Self {
         Self {
             dev: stat.st_dev,
@@ -53,18 +49,18 @@ impl From<Errno> for OpenError {
 
 /// The mapped file itself, even when its path was deleted, renamed or taken by another file.
 pub(super) fn mapped_file(pid: u32, mapping: &Mapping) -> Result<(File, FileId), OpenError> {
-    let (start, end) = (mapping.range.start, mapping.range.end);
+    let std::ops::Range { start, end } = mapping.range;
     let link = format!("/proc/{pid}/map_files/{start:x}-{end:x}");
     // O_PATH does not open what is behind the link: no side effect before the type is known.
     match rustix::fs::open(&link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
         Ok(handle) => {
-            let stat = rustix::fs::fstat(&handle)?;
+            let found = rustix::fs::fstat(&handle)?;
             // Stacked file systems show another device in maps than stat does; there the link
             // itself, which the kernel resolves from the mapping, is the proof.
-            if same_device(&stat, mapping) && stat.st_ino != mapping.ino {
+            if same_device(&found, mapping) && found.st_ino != mapping.ino {
                 return Err(OpenError::Replaced);
             }
-            readable(&handle, &stat)
+            readable(&handle, &found)
         }
         // Without CAP_CHECKPOINT_RESTORE the kernel refuses map_files: go by path.
         Err(_) => by_path(pid, mapping),

@@ -6,11 +6,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::code::{Code, CodeIndex};
 use super::image::Image;
 use super::images::Images;
 use super::maps::{self, Backing, CodeMap, Mapping, Start};
 use super::open::{self, OpenError};
-use super::unwind::{Code, CodeIndex};
+use super::unwind::CodeWalker;
 use super::warning::Warning;
 
 /// The vDSO has 1-3 pages of code; a process can move it but hardly grow it.
@@ -18,7 +19,9 @@ const MAX_VDSO: u64 = 64 << 10;
 
 pub(super) struct Process {
     pub start: Start,
-    pub code: CodeIndex,
+    pub walker: CodeWalker,
+    /// It has more mappings of code than are kept.
+    pub omitted: bool,
     /// When the mappings were last compared with the kernel's list.
     pub checked: Instant,
 }
@@ -29,93 +32,78 @@ impl Process {
         pid: u32,
         old: Option<Self>,
         images: &mut Images,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<Self, (Warning, Option<Self>)> {
+    ) -> Result<Self, Box<(Warning, Option<Self>)>> {
         let map = match maps::read(pid) {
             Ok(map) => map,
-            Err(warning) => return Err((warning, old)),
+            Err(warning) => return Err(Box::new((warning, old))),
         };
         if let Some(mut old) = old
             && old.start == map.start
-            && same_mappings(&old.code, &map.mappings)
+            && same_mappings(old.walker.code(), &map.mappings)
         {
             old.checked = Instant::now();
             return Ok(old);
         }
-        if map.omitted {
-            warnings.push(maps::too_many(pid));
-        }
-        Ok(Self::build(pid, map, images, warnings))
+        Ok(Self::build(pid, map, images))
     }
 
-    fn build(pid: u32, map: CodeMap, images: &mut Images, warnings: &mut Vec<Warning>) -> Self {
+    fn build(pid: u32, map: CodeMap, images: &mut Images) -> Self {
         let mut loader = Loader {
             pid,
             images,
-            warnings,
             seen: HashMap::new(),
         };
-        let code = map
-            .mappings
-            .into_iter()
-            .map(|mapping| loader.code(mapping))
-            .collect();
+        let mappings = map.mappings.into_iter();
+        let code = mappings.map(|mapping| loader.code(mapping)).collect();
         Self {
             start: map.start,
-            code: CodeIndex::new(code),
+            walker: CodeWalker::new(CodeIndex::new(code)),
+            omitted: map.omitted,
             checked: Instant::now(),
         }
     }
 }
 
 fn same_mappings(code: &CodeIndex, mappings: &[Mapping]) -> bool {
-    let known = code.code().iter().map(|code| &code.mapping);
+    let known = code.iter().map(|code| &code.mapping);
     known.eq(mappings.iter())
 }
+
+/// Device and inode, as far as the list of mappings knows a file.
+type Inode = ((u32, u32), u64);
 
 struct Loader<'a> {
     pid: u32,
     images: &'a mut Images,
-    warnings: &'a mut Vec<Warning>,
-    /// A file is opened once for all its mappings, and its problems are told once.
-    seen: HashMap<((u32, u32), u64), Option<Arc<Image>>>,
+    /// A file is opened once for all its mappings.
+    seen: HashMap<Inode, Result<Arc<Image>, Warning>>,
 }
 
 impl Loader<'_> {
     fn code(&mut self, mapping: Mapping) -> Code {
-        let image = match mapping.backing {
-            Backing::Anonymous => None,
+        match mapping.backing {
+            Backing::Anonymous => Code::new(mapping, None),
             Backing::Vdso => {
-                vdso(self.pid, &mapping).and_then(|bytes| self.images.memory(bytes).ok())
+                let bytes = vdso(self.pid, &mapping);
+                let image = bytes.and_then(|bytes| self.images.memory(bytes).ok());
+                Code::new(mapping, image)
             }
-            Backing::File => self.file(&mapping),
-        };
-        let offset = match mapping.backing {
-            Backing::Vdso => 0,
-            _ => mapping.offset,
-        };
-        let bias = image
-            .as_ref()
-            .and_then(|image| image.bias(mapping.range.start, offset));
-        Code {
-            mapping,
-            image,
-            bias,
+            Backing::File => match self.file(&mapping) {
+                Ok(image) => Code::new(mapping, Some(image)),
+                Err(problem) => Code {
+                    problem: Some(problem),
+                    ..Code::new(mapping, None)
+                },
+            },
         }
     }
 
-    fn file(&mut self, mapping: &Mapping) -> Option<Arc<Image>> {
+    fn file(&mut self, mapping: &Mapping) -> Result<Arc<Image>, Warning> {
         let key = (mapping.dev, mapping.ino);
         if let Some(known) = self.seen.get(&key) {
             return known.clone();
         }
-        let image = match self.open(mapping) {
-            Ok(image) => Some(image),
-            Err(warning) => {
-                self.warnings.push(warning);
-                None
-            }
-        };
+        let image = self.open(mapping);
         self.seen.insert(key, image.clone());
         image
     }

@@ -1,8 +1,7 @@
 //! From registers and a copied piece of stack to code addresses, innermost first. Reads nothing
 //! but the copy and the images; an address outside executable memory never becomes a frame.
 
-use std::ops::Range;
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use framehop::{
     CacheNative, FrameAddress, MayAllocateDuringUnwind, Module, UnwindRegsNative, Unwinder,
@@ -10,18 +9,13 @@ use framehop::{
 };
 
 use super::StackCopy;
-use super::image::{Bytes, Image};
-use super::maps::Mapping;
+use super::code::{Code, CodeIndex, CopiedStack};
+use super::image::Bytes;
+use super::registers;
+use super::tables::{self, Cover};
 
-pub(super) const MAX_FRAMES: usize = 128;
-
-/// A mapping of code together with what is known about the file behind it.
-pub(super) struct Code {
-    pub mapping: Mapping,
-    pub image: Option<Arc<Image>>,
-    /// Run-time address minus address in the ELF file; wraps.
-    pub bias: Option<u64>,
-}
+const MAX_FRAMES: usize = 128;
+const MAX_REMEMBERED: usize = 4096;
 
 /// `at` is the address itself, `lookup` lies inside the instruction that is executing: for a
 /// return address one byte before it, since a call may be the last instruction of its function.
@@ -36,21 +30,43 @@ pub(super) struct Walk {
     pub truncated: bool,
     /// The walk met an address that no known mapping holds: the list may be old.
     pub left_known_code: bool,
+    /// The first function whose caller had to be searched for on the stack.
+    pub searched: Option<u64>,
 }
 
-pub(super) struct CodeIndex {
-    code: Vec<Code>,
+impl Walk {
+    /// Nothing is known, not even where the innermost function is.
+    pub(super) fn unknown() -> Self {
+        Self {
+            addresses: Vec::new(),
+            truncated: true,
+            left_known_code: false,
+            searched: None,
+        }
+    }
+}
+
+pub(super) enum Step {
+    Return(u64),
+    /// Searched for on the stack: likely, not certain.
+    Found(u64),
+    Outermost,
+    Lost,
+}
+
+pub(super) struct CodeWalker {
+    code: CodeIndex,
     unwinder: UnwinderNative<Bytes, MayAllocateDuringUnwind>,
     /// One for each process: rules are cached by address and by a 16-bit generation that would
     /// wrap if all processes shared a cache.
     cache: CacheNative<MayAllocateDuringUnwind>,
+    covered: HashMap<u64, Cover>,
 }
 
-impl CodeIndex {
-    /// `code` is sorted by address.
-    pub(super) fn new(code: Vec<Code>) -> Self {
+impl CodeWalker {
+    pub(super) fn new(code: CodeIndex) -> Self {
         let mut unwinder = UnwinderNative::new();
-        for entry in &code {
+        for entry in code.iter() {
             let (Some(image), Some(bias)) = (&entry.image, entry.bias) else {
                 continue;
             };
@@ -65,33 +81,22 @@ impl CodeIndex {
             code,
             unwinder,
             cache: CacheNative::new(),
+            covered: HashMap::new(),
         }
     }
 
-    pub(super) fn code(&self) -> &[Code] {
+    pub(super) fn code(&self) -> &CodeIndex {
         &self.code
     }
 
-    pub(super) fn find(&self, address: u64) -> Option<&Code> {
-        let after = self
-            .code
-            .partition_point(|code| code.mapping.range.start <= address);
-        let code = self.code.get(after.checked_sub(1)?)?;
-        code.mapping.range.contains(&address).then_some(code)
-    }
-
     pub(super) fn walk(&mut self, copy: &StackCopy<'_>) -> Walk {
-        let mut walk = Walk {
-            addresses: Vec::new(),
-            truncated: true,
-            left_known_code: false,
-        };
-        if self.find(copy.pc).is_none() {
+        let mut walk = Walk::unknown();
+        if self.code.find(copy.pc).is_none() {
             walk.left_known_code = true;
             return walk;
         }
         let stack = CopiedStack::new(copy);
-        let mut regs = registers(copy);
+        let mut regs = registers::new(copy);
         let mut address = FrameAddress::from_instruction_pointer(copy.pc);
         let mut sp = copy.sp;
         walk.addresses.push(CodeAddress {
@@ -99,46 +104,94 @@ impl CodeIndex {
             lookup: copy.pc,
         });
         while walk.addresses.len() < MAX_FRAMES {
-            let here = address.address_for_lookup();
-            let mut reads = 0;
-            let mut read = |at| {
-                reads += 1;
-                stack.read(at).ok_or(())
-            };
-            match self
-                .unwinder
-                .unwind_frame(address, &mut regs, &mut self.cache, &mut read)
-            {
-                Ok(Some(return_address)) => {
-                    let lookup = return_address.wrapping_sub(1);
-                    if self.find(lookup).is_none() {
-                        walk.left_known_code = true;
-                        break;
-                    }
-                    // Only the innermost frame may keep the stack pointer (aarch64 leaf).
-                    let first = walk.addresses.len() == 1;
-                    if regs.sp() < sp || (regs.sp() == sp && !first) {
-                        break;
-                    }
-                    sp = regs.sp();
-                    walk.addresses.push(CodeAddress {
-                        at: return_address,
-                        lookup,
-                    });
-                    let Some(next) = FrameAddress::from_return_address(return_address) else {
-                        break;
-                    };
-                    address = next;
+            let called = walk.addresses.len() > 1;
+            let return_address = match self.step(address, &mut regs, &stack, called) {
+                Step::Return(return_address) => return_address,
+                Step::Found(return_address) => {
+                    walk.searched.get_or_insert(address.address_for_lookup());
+                    return_address
                 }
-                Ok(None) => {
-                    let called = walk.addresses.len() > 1;
-                    walk.truncated = !self.is_outermost(address, called, reads > 0, regs);
+                Step::Outermost => {
+                    walk.truncated = false;
                     break;
                 }
-                Err(_) => break,
+                Step::Lost => break,
+            };
+            let lookup = return_address.wrapping_sub(1);
+            if self.code.find(lookup).is_none() {
+                walk.left_known_code = true;
+                break;
             }
+            // Only the innermost frame may keep the stack pointer (aarch64 leaf).
+            let innermost = walk.addresses.len() == 1;
+            if regs.sp() < sp || (regs.sp() == sp && !innermost) {
+                break;
+            }
+            sp = regs.sp();
+            walk.addresses.push(CodeAddress {
+                at: return_address,
+                lookup,
+            });
+            let Some(next) = FrameAddress::from_return_address(return_address) else {
+                break;
+            };
+            address = next;
         }
         walk
+    }
+
+    fn step(
+        &mut self,
+        address: FrameAddress,
+        regs: &mut UnwindRegsNative,
+        stack: &CopiedStack<'_>,
+        called: bool,
+    ) -> Step {
+        let here = address.address_for_lookup();
+        let cover = self.cover(here);
+        if cover == Cover::Refused {
+            return Step::Lost;
+        }
+        if cover == Cover::Undescribed
+            && let Some(code) = self.code.find(here)
+            && code.image.is_some()
+            && let Some(step) = if code.is_go() {
+                registers::leaf(&self.code, stack, regs, called)
+            } else {
+                registers::search(&self.code, stack, regs)
+            }
+        {
+            return step;
+        }
+        let mut reads = 0;
+        let mut read = |at| {
+            reads += 1;
+            stack.read(at).ok_or(())
+        };
+        let (unwinder, cache) = (&self.unwinder, &mut self.cache);
+        match unwinder.unwind_frame(address, regs, cache, &mut read) {
+            Ok(Some(return_address)) => Step::Return(return_address),
+            Ok(None) if self.is_outermost(address, called, reads > 0, *regs) => Step::Outermost,
+            Ok(None) | Err(_) => Step::Lost,
+        }
+    }
+
+    fn cover(&mut self, address: u64) -> Cover {
+        if let Some(known) = self.covered.get(&address) {
+            return *known;
+        }
+        let code = self.code.find(address);
+        let cover = match code.map(|code: &Code| (code.image.as_deref(), code.bias)) {
+            Some((Some(image), Some(bias))) => {
+                tables::cover(&image.sections, address.wrapping_sub(bias))
+            }
+            _ => Cover::Undescribed,
+        };
+        if self.covered.len() >= MAX_REMEMBERED {
+            self.covered.clear();
+        }
+        self.covered.insert(address, cover);
+        cover
     }
 
     /// framehop ends a walk for three reasons and does not say which: the tables call the function
@@ -152,12 +205,8 @@ impl CodeIndex {
         mut regs: UnwindRegsNative,
     ) -> bool {
         let here = address.address_for_lookup();
-        let Some(code) = self.find(here) else {
-            return false;
-        };
-        if !code.describes(here) {
-            let go = code.image.as_ref().is_some_and(|image| image.go);
-            return go && called;
+        if self.cover(here) != Cover::Described {
+            return called && self.code.find(here).is_some_and(Code::is_go);
         }
         if read_return_address {
             return true;
@@ -165,62 +214,11 @@ impl CodeIndex {
         // With any other frame pointer, only the tables still end the walk without a look at the
         // stack.
         let somewhere = regs.sp();
-        set_frame_pointer(&mut regs, somewhere);
+        registers::set_frame_pointer(&mut regs, somewhere);
         let mut nothing = |_| Err(());
         let again = self
             .unwinder
             .unwind_frame(address, &mut regs, &mut self.cache, &mut nothing);
         again == Ok(None)
     }
-}
-
-impl Code {
-    fn describes(&self, address: u64) -> bool {
-        match (&self.image, self.bias) {
-            (Some(image), Some(bias)) => image.covers(address.wrapping_sub(bias)),
-            _ => false,
-        }
-    }
-}
-
-struct CopiedStack<'a> {
-    range: Range<u64>,
-    bytes: &'a [u8],
-}
-
-impl<'a> CopiedStack<'a> {
-    fn new(copy: &StackCopy<'a>) -> Self {
-        Self {
-            range: copy.sp..copy.sp.saturating_add(copy.bytes.len() as u64),
-            bytes: copy.bytes,
-        }
-    }
-
-    fn read(&self, address: u64) -> Option<u64> {
-        let offset = usize::try_from(address.checked_sub(self.range.start)?).ok()?;
-        let bytes = self.bytes.get(offset..offset.checked_add(8)?)?;
-        bytes.try_into().ok().map(u64::from_le_bytes)
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-fn registers(copy: &StackCopy<'_>) -> UnwindRegsNative {
-    UnwindRegsNative::new(copy.pc, copy.sp, copy.fp)
-}
-
-#[cfg(target_arch = "x86_64")]
-fn set_frame_pointer(regs: &mut UnwindRegsNative, value: u64) {
-    regs.set_bp(value);
-}
-
-#[cfg(target_arch = "aarch64")]
-fn set_frame_pointer(regs: &mut UnwindRegsNative, value: u64) {
-    regs.set_fp(value);
-}
-
-/// Signed return addresses carry their signature above the 48 bits of a user address.
-#[cfg(target_arch = "aarch64")]
-fn registers(copy: &StackCopy<'_>) -> UnwindRegsNative {
-    let mask = framehop::aarch64::PtrAuthMask(u64::MAX >> 16);
-    UnwindRegsNative::new_with_ptr_auth_mask(mask, copy.lr, copy.sp, copy.fp)
 }

@@ -36,6 +36,11 @@ pub enum Warning {
         module: String,
         reason: String,
     },
+    #[error(
+        "{module} has no unwind tables for some of its functions: their callers were searched for \
+         on the stack and may be wrong"
+    )]
+    CallersSearched { module: String },
     #[error("symbols of {module} cannot be used ({reason}): its code stays unnamed")]
     SymbolsUnusable { module: String, reason: String },
 }

@@ -24,6 +24,11 @@ pub fn is_application(frame: &Frame) -> bool {
     Policy::default().is_application(frame)
 }
 
+/// Whether a module is library or runtime code as a whole.
+pub(super) fn is_library(module: &str) -> bool {
+    MODULES.iter().any(|library| is_module(module, library))
+}
+
 impl Policy {
     /// The first application frame, innermost first. `None` when there is none: then the caller
     /// shows where the first frame is, without calling it guilty.
@@ -50,7 +55,7 @@ impl Policy {
         if module.starts_with('[') || starts_with_any(module, &self.modules) {
             return false;
         }
-        if MODULES.iter().any(|library| is_module(module, library)) {
+        if is_library(module) {
             return false;
         }
         let Some(function) = frame.function.as_deref() else {

@@ -10,15 +10,12 @@ pub(super) const MODULES: &[&str] = &[
     "libm",
     "libresolv",
     "libnss",
-    "libanl",
     "ld",
     "ld-linux",
     "ld-linux-x86-64",
     "ld-linux-aarch64",
     "ld-musl-x86_64",
     "ld-musl-aarch64",
-    "libc.musl-x86_64",
-    "libc.musl-aarch64",
     // language support
     "libstdc++",
     "libc++",
@@ -65,13 +62,11 @@ pub(super) const MODULES: &[&str] = &[
     "libjava",
     "libnio",
     "libnet",
-    "libextnet",
     "libnode",
     "libruby",
     "libperl",
     "libcoreclr",
     "libclrjit",
-    "libSystem",
 ];
 
 /// Programs that run other people's code: none of their own functions is the application.
@@ -90,7 +85,7 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "__pthread_",
     "_IO_",
     "_dl_",
-    // C++
+    // C++ and Rust
     "std::",
     "__gnu_cxx::",
     "__cxxabiv1::",
@@ -98,10 +93,7 @@ pub(super) const FUNCTIONS: &[&str] = &[
     // Rust, its standard library and the runtimes that drive tasks
     "core::",
     "alloc::",
-    "std::",
     "__rust_",
-    "rust_begin_unwind",
-    "test::",
     "tokio::",
     "tokio_util::",
     "tokio_rustls::",
@@ -110,10 +102,8 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "hyper_util::",
     "h2::",
     "tower::",
-    "tower_service::",
     "futures::",
     "futures_util::",
-    "futures_core::",
     "async_std::",
     "async_io::",
     "smol::",
@@ -196,7 +186,6 @@ pub(super) const EXACT: &[&str] = &[
     "__clone",
     "clone",
     "clone3",
-    "__clone3",
     "__cp_begin",
     "__cp_end",
     "__cp_cancel",
@@ -253,5 +242,4 @@ pub(super) const EXACT: &[&str] = &[
     "fclose",
     "exit",
     "_exit",
-    "_Exit",
 ];

@@ -3,7 +3,7 @@
 use super::program::{Blocked, SYS_READ, SYS_RECVFROM, Workshop};
 use super::{follows, functions, named, resolve};
 
-const RUST: &str = r#"
+const RUST: &str = r"
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 
@@ -28,7 +28,7 @@ fn main() {
     let total = handle_connection(&mut ours);
     std::process::exit(total as i32 & 1);
 }
-"#;
+";
 
 #[test]
 fn rust_inlined_frames_come_innermost_first() {
@@ -92,7 +92,7 @@ fn rust_names_without_debug_information_have_no_hash() {
 
 #[test]
 fn cpp_names_are_demangled_and_bounded() {
-    let source = r#"
+    let source = r"
 #include <unistd.h>
 #include <map>
 #include <string>
@@ -110,7 +110,7 @@ namespace net {
 struct Conn { __attribute__((noinline)) long handle(int fd) { Pool<Deeper> p; Deeper d; return p.take(d, fd) + 1; } };
 }
 int main() { net::Conn c; return c.handle(0) & 1; }
-"#;
+";
     let shop = Workshop::new();
     let program = shop.compile("g++", "pool", "pool.cc", source, &["-O1"]);
     let found = resolve(&Blocked::start(&program, SYS_READ));

@@ -5,6 +5,7 @@ mod languages;
 mod native;
 mod program;
 mod speed;
+mod tableless;
 
 use super::{Resolved, Symbolizer};
 use crate::model::stack::Frame;

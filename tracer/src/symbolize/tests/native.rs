@@ -1,5 +1,7 @@
 //! C programs, built the ways that make unwinding and naming hard.
 
+use std::fmt::Write;
+
 use super::program::{Blocked, SERVER, SYS_RECVFROM, Workshop};
 use super::{follows, functions, named, resolve};
 
@@ -79,11 +81,13 @@ fn twenty_five_functions_deep() {
     source.push_str("KEEP long f0(int fd) { char b[8]; return recv(fd, b, 8, 0) + b[0]; }\n");
     for level in 1..25 {
         // Frames of different sizes, so that a wrong rule lands on a wrong slot.
-        source.push_str(&format!(
-            "KEEP long f{level}(int fd) {{ volatile char pad[{}]; pad[0] = 1; return f{}(fd) + pad[0]; }}\n",
+        writeln!(
+            source,
+            "KEEP long f{level}(int fd) {{ volatile char pad[{}]; pad[0] = 1; return f{}(fd) + pad[0]; }}",
             level * 13,
             level - 1
-        ));
+        )
+        .unwrap();
     }
     source.push_str("int main(void) { int p[2]; socketpair(AF_UNIX, SOCK_STREAM, 0, p); return f24(p[0]) + 1; }\n");
     let shop = Workshop::new();
@@ -148,11 +152,7 @@ fn a_stripped_program_gets_addresses_and_no_neighbours_name() {
 fn a_partly_stripped_program_gets_no_neighbours_name() {
     let shop = Workshop::new();
     let program = shop.c("server", SERVER, &["-O2"]);
-    let status = std::process::Command::new("strip")
-        .args(["-K", "main", "-K", "handle_client"])
-        .arg(&program)
-        .status();
-    assert!(status.unwrap().success());
+    shop.run("strip", &["-K", "main", "-K", "handle_client", "server"]);
     let found = resolve(&Blocked::start(&program, SYS_RECVFROM));
     assert!(
         follows(&found.stack.frames, "handle_client", "?"),

@@ -16,8 +16,8 @@ const COPY_BYTES: usize = 16 << 10;
 pub(super) const SYS_READ: u64 = 0;
 pub(super) const SYS_RECVFROM: u64 = 45;
 
-/// `main` → `serve` → `handle_client` → recv().
-pub(super) const SERVER: &str = r#"
+/// `main` → `serve` → `handle_client` → `recv`.
+pub(super) const SERVER: &str = r"
 #include <sys/socket.h>
 #define KEEP __attribute__((noinline, noclone))
 KEEP long handle_client(int fd, long salt) {
@@ -35,7 +35,7 @@ int main(void) {
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) return 1;
     return (int)serve(pair[0]) & 1;
 }
-"#;
+";
 
 /// Prints the frame pointer of a process that waits in a system call, and lets it wait on.
 const PEEK: &str = r#"
@@ -63,7 +63,10 @@ static PEEKER: LazyLock<(Workshop, PathBuf)> = LazyLock::new(|| {
 });
 
 fn frame_pointer(pid: u32) -> u64 {
-    let output = Command::new(&PEEKER.1).arg(pid.to_string()).output().unwrap();
+    let output = Command::new(&PEEKER.1)
+        .arg(pid.to_string())
+        .output()
+        .unwrap();
     String::from_utf8(output.stdout).unwrap().parse().unwrap()
 }
 
@@ -83,7 +86,13 @@ impl Workshop {
     }
 
     pub(super) fn c(&self, name: &str, source: &str, options: &[&str]) -> PathBuf {
-        self.compile("gcc", name, &format!("{name}.c"), source, options)
+        self.compile(
+            "gcc",
+            name,
+            &format!("{}.c", name.trim_end_matches(".o")),
+            source,
+            options,
+        )
     }
 
     pub(super) fn compile(
@@ -106,8 +115,13 @@ impl Workshop {
     }
 
     pub(super) fn strip(&self, program: &Path) {
-        let status = Command::new("strip").arg(program).status();
-        assert!(status.unwrap().success());
+        self.run("strip", &[program.to_str().unwrap()]);
+    }
+
+    pub(super) fn run(&self, tool: &str, arguments: &[&str]) {
+        let mut command = Command::new(tool);
+        command.current_dir(self.dir.path()).args(arguments);
+        assert!(command.status().unwrap().success(), "{tool} failed");
     }
 }
 
@@ -155,7 +169,11 @@ impl Blocked {
     fn wait(&self) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.registers().is_none() {
-            assert!(Instant::now() < deadline, "never blocked in {}", self.syscall);
+            assert!(
+                Instant::now() < deadline,
+                "never blocked in {}",
+                self.syscall
+            );
             std::thread::sleep(Duration::from_millis(2));
         }
     }

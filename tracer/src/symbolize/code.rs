@@ -1,0 +1,87 @@
+//! The code of one process by address, and the piece of stack that was copied from it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::StackCopy;
+use super::image::Image;
+use super::maps::{Backing, Mapping};
+use super::warning::Warning;
+
+/// A mapping of code together with what is known about the file behind it.
+pub(super) struct Code {
+    pub mapping: Mapping,
+    pub image: Option<Arc<Image>>,
+    /// Run-time address minus address in the ELF file; wraps.
+    pub bias: Option<u64>,
+    /// Why there is no image.
+    pub problem: Option<Warning>,
+}
+
+impl Code {
+    pub(super) fn new(mapping: Mapping, image: Option<Arc<Image>>) -> Self {
+        let mut code = Self {
+            mapping,
+            image,
+            bias: None,
+            problem: None,
+        };
+        let (start, offset) = (code.mapping.range.start, code.file_offset());
+        let image = code.image.as_deref();
+        code.bias = image.and_then(|image| image.bias(start, offset));
+        code
+    }
+
+    /// Where the mapping begins in the image's file; the vDSO's file holds nothing else.
+    pub(super) fn file_offset(&self) -> u64 {
+        match self.mapping.backing {
+            Backing::Vdso => 0,
+            Backing::File | Backing::Anonymous => self.mapping.offset,
+        }
+    }
+
+    pub(super) fn is_go(&self) -> bool {
+        self.image.as_ref().is_some_and(|image| image.go)
+    }
+}
+
+/// Sorted by address.
+pub(super) struct CodeIndex(Vec<Code>);
+
+impl CodeIndex {
+    pub(super) fn new(mut code: Vec<Code>) -> Self {
+        code.sort_by_key(|code| code.mapping.range.start);
+        Self(code)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Code> {
+        self.0.iter()
+    }
+
+    pub(super) fn find(&self, address: u64) -> Option<&Code> {
+        let starts_before = |code: &Code| code.mapping.range.start <= address;
+        let after = self.0.partition_point(starts_before);
+        let code = self.0.get(after.checked_sub(1)?)?;
+        code.mapping.range.contains(&address).then_some(code)
+    }
+}
+
+pub(super) struct CopiedStack<'a> {
+    range: Range<u64>,
+    bytes: &'a [u8],
+}
+
+impl<'a> CopiedStack<'a> {
+    pub(super) fn new(copy: &StackCopy<'a>) -> Self {
+        Self {
+            range: copy.sp..copy.sp.saturating_add(copy.bytes.len() as u64),
+            bytes: copy.bytes,
+        }
+    }
+
+    pub(super) fn read(&self, address: u64) -> Option<u64> {
+        let offset = usize::try_from(address.checked_sub(self.range.start)?).ok()?;
+        let bytes = self.bytes.get(offset..offset.checked_add(8)?)?;
+        bytes.try_into().ok().map(u64::from_le_bytes)
+    }
+}

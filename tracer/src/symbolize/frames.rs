@@ -1,0 +1,100 @@
+//! Turns code addresses into frames of the report, and says why a frame has no name.
+
+use std::slice;
+
+use super::blame;
+use super::code::{Code, CodeIndex};
+use super::images::Images;
+use super::maps::Backing;
+use super::names::{Place, Problem};
+use super::unwind::{CodeAddress, Walk};
+use super::warning::Warning;
+use crate::model::stack::Frame;
+
+pub(super) struct Naming<'a> {
+    pub pid: u32,
+    pub code: &'a CodeIndex,
+    pub images: &'a mut Images,
+    pub warnings: &'a mut Vec<Warning>,
+}
+
+impl Naming<'_> {
+    pub(super) fn frames(&mut self, walk: &Walk) -> Vec<Frame> {
+        if let Some(code) = walk.searched.and_then(|address| self.code.find(address)) {
+            let module = code.mapping.name.clone();
+            self.warn(Warning::CallersSearched { module });
+        }
+        let mut frames = Vec::with_capacity(walk.addresses.len() + 8);
+        for address in &walk.addresses {
+            if let Some(code) = self.code.find(address.lookup) {
+                self.add(code, *address, &mut frames);
+            }
+        }
+        frames
+    }
+
+    fn add(&mut self, code: &Code, address: CodeAddress, frames: &mut Vec<Frame>) {
+        if let Some(problem) = &code.problem {
+            self.warn(problem.clone());
+        }
+        let module = &code.mapping.name;
+        let (Some(image), Some(bias)) = (&code.image, code.bias) else {
+            frames.push(Frame {
+                module: Some(module.clone()),
+                offset: without_image(code, address.at),
+                ..Frame::default()
+            });
+            return;
+        };
+        let bare = Frame {
+            module: Some(module.clone()),
+            offset: address.at.wrapping_sub(bias),
+            build_id: image.build_id.clone(),
+            ..Frame::default()
+        };
+        let names = self.images.names(image, blame::is_library(module));
+        let problem = names.problem;
+        let unnamed = Place::default();
+        let places = match names.at(image, address.lookup.wrapping_sub(bias)) {
+            [] => slice::from_ref(&unnamed),
+            places => places,
+        };
+        frames.extend(places.iter().map(|place| Frame {
+            function: place.function.clone(),
+            file: place.file.clone(),
+            line: place.line,
+            inlined: place.inlined,
+            ..bare.clone()
+        }));
+        if let Some(problem) = problem {
+            self.warn(describe(problem, self.pid, module));
+        }
+    }
+
+    /// Once for all frames of a stack.
+    fn warn(&mut self, warning: Warning) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+}
+
+fn describe(problem: Problem, pid: u32, module: &str) -> Warning {
+    let module = module.to_owned();
+    match problem {
+        Problem::Replaced => Warning::FileReplaced { pid, module },
+        Problem::Unusable(reason) => Warning::SymbolsUnusable {
+            module,
+            reason: reason.to_owned(),
+        },
+    }
+}
+
+fn without_image(code: &Code, address: u64) -> u64 {
+    match code.mapping.backing {
+        Backing::Anonymous => address,
+        Backing::File | Backing::Vdso => address
+            .wrapping_sub(code.mapping.range.start)
+            .wrapping_add(code.file_offset()),
+    }
+}

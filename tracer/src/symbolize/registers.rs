@@ -1,0 +1,101 @@
+//! What differs between machines when a stack is walked.
+
+#[cfg(target_arch = "aarch64")]
+pub(super) use aarch64::*;
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86_64::*;
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64 {
+    use framehop::UnwindRegsNative;
+
+    use crate::symbolize::StackCopy;
+    use crate::symbolize::code::{CodeIndex, CopiedStack};
+    use crate::symbolize::search::{self, Caller};
+    use crate::symbolize::unwind::Step;
+
+    pub(in crate::symbolize) fn new(copy: &StackCopy<'_>) -> UnwindRegsNative {
+        UnwindRegsNative::new(copy.pc, copy.sp, copy.fp)
+    }
+
+    pub(in crate::symbolize) fn set_frame_pointer(regs: &mut UnwindRegsNative, value: u64) {
+        regs.set_bp(value);
+    }
+
+    /// Leaves a function without tables where frame pointers are no rule.
+    pub(in crate::symbolize) fn search(
+        code: &CodeIndex,
+        stack: &CopiedStack<'_>,
+        regs: &mut UnwindRegsNative,
+    ) -> Option<Step> {
+        let found = search::caller(code, stack, regs.sp(), regs.bp());
+        // Frame pointers were weighed already: framehop is not to follow them after all.
+        found
+            .map(|caller| enter(&caller, regs))
+            .or(Some(Step::Lost))
+    }
+
+    /// Go's system calls are made in assembly without a frame: their frame pointer is the caller's
+    /// and would skip it.
+    pub(in crate::symbolize) fn leaf(
+        code: &CodeIndex,
+        stack: &CopiedStack<'_>,
+        regs: &mut UnwindRegsNative,
+        called: bool,
+    ) -> Option<Step> {
+        if called {
+            return None;
+        }
+        let found = search::leaf_caller(code, stack, regs.sp(), regs.bp())?;
+        Some(enter(&found, regs))
+    }
+
+    fn enter(caller: &Caller, regs: &mut UnwindRegsNative) -> Step {
+        regs.set_ip(caller.return_address);
+        regs.set_sp(caller.sp);
+        regs.set_bp(caller.fp);
+        if caller.searched {
+            Step::Found(caller.return_address)
+        } else {
+            Step::Return(caller.return_address)
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64 {
+    use framehop::UnwindRegsNative;
+    use framehop::aarch64::PtrAuthMask;
+
+    use crate::symbolize::StackCopy;
+    use crate::symbolize::code::{CodeIndex, CopiedStack};
+    use crate::symbolize::unwind::Step;
+
+    /// Signed return addresses carry their signature above the 48 bits of a user address.
+    pub(in crate::symbolize) fn new(copy: &StackCopy<'_>) -> UnwindRegsNative {
+        let mask = PtrAuthMask(u64::MAX >> 16);
+        UnwindRegsNative::new_with_ptr_auth_mask(mask, copy.lr, copy.sp, copy.fp)
+    }
+
+    pub(in crate::symbolize) fn set_frame_pointer(regs: &mut UnwindRegsNative, value: u64) {
+        regs.set_fp(value);
+    }
+
+    /// The return address of a leaf is in a register, and framehop knows.
+    pub(in crate::symbolize) fn search(
+        _: &CodeIndex,
+        _: &CopiedStack<'_>,
+        _: &mut UnwindRegsNative,
+    ) -> Option<Step> {
+        None
+    }
+
+    pub(in crate::symbolize) fn leaf(
+        _: &CodeIndex,
+        _: &CopiedStack<'_>,
+        _: &mut UnwindRegsNative,
+        _: bool,
+    ) -> Option<Step> {
+        None
+    }
+}
