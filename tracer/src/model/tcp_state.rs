@@ -1,4 +1,4 @@
-//! TCP states as the kernel numbers them (include/net/tcp_states.h, unchanged 5.10 .. 7.3).
+//! TCP states as the kernel numbers them (`include/net/tcp_states.h`, unchanged 5.10 .. 7.3).
 
 use std::fmt;
 

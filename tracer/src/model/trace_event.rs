@@ -36,9 +36,9 @@ pub struct TraceProcess {
 /// What made the transition happen, where socket flags and task flags tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TransitionCause {
-    /// This side called close().
+    /// This side called `close()`.
     Close,
-    /// This side called shutdown(); the descriptor stays open.
+    /// This side called `shutdown()`; the descriptor stays open.
     Shutdown,
     /// The kernel closed it because the process exited.
     Exit,

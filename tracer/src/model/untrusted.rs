@@ -37,17 +37,18 @@ impl Untrusted {
     /// At most `max` characters of the text, ended by `…` when something was cut.
     #[must_use]
     pub fn bounded(self, max: usize) -> Self {
-        match self.0.char_indices().nth(max) {
-            None => self,
-            Some(_) => {
-                let kept = self.0.char_indices().nth(max.saturating_sub(1));
-                let end = kept.map_or(0, |(index, _)| index);
-                let mut text = self.0;
-                text.truncate(end);
-                text.push('…');
-                Self(text)
-            }
+        if self.0.char_indices().nth(max).is_none() {
+            return self;
         }
+        let kept = self
+            .0
+            .char_indices()
+            .nth(max.saturating_sub(1))
+            .map_or(0, |(end, _)| end);
+        let mut text = self.0;
+        text.truncate(kept);
+        text.push('…');
+        Self(text)
     }
 
     /// The text as it came. For comparing and for handing on to code that escapes by itself; never

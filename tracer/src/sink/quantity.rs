@@ -19,7 +19,7 @@ pub fn age(seconds: f64) -> String {
 /// A threshold as the user gave it: `60s`, `5m`, `500ms`.
 pub fn threshold(seconds: f64) -> String {
     let millis = (seconds.max(0.0) * 1000.0).round() as u64;
-    if millis % 1000 != 0 {
+    if !millis.is_multiple_of(1000) {
         return if millis < 1000 {
             format!("{millis}ms")
         } else {

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::endpoint::{Peer, Remote};
+use crate::model::endpoint::{Endpoint, Peer, Remote};
 use crate::model::report::{Report, Site};
 
 const REDACTED: &str = "redacted";
@@ -26,7 +26,7 @@ pub fn redact_remote_addresses(report: &mut Report) {
 }
 
 fn redact_site(site: &mut Site) {
-    let mut keep: Vec<IpAddr> = site.local.iter().map(|local| local.ip()).collect();
+    let mut keep: Vec<IpAddr> = site.local.iter().map(Endpoint::ip).collect();
     for socket in &mut site.sockets {
         keep.push(socket.local.ip());
         socket.remote = Remote::redacted(socket.remote);

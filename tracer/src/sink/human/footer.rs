@@ -5,7 +5,7 @@ use std::io;
 use jiff::tz::TimeZone;
 
 use super::HumanOptions;
-use super::style::{BAD, DIM, Page, WARNING};
+use super::style::{BAD, DIM, PLAIN, Page, WARNING};
 use crate::model::report::{Hook, HookStatus, Report};
 use crate::sink::quantity::{age, grouped};
 
@@ -37,12 +37,12 @@ fn write_blind_spots(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     }
     page.paragraph(0, 0, WARNING, "What this report could not see:")?;
     for warning in &report.warnings {
-        page.paragraph(2, 2, super::style::PLAIN, &format!("- {warning}"))?;
+        page.paragraph(2, 2, PLAIN, &format!("- {warning}"))?;
     }
     for hook in hooks {
         let reason = hook.reason.as_deref().unwrap_or("no reason known");
         let text = format!("- hook {} is {}: {reason}", hook.name, hook.status.name());
-        page.paragraph(2, 2, super::style::PLAIN, &text)?;
+        page.paragraph(2, 2, PLAIN, &text)?;
     }
     page.blank()
 }
@@ -102,16 +102,12 @@ fn last_line(report: &Report) -> String {
             .filter(|hook| hook.status == status)
             .count()
     };
-    let mut text = format!(
-        "events {} seen, {} lost · hooks {} attached",
-        grouped(events.seen),
-        grouped(events.lost),
-        hooks(HookStatus::Attached)
-    );
+    let mut parts = vec![format!("hooks {} attached", hooks(HookStatus::Attached))];
     for status in [HookStatus::Degraded, HookStatus::Unavailable] {
         if hooks(status) > 0 {
-            text.push_str(&format!(", {} {}", hooks(status), status.name()));
+            parts.push(format!("{} {}", hooks(status), status.name()));
         }
     }
-    text
+    let (seen, lost) = (grouped(events.seen), grouped(events.lost));
+    format!("events {seen} seen, {lost} lost · {}", parts.join(", "))
 }

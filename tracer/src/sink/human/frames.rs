@@ -5,7 +5,8 @@ use std::io;
 use textwrap::core::display_width;
 
 use super::HumanOptions;
-use super::style::{BAD, BOLD, DIM, GUTTER, PLAIN, Page, elide_start, fit_symbol, padded};
+use super::fit::{elide_end, fit_path, fit_symbol, padded};
+use super::style::{BAD, BOLD, DIM, GUTTER, PLAIN, Page};
 use crate::model::report::Blame;
 use crate::model::stack::Frame;
 use crate::model::untrusted::Escaped;
@@ -16,6 +17,8 @@ const MAX_SHOWN: usize = 8;
 /// Names of modules in one folded line.
 const MAX_MODULES: usize = 3;
 const MARKER: usize = 2;
+/// Enough of a build-id to tell two builds apart.
+const BUILD_ID: usize = 13;
 
 enum Row<'f> {
     Shown(&'f Frame),
@@ -110,12 +113,12 @@ fn write_frame(page: &mut Page<'_>, frame: &Frame, names: usize, marked: bool) -
     // A short place leaves more room for a long name.
     let longest = names.max(room.saturating_sub(2 + display_width(&place)));
     let name = padded(&fit_symbol(&name(frame), longest), names);
-    let place = elide_start(&place, room.saturating_sub(2 + display_width(&name)));
-    let marker = if marked { "> " } else { "  " };
+    let place = fit_path(&place, room.saturating_sub(2 + display_width(&name)));
+    let sign = if marked { "> " } else { "  " };
     let line = format!(
         "{:GUTTER$}{}{}  {}",
         "",
-        page.paint(BAD, marker),
+        page.paint(BAD, sign),
         page.paint(BOLD, &name),
         page.paint(PLAIN, &place)
     );
@@ -133,12 +136,11 @@ fn place(frame: &Frame) -> String {
         (Some(file), Some(line), _) => format!("{file}:{line}"),
         (Some(file), None, _) => file.clone(),
         (None, _, Some(_)) => frame.module.clone().unwrap_or_default(),
-        // The build says which debug symbols would name the frame.
-        (None, _, None) => frame
-            .build_id
-            .as_ref()
-            .map(|id| format!("build-id {id}"))
-            .unwrap_or_default(),
+        // The build says which debug symbols would name the frame; `blame` has it whole.
+        (None, _, None) => match &frame.build_id {
+            Some(id) => format!("build-id {}", elide_end(id, BUILD_ID)),
+            None => String::new(),
+        },
     };
     Escaped(&format!("{place}{inlined}")).to_string()
 }

@@ -16,21 +16,16 @@ pub(super) fn write(
     options: &HumanOptions<'_>,
 ) -> io::Result<()> {
     if report.sites.is_empty() {
-        write_nothing_found(page, report, options)?;
-    } else {
-        let places = counted(report.sites.len() as u64, "place");
-        let text = format!(
-            "{} at {places}: {}.",
-            stuck(report),
-            severities(&report.sites)
-        );
-        page.paragraph(0, 0, BOLD, &text)?;
-        page.paragraph(0, 0, PLAIN, &meaning_of_stuck(report))?;
+        return write_nothing_found(page, report, options);
     }
-    match totals(report) {
-        None => Ok(()),
-        Some(text) => page.paragraph(0, 0, PLAIN, &text),
-    }
+    let places = match report.sites.len() {
+        1 => String::new(),
+        number => format!(" at {} places", grouped(number as u64)),
+    };
+    let text = format!("{}{places}: {}.", stuck(report), severities(&report.sites));
+    page.paragraph(0, 0, BOLD, &text)?;
+    let text = [meaning_of_stuck(report), totals(report)].join(" ");
+    page.paragraph(0, 0, PLAIN, text.trim_end())
 }
 
 fn stuck(report: &Report) -> String {
@@ -44,32 +39,25 @@ fn stuck(report: &Report) -> String {
     format!("{at_least}{} {verb} stuck", counted(number, "socket"))
 }
 
-/// `2 leaks, 1 suspect`.
+/// `2 leaks, 1 suspected leak, 1 note`.
 fn severities(sites: &[Site]) -> String {
-    let of = |severity| {
+    let nouns = [
+        (Severity::Leak, "leak"),
+        (Severity::Suspect, "suspected leak"),
+        (Severity::Info, "note"),
+    ];
+    let number = |severity| {
         sites
             .iter()
             .filter(|site| site.severity == severity)
-            .count() as u64
+            .count()
     };
-    let info = match of(Severity::Info) {
-        0 => String::new(),
-        number => format!("{} for your information", grouped(number)),
-    };
-    let plural = |severity, noun| match of(severity) {
-        0 => String::new(),
-        number => counted(number, noun),
-    };
-    let words = [
-        plural(Severity::Leak, "leak"),
-        plural(Severity::Suspect, "suspect"),
-        info,
-    ];
-    words
-        .into_iter()
-        .filter(|text| !text.is_empty())
-        .collect::<Vec<_>>()
-        .join(", ")
+    let words: Vec<String> = (nouns.into_iter())
+        .map(|(severity, noun)| (number(severity) as u64, noun))
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, noun)| counted(number, noun))
+        .collect();
+    words.join(", ")
 }
 
 fn meaning_of_stuck(report: &Report) -> String {
@@ -90,8 +78,8 @@ fn for_how_long(report: &Report) -> String {
     }
 }
 
-/// The totals that are not zero.
-fn totals(report: &Report) -> Option<String> {
+/// The totals that are not zero; nothing when all are.
+fn totals(report: &Report) -> String {
     let totals = &report.totals;
     let parts: Vec<String> = [
         (totals.close_wait, "in CLOSE_WAIT"),
@@ -103,7 +91,11 @@ fn totals(report: &Report) -> Option<String> {
     .filter(|(number, _)| *number > 0)
     .map(|(number, what)| format!("{} {what}", grouped(number)))
     .collect();
-    (!parts.is_empty()).then(|| format!("Sockets now: {}.", parts.join(", ")))
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!("Sockets now: {}.", parts.join(", "))
+    }
 }
 
 fn write_nothing_found(
@@ -137,23 +129,32 @@ fn write_nothing_found(
     };
     page.paragraph(0, 0, style, &verdict)?;
 
-    let scope = options.scope.as_deref().unwrap_or("all processes");
-    let mut text = format!("sockleak {}", looked(report, &format!(" {scope}")));
-    if !unplaced {
-        text.push_str(&format!(
-            "; no socket was in CLOSE_WAIT{} (the peer hung up, this side has not closed)",
-            for_how_long(report)
-        ));
-    }
-    text.push_str(match blind_spots(report) {
-        0 => ". Nothing was hidden from it.",
-        _ => ". What it could not see is listed below.",
-    });
-    page.paragraph(0, 0, PLAIN, &text)?;
+    page.paragraph(0, 0, PLAIN, &what_was_watched(report, options, unplaced))?;
     match too_short(report) {
         None => Ok(()),
         Some(text) => page.paragraph(0, 0, WARNING, &text),
     }
+}
+
+fn what_was_watched(report: &Report, options: &HumanOptions<'_>, unplaced: bool) -> String {
+    let scope = options.scope.as_deref().unwrap_or("all processes");
+    let sight = match blind_spots(report) {
+        0 => "nothing was out of its sight",
+        _ => "what it could not see is listed below",
+    };
+    let found = if unplaced {
+        String::new()
+    } else {
+        format!(
+            ", and no socket was in CLOSE_WAIT{} (the peer hung up, this side has not closed)",
+            for_how_long(report)
+        )
+    };
+    let text = format!(
+        "sockleak {}{found}; {sight}.",
+        looked(report, &format!(" {scope}"))
+    );
+    [text, totals(report)].join(" ").trim_end().to_owned()
 }
 
 /// A leak younger than the threshold cannot show: an empty report then says little.

@@ -7,13 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::HumanOptions;
-use super::site::{blamed, named, severity_word};
-use super::style::{self, BOLD, DIM, PLAIN, Page, elide_middle};
+use super::fit::elide_middle;
+use super::site::{blamed_in_short, named, severity_word};
+use super::style::{self, BOLD, DIM, PLAIN, Page};
 use crate::model::report::Site;
 use crate::sink::quantity::{age, counted, grouped, threshold};
-
-/// The line scrolls by; the report has the whole name.
-const MAX_NAME: usize = 60;
 
 /// `13:05:12  LEAK  eof-ignored  17 sockets  leaky-server[4242]  handle_client (src/conn.c:42)`
 pub fn write_site_found(
@@ -31,11 +29,7 @@ pub fn write_site_found(
         .process
         .as_ref()
         .map_or_else(|| "no process".to_owned(), named);
-    let blame = site
-        .blame
-        .as_ref()
-        .map(|blame| blamed(blame, MAX_NAME, false))
-        .unwrap_or_default();
+    let blame = site.blame.as_ref().map(blamed_in_short).unwrap_or_default();
     let line = format!(
         "{}  {}  {}  {}  {}  {}",
         page.paint(DIM, &time),

@@ -1,6 +1,7 @@
 //! The report for a person at a terminal: sites first, worst first, then what could not be seen.
 //! Decides nothing: order, words and numbers come from the report.
 
+mod fit;
 mod footer;
 mod frames;
 mod headline;

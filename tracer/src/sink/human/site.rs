@@ -3,13 +3,17 @@
 use std::io;
 
 use super::HumanOptions;
+use super::fit::{fit_path, fit_symbol};
 use super::style::{self, BOLD, GUTTER, PLAIN, Page};
 use super::{sockets, stacks, threads};
 use crate::model::report::{Blame, Direction, Process, Site};
+use crate::model::untrusted::Untrusted;
 use crate::model::verdict::Severity;
 use crate::sink::quantity::{age, counted, grouped, growth};
 
 const MAX_PEERS: usize = 3;
+const SHORT_NAME: usize = 60;
+const SHORT_PATH: usize = 40;
 
 pub(super) fn write(
     page: &mut Page<'_>,
@@ -29,7 +33,7 @@ pub(super) fn write(
             } else {
                 3 * page.room(GUTTER)
             };
-            page.labelled("blame", BOLD, &blamed(blame, longest, true))?;
+            page.labelled("blame", BOLD, &blamed(blame, longest))?;
         }
         None => page.labelled("blame", PLAIN, no_blame(site))?,
     }
@@ -108,29 +112,22 @@ fn process(site: &Site, options: &HumanOptions<'_>) -> String {
     let Some(process) = &site.process else {
         return "no process holds them".to_owned();
     };
-    let mut text = named(process);
-    if site.processes > 1 {
-        text.push_str(&format!(" and {}", other_processes(site.processes - 1)));
-    }
-    if let Some(service) = process
+    let others = match site.processes {
+        0 | 1 => String::new(),
+        2 => " and 1 other process".to_owned(),
+        number => format!(" and {} other processes", grouped(u64::from(number) - 1)),
+    };
+    let mut parts = vec![format!("{}{others}", named(process))];
+    // Where there is neither unit nor container the service is the comm again.
+    let service = process
         .service
-        .as_ref()
-        .filter(|service| **service != process.comm)
-    {
-        text.push_str(&format!(" · {service}"));
+        .iter()
+        .filter(|service| **service != process.comm);
+    parts.extend(service.map(Untrusted::to_string));
+    if options.verbose {
+        parts.extend(process.exe.iter().map(Untrusted::to_string));
     }
-    if let Some(exe) = process.exe.as_ref().filter(|_| options.verbose) {
-        text.push_str(&format!(" · {exe}"));
-    }
-    text
-}
-
-fn other_processes(number: u32) -> String {
-    if number == 1 {
-        "1 other process".to_owned()
-    } else {
-        format!("{} other processes", grouped(number.into()))
-    }
+    parts.join(" · ")
 }
 
 pub(super) fn named(process: &Process) -> String {
@@ -148,8 +145,8 @@ fn network(site: &Site) -> String {
             format!("in the listen queue of {local}, from {peers}")
         }
         (Some(Direction::Unaccepted), None) => format!("in a listen queue, from {peers}"),
-        (None, Some(local)) => format!("{local}, peers {peers}"),
-        (None, None) => format!("peers {peers}"),
+        (None, Some(local)) => format!("on {local} with {peers}"),
+        (None, None) => format!("with {peers}"),
     }
 }
 
@@ -174,19 +171,33 @@ fn peers(site: &Site) -> String {
 }
 
 /// `handle_client (src/conn.c:42)`; without a source line the module, and the build if unnamed.
-/// `longest` bounds the name alone.
-pub(super) fn blamed(blame: &Blame, longest: usize, with_build: bool) -> String {
-    let function = style::fit_symbol(&blame.function.to_string(), longest);
+fn blamed(blame: &Blame, longest: usize) -> String {
+    let function = fit_symbol(&blame.function.to_string(), longest);
     let inlined = if blame.inlined { ", inlined" } else { "" };
     let unnamed = blame.function.raw().contains("+0x");
-    match (&blame.file, blame.line, &blame.module) {
-        (Some(file), Some(line), _) => format!("{function} ({file}:{line}{inlined})"),
-        (Some(file), None, _) => format!("{function} ({file}{inlined})"),
-        (None, _, _) if unnamed => match blame.build_id.as_ref().filter(|_| with_build) {
-            Some(build) => format!("{function} (no symbols; build-id {build})"),
-            None => function,
-        },
-        (None, _, Some(module)) => format!("{function} (in {module}{inlined})"),
-        (None, _, None) => function,
+    match (&blame.file, blame.line, &blame.module, &blame.build_id) {
+        (Some(file), Some(line), ..) => format!("{function} ({file}:{line}{inlined})"),
+        (Some(file), None, ..) => format!("{function} ({file}{inlined})"),
+        (None, _, _, Some(build)) if unnamed => {
+            format!("{function} (no symbols; build-id {build})")
+        }
+        (None, _, _, None) if unnamed => format!("{function} (no symbols)"),
+        (None, _, Some(module), _) => format!("{function} (in {module}{inlined})"),
+        (None, _, None, _) => function,
+    }
+}
+
+/// The same where it scrolls by: name and line are enough, the report has the rest.
+pub(super) fn blamed_in_short(blame: &Blame) -> String {
+    let function = fit_symbol(&blame.function.to_string(), SHORT_NAME);
+    match (&blame.file, blame.line) {
+        (Some(file), Some(line)) => {
+            format!(
+                "{function} ({}:{line})",
+                fit_path(&file.to_string(), SHORT_PATH)
+            )
+        }
+        (Some(file), None) => format!("{function} ({})", fit_path(&file.to_string(), SHORT_PATH)),
+        (None, _) => function,
     }
 }

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::style::{DIM, GUTTER, Page, padded};
+use super::fit::padded;
+use super::style::{DIM, GUTTER, PLAIN, Page};
 use crate::model::report::{Site, Socket};
 use crate::sink::quantity::{age, grouped};
 
@@ -20,7 +21,7 @@ pub(super) fn write(page: &mut Page<'_>, site: &Site) -> io::Result<()> {
             grouped(omitted)
         ),
     };
-    page.labelled("sockets", super::style::PLAIN, &title)?;
+    page.labelled("sockets", PLAIN, &title)?;
     let mut table =
         vec![["age", "local", "remote", "state", "recv-q", "fd", "cookie"].map(str::to_owned)];
     table.extend(site.sockets.iter().map(|socket| row(socket, site)));
@@ -37,7 +38,7 @@ pub(super) fn write(page: &mut Page<'_>, site: &Site) -> io::Result<()> {
             .map(|(cell, width)| padded(cell, width))
             .collect();
         let line = cells.join("  ");
-        let style = if nth == 0 { DIM } else { super::style::PLAIN };
+        let style = if nth == 0 { DIM } else { PLAIN };
         page.line(format!(
             "{:GUTTER$}{}",
             "",

@@ -1,4 +1,5 @@
 use super::*;
+use crate::model::report::Totals;
 use crate::model::untrusted::is_unsafe_to_show;
 use crate::sink::samples::{self, golden, is_application};
 
@@ -83,6 +84,7 @@ fn no_line_is_wider_than_the_terminal_and_none_drives_it() {
 fn a_run_with_losses_and_no_sites_is_not_called_clean() {
     let mut report = samples::losses();
     report.sites.clear();
+    report.totals = Totals::default();
     golden(
         "nothing-found-after-losses",
         &rendered(&report, &options(100)),
@@ -105,7 +107,7 @@ fn live_lines_are_one_line_each() {
 fn the_status_line_never_wraps() {
     let progress = Progress {
         elapsed: std::time::Duration::from_millis(20_400),
-        min_age: std::time::Duration::from_secs(60),
+        min_age: std::time::Duration::from_mins(1),
         close_wait: 120,
         stuck: 117,
         sites: 3,

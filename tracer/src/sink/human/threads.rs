@@ -51,37 +51,44 @@ pub(super) fn write(
 }
 
 fn describe(holder: &Holder, verdict: Verdict) -> String {
-    let mut text = if holder.pid == holder.tid {
+    let name = if holder.pid == holder.tid {
         format!("{}[{}]", holder.comm, holder.pid)
     } else {
         format!("{} (tid {})", holder.comm, holder.tid)
     };
     if verdict == Verdict::InheritedFd {
-        if let Some(fd) = holder.fd {
-            text.push_str(&format!(" as fd {fd}"));
-        }
-        return text;
+        let fd = holder
+            .fd
+            .map(|fd| format!(" as fd {fd}"))
+            .unwrap_or_default();
+        return format!("{name}{fd}");
     }
-    let doing = match (holder.state, holder.syscall.as_deref()) {
+    let doing = doing(holder)
+        .map(|text| format!(", {text}"))
+        .unwrap_or_default();
+    let fd = holder
+        .fd
+        .map(|fd| format!(" on fd {fd}"))
+        .unwrap_or_default();
+    let since = holder
+        .since_seconds
+        .map(|since| format!(" for {}", age(since)));
+    format!("{name}{doing}{fd}{}", since.unwrap_or_default())
+}
+
+/// The state letter of /proc/PID/stat in words.
+fn doing(holder: &Holder) -> Option<String> {
+    let text = match (holder.state, holder.syscall.as_deref()) {
         (Some('T' | 't'), _) => "stopped".to_owned(),
-        (Some('D'), Some(syscall)) => format!("in uninterruptible wait in {syscall}()"),
-        (Some('D'), None) => "in uninterruptible wait".to_owned(),
-        (Some('R'), None) => "running on a CPU".to_owned(),
         (Some('Z' | 'X'), _) => "dead".to_owned(),
+        (Some('D'), Some(syscall)) => format!("in {syscall}(), which cannot be interrupted"),
+        (Some('D'), None) => "in a wait that cannot be interrupted".to_owned(),
+        (Some('R'), Some(syscall)) => format!("running in {syscall}()"),
+        (Some('R'), None) => "running".to_owned(),
         (_, Some(syscall)) => format!("waiting in {syscall}()"),
         (Some('S'), None) => "waiting".to_owned(),
-        (state, None) => state
-            .map(|letter| format!("state {letter}"))
-            .unwrap_or_default(),
+        (Some(letter), None) => format!("in state {letter}"),
+        (None, None) => return None,
     };
-    if !doing.is_empty() {
-        text.push_str(&format!(", {doing}"));
-    }
-    if let Some(fd) = holder.fd {
-        text.push_str(&format!(" on fd {fd}"));
-    }
-    if let Some(seconds) = holder.since_seconds {
-        text.push_str(&format!(" for {}", age(seconds)));
-    }
-    text
+    Some(text)
 }

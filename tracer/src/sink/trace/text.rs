@@ -94,23 +94,20 @@ impl Columns {
 }
 
 fn owner(out: &mut Vec<u8>, event: &TraceEvent) {
+    let process = event.process.as_ref();
     let start = out.len();
-    match &event.process {
-        Some(process) => {
-            bytes::number(out, process.pid);
-            right(out, start, PID);
-            let start = out.len();
-            bytes::untrusted(out, &process.comm);
-            pad(out, start, COMM);
-        }
-        None => {
-            out.push(b'-');
-            right(out, start, PID);
-            let start = out.len();
-            out.push(b'-');
-            pad(out, start, COMM);
-        }
+    match process {
+        Some(process) => bytes::number(out, process.pid),
+        None => out.push(b'-'),
     }
+    push_right(out, start, PID);
+    out.extend_from_slice(b"  ");
+    let start = out.len();
+    match process {
+        Some(process) => bytes::untrusted(out, &process.comm),
+        None => out.push(b'-'),
+    }
+    pad(out, start, COMM);
 }
 
 fn state(out: &mut Vec<u8>, state: TcpState) {
@@ -142,10 +139,7 @@ fn in_old(out: &mut Vec<u8>, duration: Option<Duration>) {
             out.extend_from_slice(unit.as_bytes());
         }
     }
-    let width = columns(out, start);
-    if width < IN_OLD {
-        out.splice(start..start, std::iter::repeat_n(b' ', IN_OLD - width));
-    }
+    push_right(out, start, IN_OLD);
 }
 
 fn columns(out: &[u8], start: usize) -> usize {
@@ -168,11 +162,10 @@ fn pad(out: &mut Vec<u8>, start: usize, width: usize) {
     out.extend_from_slice(b"  ");
 }
 
-/// Ends a cell whose text stands at the right.
-fn right(out: &mut Vec<u8>, start: usize, width: usize) {
+/// Moves the text of the cell that began at `start` to the cell's right end.
+fn push_right(out: &mut Vec<u8>, start: usize, width: usize) {
     let missing = width.saturating_sub(columns(out, start));
     out.splice(start..start, std::iter::repeat_n(b' ', missing));
-    out.extend_from_slice(b"  ");
 }
 
 /// Ends a cell of a column that keeps the width of its widest value.
