@@ -149,7 +149,8 @@ pub fn blamed(site: &Site, rig: &Rig) {
     let Some(wanted) = &rig.entry.blame else {
         return;
     };
-    if site.blame.is_none() && wanted.or_nobody {
+    let nobody = site.blame.is_none() && wanted.or_nobody;
+    if nobody || site.verdict == "unknown" {
         return;
     }
     let blame = site

@@ -30,7 +30,8 @@ pub struct Entry {
     /// Clients that ask, never read the reply, and stay.
     #[serde(default)]
     pub pins: usize,
-    /// Every verdict that is true of this rig; mostly one.
+    /// Every verdict that is true of this rig; mostly one. `unknown` beside another says that
+    /// nobody needs to prove the case, and that a different answer would be wrong.
     pub verdicts: Vec<String>,
     pub count: usize,
     pub direction: String,
