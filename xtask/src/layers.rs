@@ -56,8 +56,7 @@ pub fn run(_: &Args) -> Result<()> {
     }
     Err(Trouble::error(
         format!(
-            "{} breaks of the one-direction rule:\n    {}",
-            offences.len(),
+            "the one-direction rule is broken:\n    {}",
             offences.join("\n    ")
         ),
         "a module reaches for something to its right, or the table is out of date",

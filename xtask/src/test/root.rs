@@ -10,14 +10,22 @@ use anyhow::{Context as _, Result};
 use crate::trouble::Trouble;
 use crate::{process, say};
 
-/// What a test binary needs to find its files and tools, once sudo has cleared the environment.
+/// What a test binary needs to find its files and tools, once sudo has cleared the environment: by
+/// prefix, and narrow, since a command line is for all to see and cargo's variables hold tokens.
 const KEPT: &[&str] = &[
-    "CARGO",
-    "RUST",
-    "SOCKLEAK_",
+    "CARGO_BIN_",
+    "CARGO_HOME",
+    "CARGO_MANIFEST_",
+    "CARGO_PKG_",
+    "CARGO_TARGET_DIR",
+    "CARGO_TARGET_TMPDIR",
+    "INSTA_",
     "LD_LIBRARY_PATH",
     "PATH",
-    "CI",
+    "PROPTEST_",
+    "RUSTUP_",
+    "RUST_",
+    "SOCKLEAK_",
     "TERM",
 ];
 

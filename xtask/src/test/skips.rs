@@ -45,7 +45,7 @@ impl Skips {
             Err(error) => return Err(error).with_context(|| format!("read {}", list.display())),
         };
         let allowed = parse(&committed);
-        say::result(format_args!("skipped: {} tests", skipped.len()));
+        say::result(format_args!("skipped tests: {}", skipped.len()));
         for (name, reason) in &skipped {
             say::result(format_args!("  {name}: {reason}"));
         }
