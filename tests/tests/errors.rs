@@ -93,18 +93,14 @@ fn a_damaged_recording_is_refused() {
     assert_eq!(tracer.stop().code(), 0);
     drop(rig);
     let bytes = std::fs::read(&good).expect("read the recording");
-    let damaged = folder.path().join("damaged");
+    let damaged = folder.path().join("damaged-one");
     let replay = |content: &[u8]| {
         std::fs::write(&damaged, content).expect("write a damaged recording");
         sockleak::run([Path::new("replay"), &damaged, Path::new("--json")])
     };
-    for content in [
-        &b""[..],
-        b"not a recording at all\n",
-        &bytes[..bytes.len() - 1],
-        &bytes[..20],
-    ] {
-        replay(content).said(125, &["damaged"]);
+    let cut = &bytes[..bytes.len() - 1];
+    for content in [&b""[..], b"not a recording at all\n", &bytes[..20], cut] {
+        replay(content).said(125, &["recording", "damaged-one"]);
     }
     // Damage anywhere is found or harmless; it never becomes a crash.
     for at in (0..bytes.len()).step_by(bytes.len() / 16 + 1) {
@@ -123,6 +119,29 @@ fn a_damaged_recording_is_refused() {
         );
     }
     sockleak::run(["replay", "/no/such/file"]).said(125, &["/no/such/file"]);
+}
+
+/// The last entries of a killed run are missing; a replay must not pass for the whole story.
+#[test]
+fn a_recording_of_a_killed_run_is_not_complete() {
+    if !skip::require_root("a_recording_of_a_killed_run_is_not_complete") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("cut-off");
+    let name = file.to_str().expect("a name in UTF-8");
+    let mut tracer = Running::attached(["watch", "--json", "--min-age", "1s", "--record", name]);
+    let rig = Rig::leaking(&manifest::entry("c-eof-ignored"));
+    wait::outlive_one_second();
+    tracer.signal(rustix::process::Signal::KILL);
+    tracer.wait(LIMIT);
+    drop(rig);
+    let finished = sockleak::run(["replay", name, "--json"]);
+    if finished.code() == 0 {
+        assert!(!finished.report().window.complete, "{}", finished.stdout);
+    } else {
+        finished.said(125, &["recording"]);
+    }
 }
 
 #[test]
