@@ -142,11 +142,16 @@ fn what_was_watched(report: &Report, options: &HumanOptions<'_>, unplaced: bool)
         0 => "nothing was out of its sight",
         _ => "what it could not see is listed below",
     };
+    let other = if report.totals.suppressed > 0 {
+        "other "
+    } else {
+        ""
+    };
     let found = if unplaced {
         String::new()
     } else {
         format!(
-            ", and no socket was in CLOSE_WAIT{} (the peer hung up, this side has not closed)",
+            ", and no {other}socket was in CLOSE_WAIT{} (the peer hung up, this side has not closed)",
             for_how_long(report)
         )
     };
@@ -163,7 +168,7 @@ fn too_short(report: &Report) -> Option<String> {
     let min_age = report.window.min_age_seconds?;
     (seconds >= 1.0 && seconds < min_age).then(|| {
         format!(
-            "That is shorter than {}, so a leak that began meanwhile could not show yet: watch \
+            "The watch was shorter than {}, so a leak that began meanwhile could not show yet: watch \
              longer, or lower --min-age.",
             threshold(min_age)
         )

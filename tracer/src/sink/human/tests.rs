@@ -119,3 +119,57 @@ fn the_status_line_never_wraps() {
     assert_eq!(status_line(&progress, 100), whole);
     assert_eq!(status_line(&progress, 40).chars().count(), 40);
 }
+
+#[test]
+fn a_watch_shorter_than_the_threshold_promises_nothing() {
+    let mut report = samples::nothing_found();
+    report.window.start = "2026-03-01T13:04:52Z".parse().unwrap();
+    report.totals.suppressed = 2;
+    let options = HumanOptions {
+        scope: Some("pid 4242 and its children".into()),
+        ..options(100)
+    };
+    golden("nothing-found-too-short", &rendered(&report, &options));
+}
+
+#[test]
+fn sockets_without_a_site_are_not_passed_over() {
+    let mut report = samples::nothing_found();
+    report.totals.stuck = 2;
+    let text = rendered(&report, &options(100));
+    assert!(
+        text.starts_with("2 sockets are stuck, but none could be"),
+        "{text}"
+    );
+}
+
+#[test]
+fn many_sites_are_cut_and_counted() {
+    let mut report = samples::eof_ignored();
+    report.sites = (0..23)
+        .map(|nth| {
+            let mut site = report.sites[0].clone();
+            site.count = 100 - nth;
+            site
+        })
+        .collect();
+    let text = rendered(&report, &options(100));
+    assert_eq!(text.matches("LEAK ").count(), 20);
+    assert!(text.contains("\n… 3 more places with 237 sockets (-v or --json shows all)\n"));
+    let verbose = HumanOptions {
+        verbose: true,
+        ..options(100)
+    };
+    assert_eq!(rendered(&report, &verbose).matches("LEAK ").count(), 23);
+}
+
+#[test]
+fn long_stacks_are_cut_and_say_so() {
+    let mut report = samples::eof_ignored();
+    let frames = report.sites[0].stacks.eof.as_mut().unwrap();
+    let own = frames[1].clone();
+    frames.splice(3..3, std::iter::repeat_n(own, 30));
+    let text = rendered(&report, &options(100));
+    assert!(text.contains("… 27 more frames (-v shows all)"), "{text}");
+    assert_eq!(text.matches("> handle_client").count(), 1);
+}
