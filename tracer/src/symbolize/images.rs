@@ -10,10 +10,10 @@ use super::names::Names;
 use super::open::FileId;
 
 /// Images with their unwind tables: 10-500 KiB each for usual files, and one descriptor.
-pub(super) const MAX_IMAGES: usize = 256;
+const MAX_IMAGES: usize = 256;
 /// Files whose names are loaded, and the bytes those may hold together.
-pub(super) const MAX_NAMED: usize = 64;
-pub(super) const MAX_NAMES_BYTES: u64 = 1 << 30;
+const MAX_NAMED: usize = 64;
+const MAX_NAMES_BYTES: u64 = 1 << 30;
 /// Distinct vDSOs: one per kernel and word size, plus what hostile processes make up.
 const MAX_MEMORY_IMAGES: usize = 4;
 
@@ -28,6 +28,8 @@ pub(super) struct Images {
     files: HashMap<FileId, Used<Arc<Image>>>,
     memory: Vec<(Vec<u8>, Arc<Image>)>,
     names: HashMap<FileId, Used<Names>>,
+    pub evicted_images: u64,
+    pub evicted_names: u64,
 }
 
 impl Images {
@@ -45,6 +47,7 @@ impl Images {
         self.files.insert(id, used);
         if self.files.len() > MAX_IMAGES {
             evict_oldest(&mut self.files);
+            self.evicted_images += 1;
         }
         Ok(image)
     }
@@ -70,6 +73,7 @@ impl Images {
                 || (!self.names.is_empty() && self.names_bytes() + names.size > MAX_NAMES_BYTES)
             {
                 evict_oldest(&mut self.names);
+                self.evicted_names += 1;
             }
             let at = self.clock;
             self.names.insert(image.id, Used { value: names, at });

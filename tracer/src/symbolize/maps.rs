@@ -167,3 +167,35 @@ fn executable(map: MemoryMap) -> Option<Mapping> {
         name,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_code_is_kept_and_no_path_trips_the_parser() {
+        let text = "\
+00400000-00401000 r-xp 00001000 08:01 42                         /srv/a b/app (deleted)
+00401000-00402000 rw-p 00002000 08:01 42                         /srv/a b/app (deleted)
+00500000-00501000 r-xp 00000000 08:01 43                         /SYSVx
+00600000-00601000 rwxp 00000000 00:00 0 
+7fff0000-7fff2000 r-xp 00000000 00:00 0                          [vdso]
+ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0          [vsyscall]
+";
+        let kept = MemoryMaps::from_buf_read(executable_lines(text).as_bytes()).unwrap();
+        let code: Vec<_> = kept.into_iter().filter_map(executable).collect();
+        let seen: Vec<_> = code
+            .iter()
+            .map(|code| (code.range.start, code.name.as_str(), code.ino))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (0x40_0000, "app", 42),
+                (0x50_0000, "[anon]", 43),
+                (0x60_0000, "[anon]", 0),
+                (0x7fff_0000, "[vdso]", 0),
+            ]
+        );
+    }
+}

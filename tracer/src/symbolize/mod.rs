@@ -21,8 +21,7 @@ mod warning;
 
 pub mod blame;
 
-// They know system call numbers and register names.
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
@@ -74,6 +73,17 @@ pub struct Resolved {
     pub warnings: Vec<Warning>,
 }
 
+/// What the bounds of the caches have cost so far: the evicted is read again when needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evicted {
+    /// At more than 512 processes.
+    pub processes: u64,
+    /// At more than 256 files.
+    pub images: u64,
+    /// At more than 64 files with names, or 1 GiB of them.
+    pub names: u64,
+}
+
 struct Remembered {
     process: Process,
     used: u64,
@@ -85,6 +95,7 @@ pub struct Symbolizer {
     processes: HashMap<u32, Remembered>,
     images: Images,
     clock: u64,
+    evicted_processes: u64,
 }
 
 impl Symbolizer {
@@ -102,6 +113,14 @@ impl Symbolizer {
     /// The process executed another program or ended: its addresses mean nothing any more.
     pub fn forget(&mut self, pid: u32) {
         self.processes.remove(&pid);
+    }
+
+    pub fn evicted(&self) -> Evicted {
+        Evicted {
+            processes: self.evicted_processes,
+            images: self.images.evicted_images,
+            names: self.images.evicted_names,
+        }
     }
 
     pub fn resolve(&mut self, copy: &StackCopy<'_>) -> Resolved {
@@ -211,6 +230,7 @@ impl Symbolizer {
                 break;
             };
             self.processes.remove(&pid);
+            self.evicted_processes += 1;
         }
         result
     }

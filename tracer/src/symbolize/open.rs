@@ -123,3 +123,61 @@ fn readable(handle: &rustix::fd::OwnedFd, stat: &Stat) -> Result<(File, FileId),
     let fd = rustix::fs::open(again, flags, Mode::empty())?;
     Ok((File::from(fd), FileId::from_stat(stat)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+    use crate::symbolize::maps::Backing;
+
+    /// As if this process had `path` mapped.
+    fn mapping(path: &Path, like: &Path) -> Mapping {
+        let meta = fs::metadata(like).unwrap();
+        let dev = meta.dev();
+        Mapping {
+            range: 0x1000..0x2000,
+            offset: 0,
+            dev: (rustix::fs::major(dev), rustix::fs::minor(dev)),
+            ino: meta.ino(),
+            backing: Backing::File,
+            path: path.to_owned(),
+            name: "file".to_owned(),
+        }
+    }
+
+    #[test]
+    fn by_path_only_the_mapped_regular_file_is_opened() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "x").unwrap();
+        fs::write(at("other"), "x").unwrap();
+        symlink(at("file"), at("link")).unwrap();
+        let fifo = FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), fifo, Mode::RUSR, 0).unwrap();
+        let open = |path: &str, like: &str| {
+            by_path(std::process::id(), &mapping(&at(path), &at(like))).map(|_| ())
+        };
+        assert!(open("file", "file").is_ok());
+        assert!(matches!(open("other", "file"), Err(OpenError::Replaced)));
+        assert!(matches!(open("gone", "file"), Err(OpenError::Replaced)));
+        // The link itself is what O_NOFOLLOW reaches, and it is not the mapped file.
+        assert!(matches!(open("link", "file"), Err(OpenError::Replaced)));
+        // A FIFO would block a reader for ever.
+        assert!(matches!(open("fifo", "fifo"), Err(OpenError::NotRegular)));
+    }
+
+    #[test]
+    fn only_files_of_root_are_trusted() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "x").unwrap();
+        let mode = |bits| rustix::fs::chmod(&path, Mode::from_raw_mode(bits)).unwrap();
+        mode(0o666);
+        assert!(trusted_file(&path).is_none());
+        mode(0o644);
+        let root = fs::metadata(&path).unwrap().uid() == 0;
+        assert_eq!(trusted_file(&path).is_some(), root);
+    }
+}

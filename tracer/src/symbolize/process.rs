@@ -37,22 +37,22 @@ impl Process {
             Ok(map) => map,
             Err(warning) => return Err(Box::new((warning, old))),
         };
+        let mut seen = HashMap::new();
         if let Some(mut old) = old
             && old.start == map.start
-            && same_mappings(old.walker.code(), &map.mappings)
         {
-            old.checked = Instant::now();
-            return Ok(old);
+            if same_mappings(old.walker.code(), &map.mappings) {
+                old.checked = Instant::now();
+                return Ok(old);
+            }
+            // Their descriptors keep the inodes from being reused, so the numbers prove identity,
+            // also where the path was deleted meanwhile.
+            seen.extend(old.walker.code().iter().filter_map(known_file));
         }
-        Ok(Self::build(pid, map, images))
+        Ok(Self::build(Loader { pid, images, seen }, map))
     }
 
-    fn build(pid: u32, map: CodeMap, images: &mut Images) -> Self {
-        let mut loader = Loader {
-            pid,
-            images,
-            seen: HashMap::new(),
-        };
+    fn build(mut loader: Loader<'_>, map: CodeMap) -> Self {
         let mappings = map.mappings.into_iter();
         let code = mappings.map(|mapping| loader.code(mapping)).collect();
         Self {
@@ -67,6 +67,13 @@ impl Process {
 fn same_mappings(code: &CodeIndex, mappings: &[Mapping]) -> bool {
     let known = code.iter().map(|code| &code.mapping);
     known.eq(mappings.iter())
+}
+
+fn known_file(code: &Code) -> Option<(Inode, Result<Arc<Image>, Warning>)> {
+    let mapping = &code.mapping;
+    let image = code.image.as_ref()?;
+    let file = mapping.backing == Backing::File;
+    file.then(|| ((mapping.dev, mapping.ino), Ok(Arc::clone(image))))
 }
 
 /// Device and inode, as far as the list of mappings knows a file.

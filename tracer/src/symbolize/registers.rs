@@ -54,10 +54,9 @@ mod x86_64 {
         regs.set_ip(caller.return_address);
         regs.set_sp(caller.sp);
         regs.set_bp(caller.fp);
-        if caller.searched {
-            Step::Found(caller.return_address)
-        } else {
-            Step::Return(caller.return_address)
+        Step::Return {
+            address: caller.return_address,
+            searched: caller.searched,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! but the copy and the images; an address outside executable memory never becomes a frame.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use framehop::{
     CacheNative, FrameAddress, MayAllocateDuringUnwind, Module, UnwindRegsNative, Unwinder,
@@ -47,9 +48,11 @@ impl Walk {
 }
 
 pub(super) enum Step {
-    Return(u64),
-    /// Searched for on the stack: likely, not certain.
-    Found(u64),
+    /// To this address. Searched for on the stack is likely, not certain.
+    Return {
+        address: u64,
+        searched: bool,
+    },
     Outermost,
     Lost,
 }
@@ -106,9 +109,13 @@ impl CodeWalker {
         while walk.addresses.len() < MAX_FRAMES {
             let called = walk.addresses.len() > 1;
             let return_address = match self.step(address, &mut regs, &stack, called) {
-                Step::Return(return_address) => return_address,
-                Step::Found(return_address) => {
-                    walk.searched.get_or_insert(address.address_for_lookup());
+                Step::Return {
+                    address: return_address,
+                    searched,
+                } => {
+                    if searched {
+                        walk.searched.get_or_insert(address.address_for_lookup());
+                    }
                     return_address
                 }
                 Step::Outermost => {
@@ -169,8 +176,18 @@ impl CodeWalker {
             stack.read(at).ok_or(())
         };
         let (unwinder, cache) = (&self.unwinder, &mut self.cache);
-        match unwinder.unwind_frame(address, regs, cache, &mut read) {
-            Ok(Some(return_address)) => Step::Return(return_address),
+        let next = catch_unwind(AssertUnwindSafe(|| {
+            unwinder.unwind_frame(address, regs, cache, &mut read)
+        }));
+        // Tables made to trip the unwinder end the stack and nothing else.
+        let Ok(next) = next else {
+            return Step::Lost;
+        };
+        match next {
+            Ok(Some(address)) => Step::Return {
+                address,
+                searched: false,
+            },
             Ok(None) if self.is_outermost(address, called, reads > 0, *regs) => Step::Outermost,
             Ok(None) | Err(_) => Step::Lost,
         }

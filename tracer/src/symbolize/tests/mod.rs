@@ -1,5 +1,8 @@
 //! Real programs, blocked in a real system call, seen the way the kernel hook sees them.
+// They know system call numbers and register names.
+#![cfg(target_arch = "x86_64")]
 
+mod hostile;
 mod identity;
 mod languages;
 mod native;

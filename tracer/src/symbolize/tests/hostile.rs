@@ -1,0 +1,149 @@
+//! Files and processes made to harm whoever looks at them.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::program::{Blocked, SERVER, SYS_RECVFROM, Workshop};
+use super::{Symbolizer, follows, functions, resolve};
+use crate::symbolize::Warning;
+use crate::symbolize::image::Image;
+use crate::symbolize::names::Names;
+use crate::symbolize::tables;
+
+#[test]
+fn unwind_tables_that_loop_are_not_followed() {
+    let shop = Workshop::new();
+    // DW_CFA_def_cfa_expression of three bytes: DW_OP_skip to itself.
+    let source = SERVER.replace(
+        "    char buffer[64];",
+        "    char buffer[64]; __asm__ volatile(\".cfi_escape 0x0f, 3, 0x2f, 0xfd, 0xff\");",
+    );
+    let program = shop.c("server", &source, &["-O2"]);
+    let server = Blocked::start(&program, SYS_RECVFROM);
+    let begin = Instant::now();
+    let found = resolve(&server);
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert!(found.stack.truncated);
+    let names = functions(&found.stack.frames);
+    assert_eq!(names.last(), Some(&"handle_client"), "{names:?}");
+}
+
+fn library_server(shop: &Workshop) -> Blocked {
+    let (head, main) = SERVER.split_once("int main").unwrap();
+    shop.c("libwork.so", head, &["-O2", "-g", "-shared", "-fPIC"]);
+    let main = format!("#include <sys/socket.h>\nlong serve(int);\nint main{main}");
+    let program = shop.c(
+        "server",
+        &main,
+        &["-O2", "-L.", "-lwork", "-Wl,-rpath,$ORIGIN"],
+    );
+    Blocked::run(&mut Command::new(program), SYS_RECVFROM)
+}
+
+#[test]
+fn a_library_truncated_after_it_was_named_kills_nobody() {
+    let shop = Workshop::new();
+    let server = library_server(&shop);
+    let copy = server.copy();
+    let mut symbolizer = Symbolizer::new();
+    let before = symbolizer.resolve(&copy.view());
+    assert!(
+        follows(&before.stack.frames, "handle_client", "serve"),
+        "{before:#?}"
+    );
+    fs::File::create(shop.path("libwork.so")).unwrap();
+    let after = symbolizer.resolve(&copy.view());
+    assert_eq!(after.stack, before.stack);
+}
+
+#[test]
+fn a_library_truncated_before_it_was_named_is_said_to_be_unusable() {
+    let shop = Workshop::new();
+    let server = library_server(&shop);
+    let copy = server.copy();
+    let mut symbolizer = Symbolizer::new();
+    symbolizer.warm(copy.pid);
+    fs::File::create(shop.path("libwork.so")).unwrap();
+    let (pid, module) = (copy.pid, "libwork.so".to_owned());
+    let found = symbolizer.resolve(&copy.view());
+    assert_eq!(found.warnings, [Warning::FileReplaced { pid, module }]);
+    let module = "libwork.so".to_owned();
+    let found = Symbolizer::new().resolve(&copy.view());
+    let reason = "not a 64-bit ELF".to_owned();
+    assert_eq!(
+        found.warnings,
+        [Warning::NotAProgram {
+            pid,
+            module,
+            reason
+        }]
+    );
+    assert!(found.stack.truncated);
+}
+
+#[test]
+fn links_inside_a_file_open_no_other_file() {
+    let shop = Workshop::new();
+    let program = shop.c("server", SERVER, &["-O2", "-g"]);
+    // A FIFO where the link leads: opening it would block for ever.
+    shop.run("objcopy", &["--only-keep-debug", "server", "link.debug"]);
+    shop.run(
+        "objcopy",
+        &["--strip-debug", "--add-gnu-debuglink=link.debug", "server"],
+    );
+    fs::remove_file(shop.path("link.debug")).unwrap();
+    shop.run("mkfifo", &["link.debug"]);
+    let server = Blocked::start(&program, SYS_RECVFROM);
+    let begin = Instant::now();
+    let found = resolve(&server);
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert!(
+        follows(&found.stack.frames, "handle_client", "serve"),
+        "{found:#?}"
+    );
+    assert_eq!(super::named(&found, "serve").line, None);
+}
+
+#[test]
+fn damaged_files_neither_panic_nor_hang() {
+    let shop = Workshop::new();
+    let program = shop.c("server", SERVER, &["-O2", "-g"]);
+    let good = fs::read(program).unwrap();
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 33) as usize % below
+    };
+    let tables_at = good.len() - 64 * 40;
+    let begin = Instant::now();
+    let mut parsed = 0;
+    for round in 0..400 {
+        let mut bytes = good.clone();
+        for _ in 0..=random(8) {
+            // Headers decide where everything else is: damage them most.
+            let at = match round % 3 {
+                0 => random(1024),
+                1 => tables_at + random(64 * 40),
+                _ => random(good.len()),
+            };
+            bytes[at] = random(256) as u8;
+        }
+        if round % 10 == 0 {
+            bytes.truncate(random(good.len()));
+        }
+        let Ok(image) = Image::from_memory(&bytes) else {
+            continue;
+        };
+        parsed += 1;
+        let mut names = Names::load(&image, true);
+        for address in (0x1000..0x1400).step_by(7) {
+            tables::cover(&image.sections, address);
+            names.at(&image, address);
+        }
+    }
+    assert!(parsed > 100, "{parsed}");
+    assert!(begin.elapsed() < Duration::from_secs(120));
+}
