@@ -46,7 +46,7 @@ pub struct Filter {
     pub comm: Option<Comm>,
     /// Local or remote; at most [`MAX_PORTS`]. Sorted, without repetitions.
     pub ports: Vec<u16>,
-    /// As the user wrote it: a folder below the cgroup mount, or a path as in /proc/PID/cgroup.
+    /// A folder below the cgroup mount, as the user wrote it.
     pub cgroup: Option<PathBuf>,
 }
 

@@ -161,7 +161,7 @@ pub(super) struct Which {
     /// With this port, local or remote; may be repeated, at most 8 times
     #[arg(long = "port", value_name = "N", value_parser = value_parser!(u16).range(1..))]
     pub ports: Vec<u16>,
-    /// Of processes in this cgroup or below, such as /system.slice/nginx.service
+    /// Of processes in this cgroup or below: /sys/fs/cgroup/system.slice/nginx.service
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
 }

@@ -2,9 +2,11 @@
 
 pub mod attach;
 pub mod btf;
+pub mod caps;
 pub mod hooks;
 pub mod host;
 pub mod layout;
 pub mod object;
+pub mod privilege;
 pub mod status;
 pub mod target;

@@ -1,10 +1,7 @@
 //! Do the process and the cgroup that the user named exist? A filter on nothing would report nothing
 //! and look like good news.
 
-use std::{
-    fs,
-    path::{Component, Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use crate::{exit::Explained, model::untrusted::Untrusted};
 
@@ -30,47 +27,15 @@ pub fn check_pid(pid: u32) -> Result<(), Explained> {
     }
 }
 
-/// The cgroup as the second line of /proc/PID/cgroup names it (`0::/system.slice/…`), from that form
-/// or from a folder below the mount.
-pub fn cgroup(mount: Option<&Path>, asked: &Path) -> Result<String, Explained> {
+/// `--cgroup` named no folder of a cgroup.
+pub fn no_cgroup(asked: &Path, error: &io::Error) -> Explained {
     let shown = Untrusted::from_bytes(asked.as_os_str().as_encoded_bytes());
-    let Some(mount) = mount else {
-        return Err(Explained::new(
-            format!("cannot look up cgroup {shown}"),
-            "no cgroup v2 file system is mounted (old hosts have only v1)",
-            "mount one (mount -t cgroup2 cgroup2 /sys/fs/cgroup), or choose by --pid or --comm",
-        ));
-    };
-    let inside = asked.strip_prefix(mount).unwrap_or(asked);
-    let missing = |cause: String| {
-        Explained::new(
-            format!("there is no cgroup {shown}"),
-            cause,
-            "`systemd-cgls`, or the last line of /proc/PID/cgroup, shows the path of a process",
-        )
-    };
-    let parts: Vec<&str> = inside
-        .components()
-        .filter(|part| !matches!(part, Component::RootDir | Component::CurDir))
-        .map(|part| match part {
-            Component::Normal(name) => name.to_str(),
-            _ => None,
-        })
-        .collect::<Option<_>>()
-        .ok_or_else(|| missing("the path contains `..`, or bytes that are no text".to_owned()))?;
-    let folder: PathBuf = mount.join(parts.join("/"));
-    if !folder.join("cgroup.procs").exists() {
-        return Err(missing(format!("{} is no cgroup", folder.display())));
-    }
-    Ok(format!("/{}", parts.join("/")))
-}
-
-/// Is `cgroup` the wanted one or below it?
-pub fn is_within(cgroup: &str, wanted: &str) -> bool {
-    match cgroup.strip_prefix(wanted.trim_end_matches('/')) {
-        Some(rest) => rest.is_empty() || rest.starts_with('/'),
-        None => false,
-    }
+    Explained::new(
+        format!("{shown} is no cgroup: {error}"),
+        "--cgroup takes a folder below the cgroup mount, and this is none",
+        "prepend the mount (often /sys/fs/cgroup) to the path that `systemd-cgls` or \
+         /proc/PID/cgroup shows",
+    )
 }
 
 #[cfg(test)]
@@ -94,29 +59,16 @@ mod tests {
     }
 
     #[test]
-    fn a_cgroup_may_be_named_in_both_forms() {
-        let mount = tempfile::tempdir().unwrap();
-        let slice = mount.path().join("system.slice");
-        fs::create_dir(&slice).unwrap();
-        fs::write(slice.join("cgroup.procs"), "").unwrap();
-        let find = |asked: &Path| cgroup(Some(mount.path()), asked);
-        for asked in [
-            slice.as_path(),
-            Path::new("/system.slice/"),
-            Path::new("system.slice"),
-        ] {
-            assert_eq!(find(asked).unwrap(), "/system.slice");
-        }
-        for asked in ["/nginx", "/../system.slice"] {
-            let error = find(Path::new(asked)).unwrap_err();
-            assert!(error.what.contains(asked), "{error}");
-        }
-        assert!(cgroup(None, &slice).unwrap_err().cause.contains("v2"));
-    }
-
-    #[test]
-    fn within_ends_at_a_slash() {
-        assert!(is_within("/a/b", "/a") && is_within("/a", "/a") && is_within("/a", "/"));
-        assert!(!is_within("/ab", "/a") && !is_within("/", "/a"));
+    fn a_path_that_is_no_cgroup_is_shown() {
+        let error = fs::metadata("/nginx.service").unwrap_err();
+        let message = no_cgroup(Path::new("/nginx.service"), &error).to_string();
+        assert!(
+            message.starts_with("/nginx.service is no cgroup: "),
+            "{message}"
+        );
+        assert!(
+            message.contains("prepend the mount (often /sys/fs/cgroup)"),
+            "{message}"
+        );
     }
 }
