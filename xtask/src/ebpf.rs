@@ -5,6 +5,7 @@ mod compile;
 mod debian;
 mod library;
 mod linker;
+mod rustc_script;
 mod sources;
 mod toolchain;
 

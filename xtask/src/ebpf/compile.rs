@@ -4,20 +4,20 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
 use super::library::Sysroot;
+use super::rustc_script;
 use super::toolchain::{Toolchain, library_in};
 use crate::{process, repo, say};
 
 /// Where `--check` rebuilds, under the workspace's target directory.
 pub const CHECK_DIR: &str = "ebpf-check";
 
-const TARGET: &str = "bpfel-unknown-none";
+pub const TARGET: &str = "bpfel-unknown-none";
 
 pub struct Build<'a> {
     pub toolchain: &'a Toolchain,
@@ -39,7 +39,7 @@ impl Build<'_> {
             fs::remove_dir_all(&target).with_context(|| format!("clear {}", target.display()))?;
         }
         fs::create_dir_all(&target).with_context(|| format!("create {}", target.display()))?;
-        let rustc = self.write_rustc(&target)?;
+        let rustc = rustc_script::write(self.toolchain, &self.sysroot, &target)?;
         // Fetched first: the folders to remap are known only when the sources are unpacked.
         process::run(
             self.cargo(&target, &rustc)
@@ -117,36 +117,6 @@ impl Build<'_> {
         Ok(flags.join(OsStr::new("\u{1f}")))
     }
 
-    /// Writes the script cargo runs as rustc. It names the sysroot, and gives every crate for the
-    /// BPF target a `-C metadata` of its name and version: cargo's own hashes the absolute path of
-    /// crates outside the workspace (`core`, tracer-common), and ends up in symbols and their order.
-    fn write_rustc(&self, target: &Path) -> Result<PathBuf> {
-        let script = format!(
-            "#!/bin/sh\n\
-             # Written by `cargo xtask ebpf`; see xtask/src/ebpf/compile.rs.\n\
-             case \" $* \" in *\" --target {TARGET} \"*) bpf=1 ;; *) bpf=0 ;; esac\n\
-             for arg do\n  \
-               shift\n  \
-               case \"$bpf$arg\" in\n    \
-                 1metadata=*) arg=\"metadata=$CARGO_PKG_NAME-$CARGO_PKG_VERSION\" ;;\n  \
-               esac\n  \
-               set -- \"$@\" \"$arg\"\n\
-             done\n\
-             exec {} --sysroot {} \"$@\"\n",
-            quoted(&self.toolchain.rustc()),
-            quoted(&self.sysroot.path),
-        );
-        let path = target.join("rustc");
-        // cargo rebuilds everything when its compiler has a new mtime.
-        if fs::read_to_string(&path).is_ok_and(|now| now == script) {
-            return Ok(path);
-        }
-        fs::write(&path, script).with_context(|| format!("write {}", path.display()))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
-            .with_context(|| format!("make {} executable", path.display()))?;
-        Ok(path)
-    }
-
     /// DWARF is nine tenths of the file and nothing that loads the object reads it; BTF stays.
     fn without_dwarf(&self, linked: &Path) -> Result<Vec<u8>> {
         let bin = self
@@ -208,9 +178,4 @@ fn joined(prefix: &str, path: &Path) -> OsString {
     let mut flag = OsString::from(prefix);
     flag.push(path);
     flag
-}
-
-/// For `sh`, whatever the path has in it.
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }
