@@ -28,7 +28,7 @@ pub(super) struct Images {
     files: HashMap<FileId, Used<Arc<Image>>>,
     memory: Vec<(Vec<u8>, Arc<Image>)>,
     names: HashMap<FileId, Used<Names>>,
-    pub evicted_images: u64,
+    pub evicted: u64,
     pub evicted_names: u64,
 }
 
@@ -47,7 +47,7 @@ impl Images {
         self.files.insert(id, used);
         if self.files.len() > MAX_IMAGES {
             evict_oldest(&mut self.files);
-            self.evicted_images += 1;
+            self.evicted += 1;
         }
         Ok(image)
     }

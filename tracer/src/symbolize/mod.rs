@@ -12,6 +12,7 @@ mod names;
 mod open;
 mod process;
 mod registers;
+mod request;
 #[cfg(target_arch = "x86_64")]
 mod search;
 mod shadow;
@@ -27,8 +28,6 @@ mod tests;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::model::stack::{Frame, Stack};
 use frames::Naming;
 use images::Images;
@@ -36,6 +35,7 @@ use maps::Start;
 use process::Process;
 use unwind::Walk;
 
+pub use request::{Evicted, Resolved, StackCopy};
 pub use warning::Warning;
 
 /// Processes whose code is remembered; each keeps 10-30 KiB beside the shared images.
@@ -45,44 +45,6 @@ const MAX_PROCESSES: usize = 512;
 const TRUST: Duration = Duration::from_secs(1);
 /// An address in no known mapping asks for a new list, but not more often than this.
 const REFRESH: Duration = Duration::from_millis(10);
-
-/// Registers and stack bytes as copied by the kernel hook.
-#[derive(Clone, Copy, Debug)]
-pub struct StackCopy<'a> {
-    /// Thread group id.
-    pub pid: u32,
-    /// Start of the process in nanoseconds of `CLOCK_BOOTTIME`; 0 when unknown.
-    pub start_boot_ns: u64,
-    pub pc: u64,
-    pub sp: u64,
-    pub fp: u64,
-    /// Return address register; 0 on machines without one.
-    pub lr: u64,
-    /// Memory from `sp` upwards.
-    pub bytes: &'a [u8],
-}
-
-/// A named stack. [`Frame::offset`] is the frame's address as the ELF file has it (the value
-/// `objdump` and `addr2line` use): the program counter in the innermost frame, the return address
-/// itself in the others, although those are looked up one byte earlier. Inlined frames carry the
-/// offset of the frame they were inlined into. Code of a file that could not be read has its
-/// offset in the file, code of no file (`[anon]`, or no module) its run-time address.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Resolved {
-    pub stack: Stack,
-    pub warnings: Vec<Warning>,
-}
-
-/// What the bounds of the caches have cost so far: the evicted is read again when needed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evicted {
-    /// At more than 512 processes.
-    pub processes: u64,
-    /// At more than 256 files.
-    pub images: u64,
-    /// At more than 64 files with names, or 1 GiB of them.
-    pub names: u64,
-}
 
 struct Remembered {
     process: Process,
@@ -118,7 +80,7 @@ impl Symbolizer {
     pub fn evicted(&self) -> Evicted {
         Evicted {
             processes: self.evicted_processes,
-            images: self.images.evicted_images,
+            images: self.images.evicted,
             names: self.images.evicted_names,
         }
     }

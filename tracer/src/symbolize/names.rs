@@ -131,12 +131,14 @@ fn ask(resolvers: &mut Vec<ElfResolver>, address: u64) -> Vec<Place> {
 }
 
 fn places(symbol: &ResolvedSym<'_>, address: u64) -> Vec<Place> {
-    // blazesym reports a symbol without a size for everything up to the next one.
-    let contains = symbol.size.is_some_and(|size| {
-        address
+    let contains = match symbol.size {
+        Some(size) => address
             .checked_sub(symbol.addr)
-            .is_some_and(|distance| distance < size as u64)
-    });
+            .is_some_and(|distance| distance < size as u64),
+        // No size and no start: a function in several pieces, found by its DWARF ranges. A symbol
+        // without a size has a start, and blazesym reports it for everything up to the next one.
+        None => symbol.addr == 0 && symbol.code_info.is_some(),
+    };
     if !contains || symbol.name.is_empty() {
         return Vec::new();
     }

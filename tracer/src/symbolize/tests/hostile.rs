@@ -145,5 +145,5 @@ fn damaged_files_neither_panic_nor_hang() {
         }
     }
     assert!(parsed > 100, "{parsed}");
-    assert!(begin.elapsed() < Duration::from_secs(120));
+    assert!(begin.elapsed() < Duration::from_mins(2));
 }

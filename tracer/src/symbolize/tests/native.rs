@@ -1,6 +1,7 @@
 //! C programs, built the ways that make unwinding and naming hard.
 
 use std::fmt::Write;
+use std::process::Command;
 
 use super::program::{Blocked, SERVER, SYS_RECVFROM, Workshop};
 use super::{follows, functions, named, resolve};
@@ -49,13 +50,36 @@ fn debug_information_gives_file_and_line() {
 }
 
 #[test]
+fn a_function_split_into_hot_and_cold_pieces_keeps_its_name() {
+    let source = SERVER
+        .replace("int main", "__attribute__((cold)) void fail(long got) { volatile long x = got; (void)x; }\nint main")
+        .replace("#define KEEP", "__attribute__((cold, noinline)) void fail(long);\n#define KEEP")
+        .replace("    return got +", "    if (got < -7) { fail(got); fail(salt); }\n    return got +");
+    let shop = Workshop::new();
+    for options in [&["-O2", "-g"][..], &["-O2"]] {
+        let program = shop.c("server", &source, options);
+        let symbols = Command::new("nm").arg(&program).output().unwrap().stdout;
+        assert!(
+            String::from_utf8(symbols)
+                .unwrap()
+                .contains("handle_client.cold")
+        );
+        let found = resolve(&Blocked::start(&program, SYS_RECVFROM));
+        assert!(
+            follows(&found.stack.frames, "handle_client", "serve"),
+            "{options:?} {found:#?}"
+        );
+    }
+}
+
+#[test]
 fn offsets_are_addresses_in_the_elf_file() {
     let shop = Workshop::new();
     for extra in ["-pie", "-no-pie", "-static", "-static-pie"] {
         let program = shop.c("server", SERVER, &["-O2", extra]);
         let found = resolve(&Blocked::start(&program, SYS_RECVFROM));
         let frame = named(&found, "handle_client");
-        let symbols = std::process::Command::new("nm")
+        let symbols = Command::new("nm")
             .args(["-S"])
             .arg(&program)
             .output()

@@ -1,0 +1,44 @@
+//! What is asked of the symbolizer and what it answers: plain data that can cross to a process.
+
+use serde::{Deserialize, Serialize};
+
+use super::warning::Warning;
+use crate::model::stack::Stack;
+
+/// Registers and stack bytes as copied by the kernel hook.
+#[derive(Clone, Copy, Debug)]
+pub struct StackCopy<'a> {
+    /// Thread group id.
+    pub pid: u32,
+    /// Start of the process in nanoseconds of `CLOCK_BOOTTIME`; 0 when unknown.
+    pub start_boot_ns: u64,
+    pub pc: u64,
+    pub sp: u64,
+    pub fp: u64,
+    /// Return address register; 0 on machines without one.
+    pub lr: u64,
+    /// Memory from `sp` upwards.
+    pub bytes: &'a [u8],
+}
+
+/// A named stack. [`crate::model::stack::Frame::offset`] is the frame's address as the ELF file has it (the value
+/// `objdump` and `addr2line` use): the program counter in the innermost frame, the return address
+/// itself in the others, although those are looked up one byte earlier. Inlined frames carry the
+/// offset of the frame they were inlined into. Code of a file that could not be read has its
+/// offset in the file, code of no file (`[anon]`, or no module) its run-time address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    pub stack: Stack,
+    pub warnings: Vec<Warning>,
+}
+
+/// What the bounds of the caches have cost so far: the evicted is read again when needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evicted {
+    /// At more than 512 processes.
+    pub processes: u64,
+    /// At more than 256 files.
+    pub images: u64,
+    /// At more than 64 files with names, or 1 GiB of them.
+    pub names: u64,
+}
