@@ -9,6 +9,8 @@ use std::time::Duration;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: rig\r\n\r\n";
 const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the upstream keeps idle connections.
+const IDLE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How a client behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -99,6 +101,8 @@ impl Upstream {
                 stream.write_all(REPLY).expect("answer the pool");
                 streams.push(stream);
             }
+            // A FIN on the heels of a reply is eaten by the recv() that takes the reply.
+            std::thread::sleep(IDLE_TIMEOUT);
         });
         Self { port }
     }

@@ -20,8 +20,9 @@ fn build(entry: &Entry, source: &Path) -> PathBuf {
     let manifest = manifest::load();
     let recipe = manifest.builds.get(&entry.build);
     let recipe = recipe.unwrap_or_else(|| panic!("{}: no build {}", entry.name, entry.build));
-    let folder = paths::target().join("rigs");
-    let output = folder.join(format!("{}-{:016x}", entry.name, digest(entry, recipe)));
+    // The digest names the folder and not the program: reports show the program's name.
+    let folder = paths::target().join(format!("rigs/{:016x}", digest(entry, recipe)));
+    let output = folder.join(&entry.name);
     if output.is_file() {
         return output;
     }

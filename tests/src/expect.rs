@@ -191,7 +191,7 @@ pub fn blamed(site: &Site, rig: &Rig) {
 }
 
 fn in_order(stack: &[Frame], blamed: &str, callers: &[String]) -> bool {
-    let mut frames = stack.iter().filter_map(|frame| frame.function.as_deref());
+    let mut frames = stack.iter().map(Frame::name);
     let mut wanted = std::iter::once(blamed).chain(callers.iter().map(String::as_str));
     wanted.all(|function| frames.any(|frame| frame == function))
 }

@@ -114,9 +114,19 @@ impl Stacks {
 pub struct Frame {
     pub function: Option<String>,
     pub module: Option<String>,
+    pub offset: u64,
     pub build_id: Option<String>,
     pub file: Option<String>,
     pub line: Option<u32>,
+}
+
+impl Frame {
+    /// How blame names this frame: by its function, or by its place when that has no name.
+    pub fn name(&self) -> String {
+        let module = self.module.as_deref().unwrap_or_default();
+        let place = || format!("{module}+{:#x}", self.offset);
+        self.function.clone().unwrap_or_else(place)
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

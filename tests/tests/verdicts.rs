@@ -102,5 +102,4 @@ fn nothing_lost(report: &Report) {
         events.submitted, events.received,
         "every event submitted was received"
     );
-    assert!(events.received > 0, "no event at all");
 }
