@@ -24,6 +24,7 @@ macro_rules! kernel_fields {
             OFF_SK_PROTOCOL = "sock" "sk_protocol" required;
             OFF_SK_SHUTDOWN = "sock" "sk_shutdown" required;
             OFF_SK_SOCKET = "sock" "sk_socket" required;
+            OFF_SK_ERR = "sock" "sk_err" required;
             OFF_SK_ACK_BACKLOG = "sock" "sk_ack_backlog" required;
             OFF_SK_MAX_BACKLOG = "sock" "sk_max_ack_backlog" required;
             OFF_NET_INUM = "net" "ns.inum" optional;

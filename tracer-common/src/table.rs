@@ -87,34 +87,55 @@ impl Touch {
     }
 }
 
+/// The circumstances of the last transition into CLOSE_WAIT or CLOSE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// `sk_err` at that moment: ECONNRESET, EPIPE, ETIMEDOUT tell a reset from a timeout.
+    pub error: u16,
+    pub old_state: u8,
+    /// `sk_shutdown` before the transition.
+    pub shutdown: u8,
+}
+
+impl Entry {
+    pub const fn pack(self) -> u32 {
+        (self.error as u32) << 16 | (self.old_state as u32) << 8 | self.shutdown as u32
+    }
+    pub const fn unpack(word: u32) -> Self {
+        Self { error: (word >> 16) as u16, old_state: (word >> 8) as u8, shutdown: word as u8 }
+    }
+}
+
 wire! {
     /// Namespace and endpoints, written when the socket enters CLOSE_WAIT or CLOSE.
     pub struct Name {
         pub endpoints: Endpoints,
         pub netns: u32,
-        pub reserved: u32,
+        /// How it came into its state: see [`Entry`].
+        pub entry: u32,
         pub seal: u64,
     }
 }
 
 impl Name {
     #[inline(always)]
-    pub const fn new(tag: u64, netns: u32, endpoints: Endpoints) -> Self {
-        let seal = Self::sealed(tag, netns, &endpoints);
-        Self { endpoints, netns, reserved: 0, seal }
+    pub const fn new(tag: u64, netns: u32, entry: Entry, endpoints: Endpoints) -> Self {
+        let entry = entry.pack();
+        let seal = Self::sealed(tag, netns, entry, &endpoints);
+        Self { endpoints, netns, entry, seal }
     }
 
     #[inline(always)]
     pub const fn holds(&self, tag: u64) -> bool {
-        self.seal == Self::sealed(tag, self.netns, &self.endpoints)
+        self.seal == Self::sealed(tag, self.netns, self.entry, &self.endpoints)
     }
 
     #[inline(always)]
-    const fn sealed(tag: u64, netns: u32, ends: &Endpoints) -> u64 {
+    const fn sealed(tag: u64, netns: u32, entry: u32, ends: &Endpoints) -> u64 {
         let ports = (ends.local_port as u64) << 48 | (ends.remote_port as u64) << 32;
         let a = ends.remote_addr;
         let peer = u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[12], a[13], a[14], a[15]]);
-        seal(tag, ports | netns as u64, peer, ends.family as u64)
+        seal(tag, ports | netns as u64, peer, (entry as u64) << 16 | ends.family as u64)
     }
 }
 

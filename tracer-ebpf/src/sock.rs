@@ -117,6 +117,12 @@ impl<M: Mode> Sock<M> {
         self.0.field(&g::OFF_SK_SHUTDOWN)
     }
 
+    /// The pending error (`sk_err`), an errno; 0 is none.
+    #[inline(always)]
+    pub fn error(self) -> u16 {
+        self.0.field::<u32>(&g::OFF_SK_ERR) as u16
+    }
+
     /// `SOCK_DEAD` (include/net/sock.h: bit 0): the last file reference is gone.
     #[inline(always)]
     pub fn is_dead(self) -> bool {

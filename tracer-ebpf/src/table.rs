@@ -5,7 +5,7 @@ use tracer_common::{
     counter::Counter,
     endpoint::Endpoints,
     state::{CLOSE, CLOSE_WAIT},
-    table::{Facts, Name, SETS_PER_CHUNK, Touch, WAYS, Way},
+    table::{Entry, Facts, Name, SETS_PER_CHUNK, Touch, WAYS, Way},
 };
 
 use crate::{
@@ -48,10 +48,10 @@ impl Slot {
     }
 
     #[inline(always)]
-    pub fn set_name(self, netns: u32, ends: Endpoints) {
+    pub fn set_name(self, netns: u32, entry: Entry, ends: Endpoints) {
         if let Ok(facts) = self.facts() {
             // SAFETY: a valid map element.
-            unsafe { (*facts).name = Name::new(self.tag, netns, ends) };
+            unsafe { (*facts).name = Name::new(self.tag, netns, entry, ends) };
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{exit, options::Options};
 /// been said and only the exit code is left.
 pub fn parse() -> Result<Options, ExitCode> {
     parse_from(std::env::args_os()).map_err(|error| {
-        if let Some(sentence) = later(&error) {
+        if let Some(sentence) = better(&error) {
             // A closed stderr must not change the exit code.
             let _ = writeln!(anstream::stderr(), "{sentence}");
         } else {
@@ -67,20 +67,31 @@ fn check(options: &Options) -> Result<(), clap::Error> {
     Ok(())
 }
 
-/// Commands of a later release deserve better than "unrecognized subcommand".
-fn later(error: &clap::Error) -> Option<String> {
+/// What clap's own words would leave the user alone with.
+fn better(error: &clap::Error) -> Option<String> {
     let asked = [ContextKind::InvalidSubcommand, ContextKind::InvalidArg]
         .into_iter()
         .find_map(|kind| match error.get(kind) {
             Some(ContextValue::String(word)) => Some(word.as_str()),
             _ => None,
         })?;
-    let instead = match asked {
-        "run" => "until then: start the program, then `sockleak --pid PID --fail-on-leak`",
-        "serve" => "until then: `sockleak --json --duration 5m --output FILE` from a timer",
-        _ => return None,
-    };
-    Some(format!(
-        "error: `sockleak {asked}` comes in a later release; {instead}"
-    ))
+    let known = Cli::command().find_subcommand(asked).is_some();
+    match asked {
+        "run" => Some(later(
+            "run",
+            "start the program, then `sockleak --pid PID --fail-on-leak`",
+        )),
+        "serve" => Some(later(
+            "serve",
+            "`sockleak --json --duration 5m --output FILE` from a timer",
+        )),
+        _ if known && error.kind() == ErrorKind::ArgumentConflict => Some(format!(
+            "error: options go after the command: sockleak {asked} [OPTIONS]"
+        )),
+        _ => None,
+    }
+}
+
+fn later(command: &str, instead: &str) -> String {
+    format!("error: `sockleak {command}` comes in a later release; until then: {instead}")
 }

@@ -2,9 +2,14 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod diagnose;
+pub mod doctor;
 pub mod exit;
 pub mod model;
 pub mod options;
+pub mod pipeline;
 pub mod probe;
 pub mod sink;
+pub mod source;
 pub mod symbolize;
+pub mod track;

@@ -14,7 +14,7 @@ use tracer_common::{
     state::{
         CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, LAST_ACK, SHUTDOWN_MASK, SYN_RECV, SYN_SENT,
     },
-    table::{TOUCH_CLOSE, TOUCH_CONNECT},
+    table::{Entry, TOUCH_CLOSE, TOUCH_CONNECT},
 };
 
 use crate::{
@@ -65,13 +65,13 @@ fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
         CLOSE_WAIT => {
             let now = emit::now();
             let slot = table::find_or_claim(sock.cookie(), now)?;
-            entered(sock, slot, CLOSE_WAIT, now);
+            entered(sock, slot, old, CLOSE_WAIT, now);
             Ok(())
         }
         CLOSE if is_hidden(sock, old) => {
             let now = emit::now();
             let slot = table::find_or_claim(sock.cookie(), now)?;
-            entered(sock, slot, CLOSE, now);
+            entered(sock, slot, old, CLOSE, now);
             Ok(())
         }
         _ => Ok(()),
@@ -79,8 +79,9 @@ fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
 }
 
 #[inline(always)]
-fn entered(sock: Sock<Typed>, slot: Slot, state: u8, now: u64) {
-    slot.set_name(sock.netns(), sock.endpoints());
+fn entered(sock: Sock<Typed>, slot: Slot, old: u8, state: u8, now: u64) {
+    let entry = Entry { error: sock.error(), old_state: old, shutdown: sock.shutdown() };
+    slot.set_name(sock.netns(), entry, sock.endpoints());
     slot.set_state(state, now);
 }
 

@@ -8,9 +8,7 @@ use clap::{
 
 use crate::options::parse_duration;
 
-/// Find sockets stuck in CLOSE_WAIT and name the code that leaks them.
-///
-/// Without a command: watch.
+/// Find sockets stuck in CLOSE_WAIT and name the code that leaks them; without a command: watch
 #[derive(Debug, Parser)]
 #[command(
     name = "sockleak",
@@ -72,11 +70,14 @@ pub(super) struct Watch {
     /// Also keep all observations in FILE, for `sockleak replay FILE`
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
-    /// How to learn which code accepted a connection
-    ///
-    /// fexit costs least; syscall works on kernels that refuse fexit programs, but costs every
-    /// system call of the machine about 50 ns; auto takes the first that works.
-    #[arg(long, value_name = "HOW", default_value = "auto", value_enum)]
+    /// Learn accept sites by auto, fexit, syscall (slows all system calls by 50 ns) or none
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "auto",
+        value_enum,
+        hide_possible_values = true
+    )]
     pub accept_hook: Accept,
 }
 
@@ -134,7 +135,7 @@ pub(super) struct Stop {
 /// What counts as a finding, and what it does to the exit code.
 #[derive(Debug, Args)]
 pub(super) struct Judge {
-    /// Report sockets that are in CLOSE_WAIT for at least this long
+    /// Report sockets in CLOSE_WAIT for at least this long
     #[arg(long, value_name = "DUR", default_value = "60s", value_parser = parse_duration)]
     pub min_age: Duration,
     /// List at most N sockets with each finding, oldest first
@@ -161,7 +162,7 @@ pub(super) struct Which {
     /// With this port, local or remote; may be repeated, at most 8 times
     #[arg(long = "port", value_name = "N", value_parser = value_parser!(u16).range(1..))]
     pub ports: Vec<u16>,
-    /// Of processes in this cgroup or below: /sys/fs/cgroup/system.slice/nginx.service
+    /// Of processes in this cgroup or below, such as /sys/fs/cgroup/system.slice
     #[arg(long, value_name = "PATH")]
     pub cgroup: Option<PathBuf>,
 }

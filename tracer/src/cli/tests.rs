@@ -13,7 +13,7 @@ fn refusal(line: &str) -> String {
     let error = parse_from(words(line)).expect_err(line);
     assert_eq!(error.exit_code(), i32::from(exit::USAGE), "{line}");
     assert!(error.use_stderr(), "{line}");
-    later(&error).unwrap_or_else(|| error.to_string())
+    better(&error).unwrap_or_else(|| error.to_string())
 }
 
 fn words(line: &str) -> impl Iterator<Item = &str> {
@@ -84,7 +84,10 @@ fn a_wrong_option_is_named() {
         ("--fail-on-leak --error-exitcode 256", "1 to 255"),
         ("--output f --record f", "same file"),
         ("snapshot --comm=", "empty"),
-        ("--json snapshot", "snapshot"),
+        (
+            "--json snapshot",
+            "options go after the command: sockleak snapshot [OPTIONS]",
+        ),
     ] {
         let message = refusal(line);
         assert!(message.contains(said), "{line}: {message}");

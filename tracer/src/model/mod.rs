@@ -2,7 +2,9 @@
 
 pub mod cookie;
 pub mod endpoint;
+pub mod input;
 pub mod report;
+pub mod socket;
 pub mod stack;
 pub mod tcp_state;
 pub mod trace_event;

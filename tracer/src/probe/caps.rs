@@ -23,39 +23,39 @@ pub struct Feature {
 /// Ordered so that each needs at least what most before it need.
 pub const FEATURES: &[Feature] = &[
     Feature {
-        name: "kernel program: transitions, iterators",
+        name: "trace TCP at all",
         needs: &[CAP_BPF, CAP_PERFMON],
         required: true,
         lost: "nothing can be traced",
     },
     Feature {
-        name: "executables, libraries and namespaces of other users' processes",
+        name: "name the code of other users' processes",
         needs: &[CAP_SYS_PTRACE],
         required: false,
         lost: "stacks of other users' processes stay addresses without names",
     },
     // /proc/PID/mem, task/TID/syscall and fd are readable by their owner only.
     Feature {
-        name: "what threads of other users' processes do now",
+        name: "see what their threads do now",
         needs: &[CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH],
         required: false,
-        lost: "nothing tells what other users' threads that hold a socket are waiting for",
+        lost: "nothing tells what threads of other users' processes are waiting for",
     },
     Feature {
-        name: "binaries replaced or deleted since their start",
+        name: "name code in replaced or deleted binaries",
         needs: &[CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_CHECKPOINT_RESTORE],
         required: false,
         lost: "stacks in programs that were upgraded while running stay addresses",
     },
     // The folder of tracefs belongs to root; uid 0 needs no capability to read it.
     Feature {
-        name: "accept sites where fexit is refused (system call tracepoints)",
+        name: "accept sites by system call tracepoints",
         needs: &[CAP_BPF, CAP_PERFMON, CAP_DAC_READ_SEARCH],
         required: false,
         lost: "on kernels that refuse fexit nothing tells which code accepted a connection",
     },
     Feature {
-        name: "unaccepted sockets in other network namespaces",
+        name: "unaccepted sockets in other namespaces",
         needs: &[CAP_SYS_PTRACE, CAP_SYS_ADMIN],
         required: false,
         lost: "sockets in other network namespaces (containers) that no process holds are not seen",

@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
-const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// How far the kernel defends itself against root (security/lockdown/lockdown.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,10 +3,16 @@
 pub mod attach;
 pub mod btf;
 pub mod caps;
+pub mod explain;
 pub mod hooks;
 pub mod host;
+pub mod iterate;
 pub mod layout;
+pub mod live;
+pub mod netns;
 pub mod object;
 pub mod privilege;
 pub mod status;
+pub mod table;
 pub mod target;
+pub mod trial;

@@ -1,0 +1,170 @@
+//! A socket with everything the rules ask about it.
+
+use tracer_common::state::{CLOSE, CLOSE_WAIT};
+
+use super::Blamer;
+use crate::{
+    model::{
+        input::{Process, Thread},
+        report::Direction,
+        socket::{Deed, Touch},
+        stack::{Frame, Stack},
+    },
+    track::{Listener, Socket, Tracker},
+};
+
+pub struct Case<'a> {
+    pub socket: &'a Socket,
+    pub tracker: &'a Tracker,
+    pub now: u64,
+    pub min_age: u64,
+    pub blamer: Blamer<'a>,
+}
+
+/// System calls in which a thread waits for new work rather than working.
+const WAITING: &[&str] = &[
+    "accept", "accept4", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select",
+    "pselect6", "io_uring_enter",
+];
+
+impl<'a> Case<'a> {
+    pub fn age(&self) -> u64 {
+        self.socket.age(self.now)
+    }
+
+    /// In its state for the threshold, not owned by the kernel, and not in use: a connection may be
+    /// half closed for as long as this side still sends.
+    pub fn is_stuck(&self) -> bool {
+        self.socket.inventoried
+            && self.socket.is_stuck_state()
+            && self.age() >= self.min_age
+            && !self.is_kernels()
+            && !self.still_sends()
+    }
+
+    pub fn in_close_wait(&self) -> bool {
+        self.socket.state == CLOSE_WAIT
+    }
+
+    pub fn is_hidden(&self) -> bool {
+        self.socket.state == CLOSE
+    }
+
+    /// Sockets the kernel made for itself (NFS, SMC) have a `struct socket` and no file.
+    fn is_kernels(&self) -> bool {
+        self.socket.has_socket && self.socket.inode == 0
+    }
+
+    fn still_sends(&self) -> bool {
+        self.in_close_wait()
+            && self.socket.history.used.is_some_and(|used| {
+                used.deed == Deed::Send
+                    && used.at > self.socket.since
+                    && self.now.saturating_sub(used.at) < self.min_age
+            })
+    }
+
+    /// Nobody has accepted it: `sk_socket` is set by accept() (net/core/sock.h:sock_graft).
+    pub fn is_unaccepted(&self) -> bool {
+        self.in_close_wait() && !self.socket.has_socket && self.socket.inode == 0
+    }
+
+    /// The whole life of the socket was seen, so an absent touch means an absent call.
+    pub fn whole_life_seen(&self) -> bool {
+        self.socket.history.opened.is_some()
+    }
+
+    pub fn listener(&self) -> Option<&'a Listener> {
+        self.tracker.listener_of(self.socket)
+    }
+
+    /// Seen at accept() or connect(); else a listener on the local port proves an accepted one.
+    pub fn direction(&self) -> Option<Direction> {
+        if self.is_unaccepted() {
+            return Some(Direction::Unaccepted);
+        }
+        match self.socket.history.opened.map(|opened| opened.deed) {
+            Some(Deed::Accept) => Some(Direction::Accepted),
+            Some(Deed::Connect) => Some(Direction::Connected),
+            _ => self.listener().map(|_| Direction::Accepted),
+        }
+    }
+
+    /// Pids that hold a descriptor, or that could accept it.
+    pub fn owners(&self) -> Vec<u32> {
+        let holders = if self.is_unaccepted() {
+            self.listener().map(|listener| listener.holders.as_slice()).unwrap_or_default()
+        } else {
+            &self.socket.holders
+        };
+        let mut pids: Vec<u32> = holders.iter().map(|holder| holder.pid).collect();
+        pids.sort_unstable();
+        pids.dedup();
+        pids
+    }
+
+    pub fn holds(&self, pid: u32) -> bool {
+        self.socket.holders.iter().any(|holder| holder.pid == pid)
+    }
+
+    /// The last thing anyone did to it.
+    pub fn last_touch(&self) -> Option<Touch> {
+        let history = self.socket.history;
+        [history.eof, history.used, history.opened].into_iter().flatten().max_by_key(|touch| touch.at)
+    }
+
+    pub fn process(&self) -> Option<&'a Process> {
+        self.owners().first().and_then(|pid| self.tracker.process(*pid))
+    }
+
+    pub fn stack(&self, touch: Option<Touch>) -> Option<&'a Stack> {
+        self.tracker.stack(touch?.stack)
+    }
+
+    pub fn blamed(&self, stack: &'a Stack) -> Option<&'a Frame> {
+        stack.frames.get((self.blamer)(&stack.frames)?)
+    }
+
+    /// The thread that made this touch, if it is still inside the function that made it and is not
+    /// merely waiting for the next piece of work: then the socket is not forgotten but its owner is
+    /// busy or blocked.
+    pub fn still_at_it(&self, touch: Option<Touch>) -> Option<&'a Thread> {
+        let touch = touch?;
+        let thread =
+            self.tracker.threads(touch.pid).iter().find(|thread| thread.tid == touch.tid)?;
+        if thread.syscall.as_deref().is_some_and(|name| WAITING.contains(&name)) {
+            return None;
+        }
+        let then = self.stack(Some(touch))?;
+        let blamed = self.blamed(then)?;
+        let same = |frame: &Frame| {
+            frame.module == blamed.module
+                && blamed.function.is_some()
+                && frame.function == blamed.function
+        };
+        thread.stack.iter().any(same).then_some(thread)
+    }
+
+    /// The epoll events asked for on any of its descriptors.
+    pub fn epoll_events(&self) -> Option<u32> {
+        self.socket.holders.iter().find_map(|holder| {
+            let interests = self.tracker.epoll(holder.pid)?;
+            interests.iter().find(|interest| interest.fd == holder.fd).map(|found| found.events)
+        })
+    }
+
+    /// Were the epoll sets of all holders looked at?
+    pub fn epoll_known(&self) -> bool {
+        self.socket.holders.iter().all(|holder| self.tracker.epoll(holder.pid).is_some())
+    }
+
+    /// Threads of the holders that sit in the same blocked write: workers that starve the rest.
+    pub fn threads_blocked_writing(&self) -> usize {
+        const WRITES: &[&str] = &["write", "writev", "sendto", "sendmsg", "sendfile"];
+        self.owners()
+            .iter()
+            .flat_map(|pid| self.tracker.threads(*pid))
+            .filter(|thread| thread.syscall.as_deref().is_some_and(|name| WRITES.contains(&name)))
+            .count()
+    }
+}

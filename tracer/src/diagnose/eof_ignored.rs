@@ -1,0 +1,75 @@
+//! `eof-ignored`: a read returned 0 and no close followed. Proof: the read's own event, taken with
+//! RCV_SHUTDOWN set and everything read; for sockets older than the tracer only an empty receive
+//! queue, which a last read of data together with the FIN leaves as well.
+
+use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
+use crate::model::verdict::{Confidence, Severity, Verdict};
+
+pub struct EofIgnored;
+
+impl Rule for EofIgnored {
+    fn verdict(&self) -> Verdict {
+        Verdict::EofIgnored
+    }
+
+    fn check(&self, case: &Case<'_>) -> Answer {
+        if case.socket.recv_q != 0 {
+            return Answer::No;
+        }
+        let history = case.socket.history;
+        if history.eof.is_some() {
+            // The reader may still be at work on the answer.
+            if case.still_at_it(history.eof).is_some() {
+                return Answer::No;
+            }
+            return yes(Confidence::High, Telling::Eof);
+        }
+        if case.whole_life_seen() || history.used.is_some() {
+            return Answer::No;
+        }
+        yes(Confidence::Medium, Telling::Nothing)
+    }
+
+    fn severity(&self, _group: &Group<'_>) -> Severity {
+        Severity::Leak
+    }
+
+    fn explain(&self, group: &Group<'_>) -> Words {
+        let seen = words::how_many(group, |case| case.socket.history.eof.is_some());
+        let mut evidence = Vec::new();
+        if seen > 0 {
+            let ago = words::ago(group, |case| case.socket.history.eof).unwrap_or_default();
+            evidence.push(format!(
+                "{seen} of {}: a read{} returned 0 (the peer has closed), most recently {ago} ago; \
+                 no close() or shutdown() came after it",
+                group.count(),
+                words::within(group)
+            ));
+        } else {
+            evidence.push(
+                "the end of the stream was read before tracing began, so who read it is not known; \
+                 it may have come together with the last data"
+                    .to_owned(),
+            );
+        }
+        evidence.push("Recv-Q is 0: nothing is left to read".to_owned());
+        evidence.extend(words::age_evidence(group));
+        let place = match group.function() {
+            Some(name) => format!("In {name}"),
+            None => "Where the read returns 0".to_owned(),
+        };
+        Words {
+            summary: format!(
+                "{} were read to the end{} and never closed",
+                words::sockets(group.count()),
+                words::within(group)
+            ),
+            evidence,
+            advice: format!(
+                "{place}, treat a read of 0 bytes as the end of the connection: close() it (and drop \
+                 it from the event loop). {}",
+                words::NOT_KEEPALIVE
+            ),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `fd-in-flight`: passed over a unix socket and never received. Proof: an inode, and no process
+//! holds a descriptor in a complete inventory. An io_uring fixed file looks the same.
+
+use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
+use crate::model::verdict::{Confidence, Severity, Verdict};
+
+pub struct FdInFlight;
+
+impl Rule for FdInFlight {
+    fn verdict(&self) -> Verdict {
+        Verdict::FdInFlight
+    }
+
+    fn check(&self, case: &Case<'_>) -> Answer {
+        let held = !case.socket.holders.is_empty();
+        if held || case.socket.inode == 0 || !case.tracker.is_complete() {
+            return Answer::No;
+        }
+        yes(Confidence::Medium, Telling::LastUsed)
+    }
+
+    fn severity(&self, _group: &Group<'_>) -> Severity {
+        Severity::Leak
+    }
+
+    fn explain(&self, group: &Group<'_>) -> Words {
+        let mut evidence = vec![format!(
+            "{} with an inode, but no process has a descriptor for them",
+            words::sockets(group.count())
+        )];
+        if let Some(touch) = group.oldest().and_then(Case::last_touch) {
+            evidence.push(format!("the last to use one was pid {}, by {}", touch.pid, words::deed(&touch)));
+        }
+        evidence.extend(words::age_evidence(group));
+        Words {
+            summary: format!(
+                "{} are held by no process: sent over a unix socket and never received, or \
+                 registered as fixed files of an io_uring",
+                words::sockets(group.count())
+            ),
+            evidence,
+            advice: "Look at the receiving end of the unix socket that passes descriptors: it must \
+                     receive what is sent to it, or be closed. The kernel frees the connections when \
+                     the unix socket is closed."
+                .to_owned(),
+        }
+    }
+}

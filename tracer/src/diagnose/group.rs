@@ -1,0 +1,94 @@
+//! Sockets of one executable with the same verdict and the same place in its code.
+
+use super::{Case, Rule};
+use crate::{
+    model::{
+        input::Process,
+        report::Direction,
+        socket::Touch,
+        stack::Frame,
+        verdict::Confidence,
+    },
+    track::growth,
+};
+
+/// Which stack of a socket shows the cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Telling {
+    Opened,
+    LastUsed,
+    Eof,
+    /// What the owner's threads do now.
+    Holders,
+    Nothing,
+}
+
+impl Telling {
+    pub fn touch(self, case: &Case<'_>) -> Option<Touch> {
+        let history = case.socket.history;
+        match self {
+            Self::Opened => history.opened,
+            Self::LastUsed => history.used.or(history.opened),
+            Self::Eof => history.eof,
+            Self::Holders | Self::Nothing => None,
+        }
+    }
+}
+
+pub struct Group<'a> {
+    pub rule: &'static dyn Rule,
+    pub telling: Telling,
+    /// The weakest of its sockets' confidences.
+    pub confidence: Confidence,
+    /// Oldest first; never empty.
+    pub cases: Vec<Case<'a>>,
+    /// The process with most of the sockets.
+    pub process: Option<&'a Process>,
+    pub processes: u32,
+    /// The telling stack of the oldest socket that has one.
+    pub frames: Option<&'a [Frame]>,
+    pub blamed: Option<&'a Frame>,
+    pub watched_from: u64,
+    pub live: bool,
+    pub now: u64,
+}
+
+impl<'a> Group<'a> {
+    pub fn count(&self) -> usize {
+        self.cases.len()
+    }
+
+    pub fn oldest(&self) -> Option<&Case<'a>> {
+        self.cases.first()
+    }
+
+    pub fn births(&self) -> Vec<u64> {
+        self.cases.iter().map(|case| case.socket.since).collect()
+    }
+
+    pub fn growth_per_minute(&self) -> Option<f64> {
+        if !self.live {
+            return None;
+        }
+        growth::per_minute(&self.births(), self.watched_from, self.now)
+    }
+
+    pub fn goes_on(&self) -> bool {
+        self.live && growth::goes_on(&self.births(), self.watched_from, self.now)
+    }
+
+    /// The direction all its sockets share.
+    pub fn direction(&self) -> Option<Direction> {
+        let first = self.oldest()?.direction();
+        self.cases.iter().all(|case| case.direction() == first).then_some(first)?
+    }
+
+    /// `handle_client`, or a place in a module; for sentences.
+    pub fn function(&self) -> Option<String> {
+        self.blamed.map(|frame| frame.function.clone().unwrap_or_else(|| frame.place()))
+    }
+
+    pub fn local_port(&self) -> Option<u16> {
+        self.oldest().map(|case| case.socket.ends.local.port())
+    }
+}

@@ -1,0 +1,83 @@
+//! `hidden-closed`: the kernel has finished the connection, the descriptor was never closed. Proof: a
+//! socket in CLOSE that was connected once, with a descriptor open (gone from ss and /proc/net/tcp).
+
+use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
+
+use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
+use crate::model::verdict::{Confidence, Severity, Verdict};
+
+pub struct HiddenClosed;
+
+const EPIPE: u16 = 32;
+const ECONNRESET: u16 = 104;
+const ETIMEDOUT: u16 = 110;
+
+impl Rule for HiddenClosed {
+    fn verdict(&self) -> Verdict {
+        Verdict::HiddenClosed
+    }
+
+    fn check(&self, case: &Case<'_>) -> Answer {
+        if !case.is_hidden() || case.socket.holders.is_empty() {
+            return Answer::No;
+        }
+        let confidence =
+            if case.socket.history.used.is_some() { Confidence::High } else { Confidence::Medium };
+        yes(confidence, Telling::LastUsed)
+    }
+
+    fn severity(&self, _group: &Group<'_>) -> Severity {
+        Severity::Leak
+    }
+
+    fn explain(&self, group: &Group<'_>) -> Words {
+        let mut evidence = vec![format!(
+            "{} in state CLOSE with the descriptor still open; ss, netstat and /proc/net/tcp do not \
+             list them",
+            words::sockets(group.count())
+        )];
+        let mut causes: Vec<(&str, usize)> = Vec::new();
+        for cause in group.cases.iter().filter_map(cause) {
+            match causes.iter_mut().find(|(known, _)| *known == cause) {
+                Some((_, count)) => *count += 1,
+                None => causes.push((cause, 1)),
+            }
+        }
+        evidence.extend(causes.iter().map(|(cause, count)| format!("{count} ended by {cause}")));
+        if let Some(ago) = words::ago(group, |case| case.socket.history.used) {
+            evidence.push(format!("last use{} {ago} ago", words::within(group)));
+        }
+        evidence.extend(words::age_evidence(group));
+        Words {
+            summary: format!(
+                "{} ended in the kernel but never closed{}: each still holds a descriptor and \
+                 about 4 KiB of kernel memory",
+                words::sockets(group.count()),
+                words::within(group)
+            ),
+            evidence,
+            advice: format!(
+                "Close the descriptor on every path{}, also after an error or shutdown(). {}",
+                words::within(group),
+                "This is what a leak looks like once keepalive or a reset has hidden it: fewer \
+                 sockets in CLOSE_WAIT are not fewer leaks."
+            ),
+        }
+    }
+}
+
+/// From the circumstances of the transition into CLOSE.
+fn cause(case: &Case<'_>) -> Option<&'static str> {
+    let entry = case.socket.entry?;
+    match entry.error {
+        ECONNRESET => Some("a reset (RST) from the peer"),
+        EPIPE if entry.old_state == CLOSE_WAIT => {
+            Some("a reset (RST) after the peer had hung up, usually the answer to a late write")
+        }
+        ETIMEDOUT => Some("a timeout: keepalive or retransmission gave the peer up"),
+        _ if entry.old_state == LAST_ACK => {
+            Some("shutdown(), after which close() is still needed")
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,62 @@
+//! `idle-pool`: a client keeps connections that the server has closed. Proof: connected here, only
+//! the FIN unread (Recv-Q 1), so the last answer was read in full; bounded unless it goes on growing.
+
+use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
+use crate::model::{
+    report::Direction,
+    verdict::{Confidence, Severity, Verdict},
+};
+
+pub struct IdlePool;
+
+impl Rule for IdlePool {
+    fn verdict(&self) -> Verdict {
+        Verdict::IdlePool
+    }
+
+    fn check(&self, case: &Case<'_>) -> Answer {
+        if case.direction() != Some(Direction::Connected) || case.socket.recv_q != 1 {
+            return Answer::No;
+        }
+        if case.still_at_it(case.socket.history.used).is_some() {
+            return Answer::No;
+        }
+        let confidence =
+            if case.socket.history.used.is_some() { Confidence::High } else { Confidence::Medium };
+        yes(confidence, Telling::Opened)
+    }
+
+    /// A pool is bounded; what goes on growing is a leak whatever it was meant to be.
+    fn severity(&self, group: &Group<'_>) -> Severity {
+        if group.goes_on() { Severity::Leak } else { Severity::Info }
+    }
+
+    fn explain(&self, group: &Group<'_>) -> Words {
+        let mut evidence = vec![
+            format!("{} were opened here by connect()", words::sockets(group.count())),
+            "Recv-Q is 1: only the server's FIN is unread, the last answer was read in full".to_owned(),
+        ];
+        if let Some(ago) = words::ago(group, |case| case.socket.history.used) {
+            evidence.push(format!("last used {ago} ago"));
+        }
+        evidence.push(match (group.goes_on(), group.growth_per_minute()) {
+            (true, Some(rate)) => format!("the number goes on growing, {rate:.1} per minute: not a bounded pool"),
+            (false, Some(_)) => "the number did not go on growing while it was watched".to_owned(),
+            (_, None) => "not watched long enough to tell a bounded pool from a leak".to_owned(),
+        });
+        evidence.extend(words::age_evidence(group));
+        Words {
+            summary: format!(
+                "{} in a client pool{} were already closed by the server",
+                words::sockets(group.count()),
+                group.function().map(|name| format!(" (opened in {name})")).unwrap_or_default()
+            ),
+            evidence,
+            advice: "Harmless while the number is bounded, but the next request on such a connection \
+                     fails: make the pool's idle timeout shorter than the server's, or let it check \
+                     idle connections before use. If the number grows, connections are taken from \
+                     the pool and not given back: close the response on every path."
+                .to_owned(),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! `inherited-fd`: whoever worked with the connection has closed it, others still hold it. Proof: no
+//! process that opened, used or read it to its end is among the holders.
+
+use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
+use crate::model::verdict::{Confidence, Severity, Verdict};
+
+pub struct InheritedFd;
+
+impl Rule for InheritedFd {
+    fn verdict(&self) -> Verdict {
+        Verdict::InheritedFd
+    }
+
+    fn check(&self, case: &Case<'_>) -> Answer {
+        let history = case.socket.history;
+        let users: Vec<u32> = [history.opened, history.used, history.eof]
+            .into_iter()
+            .flatten()
+            .map(|touch| touch.pid)
+            .collect();
+        let gone = !users.is_empty() && !users.iter().any(|pid| case.holds(*pid));
+        if case.socket.holders.is_empty() || !gone {
+            return Answer::No;
+        }
+        let confidence =
+            if case.whole_life_seen() { Confidence::High } else { Confidence::Medium };
+        let telling = if history.used.is_some() { Telling::LastUsed } else { Telling::Opened };
+        yes(confidence, telling)
+    }
+
+    fn severity(&self, _group: &Group<'_>) -> Severity {
+        Severity::Leak
+    }
+
+    fn explain(&self, group: &Group<'_>) -> Words {
+        let user = group.oldest().and_then(Case::last_touch);
+        let holders = holders(group);
+        let mut evidence = Vec::new();
+        if let Some(touch) = user {
+            evidence.push(format!(
+                "last used by pid {} ({}{}), which has closed its descriptor",
+                touch.pid,
+                words::deed(&touch),
+                words::within(group)
+            ));
+        }
+        evidence.push(format!("still held by {holders}, which never used them"));
+        evidence.extend(words::age_evidence(group));
+        Words {
+            summary: format!(
+                "{} were closed by the process that served them, but {holders} still holds copies \
+                 of the descriptors",
+                words::sockets(group.count())
+            ),
+            evidence,
+            advice: "Open and accept with SOCK_CLOEXEC (accept4) so that exec() drops the copies; \
+                     a child that forks without exec must close what it does not serve, or be \
+                     started before the first connection is accepted."
+                .to_owned(),
+        }
+    }
+}
+
+/// `helper (pid 7)`, or `3 processes (helper, …)`.
+fn holders(group: &Group<'_>) -> String {
+    let mut pids: Vec<u32> = group.cases.iter().flat_map(Case::owners).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    let name = |pid: u32| {
+        let comm = group.oldest().and_then(|case| case.tracker.process(pid));
+        comm.map_or_else(|| "a process".to_owned(), |process| process.comm.clone())
+    };
+    match pids.as_slice() {
+        [pid] => format!("{} (pid {pid})", name(*pid)),
+        [pid, ..] => format!("{} processes (the first is {}, pid {pid})", pids.len(), name(*pid)),
+        [] => "another process".to_owned(),
+    }
+}

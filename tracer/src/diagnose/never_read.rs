@@ -1,0 +1,62 @@
+//! `never-read`: accepted, then dropped. Proof: the accept was seen and no read since; the request
+//! lies in the receive queue; no epoll set watches the descriptor; no crowd of blocked workers that
+//! would explain a queue.
+
+use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
+use crate::model::{
+    socket::Deed,
+    verdict::{Confidence, Severity, Verdict},
+};
+
+pub struct NeverRead;
+
+impl Rule for NeverRead {
+    fn verdict(&self) -> Verdict {
+        Verdict::NeverRead
+    }
+
+    fn check(&self, case: &Case<'_>) -> Answer {
+        let history = case.socket.history;
+        let accepted = history.opened.is_some_and(|opened| opened.deed == Deed::Accept);
+        let untouched = history.used.is_none() && history.eof.is_none();
+        if !accepted || !untouched || case.socket.recv_q == 0 {
+            return Answer::No;
+        }
+        let explained_otherwise = !case.epoll_known()
+            || case.epoll_events().is_some()
+            || case.threads_blocked_writing() > 0
+            || case.still_at_it(history.opened).is_some();
+        if explained_otherwise {
+            return Answer::No;
+        }
+        yes(Confidence::High, Telling::Opened)
+    }
+
+    fn severity(&self, _group: &Group<'_>) -> Severity {
+        Severity::Leak
+    }
+
+    fn explain(&self, group: &Group<'_>) -> Words {
+        Words {
+            summary: format!(
+                "{} were accepted{} and never read",
+                words::sockets(group.count()),
+                words::within(group)
+            ),
+            evidence: vec![
+                "accept() was seen, and no read or write on them since".to_owned(),
+                format!(
+                    "Recv-Q is {}: the request and the FIN (one byte) lie unread",
+                    words::recv_q(group)
+                ),
+                "no epoll set of the process watches their descriptors".to_owned(),
+            ],
+            advice: format!(
+                "Follow what{} does with the descriptor accept() returns: some path neither hands it \
+                 to a handler nor closes it. {}",
+                group.function().map_or_else(|| " the program".to_owned(), |name| format!(" {name}")),
+                words::NOT_KEEPALIVE
+            ),
+        }
+    }
+}

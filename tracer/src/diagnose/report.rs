@@ -1,0 +1,182 @@
+//! The whole report from the tracker, and what the tracker still lacks for it.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    Blamer, Case, judge,
+    site::{Frameset, groups, site},
+};
+use crate::{
+    model::{
+        input::{Opening, Process},
+        report::{EventCounts, HookStatus, Report, SchemaId, Totals, Window},
+    },
+    track::{Socket, Tracker},
+};
+
+/// How the report is cut, whatever it says.
+#[derive(Clone, Copy)]
+pub struct Style {
+    pub sockets_per_site: usize,
+}
+
+/// What has to be read before the stuck sockets can be judged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Demands {
+    pub stacks: BTreeSet<u64>,
+    pub processes: BTreeSet<u32>,
+    pub epolls: BTreeSet<u32>,
+}
+
+pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
+    let mut demands = Demands::default();
+    for case in cases(tracker, blamer).iter().filter(|case| case.is_stuck()) {
+        let history = case.socket.history;
+        let touches = [history.opened, history.used, history.eof];
+        for touch in touches.into_iter().flatten() {
+            if touch.stack != 0 && tracker.stack(touch.stack).is_none() {
+                demands.stacks.insert(touch.stack);
+            }
+        }
+        let owners = case.owners();
+        // Only history makes the rules ask whether an event loop still watches the socket.
+        if case.socket.recv_q > 0 && touches.iter().any(Option::is_some) {
+            demands.epolls.extend(&owners);
+        }
+        demands.processes.extend(owners);
+    }
+    demands
+}
+
+/// `None` before the first input.
+pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Report> {
+    let opening = tracker.opening()?;
+    let wall = |at: u64| wall(opening, at);
+    let set = Frameset {
+        watched_from: opening.at,
+        live: opening.live,
+        now: tracker.now(),
+        sockets_per_site: style.sockets_per_site,
+    };
+    let mut totals = Totals::default();
+    let mut judged = Vec::new();
+    for case in cases(tracker, blamer) {
+        if !in_scope(&case, opening) {
+            continue;
+        }
+        totals.close_wait += u64::from(case.in_close_wait());
+        let Some((rule, proof)) = judge(&case) else {
+            continue;
+        };
+        totals.stuck += 1;
+        totals.unaccepted += u64::from(case.is_unaccepted());
+        totals.hidden += u64::from(case.is_hidden());
+        judged.push((rule, proof, case));
+    }
+    let sites = groups(judged, set)
+        .into_iter()
+        .filter_map(|(id, group)| site(id, &group, set, wall))
+        .collect();
+    let mut report = Report {
+        schema: SchemaId::V1,
+        tool: opening.tool.clone(),
+        host: opening.host.clone(),
+        hooks: opening.hooks.clone(),
+        window: window(tracker, opening, wall(tracker.now())),
+        totals,
+        sites,
+        warnings: warnings(tracker, opening),
+    };
+    report.sort_sites();
+    Some(report)
+}
+
+fn cases<'a>(tracker: &'a Tracker, blamer: Blamer<'a>) -> Vec<Case<'a>> {
+    let min_age = tracker.opening().map_or(0, |opening| opening.min_age_ns);
+    let now = tracker.now();
+    let case = |socket: &'a Socket| Case { socket, tracker, now, min_age, blamer };
+    tracker.sockets().into_iter().map(case).collect()
+}
+
+/// Does the user want to see it? A filter that needs an owner leaves out what has none.
+fn in_scope(case: &Case<'_>, opening: &Opening) -> bool {
+    let scope = &opening.scope;
+    let ends = &case.socket.ends;
+    let ports = scope.ports.is_empty()
+        || scope.ports.contains(&ends.local.port())
+        || scope.ports.contains(&ends.remote.port());
+    let owners = case.owners();
+    let any = |fits: &dyn Fn(&Process) -> bool| {
+        owners.iter().filter_map(|pid| case.tracker.process(*pid)).any(fits)
+    };
+    let pids = scope.pids.is_empty()
+        || owners.iter().any(|pid| case.tracker.followed().contains(pid));
+    let comm = scope.comm.as_ref().is_none_or(|wanted| any(&|process| process.comm == *wanted));
+    let cgroup = scope.cgroup.as_ref().is_none_or(|wanted| {
+        any(&|process| process.cgroup.as_deref().is_some_and(|own| is_below(own, wanted)))
+    });
+    ports && pids && comm && cgroup
+}
+
+fn is_below(cgroup: &str, wanted: &str) -> bool {
+    cgroup
+        .strip_prefix(wanted.trim_end_matches('/'))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn window(tracker: &Tracker, opening: &Opening, end: Timestamp) -> Window {
+    let counters = tracker.counters();
+    let balanced = counters.seen == counters.submitted + counters.lost
+        && counters.submitted == counters.received + counters.damaged;
+    Window {
+        start: opening.wall,
+        end,
+        events: EventCounts {
+            seen: counters.seen,
+            submitted: counters.submitted,
+            received: counters.received,
+            lost: counters.all_lost(),
+        },
+        complete: tracker.is_complete() && (balanced || !opening.live),
+        min_age_seconds: Some(opening.min_age_ns as f64 / 1e9),
+    }
+}
+
+fn warnings(tracker: &Tracker, opening: &Opening) -> Vec<String> {
+    let mut warnings = opening.warnings.clone();
+    for hook in opening.hooks.iter().filter(|hook| hook.status != HookStatus::Attached) {
+        let reason = hook.reason.as_deref().unwrap_or("no reason known");
+        warnings.push(format!("hook {} is {}: {reason}", hook.name, hook.status.name()));
+    }
+    let counters = tracker.counters();
+    let mut say = |count: u64, text: &str| {
+        if count > 0 {
+            warnings.push(format!("{count} {text}"));
+        }
+    };
+    let repaired = if tracker.is_complete() {
+        "; what exists now was checked with the iterators afterwards"
+    } else {
+        ""
+    };
+    say(counters.lost, &format!("events lost because the ring was full{repaired}"));
+    say(counters.missed, &format!("events missed because the kernel skipped a nested run{repaired}"));
+    say(counters.damaged, "events could not be decoded");
+    say(counters.stacks_limited, "stacks not copied because a process exceeded its rate");
+    say(counters.stacks_lost, "stacks not copied because the ring was full");
+    say(tracker.unfollowed(), "sockets not followed because a limit was reached");
+    let drift = tracker.drift();
+    say(drift.unseen, "stuck sockets found by the iterators that no event had told of");
+    say(drift.vanished, "followed sockets gone without an event");
+    warnings.extend(tracker.warnings().iter().cloned());
+    warnings
+}
+
+fn wall(opening: &Opening, at: u64) -> Timestamp {
+    let shift = Duration::from_nanos(at.abs_diff(opening.at));
+    let moved =
+        if at >= opening.at { opening.wall.checked_add(shift) } else { opening.wall.checked_sub(shift) };
+    moved.unwrap_or(opening.wall)
+}

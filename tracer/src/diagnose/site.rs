@@ -1,0 +1,255 @@
+//! From judged sockets to groups, and from a group to a site of the report.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::{Case, Group, Proof, Rule, Telling};
+use crate::model::{
+    cookie::Cookie,
+    endpoint::{Endpoint, Peer, Remote},
+    input::Process,
+    report::{self, Blame, Family, FdRef, Holder, Site, StackName, Stacks},
+    stack::{Frame, Stack},
+    tcp_state::TcpState,
+    untrusted::Untrusted,
+};
+
+/// Threads and peers shown per site.
+const MAX_HOLDERS: usize = 16;
+const MAX_PEERS: usize = 16;
+
+/// What the groups of one report share.
+#[derive(Clone, Copy)]
+pub struct Frameset {
+    pub watched_from: u64,
+    pub live: bool,
+    pub now: u64,
+    pub sockets_per_site: usize,
+}
+
+/// Exact groups: executable, verdict, and the blamed place (or what stands for it without a stack).
+pub fn groups<'a>(
+    judged: Vec<(&'static dyn Rule, Proof, Case<'a>)>,
+    set: Frameset,
+) -> Vec<(String, Group<'a>)> {
+    let mut by_key: BTreeMap<String, Vec<(&'static dyn Rule, Proof, Case<'a>)>> = BTreeMap::new();
+    for (rule, proof, case) in judged {
+        let key = key(rule, proof.telling, &case);
+        by_key.entry(key).or_default().push((rule, proof, case));
+    }
+    by_key
+        .into_iter()
+        .filter_map(|(key, members)| Some((digest(&key), group(members, set)?)))
+        .collect()
+}
+
+fn group<'a>(
+    members: Vec<(&'static dyn Rule, Proof, Case<'a>)>,
+    set: Frameset,
+) -> Option<Group<'a>> {
+    let (rule, proof, _) = members.first()?;
+    let (rule, telling) = (*rule, proof.telling);
+    let confidence = members.iter().map(|(_, proof, _)| proof.confidence).min()?;
+    let mut cases: Vec<Case<'a>> = members.into_iter().map(|(_, _, case)| case).collect();
+    cases.sort_by_key(|case| (case.socket.since, case.socket.cookie));
+    let mut owned: BTreeMap<u32, usize> = BTreeMap::new();
+    for pid in cases.iter().flat_map(Case::owners) {
+        *owned.entry(pid).or_default() += 1;
+    }
+    let most = owned.iter().max_by_key(|(pid, count)| (**count, std::cmp::Reverse(**pid)));
+    let tracker = cases.first()?.tracker;
+    let process = most.and_then(|(pid, _)| tracker.process(*pid));
+    let frames = cases.iter().find_map(|case| frames_of(telling, case));
+    let blamed = frames.and_then(|frames| frames.get((cases.first()?.blamer)(frames)?));
+    Some(Group {
+        rule,
+        telling,
+        confidence,
+        cases,
+        process,
+        processes: owned.len() as u32,
+        frames,
+        blamed,
+        watched_from: set.watched_from,
+        live: set.live,
+        now: set.now,
+    })
+}
+
+fn frames_of<'a>(telling: Telling, case: &Case<'a>) -> Option<&'a [Frame]> {
+    if telling == Telling::Holders {
+        return acceptor(case);
+    }
+    let stack = case.stack(telling.touch(case))?;
+    (!stack.frames.is_empty()).then_some(stack.frames.as_slice())
+}
+
+/// What the thread that should accept is doing: known when the owner has a single thread. Of several,
+/// none is proven to be the acceptor; they are listed, not blamed.
+fn acceptor<'a>(case: &Case<'a>) -> Option<&'a [Frame]> {
+    let pid = *case.owners().first()?;
+    match case.tracker.threads(pid) {
+        [only] if !only.stack.is_empty() => Some(only.stack.as_slice()),
+        _ => None,
+    }
+}
+
+/// Contains build-ids and offsets, never addresses, so that it is the same after a restart.
+fn key(rule: &dyn Rule, telling: Telling, case: &Case<'_>) -> String {
+    let program = match case.process() {
+        Some(process) => process.exe.as_deref().unwrap_or(&process.comm),
+        None => "",
+    };
+    let place = match frames_of(telling, case) {
+        Some(frames) => match (case.blamer)(frames).and_then(|index| frames.get(index)) {
+            Some(blamed) => identity(blamed),
+            None => frames.iter().map(identity).collect::<Vec<_>>().join(" "),
+        },
+        None => {
+            let ends = &case.socket.ends;
+            match case.direction() {
+                Some(report::Direction::Connected) => {
+                    format!("to {}", Endpoint(ends.remote))
+                }
+                Some(_) => format!("port {}", ends.local.port()),
+                None => "no history".to_owned(),
+            }
+        }
+    };
+    format!("{}|{program}|{telling:?}|{place}", rule.verdict().name())
+}
+
+fn identity(frame: &Frame) -> String {
+    let module = frame.build_id.as_deref().or(frame.module.as_deref()).unwrap_or("?");
+    format!("{module}+{:x}", frame.offset)
+}
+
+fn digest(key: &str) -> String {
+    Sha256::digest(key.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub fn site(
+    id: String,
+    group: &Group<'_>,
+    set: Frameset,
+    wall: impl Fn(u64) -> Timestamp,
+) -> Option<Site> {
+    let oldest = group.oldest()?;
+    let words = group.rule.explain(group);
+    let local = oldest.socket.ends.local;
+    let same_local = group.cases.iter().all(|case| case.socket.ends.local == local);
+    let mut peers: Vec<Peer> = Vec::new();
+    for case in &group.cases {
+        let peer = Peer::from(case.socket.ends.remote.ip());
+        if peers.len() < MAX_PEERS && !peers.contains(&peer) {
+            peers.push(peer);
+        }
+    }
+    let (stacks, truncated_stacks) = stacks(group);
+    Some(Site {
+        id,
+        verdict: group.rule.verdict(),
+        confidence: group.confidence,
+        severity: group.rule.severity(group),
+        summary: words.summary,
+        evidence: words.evidence,
+        advice: words.advice,
+        count: group.count() as u64,
+        first_seen: wall(oldest.socket.since),
+        oldest_seconds: seconds(oldest.age()),
+        age_is_lower_bound: oldest.socket.since_is_lower_bound,
+        growth_per_minute: group.growth_per_minute(),
+        process: group.process.map(process),
+        processes: group.processes,
+        local: same_local.then_some(Endpoint(local)),
+        peers,
+        direction: group.direction(),
+        blame: group.blamed.map(Blame::from),
+        stacks,
+        truncated_stacks,
+        sockets: group.cases.iter().take(set.sockets_per_site).map(socket).collect(),
+        sockets_omitted: group.count().saturating_sub(set.sockets_per_site) as u64,
+    })
+}
+
+fn process(process: &Process) -> report::Process {
+    let untrusted = |text: &String| Untrusted::new(text.clone());
+    report::Process {
+        pid: process.pid,
+        start_time: process.start_wall,
+        comm: untrusted(&process.comm),
+        exe: process.exe.as_ref().map(untrusted),
+        service: process.service.as_ref().or(Some(&process.comm)).map(untrusted),
+        cgroup: process.cgroup.as_ref().map(untrusted),
+    }
+}
+
+/// Each kind of stack from the oldest socket that has one.
+fn stacks(group: &Group<'_>) -> (Stacks, Vec<StackName>) {
+    let mut truncated = Vec::new();
+    let mut first = |name: StackName, of: &dyn Fn(&Case<'_>) -> Option<Stack>| {
+        let stack = group.cases.iter().find_map(of)?;
+        if stack.truncated {
+            truncated.push(name);
+        }
+        Some(stack.frames)
+    };
+    let opened =
+        first(StackName::Opened, &|case| case.stack(case.socket.history.opened).cloned());
+    let eof = first(StackName::Eof, &|case| case.stack(case.socket.history.eof).cloned());
+    let last_used = first(StackName::LastUsed, &|case| case.stack(case.socket.history.used).cloned());
+    let stacks = Stacks { opened, eof, last_used, sibling_close: None, holders: holders(group) };
+    (stacks, truncated)
+}
+
+fn holders(group: &Group<'_>) -> Vec<Holder> {
+    let Some(oldest) = group.oldest() else {
+        return Vec::new();
+    };
+    let mut pids: Vec<u32> = group.cases.iter().flat_map(Case::owners).collect();
+    pids.sort_unstable();
+    pids.dedup();
+    pids.iter()
+        .flat_map(|pid| oldest.tracker.threads(*pid).iter().map(move |thread| (*pid, thread)))
+        .take(MAX_HOLDERS)
+        .map(|(pid, thread)| Holder {
+            pid,
+            tid: thread.tid,
+            comm: Untrusted::new(thread.comm.clone()),
+            state: Some(thread.state),
+            syscall: thread.syscall.clone(),
+            fd: thread.fd,
+            since_seconds: None,
+            stack: thread.stack.clone(),
+        })
+        .collect()
+}
+
+fn socket(case: &Case<'_>) -> report::Socket {
+    let socket = case.socket;
+    report::Socket {
+        cookie: Cookie(socket.cookie),
+        netns: socket.netns,
+        inode: (socket.inode != 0).then_some(socket.inode),
+        family: if socket.ends.local.is_ipv4() { Family::Inet } else { Family::Inet6 },
+        local: Endpoint(socket.ends.local),
+        remote: Remote::from(socket.ends.remote),
+        state: TcpState::from_u8(socket.state),
+        age_seconds: seconds(case.age()),
+        age_is_lower_bound: socket.since_is_lower_bound,
+        recv_q: Some(u64::from(socket.recv_q)),
+        send_q: Some(u64::from(socket.send_q)),
+        fds: socket
+            .holders
+            .iter()
+            .map(|holder| FdRef { pid: holder.pid, fd: holder.fd as i32 })
+            .collect(),
+    }
+}
+
+/// Milliseconds are as exact as anyone needs to read.
+fn seconds(ns: u64) -> f64 {
+    (ns / 1_000_000) as f64 / 1000.0
+}

@@ -1,0 +1,92 @@
+//! What a site says to a person, and the small phrases all rules use.
+
+use std::collections::BTreeSet;
+
+use super::{Case, Group};
+use crate::model::socket::{Deed, Touch};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// One sentence a person can act on.
+    pub summary: String,
+    /// One fact a line, with numbers.
+    pub evidence: Vec<String>,
+    pub advice: String,
+}
+
+pub fn sockets(count: usize) -> String {
+    match count {
+        1 => "1 connection".to_owned(),
+        n => format!("{n} connections"),
+    }
+}
+
+/// `3 s`, `4 min`, `2.5 h`.
+pub fn span(ns: u64) -> String {
+    let seconds = ns as f64 / 1e9;
+    if seconds < 10.0 {
+        format!("{seconds:.1} s")
+    } else if seconds < 120.0 {
+        format!("{seconds:.0} s")
+    } else if seconds < 7200.0 {
+        format!("{:.0} min", seconds / 60.0)
+    } else {
+        format!("{:.1} h", seconds / 3600.0)
+    }
+}
+
+/// `1`, or `between 35 and 120`.
+pub fn range(values: impl Iterator<Item = u64>) -> String {
+    let values: BTreeSet<u64> = values.collect();
+    match (values.first(), values.last()) {
+        (Some(low), Some(high)) if low == high => low.to_string(),
+        (Some(low), Some(high)) => format!("between {low} and {high}"),
+        _ => "unknown".to_owned(),
+    }
+}
+
+pub fn recv_q(group: &Group<'_>) -> String {
+    range(group.cases.iter().map(|case| u64::from(case.socket.recv_q)))
+}
+
+/// How long ago the touches were: the latest of the group.
+pub fn ago(group: &Group<'_>, of: impl Fn(&Case<'_>) -> Option<Touch>) -> Option<String> {
+    let latest = group.cases.iter().filter_map(of).map(|touch| touch.at).max()?;
+    Some(span(group.now.saturating_sub(latest)))
+}
+
+pub fn how_many(group: &Group<'_>, that: impl Fn(&Case<'_>) -> bool) -> usize {
+    group.cases.iter().filter(|case| that(case)).count()
+}
+
+pub fn deed(touch: &Touch) -> &'static str {
+    match touch.deed {
+        Deed::Accept => "accept()",
+        Deed::Connect => "connect()",
+        Deed::Recv => "a read",
+        Deed::Send => "a write",
+        Deed::Close => "close()",
+        Deed::Other(_) => "a system call",
+    }
+}
+
+/// ` in handle_client`, or nothing.
+pub fn within(group: &Group<'_>) -> String {
+    group.function().map(|name| format!(" in {name}")).unwrap_or_default()
+}
+
+/// Where the age comes from, when it is only a bound.
+pub fn age_evidence(group: &Group<'_>) -> Option<String> {
+    let older = how_many(group, |case| case.socket.since_is_lower_bound);
+    (older > 0).then(|| {
+        format!(
+            "{older} of {} were stuck before tracing began: their age is at least the time since \
+             their last packet",
+            group.count()
+        )
+    })
+}
+
+/// The advice every CLOSE_WAIT finding ends with.
+pub const NOT_KEEPALIVE: &str = "Shorter TCP keepalive would not fix this: it moves the connection \
+     from CLOSE_WAIT to CLOSE, out of sight of ss and netstat, and the descriptor stays open.";

@@ -1,0 +1,199 @@
+//! Everything the pure middle learns, in one type: what a recording holds and a replay feeds back.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    report::{Hook, Host, Tool},
+    socket::{Ends, Entry, History, Holder},
+    stack::{Frame, Stack},
+};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Input {
+    Opening(Box<Opening>),
+    Transition(Transition),
+    /// The kernel freed the socket.
+    Destroyed(Transition),
+    /// A socket that has sat in CLOSE_WAIT or CLOSE beyond the grace period, or lost its place in
+    /// the kernel's table.
+    Promoted(Promoted),
+    /// Facts about a socket that is already followed.
+    History { cookie: u64, history: History },
+    /// Everything that exists now, by the iterators.
+    Inventory(Inventory),
+    Process(Process),
+    Threads { pid: u32, threads: Vec<Thread> },
+    /// What the process's epoll sets watch.
+    Epoll { pid: u32, interests: Vec<Interest> },
+    /// The processes a pid filter covers now.
+    Followed(Vec<u32>),
+    Stack { key: u64, stack: Stack },
+    Counters(Counters),
+    Warning(String),
+    Tick { at: u64 },
+}
+
+/// What was decided before the first event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Opening {
+    pub tool: Tool,
+    pub host: Host,
+    pub hooks: Vec<Hook>,
+    pub warnings: Vec<String>,
+    /// The monotonic clock and the wall clock at one moment.
+    pub at: u64,
+    pub wall: Timestamp,
+    pub scope: Scope,
+    /// Follows events (`watch`) or only looks once (`snapshot`).
+    pub live: bool,
+    pub min_age_ns: u64,
+    pub grace_ns: u64,
+}
+
+/// What the user asked to see.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    pub pids: Vec<u32>,
+    pub comm: Option<String>,
+    pub ports: Vec<u16>,
+    pub cgroup: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    pub at: u64,
+    pub cookie: u64,
+    /// When the old state began; 0 when unknown.
+    pub since: u64,
+    pub stack: u64,
+    pub ends: Ends,
+    pub netns: u32,
+    pub old: u8,
+    pub new: u8,
+    pub shutdown: u8,
+    /// No file refers to the socket any more.
+    pub dead: bool,
+    /// The acting task, only where the kernel context proves it.
+    pub task: Option<Task>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    pub pid: u32,
+    pub tid: u32,
+    pub comm: String,
+    pub exiting: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promoted {
+    pub cookie: u64,
+    pub state: u8,
+    pub since: u64,
+    pub netns: u32,
+    pub ends: Ends,
+    pub entry: Entry,
+    pub history: History,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// When the iteration began and ended: sockets born in between may or may not be in it.
+    pub from: u64,
+    pub to: u64,
+    pub items: Vec<Item>,
+    /// Both iterators ran over every namespace: a socket that is not in it does not exist.
+    pub complete: bool,
+}
+
+/// One socket of an inventory, with all its holders.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    pub cookie: u64,
+    pub netns: u32,
+    pub ends: Ends,
+    pub state: u8,
+    pub shutdown: u8,
+    /// It has a `struct socket`: accepted, or opened by a process.
+    pub has_socket: bool,
+    pub dead: bool,
+    pub inode: u64,
+    pub recv_q: u32,
+    pub send_q: u32,
+    /// Last packet processed, nanoseconds; a lower bound of the age of what the packet caused.
+    pub last_packet: u64,
+    pub holders: Vec<Holder>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    pub pid: u32,
+    /// Start, nanoseconds of `CLOCK_BOOTTIME`; 0 when unknown.
+    pub start_boot: u64,
+    pub start_wall: Option<Timestamp>,
+    pub comm: String,
+    pub exe: Option<String>,
+    pub cmdline: Option<String>,
+    pub service: Option<String>,
+    pub cgroup: Option<String>,
+    pub parent: u32,
+    /// The letter of /proc/PID/stat.
+    pub state: char,
+    pub threads: u32,
+    pub fd_limit: Option<u64>,
+}
+
+/// A thread and what it is blocked in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Thread {
+    pub tid: u32,
+    pub comm: String,
+    pub state: char,
+    pub syscall: Option<String>,
+    pub fd: Option<i32>,
+    pub stack: Vec<Frame>,
+}
+
+/// A line of an epoll descriptor's fdinfo (fs/eventpoll.c:ep_show_fdinfo).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interest {
+    pub fd: u32,
+    /// EPOLL* bits asked for.
+    pub events: u32,
+}
+
+/// Sums over all CPUs since the hooks were attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    pub seen: u64,
+    pub submitted: u64,
+    pub received: u64,
+    pub lost: u64,
+    /// The kernel ran a hook inside itself and skipped the inner run.
+    pub missed: u64,
+    pub stacks_limited: u64,
+    pub stacks_lost: u64,
+    pub spilled: u64,
+    pub damaged: u64,
+}
+
+impl Counters {
+    /// Events that did not arrive, whatever the stage.
+    pub fn all_lost(&self) -> u64 {
+        self.lost + self.missed + self.damaged
+    }
+}
+
+impl Input {
+    /// The moment the input speaks of, where it has one.
+    pub fn at(&self) -> Option<u64> {
+        match self {
+            Self::Opening(opening) => Some(opening.at),
+            Self::Transition(change) | Self::Destroyed(change) => Some(change.at),
+            Self::Inventory(inventory) => Some(inventory.to),
+            Self::Tick { at } => Some(*at),
+            _ => None,
+        }
+    }
+}

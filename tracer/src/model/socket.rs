@@ -1,0 +1,104 @@
+//! A socket as the stages between source and report see it: times in nanoseconds of
+//! `CLOCK_MONOTONIC`, identities as numbers.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+use tracer_common::{endpoint::Endpoints, state, table};
+
+/// What a task did to a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Deed {
+    Accept,
+    Connect,
+    Recv,
+    Send,
+    Close,
+    /// A kind this version does not know.
+    Other(u8),
+}
+
+impl Deed {
+    pub const fn from_wire(kind: u32) -> Self {
+        match kind {
+            table::TOUCH_ACCEPT => Self::Accept,
+            table::TOUCH_CONNECT => Self::Connect,
+            table::TOUCH_RECV => Self::Recv,
+            table::TOUCH_SEND => Self::Send,
+            table::TOUCH_CLOSE => Self::Close,
+            other => Self::Other(other as u8),
+        }
+    }
+}
+
+/// A system call on the socket by a proven task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Touch {
+    /// Key of the user stack; 0 when there was none to read.
+    pub stack: u64,
+    pub at: u64,
+    pub pid: u32,
+    pub tid: u32,
+    pub deed: Deed,
+}
+
+impl Touch {
+    /// `None` unless the seal proves that the touch is whole and belongs to `cookie`.
+    pub fn from_wire(cookie: u64, touch: &table::Touch) -> Option<Self> {
+        touch.holds(cookie).then(|| Self {
+            stack: touch.stack,
+            at: touch.at,
+            pid: touch.tgid,
+            tid: touch.tid(),
+            deed: Deed::from_wire(touch.kind()),
+        })
+    }
+}
+
+/// The three moments the kernel program remembers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    pub opened: Option<Touch>,
+    pub used: Option<Touch>,
+    pub eof: Option<Touch>,
+}
+
+/// How a socket came into CLOSE_WAIT or CLOSE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub old_state: u8,
+    /// errno of the pending error; 0 is none.
+    pub error: u16,
+    pub shutdown: u8,
+}
+
+/// Both ends. Loopback and v4-mapped addresses are kept as the kernel has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ends {
+    pub local: SocketAddr,
+    pub remote: SocketAddr,
+}
+
+impl Ends {
+    pub fn from_wire(ends: &Endpoints) -> Self {
+        Self {
+            local: SocketAddr::new(address(ends.family, ends.local_addr), ends.local_port),
+            remote: SocketAddr::new(address(ends.family, ends.remote_addr), ends.remote_port),
+        }
+    }
+}
+
+fn address(family: u16, bytes: [u8; 16]) -> IpAddr {
+    if family == state::AF_INET6 {
+        return IpAddr::V6(Ipv6Addr::from(bytes));
+    }
+    let [a, b, c, d, ..] = bytes;
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+}
+
+/// A descriptor on the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Holder {
+    pub pid: u32,
+    pub fd: u32,
+}

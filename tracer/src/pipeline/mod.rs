@@ -1,0 +1,54 @@
+//! Puts the stages together, one function per command. The only place where sources, the pure middle
+//! and sinks meet; it decides nothing about sockets.
+
+mod output;
+mod replay;
+mod scope;
+mod session;
+mod snapshot;
+mod terminal;
+mod trace;
+mod watch;
+
+use anyhow::Context;
+
+use crate::{
+    options::{Mode, Options},
+    probe::{host::Host, privilege},
+};
+
+/// Runs the command; the result is the exit code.
+pub fn run(options: &Options) -> anyhow::Result<u8> {
+    init_log(options.verbosity);
+    let host = Host::probe();
+    privilege::check_required(&options.mode, &host)?;
+    match &options.mode {
+        Mode::Watch => current_thread()?.block_on(watch::run(options, &host)),
+        Mode::Snapshot => snapshot::run(options, &host),
+        Mode::Trace => current_thread()?.block_on(trace::run(options, &host)),
+        Mode::Doctor => anyhow::bail!("TMP"),
+        Mode::Replay(file) => replay::run(options, file),
+    }
+}
+
+/// One thread: the hot path is in the kernel, and a tracer must not spread over a busy machine.
+fn current_thread() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the event loop")
+}
+
+/// Messages about the tool itself go to stderr: warnings always, the kernel program's log at `-vv`.
+fn init_log(verbosity: u8) {
+    let level = match verbosity {
+        0 => tracing::Level::WARN,
+        1 => tracing::Level::INFO,
+        _ => tracing::Level::TRACE,
+    };
+    let _already_set = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_target(verbosity > 1)
+        .try_init();
+}

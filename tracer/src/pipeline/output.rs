@@ -1,0 +1,102 @@
+//! Where the report goes, and what its exit code is.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+};
+
+use jiff::tz::TimeZone;
+
+use super::{scope, session, terminal};
+use crate::{
+    exit::{self, file_error},
+    model::{
+        input::Scope,
+        report::Report,
+        verdict::Severity,
+    },
+    options::Options,
+    sink::{
+        human::{self, HumanOptions},
+        json, redact,
+    },
+};
+
+/// Where ordinary output goes: the file of `--output`, or stdout. Opened before tracing starts, so that a bad
+/// path is known at once and not after an hour.
+pub enum Output {
+    Stdout(io::Stdout),
+    File(File),
+}
+
+impl Output {
+    pub fn open(options: &Options) -> anyhow::Result<Self> {
+        match &options.output {
+            None => Ok(Self::Stdout(io::stdout())),
+            Some(path) => File::create(path)
+                .map(Self::File)
+                .map_err(|error| file_error("write to", path, error)),
+        }
+    }
+
+    pub fn is_stdout(&self) -> bool {
+        matches!(self, Self::Stdout(_))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Stdout(out) => out.write(bytes),
+            Self::File(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(out) => out.flush(),
+            Self::File(file) => file.flush(),
+        }
+    }
+}
+
+pub fn human<'a>(options: &Options, scope: Option<&Scope>) -> HumanOptions<'a> {
+    HumanOptions {
+        color: terminal::color(options.output.is_some()),
+        width: terminal::width(),
+        verbose: options.verbosity > 0,
+        time_zone: TimeZone::system(),
+        scope: scope.and_then(scope::words),
+        is_application: &session::is_application,
+    }
+}
+
+/// Writes the report and gives the exit code it stands for.
+pub fn deliver(
+    mut report: Report,
+    scope: Option<&Scope>,
+    options: &Options,
+    output: Output,
+) -> anyhow::Result<u8> {
+    if options.redact_addrs {
+        redact::redact_remote_addresses(&mut report);
+    }
+    let mut out = BufWriter::new(output);
+    let written = if options.json {
+        json::write_report(&mut out, &report)
+    } else {
+        human::write_report(&mut out, &report, &human(options, scope))
+    };
+    written.and_then(|()| out.flush()).map_err(|error| failed(options, error))?;
+    let leaks = report.sites.iter().any(|site| site.severity == Severity::Leak);
+    Ok(exit::code_for_outcome(leaks, report.window.complete, options.leak_exit))
+}
+
+/// An error of the output stream, with the name the user knows it by.
+pub fn failed(options: &Options, error: io::Error) -> anyhow::Error {
+    match &options.output {
+        Some(path) => file_error("write the report to", path, error),
+        None if error.kind() == io::ErrorKind::BrokenPipe => error.into(),
+        None => file_error("write the report to", std::path::Path::new("stdout"), error),
+    }
+}

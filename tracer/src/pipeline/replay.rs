@@ -1,0 +1,46 @@
+//! `sockleak replay`: the same analysis over a recording, without any privilege.
+
+use std::path::Path;
+
+use super::{output::{self, Output}, session};
+use crate::{
+    exit::Explained,
+    model::untrusted::Untrusted,
+    options::Options,
+    source::recording::{RecordingError, Replay},
+    track::Tracker,
+};
+
+pub fn run(options: &Options, file: &Path) -> anyhow::Result<u8> {
+    let explained = |error: &RecordingError| explain(file, error);
+    let mut replay = Replay::open(file).map_err(|error| explained(&error))?;
+    let mut tracker = Tracker::default();
+    while let Some(input) = replay.next_input().map_err(|error| explained(&error))? {
+        tracker.apply(input);
+    }
+    let Some(report) = session::report(&tracker, options) else {
+        return Err(explained(&RecordingError::Truncated { entry: 1 }).into());
+    };
+    let scope = tracker.opening().map(|opening| &opening.scope);
+    output::deliver(report, scope, options, Output::open(options)?)
+}
+
+fn explain(file: &Path, error: &RecordingError) -> Explained {
+    let name = Untrusted::from_bytes(file.as_os_str().as_encoded_bytes());
+    let (cause, fix) = match error {
+        RecordingError::Io(_) => ("the file is missing or may not be read", "check the path"),
+        RecordingError::NotARecording => (
+            "the file was not written by `sockleak --record`, or by a newer version",
+            "name a recording, or replay it with the version that made it",
+        ),
+        RecordingError::Truncated { .. } => (
+            "the recording was cut off: the disk was full, or sockleak was killed",
+            "record again and let sockleak end by itself (--duration, Ctrl-C)",
+        ),
+        RecordingError::Damaged { .. } => (
+            "the file changed after it was written",
+            "copy it again from where it was recorded",
+        ),
+    };
+    Explained::new(format!("cannot replay {name}: {error}"), cause, fix)
+}

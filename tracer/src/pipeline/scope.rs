@@ -1,0 +1,52 @@
+//! The user's filters as the middle knows them.
+
+use crate::{
+    model::input::Scope,
+    options::Options,
+    probe::target,
+    source::process,
+};
+
+/// Fails where a filter names something that does not exist.
+pub fn of(options: &Options) -> anyhow::Result<Scope> {
+    let filter = &options.filter;
+    for pid in &filter.pids {
+        target::check_pid(*pid)?;
+    }
+    let cgroup = match &filter.cgroup {
+        Some(asked) => {
+            Some(process::cgroup_name(asked).map_err(|error| target::no_cgroup(asked, &error))?)
+        }
+        None => None,
+    };
+    Ok(Scope {
+        pids: filter.pids.clone(),
+        comm: filter.comm.as_ref().map(|comm| comm.name().raw().to_owned()),
+        ports: filter.ports.clone(),
+        cgroup,
+    })
+}
+
+/// For the report's headline: what was looked at, when not everything.
+pub fn words(scope: &Scope) -> Option<String> {
+    let mut parts = Vec::new();
+    match scope.pids.as_slice() {
+        [] => {}
+        [pid] => parts.push(format!("pid {pid} and its children")),
+        pids => {
+            let pids: Vec<String> = pids.iter().map(u32::to_string).collect();
+            parts.push(format!("pids {} and their children", pids.join(", ")));
+        }
+    }
+    parts.extend(scope.comm.as_ref().map(|comm| format!("processes named {}", comm.escape_debug())));
+    match scope.ports.as_slice() {
+        [] => {}
+        [port] => parts.push(format!("port {port}")),
+        ports => {
+            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+            parts.push(format!("ports {}", ports.join(", ")));
+        }
+    }
+    parts.extend(scope.cgroup.as_ref().map(|path| format!("cgroup {}", path.escape_debug())));
+    (!parts.is_empty()).then(|| parts.join(", "))
+}

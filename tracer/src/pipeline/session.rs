@@ -1,0 +1,308 @@
+//! One run on a live kernel: feeds what the sources give to the tracker (and the recording), and
+//! fetches what the rules need before they can answer.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use tracer_common::{
+    decode::Record,
+    event::PROCESS_EXEC,
+    state::{CLOSE, CLOSE_WAIT, LISTEN},
+};
+
+use super::scope;
+use crate::{
+    diagnose::{self, Style},
+    exit::file_error,
+    model::{
+        input::{Input, Opening},
+        report::{Hook, HookStatus, Host as ReportHost, Report, Tool},
+        stack::Frame,
+    },
+    options::{Mode, Options},
+    probe::{
+        attach::Wanted,
+        explain,
+        host::{Host, mono_now_ns},
+        live::Live,
+        object::Settings,
+        privilege,
+        status::{State, Status},
+    },
+    source::{epoll, process, recording::Recorder, stacks::Stacks, threads, wire},
+    symbolize::{Symbolizer, Warning, blame},
+    track::Tracker,
+};
+
+/// Processes whose threads are looked at for one report.
+const MAX_THREADED: usize = 8;
+
+pub struct Session<'o> {
+    pub live: Live,
+    pub tracker: Tracker,
+    options: &'o Options,
+    symbolizer: Symbolizer,
+    stacks: Stacks,
+    recorder: Option<Recorder>,
+    grace_ns: u64,
+    told: BTreeSet<String>,
+}
+
+impl<'o> Session<'o> {
+    pub fn start(options: &'o Options, host: &Host, wanted: &Wanted) -> anyhow::Result<Self> {
+        let live_mode = options.mode == Mode::Watch;
+        let grace_ns = grace(options.min_age);
+        let pids = process::with_descendants(&options.filter.pids);
+        let settings = Settings {
+            grace_ns,
+            ports: options.filter.kernel_ports(),
+            by_pid: !pids.is_empty(),
+            iter_states: 1 << CLOSE_WAIT | 1 << CLOSE | 1 << LISTEN,
+            ways: if live_mode { tracer_common::table::DEFAULT_WAYS } else { 4096 },
+            event_ring_bytes: if live_mode { 4 << 20 } else { 4096 },
+            log_level: if options.verbosity > 1 { 5 } else { 0 },
+            ..Settings::default()
+        };
+        let mut warnings = options.warnings();
+        warnings.extend(privilege::optional_losses(host));
+        let live = start(&settings, wanted, &pids, &options.mode)?;
+        if live_mode && !live.user_stacks {
+            warnings.push(
+                "this kernel cannot copy user stacks (bpf_task_pt_regs came in 5.15): no function \
+                 can be named"
+                    .to_owned(),
+            );
+        }
+        let recorder = match &options.record {
+            Some(path) => Some(
+                Recorder::create(path)
+                    .map_err(|error| file_error("write the recording to", path, error))?,
+            ),
+            None => None,
+        };
+        let opening = Opening {
+            tool: Tool {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                bpf_object_sha256: Some(live.sha256.clone()),
+            },
+            host: ReportHost { kernel: host.kernel.clone(), boot_id: host.boot_id.clone() },
+            hooks: live.statuses.iter().map(hook).collect(),
+            warnings,
+            at: mono_now_ns(),
+            wall: Timestamp::now(),
+            scope: scope::of(options)?,
+            live: live_mode,
+            min_age_ns: ns(options.min_age),
+            grace_ns,
+        };
+        let mut session = Self {
+            live,
+            tracker: Tracker::default(),
+            options,
+            symbolizer: Symbolizer::new(),
+            stacks: Stacks::default(),
+            recorder,
+            grace_ns,
+            told: BTreeSet::new(),
+        };
+        session.feed(Input::Opening(Box::new(opening)))?;
+        Ok(session)
+    }
+
+    pub fn grace(&self) -> Duration {
+        Duration::from_nanos(self.grace_ns)
+    }
+
+    pub fn feed(&mut self, input: Input) -> anyhow::Result<()> {
+        if let (Some(recorder), Some(path)) = (&mut self.recorder, &self.options.record) {
+            recorder
+                .write(&input)
+                .map_err(|error| file_error("write the recording to", path, error))?;
+        }
+        self.tracker.apply(input);
+        Ok(())
+    }
+
+    /// Takes in what the rings hold.
+    pub fn drain(&mut self) -> anyhow::Result<()> {
+        let mut inputs = Vec::new();
+        let mut warnings = Vec::new();
+        let Self { live, symbolizer, stacks, .. } = self;
+        // Stacks first: their processes may be about to exit.
+        live.drain_stacks(|record| {
+            if let Record::Stack(copy) = record {
+                symbolizer.warm(copy.tgid);
+                if let Some(stack) = stacks.add(&copy, symbolizer, &mut warnings) {
+                    inputs.push(Input::Stack { key: copy.key, stack });
+                }
+            }
+        });
+        live.drain_events(|record| {
+            if let Record::Process(event) = &record
+                && event.what == PROCESS_EXEC
+            {
+                symbolizer.forget(event.tgid);
+            }
+            inputs.extend(wire::inputs(&record));
+        });
+        live.flush_log();
+        for input in inputs {
+            self.feed(input)?;
+        }
+        self.warn(warnings)
+    }
+
+    /// Asks the kernel's table for sockets that have become stuck.
+    pub fn sweep(&mut self) -> anyhow::Result<()> {
+        let tracker = &self.tracker;
+        let promoted = self
+            .live
+            .table
+            .sweep(mono_now_ns(), self.grace_ns, |cookie| tracker.knows(cookie))
+            .context("read the kernel's socket table")?;
+        for socket in promoted {
+            self.feed(Input::Promoted(socket))?;
+        }
+        self.feed(Input::Tick { at: mono_now_ns() })
+    }
+
+    /// Compares with what exists, and fetches everything the rules ask for. Returns how long it took.
+    pub fn inspect(&mut self) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        let (inventory, problems) =
+            self.live.inventory(mono_now_ns).context("list the sockets that exist")?;
+        // Counters first: a loss after this moment is not repaired by this inventory.
+        let counters = self.live.counters().context("read the counters")?;
+        self.feed(Input::Counters(counters))?;
+        self.feed(Input::Inventory(inventory))?;
+        for problem in problems {
+            self.feed(Input::Warning(problem))?;
+        }
+        if !self.options.filter.pids.is_empty() {
+            let followed = self.live.followed();
+            self.feed(Input::Followed(followed))?;
+        }
+        self.refresh_histories()?;
+        self.fetch()?;
+        self.feed(Input::Tick { at: mono_now_ns() })?;
+        Ok(began.elapsed())
+    }
+
+    fn refresh_histories(&mut self) -> anyhow::Result<()> {
+        let mut news = Vec::new();
+        for socket in self.tracker.sockets() {
+            let history =
+                self.live.table.history(socket.cookie).context("read the kernel's socket table")?;
+            if let Some(history) = history.filter(|history| *history != socket.history) {
+                news.push(Input::History { cookie: socket.cookie, history });
+            }
+        }
+        for input in news {
+            self.feed(input)?;
+        }
+        Ok(())
+    }
+
+    fn fetch(&mut self) -> anyhow::Result<()> {
+        let demands = diagnose::demands(&self.tracker, &blame::blamed);
+        let mut warnings = Vec::new();
+        for key in demands.stacks {
+            let named = self.stacks.name(key, &mut self.symbolizer, &mut warnings);
+            if let Some(stack) = named {
+                self.feed(Input::Stack { key, stack })?;
+            }
+        }
+        for (index, pid) in demands.processes.into_iter().enumerate() {
+            let Some(process) = process::read(pid, self.options.show_cmdline) else {
+                continue;
+            };
+            if index < MAX_THREADED {
+                let threads = threads::read(&process, &mut self.symbolizer);
+                self.feed(Input::Threads { pid, threads })?;
+            }
+            self.feed(Input::Process(process))?;
+        }
+        for pid in demands.epolls {
+            if let Some(interests) = epoll::read(pid) {
+                self.feed(Input::Epoll { pid, interests })?;
+            }
+        }
+        self.warn(warnings)
+    }
+
+    fn warn(&mut self, warnings: Vec<Warning>) -> anyhow::Result<()> {
+        for warning in warnings {
+            let text = warning.to_string();
+            if self.told.insert(text.clone()) {
+                self.feed(Input::Warning(text))?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn report(&self) -> Option<Report> {
+        report(&self.tracker, self.options)
+    }
+
+    /// Ends the recording; the report is worth nothing if the recording it came with is broken.
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        if let (Some(recorder), Some(path)) = (self.recorder.take(), &self.options.record) {
+            recorder
+                .finish()
+                .map_err(|error| file_error("write the recording to", path, error))?;
+        }
+        Ok(())
+    }
+}
+
+pub fn report(tracker: &Tracker, options: &Options) -> Option<Report> {
+    let style = Style { sockets_per_site: options.sockets_per_site };
+    diagnose::report(tracker, style, &blame::blamed)
+}
+
+pub fn is_application(frame: &Frame) -> bool {
+    blame::is_application(frame)
+}
+
+/// Loads and attaches, then gives up every privilege that is not needed any more.
+pub fn start(
+    settings: &Settings,
+    wanted: &Wanted,
+    pids: &[u32],
+    mode: &Mode,
+) -> anyhow::Result<Live> {
+    privilege::raise_memlock_limit();
+    let live = Live::start(settings, wanted, pids)
+        .map_err(|error| explain::explain_start(&error))?;
+    if let Err(kept) = privilege::drop_privileges(&privilege::needed_after_attach(mode)) {
+        tracing::info!("{kept}");
+    }
+    Ok(live)
+}
+
+fn hook(status: &Status) -> Hook {
+    let (outcome, reason) = match &status.state {
+        State::Attached => (HookStatus::Attached, None),
+        State::Degraded { reason } => (HookStatus::Degraded, Some(reason.clone())),
+        State::Unavailable { reason } => (HookStatus::Unavailable, Some(reason.clone())),
+    };
+    Hook {
+        name: status.name.to_owned(),
+        kind: status.kind.to_owned(),
+        status: outcome,
+        reason,
+    }
+}
+
+/// Half of the threshold, so that a socket is known well before it counts as stuck.
+fn grace(min_age: Duration) -> u64 {
+    ns(min_age / 2).clamp(20_000_000, 1_000_000_000)
+}
+
+fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

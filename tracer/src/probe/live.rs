@@ -1,0 +1,180 @@
+//! The attached tracer: rings, table, iterators, counters, and the filter of processes. Owns aya; the
+//! hooks stay attached exactly as long as this lives.
+
+use std::os::fd::AsFd;
+
+use aya::{
+    Btf, Ebpf,
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
+};
+use aya_log::EbpfLogger;
+use thiserror::Error;
+use tracer_common::{
+    counter::Counter,
+    decode::{self, Damage, Record},
+};
+
+use super::{
+    attach::{self, AttachError, Wanted},
+    iterate::{self, IterateError},
+    layout::{Layout, LayoutError},
+    object::{Object, ObjectError, Settings},
+    status::Status,
+    table::Table,
+};
+use crate::model::input::{Counters, Inventory};
+
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("this kernel's type information (BTF) cannot be used: {0}")]
+    Layout(#[from] LayoutError),
+    #[error("this kernel's type information (BTF) cannot be used: {0}")]
+    Btf(#[from] aya::BtfError),
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    #[error(transparent)]
+    Iterate(#[from] IterateError),
+    #[error("the kernel object has no usable map {0}")]
+    NoMap(&'static str),
+    #[error("a map of the kernel program cannot be used: {0}")]
+    Map(#[from] MapError),
+}
+
+pub struct Live {
+    ebpf: Ebpf,
+    events: RingBuf<MapData>,
+    pub stacks: RingBuf<MapData>,
+    pub table: Table,
+    counters: PerCpuArray<MapData, u64>,
+    targets: HashMap<MapData, u32, u8>,
+    pub statuses: Vec<Status>,
+    pub sha256: String,
+    pub user_stacks: bool,
+    log: Option<EbpfLogger<&'static dyn log::Log>>,
+    received: u64,
+    damaged: u64,
+}
+
+impl Live {
+    /// Loads, attaches what is wanted, and seeds the filter of processes before the first event.
+    pub fn start(settings: &Settings, wanted: &Wanted, pids: &[u32]) -> Result<Self, StartError> {
+        // Both parse the kernel's type information; together they take half of the start-up time.
+        let (layout, btf) = std::thread::scope(|scope| {
+            let layout = scope.spawn(Layout::of_running_kernel);
+            let btf = Btf::from_sys_fs();
+            (layout.join(), btf)
+        });
+        let layout = layout.map_err(|_| StartError::NoMap("layout"))??;
+        let btf = btf?;
+        let object = Object::find()?;
+        let mut ebpf = object.load(&btf, &layout, settings)?;
+        let mut targets = HashMap::try_from(take(&mut ebpf, "TARGETS")?)?;
+        for pid in pids {
+            targets.insert(pid, 1, 0)?;
+        }
+        iterate::load(&mut ebpf, &btf)?;
+        let statuses = attach::attach(&mut ebpf, &btf, wanted)?;
+        Ok(Self {
+            events: RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?,
+            stacks: RingBuf::try_from(take(&mut ebpf, "STACKS")?)?,
+            table: Table::new(
+                Array::try_from(take(&mut ebpf, "SETS")?)?,
+                Array::try_from(take(&mut ebpf, "FACTS")?)?,
+                settings.ways,
+            ),
+            counters: PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
+            targets,
+            statuses,
+            sha256: object.sha256,
+            user_stacks: layout.gate(tracer_common::config::HAS_REGS),
+            log: if settings.log_level > 0 { EbpfLogger::init(&mut ebpf).ok() } else { None },
+            ebpf,
+            received: 0,
+            damaged: 0,
+        })
+    }
+
+    /// Everything in the event ring.
+    pub fn drain_events(&mut self, mut each: impl FnMut(Record)) {
+        while let Some(bytes) = self.events.next() {
+            self.received += 1;
+            match decode::record(&bytes) {
+                Ok(record) => each(record),
+                Err(damage) => note(&mut self.damaged, damage),
+            }
+        }
+    }
+
+    /// Everything in the ring of stack copies.
+    pub fn drain_stacks(&mut self, mut each: impl FnMut(Record)) {
+        while let Some(bytes) = self.stacks.next() {
+            match decode::record(&bytes) {
+                Ok(record) => each(record),
+                Err(damage) => note(&mut self.damaged, damage),
+            }
+        }
+    }
+
+    pub fn inventory(
+        &mut self,
+        now: impl Fn() -> u64,
+    ) -> Result<(Inventory, Vec<String>), IterateError> {
+        iterate::inventory(&mut self.ebpf, now)
+    }
+
+    /// The processes the kernel follows now: those asked for and their children.
+    pub fn followed(&self) -> Vec<u32> {
+        self.targets.keys().flatten().collect()
+    }
+
+    pub fn counters(&self) -> Result<Counters, MapError> {
+        let sum = |counter: Counter| -> Result<u64, MapError> {
+            Ok(self.counters.get(&(counter as u32), 0)?.iter().sum())
+        };
+        Ok(Counters {
+            seen: sum(Counter::Seen)?,
+            submitted: sum(Counter::Submitted)?,
+            received: self.received,
+            lost: sum(Counter::Lost)?,
+            missed: self.missed(),
+            stacks_limited: sum(Counter::StackLimited)?,
+            stacks_lost: sum(Counter::StackLost)?,
+            spilled: sum(Counter::Spilled)?,
+            damaged: self.damaged,
+        })
+    }
+
+    /// Runs the kernel skipped because the same program was running on that CPU
+    /// (kernel/trace/bpf_trace.c:__bpf_trace_run); only /proc shows the number.
+    fn missed(&self) -> u64 {
+        self.ebpf.programs().filter_map(|(_, program)| program.fd().ok()).map(misses).sum()
+    }
+
+    /// Passes on what the kernel program has logged; nothing unless a log level was set at load.
+    pub fn flush_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+    }
+}
+
+fn misses(fd: &aya::programs::ProgramFd) -> u64 {
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+    let info = std::fs::read_to_string(path).unwrap_or_default();
+    info.lines()
+        .find_map(|line| line.strip_prefix("recursion_misses:"))
+        .and_then(|value| value.trim().parse().ok())
+        .unwrap_or(0)
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, StartError> {
+    ebpf.take_map(name).ok_or(StartError::NoMap(name))
+}
+
+fn note(damaged: &mut u64, damage: Damage) {
+    *damaged += 1;
+    tracing::warn!(?damage, "a record of the kernel program cannot be read");
+}

@@ -1,0 +1,146 @@
+//! What really works here: loads and attaches everything, reads each iterator once, and lets go.
+
+use std::io::Read as _;
+
+use aya::{Ebpf, programs::Iter};
+
+use super::{
+    attach::{AcceptHook, Wanted, attach},
+    btf::Btf,
+    explain::{explain_attach, explain_btf, explain_iterate, explain_layout, explain_object},
+    hooks::{HOOKS, Kind, Purpose},
+    host::VMLINUX,
+    iterate::IterateError,
+    layout::Layout,
+    object::{Object, Settings},
+    status::{State, Status},
+};
+use crate::exit::Explained;
+
+/// The outcome. Parts that were never reached are `None`.
+#[derive(Debug, Default)]
+pub struct Trial {
+    /// Why the tool cannot work at all.
+    pub problem: Option<Explained>,
+    pub sha256: Option<String>,
+    pub hooks: Option<Vec<Status>>,
+    /// `None` beside the name of one that was not tried.
+    pub iterators: Vec<(&'static str, Option<Result<(), String>>)>,
+    /// Gates of `config`, and whether they are open.
+    pub helpers: Option<Vec<(&'static str, bool)>>,
+}
+
+const ITERATORS: [(&str, &str); 2] = [("iter_task_file", "task_file"), ("iter_tcp", "tcp")];
+
+/// With a `problem` found before, only what needs no privilege is looked at.
+pub fn run(problem: Option<Explained>) -> Trial {
+    let mut trial = Trial {
+        problem,
+        sha256: Object::find().ok().map(|object| object.sha256),
+        iterators: ITERATORS.map(|(_, target)| (target, None)).to_vec(),
+        ..Trial::default()
+    };
+    let layout = match Layout::of_running_kernel() {
+        Ok(layout) => layout,
+        Err(error) => {
+            trial.problem.get_or_insert_with(|| explain_layout(&error));
+            return trial;
+        }
+    };
+    let gates = layout.gates.iter().map(|(gate, on)| (*gate, *on != 0));
+    trial.helpers = Some(gates.collect());
+    if trial.problem.is_some() {
+        trial.hooks = Some(absent_hooks());
+        return trial;
+    }
+    if let Err(problem) = load(&layout, &mut trial) {
+        trial.problem = Some(problem);
+    }
+    trial
+}
+
+fn load(layout: &Layout, trial: &mut Trial) -> Result<(), Explained> {
+    let btf = aya::Btf::from_sys_fs().map_err(|error| explain_btf(&error))?;
+    let mut ebpf = Object::find()
+        .and_then(|object| object.load(&btf, layout, &Settings::default()))
+        .map_err(|error| explain_object(&error))?;
+    let mut problem = None;
+    for (slot, (program, target)) in trial.iterators.iter_mut().zip(ITERATORS) {
+        let outcome = iterate(&mut ebpf, &btf, program, target);
+        if let Err(error) = &outcome {
+            problem.get_or_insert_with(|| explain_iterate(error));
+        }
+        slot.1 = Some(outcome.map_err(|error| error.to_string()));
+    }
+    let wanted = Wanted::watch(AcceptHook::Auto);
+    match attach(&mut ebpf, &btf, &wanted) {
+        Ok(statuses) => {
+            trial.hooks = Some(statuses);
+            problem.map_or(Ok(()), Err)
+        }
+        Err(error) => {
+            let mut statuses = vec![Status {
+                name: error.hook,
+                kind: Kind::TpBtf.name(),
+                state: State::Unavailable {
+                    reason: error.reason.clone(),
+                },
+            }];
+            statuses
+                .extend(attach(&mut ebpf, &btf, &without_transitions(wanted)).unwrap_or_default());
+            trial.hooks = Some(statuses);
+            Err(explain_attach(&error))
+        }
+    }
+}
+
+/// The only required hook is the one on transitions.
+fn without_transitions(mut wanted: Wanted) -> Wanted {
+    wanted
+        .purposes
+        .retain(|purpose| *purpose != Purpose::Transitions);
+    wanted
+}
+
+fn iterate(
+    ebpf: &mut Ebpf,
+    btf: &aya::Btf,
+    program: &'static str,
+    target: &'static str,
+) -> Result<(), IterateError> {
+    let refused = |error| IterateError::Refused(target, error);
+    let iterator: &mut Iter = ebpf
+        .program_mut(program)
+        .and_then(|program| program.try_into().ok())
+        .ok_or(IterateError::NoProgram(program))?;
+    iterator.load(target, btf).map_err(refused)?;
+    let id = iterator.attach().map_err(refused)?;
+    let link = iterator.take_link(id).map_err(refused)?;
+    let mut stream = link
+        .into_file()
+        .map_err(|error| IterateError::Link(target, error))?;
+    // One read runs the program over many sockets already; the rest would tell nothing new.
+    let mut some = [0; 4096];
+    stream
+        .read(&mut some)
+        .map(|_| ())
+        .map_err(|error| IterateError::Read(target, error))
+}
+
+/// Tracepoints that this kernel's BTF does not name: no privilege would bring them.
+fn absent_hooks() -> Vec<Status> {
+    let Ok(data) = std::fs::read(VMLINUX) else {
+        return Vec::new();
+    };
+    let Ok(btf) = Btf::parse(&data) else {
+        return Vec::new();
+    };
+    let absent = |target| State::Unavailable {
+        reason: format!("this kernel has no {target}"),
+    };
+    HOOKS
+        .iter()
+        .filter(|hook| hook.kind == Kind::TpBtf && !btf.has_tracepoint(hook.target))
+        .map(|hook| hook.status(absent(hook.target)))
+        .collect()
+}

@@ -1,0 +1,148 @@
+//! Stack copies by key. A copy is kept as it came and named only when a stuck socket refers to it;
+//! later copies under the same key must agree, and only the frames on which they agree are kept.
+
+use std::collections::{HashMap, VecDeque};
+
+use tracer_common::event::StackCopy as Wire;
+
+use crate::{
+    model::stack::Stack,
+    symbolize::{StackCopy, Symbolizer, Warning},
+};
+
+pub const PAGE: usize = tracer_common::event::PAGE;
+
+/// Copies kept: at most 20 KiB each, typically 2-8 KiB.
+const MAX_COPIES: usize = 2048;
+
+struct Copy {
+    pid: u32,
+    start_boot: u64,
+    pc: u64,
+    sp: u64,
+    fp: u64,
+    lr: u64,
+    bytes: Box<[u8]>,
+}
+
+enum Entry {
+    Raw(Copy),
+    Named(Stack),
+}
+
+#[derive(Default)]
+pub struct Stacks {
+    entries: HashMap<u64, Entry>,
+    order: VecDeque<u64>,
+    /// Keys forgotten to stay within the bound.
+    pub evicted: u64,
+}
+
+impl Stacks {
+    /// Keeps the copy. Returns the stack that is left when an already named key has another copy.
+    pub fn add(
+        &mut self,
+        wire: &Wire,
+        symbolizer: &mut Symbolizer,
+        warnings: &mut Vec<Warning>,
+    ) -> Option<Stack> {
+        let copy = Copy {
+            pid: wire.tgid,
+            start_boot: wire.start_boot,
+            pc: wire.pc,
+            sp: wire.sp,
+            fp: wire.fp,
+            lr: wire.lr,
+            bytes: wire.bytes().into(),
+        };
+        match self.entries.get_mut(&wire.key) {
+            Some(Entry::Named(known)) => {
+                let again = name(&copy, symbolizer, warnings);
+                let agreed = common(known, &again);
+                let news = agreed != *known;
+                *known = agreed;
+                return news.then(|| known.clone());
+            }
+            Some(raw @ Entry::Raw(_)) => *raw = Entry::Raw(copy),
+            None => {
+                self.make_room();
+                self.entries.insert(wire.key, Entry::Raw(copy));
+                self.order.push_back(wire.key);
+            }
+        }
+        None
+    }
+
+    /// Names the stack of `key`; `None` when there is nothing new to say about it.
+    pub fn name(
+        &mut self,
+        key: u64,
+        symbolizer: &mut Symbolizer,
+        warnings: &mut Vec<Warning>,
+    ) -> Option<Stack> {
+        let entry = self.entries.get_mut(&key)?;
+        let Entry::Raw(copy) = entry else {
+            return None;
+        };
+        let stack = name(copy, symbolizer, warnings);
+        *entry = Entry::Named(stack.clone());
+        Some(stack)
+    }
+
+    fn make_room(&mut self) {
+        while self.entries.len() >= MAX_COPIES {
+            let Some(oldest) = self.order.pop_front() else {
+                return;
+            };
+            self.entries.remove(&oldest);
+            self.evicted += 1;
+        }
+    }
+}
+
+fn name(copy: &Copy, symbolizer: &mut Symbolizer, warnings: &mut Vec<Warning>) -> Stack {
+    let resolved = symbolizer.resolve(&StackCopy {
+        pid: copy.pid,
+        start_boot_ns: copy.start_boot,
+        pc: copy.pc,
+        sp: copy.sp,
+        fp: copy.fp,
+        lr: copy.lr,
+        bytes: &copy.bytes,
+    });
+    warnings.extend(resolved.warnings);
+    resolved.stack
+}
+
+/// The innermost frames two stacks share; what lies further out is not known.
+fn common(one: &Stack, other: &Stack) -> Stack {
+    let frames: Vec<_> = one
+        .frames
+        .iter()
+        .zip(&other.frames)
+        .take_while(|(a, b)| a == b)
+        .map(|(frame, _)| frame.clone())
+        .collect();
+    let whole = frames.len() == one.frames.len() && frames.len() == other.frames.len();
+    Stack { truncated: !whole || one.truncated || other.truncated, frames }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::stack::Frame;
+
+    fn stack(names: &[&str]) -> Stack {
+        let frame = |name: &&str| Frame { function: Some((*name).to_owned()), ..Frame::default() };
+        Stack { frames: names.iter().map(frame).collect(), truncated: false }
+    }
+
+    #[test]
+    fn only_agreed_frames_survive_a_second_copy() {
+        let left = common(&stack(&["recv", "handle", "a"]), &stack(&["recv", "handle", "b"]));
+        assert_eq!(left.frames, stack(&["recv", "handle"]).frames);
+        assert!(left.truncated);
+        let same = stack(&["recv", "handle"]);
+        assert_eq!(common(&same, &same), same);
+    }
+}

@@ -1,0 +1,53 @@
+//! The slope that tells a pool from a leak, from the moments at which sockets became stuck.
+
+/// The longest stretch the slope is taken over: ten minutes.
+const WINDOW: u64 = 600_000_000_000;
+/// A shorter watch says nothing about minutes.
+const SHORTEST: u64 = 5_000_000_000;
+
+/// Sockets per minute that became stuck since `watched_from` (at most ten minutes back) and still
+/// are; `None` when that is too short to tell.
+pub fn per_minute(births: &[u64], watched_from: u64, now: u64) -> Option<f64> {
+    let from = start(watched_from, now)?;
+    let born = births.iter().filter(|&&birth| birth >= from).count();
+    Some(born as f64 * 60e9 / now.saturating_sub(from).max(1) as f64)
+}
+
+/// Does it go on? Births in the second half of the watch, at no less than a third of the rate of the
+/// first: a pool fills once, a leak does not stop.
+pub fn goes_on(births: &[u64], watched_from: u64, now: u64) -> bool {
+    let Some(from) = start(watched_from, now) else {
+        return false;
+    };
+    let middle = from + now.saturating_sub(from) / 2;
+    let early = births.iter().filter(|&&birth| birth >= from && birth < middle).count();
+    let late = births.iter().filter(|&&birth| birth >= middle).count();
+    late >= 3 && late * 3 >= early
+}
+
+fn start(watched_from: u64, now: u64) -> Option<u64> {
+    let from = watched_from.max(now.saturating_sub(WINDOW));
+    (now.saturating_sub(from) >= SHORTEST).then_some(from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_pool_fills_once_and_a_leak_goes_on() {
+        let pool: Vec<u64> = (0..10).map(|i| i * S / 10).collect();
+        let leak: Vec<u64> = (0..60).map(|i| i * S).collect();
+        assert!(!goes_on(&pool, 0, 60 * S));
+        assert!(goes_on(&leak, 0, 60 * S));
+        assert_eq!(per_minute(&leak, 0, 60 * S), Some(60.0));
+    }
+
+    #[test]
+    fn a_short_watch_or_older_sockets_say_nothing() {
+        assert_eq!(per_minute(&[S], 0, 2 * S), None);
+        assert_eq!(per_minute(&[S, 2 * S], 50 * S, 110 * S), Some(0.0));
+    }
+}

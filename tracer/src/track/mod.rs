@@ -1,0 +1,310 @@
+//! What is true now, from inputs in any order: the sockets that matter, who holds them, who listens,
+//! how the numbers grew. Pure: time comes with the input. Never panics on lost, doubled or
+//! contradictory inputs; the next inventory settles them.
+
+pub mod growth;
+mod socket;
+
+use std::collections::{BTreeMap, HashMap};
+
+use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN};
+
+use crate::model::{
+    input::{
+        Counters, Input, Interest, Inventory, Item, Opening, Process, Promoted, Thread, Transition,
+    },
+    socket::{Ends, History, Holder},
+    stack::Stack,
+};
+
+pub use socket::Socket;
+
+/// Sockets followed at most; the oldest knowledge is kept, newer ones are counted as not followed.
+const MAX_SOCKETS: usize = 1_000_000;
+/// Histories kept of sockets that lost their place in the kernel's table before they were stuck.
+const MAX_SHELVED: usize = 262_144;
+
+/// A listening socket and the processes that can accept from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    pub netns: u32,
+    pub ends: Ends,
+    /// Connections waiting for accept(), and the most there may be.
+    pub waiting: u32,
+    pub backlog: u32,
+    pub holders: Vec<Holder>,
+}
+
+/// How far the two sources of truth were apart; each was settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// In an inventory, but no event had told of it.
+    pub unseen: u64,
+    /// Followed, but in no inventory any more.
+    pub vanished: u64,
+}
+
+#[derive(Default)]
+pub struct Tracker {
+    opening: Option<Box<Opening>>,
+    sockets: HashMap<u64, Socket>,
+    shelf: HashMap<u64, History>,
+    listeners: Vec<Listener>,
+    processes: BTreeMap<u32, Process>,
+    threads: BTreeMap<u32, Vec<Thread>>,
+    stacks: BTreeMap<u64, Stack>,
+    followed: Vec<u32>,
+    epolls: BTreeMap<u32, Vec<Interest>>,
+    counters: Counters,
+    drift: Drift,
+    warnings: Vec<String>,
+    now: u64,
+    inventories: u64,
+    close_wait: u64,
+    unfollowed: u64,
+    /// Counted loss at the last complete inventory: what was lost before it is repaired.
+    repaired_loss: u64,
+}
+
+impl Tracker {
+    pub fn apply(&mut self, input: Input) {
+        if let Some(at) = input.at() {
+            self.now = self.now.max(at);
+        }
+        match input {
+            Input::Opening(opening) => self.opening = Some(opening),
+            Input::Transition(change) => self.transition(&change),
+            Input::Destroyed(change) => {
+                self.sockets.remove(&change.cookie);
+                self.shelf.remove(&change.cookie);
+            }
+            Input::Promoted(promoted) => self.promote(&promoted),
+            Input::History { cookie, history } => self.note_history(cookie, history),
+            Input::Inventory(inventory) => self.settle(inventory),
+            Input::Process(process) => {
+                self.processes.insert(process.pid, process);
+            }
+            Input::Threads { pid, threads } => {
+                self.threads.insert(pid, threads);
+            }
+            Input::Stack { key, stack } => {
+                self.stacks.insert(key, stack);
+            }
+            Input::Counters(counters) => self.counters = counters,
+            Input::Warning(text) => {
+                if !self.warnings.contains(&text) {
+                    self.warnings.push(text);
+                }
+            }
+            Input::Followed(pids) => self.followed = pids,
+            Input::Epoll { pid, interests } => {
+                self.epolls.insert(pid, interests);
+            }
+            Input::Tick { .. } => {}
+        }
+    }
+
+    fn transition(&mut self, change: &Transition) {
+        if change.new == CLOSE_WAIT || (change.new == CLOSE && !change.dead) {
+            if let Some(socket) = self.sockets.get_mut(&change.cookie) {
+                socket.moved(change);
+            } else if change.old == CLOSE_WAIT {
+                // It left CLOSE_WAIT for CLOSE with its descriptor open before it was followed.
+                self.insert(Socket::from_transition(change));
+            }
+            return;
+        }
+        // LAST_ACK by shutdown() keeps the descriptor: CLOSE, or the socket's end, comes next.
+        if let Some(socket) = self.sockets.get_mut(&change.cookie) {
+            socket.moved(change);
+        }
+    }
+
+    fn promote(&mut self, promoted: &Promoted) {
+        if let Some(history) = self.shelf.remove(&promoted.cookie) {
+            self.note_history(promoted.cookie, history);
+        }
+        match self.sockets.get_mut(&promoted.cookie) {
+            Some(socket) => socket.promoted(promoted),
+            None => self.insert(Socket::from_promoted(promoted)),
+        }
+    }
+
+    fn note_history(&mut self, cookie: u64, history: History) {
+        if let Some(socket) = self.sockets.get_mut(&cookie) {
+            socket.learn(history);
+        } else if self.shelf.len() < MAX_SHELVED {
+            self.shelf.insert(cookie, history);
+        } else {
+            self.unfollowed += 1;
+        }
+    }
+
+    fn insert(&mut self, mut socket: Socket) {
+        if self.sockets.len() >= MAX_SOCKETS {
+            self.unfollowed += 1;
+            return;
+        }
+        if let Some(history) = self.shelf.remove(&socket.cookie) {
+            socket.learn(history);
+        }
+        self.sockets.insert(socket.cookie, socket);
+    }
+
+    /// Makes the table agree with what exists.
+    fn settle(&mut self, inventory: Inventory) {
+        let first = self.inventories == 0;
+        self.inventories += 1;
+        self.close_wait = 0;
+        let mut listeners = Vec::new();
+        let mut present = std::collections::HashSet::with_capacity(inventory.items.len());
+        for item in inventory.items {
+            match item.state {
+                LISTEN => listeners.push(Listener {
+                    netns: item.netns,
+                    ends: item.ends,
+                    waiting: item.recv_q,
+                    backlog: item.send_q,
+                    holders: item.holders,
+                }),
+                CLOSE_WAIT => {
+                    self.close_wait += 1;
+                    present.insert(item.cookie);
+                    self.settle_one(item, inventory.to, first);
+                }
+                // Without a holder a CLOSE socket is only waiting to be freed.
+                CLOSE if !item.dead && !item.holders.is_empty() => {
+                    present.insert(item.cookie);
+                    self.settle_one(item, inventory.to, first);
+                }
+                _ => {}
+            }
+        }
+        if inventory.complete {
+            let before = self.sockets.len();
+            // Sockets that came to be known while the iterators ran are not expected in them.
+            self.sockets.retain(|cookie, socket| {
+                present.contains(cookie) || socket.known_since >= inventory.from
+            });
+            self.drift.vanished += (before - self.sockets.len()) as u64;
+            self.listeners = listeners;
+            self.repaired_loss = self.counters.all_lost();
+        } else {
+            self.listeners.extend(listeners);
+        }
+        self.listeners.sort_by_key(|listener| (listener.netns, listener.ends.local));
+        self.listeners.dedup();
+    }
+
+    fn settle_one(&mut self, item: Item, at: u64, first: bool) {
+        if let Some(socket) = self.sockets.get_mut(&item.cookie) {
+            socket.settle(item, at);
+            return;
+        }
+        let grace = self.opening.as_ref().map_or(0, |opening| opening.grace_ns);
+        let age = at.saturating_sub(item.last_packet);
+        // Younger ones reach us by the sweep when they outlive the grace period.
+        if !first && age > grace.saturating_mul(3) {
+            self.drift.unseen += 1;
+        }
+        self.insert(Socket::from_item(item, at));
+    }
+}
+
+/// Reading.
+impl Tracker {
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    pub fn opening(&self) -> Option<&Opening> {
+        self.opening.as_deref()
+    }
+
+    pub fn knows(&self, cookie: u64) -> bool {
+        self.sockets.get(&cookie).is_some_and(|socket| !socket.since_is_lower_bound)
+    }
+
+    /// In the order of their cookies, so that output never depends on hashing.
+    pub fn sockets(&self) -> Vec<&Socket> {
+        let mut sockets: Vec<_> = self.sockets.values().collect();
+        sockets.sort_unstable_by_key(|socket| socket.cookie);
+        sockets
+    }
+
+    pub fn count(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Sockets whose state is at least `age` old; cheap enough for every tick.
+    pub fn older_than(&self, age: u64) -> usize {
+        self.sockets.values().filter(|socket| socket.age(self.now) >= age).count()
+    }
+
+    /// The listener a connection came in through: the same namespace and port, the most specific
+    /// address first.
+    pub fn listener_of(&self, socket: &Socket) -> Option<&Listener> {
+        let local = socket.ends.local;
+        let fits = |listener: &&Listener| {
+            listener.netns == socket.netns
+                && listener.ends.local.port() == local.port()
+                && (listener.ends.local.ip().to_canonical() == local.ip().to_canonical()
+                    || listener.ends.local.ip().is_unspecified())
+        };
+        self.listeners
+            .iter()
+            .filter(fits)
+            .min_by_key(|listener| listener.ends.local.ip().is_unspecified())
+    }
+
+    pub fn process(&self, pid: u32) -> Option<&Process> {
+        self.processes.get(&pid)
+    }
+
+    pub fn threads(&self, pid: u32) -> &[Thread] {
+        self.threads.get(&pid).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn stack(&self, key: u64) -> Option<&Stack> {
+        self.stacks.get(&key)
+    }
+
+    /// What the process's epoll sets watch; `None` when it was not looked at.
+    pub fn epoll(&self, pid: u32) -> Option<&[Interest]> {
+        self.epolls.get(&pid).map(Vec::as_slice)
+    }
+
+    /// The processes a pid filter covers now, children included.
+    pub fn followed(&self) -> &[u32] {
+        &self.followed
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    pub fn drift(&self) -> Drift {
+        self.drift
+    }
+
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Sockets in CLOSE_WAIT at the last inventory, of any age and owner.
+    pub fn close_wait(&self) -> u64 {
+        self.close_wait
+    }
+
+    /// Sockets that could not be followed because a bound was reached.
+    pub fn unfollowed(&self) -> u64 {
+        self.unfollowed
+    }
+
+    /// Nothing was lost since the last complete inventory, and there was one.
+    pub fn is_complete(&self) -> bool {
+        self.inventories > 0
+            && self.counters.all_lost() <= self.repaired_loss
+            && self.unfollowed == 0
+    }
+}

@@ -1,0 +1,148 @@
+//! One followed socket: what each kind of input adds to it.
+
+use tracer_common::state::{CLOSE, CLOSE_WAIT, LAST_ACK};
+
+use crate::model::{
+    input::{Item, Promoted, Transition},
+    socket::{Ends, Entry, History, Holder, Touch},
+};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    pub cookie: u64,
+    pub netns: u32,
+    pub ends: Ends,
+    pub state: u8,
+    /// When it entered its state, or the latest moment it can have done so.
+    pub since: u64,
+    pub since_is_lower_bound: bool,
+    /// When the tracer came to know of it.
+    pub known_since: u64,
+    pub entry: Option<Entry>,
+    pub history: History,
+    /// The rest comes from the last inventory.
+    pub inventoried: bool,
+    pub has_socket: bool,
+    pub inode: u64,
+    pub recv_q: u32,
+    pub send_q: u32,
+    pub holders: Box<[Holder]>,
+}
+
+impl Socket {
+    fn new(cookie: u64, netns: u32, ends: Ends, state: u8, since: u64, known_since: u64) -> Self {
+        Self {
+            cookie,
+            netns,
+            ends,
+            state,
+            since,
+            since_is_lower_bound: false,
+            known_since,
+            entry: None,
+            history: History::default(),
+            inventoried: false,
+            has_socket: false,
+            inode: 0,
+            recv_q: 0,
+            send_q: 0,
+            holders: Box::default(),
+        }
+    }
+
+    pub fn from_promoted(promoted: &Promoted) -> Self {
+        let Promoted { cookie, state, since, netns, ends, entry, history } = *promoted;
+        let mut socket = Self::new(cookie, netns, ends, state, since, since);
+        socket.entry = Some(entry);
+        socket.history = history;
+        socket
+    }
+
+    pub fn from_transition(change: &Transition) -> Self {
+        let mut socket = Self::new(
+            change.cookie,
+            change.netns,
+            change.ends,
+            change.new,
+            change.at,
+            change.at,
+        );
+        socket.entry = Some(entry_of(change));
+        socket
+    }
+
+    /// A socket nobody saw arrive: its last packet is the latest moment its state can have begun.
+    pub fn from_item(item: Item, at: u64) -> Self {
+        let since = if item.last_packet == 0 { at } else { item.last_packet.min(at) };
+        let mut socket = Self::new(item.cookie, item.netns, item.ends, item.state, since, at);
+        socket.since_is_lower_bound = true;
+        socket.settle(item, at);
+        socket
+    }
+
+    /// Exact knowledge replaces an estimate; the earlier of two beginnings of one state is true.
+    pub fn promoted(&mut self, promoted: &Promoted) {
+        let exact = !self.since_is_lower_bound && self.state == promoted.state;
+        self.since = if exact { self.since.min(promoted.since) } else { promoted.since };
+        self.since_is_lower_bound = false;
+        self.state = promoted.state;
+        self.entry = Some(promoted.entry);
+        self.ends = promoted.ends;
+        self.learn(promoted.history);
+    }
+
+    pub fn learn(&mut self, history: History) {
+        let newest = |known: Option<Touch>, new: Option<Touch>| match (known, new) {
+            (Some(a), Some(b)) => Some(if b.at >= a.at { b } else { a }),
+            (a, b) => b.or(a),
+        };
+        self.history.opened = newest(self.history.opened, history.opened);
+        self.history.used = newest(self.history.used, history.used);
+        self.history.eof = newest(self.history.eof, history.eof);
+    }
+
+    pub fn moved(&mut self, change: &Transition) {
+        // An event that is older than what an inventory has shown says nothing new.
+        if change.new == self.state {
+            return;
+        }
+        // The age of a hidden socket counts from CLOSE_WAIT: it has been useless since then.
+        let keeps_age =
+            matches!(self.state, CLOSE_WAIT | LAST_ACK) && matches!(change.new, CLOSE | LAST_ACK);
+        if !keeps_age {
+            self.since = change.at;
+            self.since_is_lower_bound = false;
+        }
+        self.state = change.new;
+        self.entry = Some(entry_of(change));
+    }
+
+    pub fn settle(&mut self, item: Item, at: u64) {
+        if item.state != self.state {
+            let was_stuck = matches!(self.state, CLOSE_WAIT | LAST_ACK);
+            if !was_stuck {
+                self.since = at.min(item.last_packet.max(self.since));
+            }
+            self.state = item.state;
+        }
+        self.has_socket = item.has_socket;
+        self.inode = item.inode;
+        self.recv_q = item.recv_q;
+        self.send_q = item.send_q;
+        self.holders = item.holders.into();
+        self.inventoried = true;
+    }
+
+    pub fn age(&self, now: u64) -> u64 {
+        now.saturating_sub(self.since)
+    }
+
+    /// CLOSE_WAIT, or CLOSE with a descriptor still open.
+    pub fn is_stuck_state(&self) -> bool {
+        self.state == CLOSE_WAIT || self.state == CLOSE
+    }
+}
+
+fn entry_of(change: &Transition) -> Entry {
+    Entry { old_state: change.old, error: 0, shutdown: change.shutdown }
+}
