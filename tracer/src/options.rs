@@ -65,7 +65,7 @@ impl Filter {
     }
 }
 
-/// A process name as the kernel keeps it: the first 15 bytes (include/linux/sched.h:TASK_COMM_LEN).
+/// A process name as the kernel keeps it: the first 15 bytes (`TASK_COMM_LEN` in include/linux/sched.h).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comm(Untrusted);
 
@@ -93,7 +93,7 @@ impl Options {
     pub fn new(mode: Mode) -> Self {
         Self {
             mode,
-            min_age: Duration::from_secs(60),
+            min_age: Duration::from_mins(1),
             duration: None,
             filter: Filter::default(),
             json: false,
@@ -127,7 +127,7 @@ impl Options {
 
 const FORMS: &str = "write a number and a unit: 500ms, 20s, 5m or 1h";
 /// Longer than any machine is up; keeps every sum of a time and a duration in range.
-const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// Reads `500ms`, `20s`, `5m`, `1h`. Zero is a duration.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {

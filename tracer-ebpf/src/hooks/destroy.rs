@@ -3,10 +3,7 @@
 //! Any context; nothing is attributed.
 
 use aya_ebpf::programs::BtfTracePointContext;
-use tracer_common::{
-    event::KIND_DESTROYED,
-    state::{CLOSE, CLOSE_WAIT},
-};
+use tracer_common::event::KIND_DESTROYED;
 
 use crate::{
     emit::{self, Change},
@@ -31,8 +28,8 @@ pub fn on_destroy(ctx: &BtfTracePointContext) -> Result<(), Skip> {
         slot.free();
         old = way.state();
         since = way.since();
-        let stuck = old == CLOSE_WAIT || old == CLOSE;
-        if !stuck || emit::now().saturating_sub(since) < g::GRACE_NS.load() {
+        // Never in CLOSE_WAIT or CLOSE with a file, or not for long: nobody follows it.
+        if since == 0 || emit::now().saturating_sub(since) < g::GRACE_NS.load() {
             return Ok(());
         }
     } else {

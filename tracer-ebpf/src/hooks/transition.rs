@@ -92,11 +92,13 @@ fn left_close_wait(sock: Sock<Typed>, new: u8) -> Result<(), Skip> {
     let since = match slot {
         Some(slot) => {
             let way = slot.way();
-            slot.set_state(new, now);
             // Closed in time: the common case, and nobody has to hear of it.
             if way.state() == CLOSE_WAIT && now.saturating_sub(way.since()) < g::GRACE_NS.load() {
+                slot.set_state(new, now);
                 return Ok(());
             }
+            // The old beginning stays: by it the socket's end knows that it is worth a record.
+            slot.set_state(new, way.since());
             way.since()
         }
         None => 0,

@@ -1,4 +1,8 @@
 //! The options of each command, as clap reads them and as `--help` shows them.
+#![expect(
+    clippy::doc_markdown,
+    reason = "the comments on options are the text of --help"
+)]
 
 use std::{path::PathBuf, time::Duration};
 

@@ -34,7 +34,7 @@ fn watch_needs_no_name() {
         assert!(options.json);
     }
     let defaults = options("");
-    assert_eq!(defaults.min_age, Duration::from_secs(60));
+    assert_eq!(defaults.min_age, Duration::from_mins(1));
     assert_eq!((defaults.sockets_per_site, defaults.leak_exit), (5, None));
     assert_eq!(defaults.accept_hook, AcceptHook::Auto);
     assert!(defaults.filter.is_empty() && defaults.duration.is_none());

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     model::{
         input::{Opening, Process},
-        report::{EventCounts, HookStatus, Report, SchemaId, Totals, Window},
+        report::{EventCounts, Report, SchemaId, Totals, Window},
     },
     track::{Socket, Tracker},
 };
@@ -146,10 +146,6 @@ fn window(tracker: &Tracker, opening: &Opening, end: Timestamp) -> Window {
 
 fn warnings(tracker: &Tracker, opening: &Opening) -> Vec<String> {
     let mut warnings = opening.warnings.clone();
-    for hook in opening.hooks.iter().filter(|hook| hook.status != HookStatus::Attached) {
-        let reason = hook.reason.as_deref().unwrap_or("no reason known");
-        warnings.push(format!("hook {} is {}: {reason}", hook.name, hook.status.name()));
-    }
     let counters = tracker.counters();
     let mut say = |count: u64, text: &str| {
         if count > 0 {

@@ -13,6 +13,7 @@ mod watch;
 use anyhow::Context;
 
 use crate::{
+    doctor,
     options::{Mode, Options},
     probe::{host::Host, privilege},
 };
@@ -26,7 +27,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         Mode::Watch => current_thread()?.block_on(watch::run(options, &host)),
         Mode::Snapshot => snapshot::run(options, &host),
         Mode::Trace => current_thread()?.block_on(trace::run(options, &host)),
-        Mode::Doctor => anyhow::bail!("TMP"),
+        Mode::Doctor => doctor::run(options),
         Mode::Replay(file) => replay::run(options, file),
     }
 }

@@ -38,10 +38,6 @@ impl Output {
                 .map_err(|error| file_error("write to", path, error)),
         }
     }
-
-    pub fn is_stdout(&self) -> bool {
-        matches!(self, Self::Stdout(_))
-    }
 }
 
 impl Write for Output {

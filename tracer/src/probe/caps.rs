@@ -83,7 +83,7 @@ impl Held {
     }
 
     /// `CAP_SYS_ADMIN` was split into these three and still stands in for them
-    /// (include/linux/capability.h:bpf_capable, `perfmon_capable`, `checkpoint_restore_ns_capable`).
+    /// (include/linux/capability.h: `bpf_capable`, `perfmon_capable`, `checkpoint_restore_ns_capable`).
     pub fn has(&self, capability: Capability) -> bool {
         let split = matches!(capability, CAP_BPF | CAP_PERFMON | CAP_CHECKPOINT_RESTORE);
         self.0.contains(&capability) || (split && self.0.contains(&CAP_SYS_ADMIN))

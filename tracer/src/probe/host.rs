@@ -56,8 +56,8 @@ pub struct Host {
     pub clock: Clock,
 }
 
-/// Inode numbers of the first namespaces (include/uapi/linux/nsfs.h, formerly linux/proc_ns.h; the
-/// same since 3.8).
+/// Inode numbers of the first namespaces (`PROC_USER_INIT_INO` and its like in the kernel's
+/// headers; the same since 3.8).
 const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
 const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 
@@ -177,7 +177,7 @@ fn lockdown(text: &str) -> Lockdown {
     }
 }
 
-/// The first mount of a kind of file system (proc_pid_mountinfo(5)).
+/// The first mount of a kind of file system (`man 5 proc_pid_mountinfo`).
 fn mounted(mountinfo: &str, kind: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|mount| {
         let (place, origin) = mount.split_once(" - ")?;

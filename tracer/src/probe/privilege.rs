@@ -112,7 +112,7 @@ fn losses(host: &Host, held: &Held) -> Vec<String> {
 }
 
 /// Kernels before 5.11 charge maps to `RLIMIT_MEMLOCK`, whose default is far too small for them
-/// (kernel/bpf/syscall.c:bpf_charge_memlock). Best effort: the load itself tells.
+/// (`bpf_charge_memlock` in kernel/bpf/syscall.c). Best effort: the load itself tells.
 pub fn raise_memlock_limit() {
     let unlimited = rustix::process::Rlimit {
         current: None,
@@ -122,7 +122,7 @@ pub fn raise_memlock_limit() {
 }
 
 /// What the running tracer still needs once its hooks are attached. Reports of `trace` come from the
-/// ring alone; `CAP_BPF` lets kernels before 5.19 read maps (kernel/bpf/syscall.c:__sys_bpf).
+/// ring alone; `CAP_BPF` lets kernels before 5.19 read maps (`__sys_bpf` in kernel/bpf/syscall.c).
 pub fn needed_after_attach(mode: &Mode) -> Vec<Capability> {
     match mode {
         Mode::Watch | Mode::Snapshot => {

@@ -7,7 +7,7 @@ mod socket;
 
 use std::collections::{BTreeMap, HashMap};
 
-use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN};
+use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN, SHUTDOWN_MASK};
 
 use crate::model::{
     input::{
@@ -105,7 +105,8 @@ impl Tracker {
     }
 
     fn transition(&mut self, change: &Transition) {
-        if change.new == CLOSE_WAIT || (change.new == CLOSE && !change.dead) {
+        let closed = change.task.is_some() && change.shutdown == SHUTDOWN_MASK;
+        if change.new == CLOSE_WAIT || (change.new == CLOSE && !change.dead && !closed) {
             if let Some(socket) = self.sockets.get_mut(&change.cookie) {
                 socket.moved(change);
             } else if change.old == CLOSE_WAIT {
@@ -114,8 +115,11 @@ impl Tracker {
             }
             return;
         }
-        // LAST_ACK by shutdown() keeps the descriptor: CLOSE, or the socket's end, comes next.
-        if let Some(socket) = self.sockets.get_mut(&change.cookie) {
+        // close() has completed sk_shutdown by now (net/ipv4/tcp.c:__tcp_close): no longer stuck.
+        // After shutdown() the descriptor stays: CLOSE, or the socket's end, comes next.
+        if closed {
+            self.sockets.remove(&change.cookie);
+        } else if let Some(socket) = self.sockets.get_mut(&change.cookie) {
             socket.moved(change);
         }
     }
