@@ -153,7 +153,7 @@ mod tests {
     fn each_missing_capability_is_told_once_with_all_it_costs() {
         let all: Vec<Capability> = FEATURES.iter().flat_map(|f| f.needs).copied().collect();
         assert!(Held::from_iter(all).losses().is_empty());
-        let recommended = Held::from_iter(RECOMMENDED.iter().copied());
+        let recommended: Held = RECOMMENDED.iter().copied().collect();
         let losses = recommended.losses();
         assert_eq!(losses.len(), 1, "{losses:?}");
         assert!(
