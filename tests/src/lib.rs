@@ -26,4 +26,5 @@ pub mod rig;
 pub mod skip;
 pub mod sockleak;
 pub mod ss;
+pub mod transitions;
 pub mod wait;

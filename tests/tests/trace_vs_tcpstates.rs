@@ -7,30 +7,20 @@
     reason = "a test fails by panicking"
 )]
 
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tests::sockleak::Running;
+use tests::transitions::{Step, Told, by_connection, on_port, ours_in, theirs_in};
 use tests::{client, skip, wait};
 
 const NAME: &str = "trace_agrees_with_tcpstates";
 const CONNECTIONS: usize = 12;
+const LIMIT: Duration = Duration::from_secs(5);
 /// The two tools read the clock one after the other, and another tracer may run in between.
 const TOLERANCE_MS: f64 = 5.0;
-
-/// One transition; `ms` is the time spent in `old`, when the tool saw it begin.
-#[derive(Debug, Clone, PartialEq)]
-struct Step {
-    old: String,
-    new: String,
-    ms: Option<f64>,
-}
-
-/// What a tool says of each connection end, by its local and remote address.
-type Told = BTreeMap<(String, String), Vec<Step>>;
 
 #[test]
 fn trace_agrees_with_tcpstates() {
@@ -39,32 +29,74 @@ fn trace_agrees_with_tcpstates() {
     }
     for loopback in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
         let listener = TcpListener::bind(SocketAddr::new(loopback, 0)).expect("bind");
-        let address = listener.local_addr().expect("an address");
+        let port = listener.local_addr().expect("an address").port();
         let Some(theirs) = start_tcpstates() else {
             return;
         };
-        let folder = tempfile::tempdir().expect("a folder for the trace");
-        let file = folder.path().join("trace.ndjson");
-        let file_name = file.to_str().expect("a name in UTF-8");
-        let port = address.port().to_string();
-        let ours = Running::attached(["trace", "--json", "--port", &port, "--output", file_name]);
+        let ours = Trace::start(&[]);
         traffic(&listener);
-        wait::wait_for("all sockets to be gone", Duration::from_secs(5), || {
-            has_ended(&theirs, address.port())
+        wait::wait_for("all sockets to be gone", LIMIT, || {
+            has_ended(&theirs.stdout().so_far().join("\n"), port)
         });
         theirs.signal(rustix::process::Signal::INT);
-        let finished = ours.stop();
-        assert_eq!(finished.code(), 0, "{}", finished.stderr);
-        let ours = by_connection(ours_in(
-            &std::fs::read_to_string(&file).expect("read the trace"),
-        ));
-        let theirs = by_connection(theirs_in(&theirs.stop().stdout, address.port()));
-        assert_eq!(
-            ours.len(),
-            2 * CONNECTIONS,
-            "both ends of every connection: {ours:#?}"
-        );
+        let ours = by_connection(on_port(ours_in(&ours.stop()), port));
+        let theirs = by_connection(on_port(theirs_in(&theirs.stop().stdout), port));
+        assert_eq!(ours.len(), 2 * CONNECTIONS, "both ends of each: {ours:#?}");
         compare(&ours, &theirs);
+    }
+}
+
+/// The kernel gives the local port back before it says CLOSE: the filter has to know it even then.
+#[test]
+fn a_port_filter_keeps_whole_lives() {
+    if !skip::require_root("a_port_filter_keeps_whole_lives") {
+        return;
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+    let port = listener.local_addr().expect("an address").port();
+    let trace = Trace::start(&["--port", &port.to_string()]);
+    traffic(&listener);
+    let ended = |told: &str| {
+        let lines = ours_in(told).into_iter();
+        lines.filter(|line| line.step.new == "close").count() == 2 * CONNECTIONS
+    };
+    wait::poll_for(LIMIT, || ended(&trace.so_far()).then_some(()));
+    let told = by_connection(ours_in(&trace.stop()));
+    assert_eq!(told.len(), 2 * CONNECTIONS, "both ends of each: {told:#?}");
+    for (ends, steps) in &told {
+        let last = steps.last().map(|step| step.new.as_str());
+        assert_eq!(last, Some("close"), "{ends:?}: {steps:?}");
+    }
+}
+
+/// `sockleak trace` into a file.
+struct Trace {
+    running: Running,
+    folder: tempfile::TempDir,
+}
+
+impl Trace {
+    fn start(more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the trace");
+        let file = folder.path().join("trace.ndjson");
+        let file = file.to_str().expect("a name in UTF-8");
+        let args = ["trace", "--json", "--output", file];
+        let running = Running::attached(args.iter().chain(more));
+        Self { running, folder }
+    }
+
+    /// Whole lines only: the last one may still be being written.
+    fn so_far(&self) -> String {
+        let text = std::fs::read_to_string(self.folder.path().join("trace.ndjson"));
+        let text = text.unwrap_or_default();
+        text.rsplit_once('\n')
+            .map_or_else(String::new, |(whole, _)| whole.to_owned())
+    }
+
+    fn stop(self) -> String {
+        let finished = self.running.stop();
+        assert_eq!(finished.code(), 0, "{}", finished.stderr);
+        std::fs::read_to_string(self.folder.path().join("trace.ndjson")).expect("read the trace")
     }
 }
 
@@ -120,12 +152,9 @@ fn traffic(listener: &TcpListener) {
 }
 
 /// Every connection end has reached CLOSE, by the other tool's word.
-fn has_ended(tcpstates: &Running, port: u16) -> bool {
-    let lines = tcpstates.stdout().so_far().join("\n");
-    let ended = theirs_in(&lines, port)
-        .into_iter()
-        .filter(|line| line.step.new == "close");
-    ended.count() == 2 * CONNECTIONS
+fn has_ended(table: &str, port: u16) -> bool {
+    let lines = on_port(theirs_in(table), port).into_iter();
+    lines.filter(|line| line.step.new == "close").count() == 2 * CONNECTIONS
 }
 
 fn compare(ours: &Told, theirs: &Told) {
@@ -156,89 +185,4 @@ fn compare(ours: &Told, theirs: &Told) {
             );
         }
     }
-}
-
-/// One line of either tool; `socket` tells sockets apart before their addresses are complete.
-#[derive(Debug)]
-struct Line {
-    socket: String,
-    ends: (String, String),
-    step: Step,
-}
-
-/// Gathers the steps of one socket under the addresses it had in the end: at `SYN_SENT` the
-/// local port is not chosen yet.
-fn by_connection(told: Vec<Line>) -> Told {
-    let mut lives: Vec<(String, Vec<Line>)> = Vec::new();
-    for line in told {
-        let begins = line.step.old == "listen" || line.step.old == "close";
-        let open = lives
-            .iter_mut()
-            .rev()
-            .find(|(socket, _)| *socket == line.socket);
-        match open {
-            Some((_, life)) if !begins => life.push(line),
-            _ => lives.push((line.socket.clone(), vec![line])),
-        }
-    }
-    let by_ends = lives.into_iter().map(|(_, life)| {
-        let ends = life.last().expect("a life has a line").ends.clone();
-        (ends, life.into_iter().map(|line| line.step).collect())
-    });
-    by_ends.collect()
-}
-
-fn ours_in(ndjson: &str) -> Vec<Line> {
-    #[derive(Deserialize)]
-    struct Event {
-        cookie: String,
-        local: String,
-        remote: String,
-        old: String,
-        new: String,
-        seconds_in_old: Option<f64>,
-    }
-    let line = |text: &str| {
-        let event: Event = serde_json::from_str(text).expect("a line of NDJSON");
-        let ms = event.seconds_in_old.map(|seconds| seconds * 1000.0);
-        Line {
-            socket: event.cookie,
-            ends: (event.local, event.remote),
-            step: Step {
-                old: event.old,
-                new: event.new,
-                ms,
-            },
-        }
-    };
-    ndjson.lines().map(line).collect()
-}
-
-/// Columns: SKADDR PID COMM LADDR LPORT RADDR RPORT OLDSTATE -> NEWSTATE MS. COMM may hold blanks,
-/// so they are counted from the right.
-fn theirs_in(table: &str, port: u16) -> Vec<Line> {
-    let line = |text: &str| {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let column = |from_right: usize| words.get(words.len().checked_sub(from_right)?).copied();
-        if column(3)? != "->" || words.len() < 11 {
-            return None;
-        }
-        let end =
-            |ip: &str, port: &str| Some(SocketAddr::new(ip.parse().ok()?, port.parse().ok()?));
-        let (local, remote) = (end(column(8)?, column(7)?)?, end(column(6)?, column(5)?)?);
-        let ms: f64 = column(1)?.parse().ok()?;
-        let step = Step {
-            old: column(4)?.to_lowercase(),
-            new: column(2)?.to_lowercase(),
-            ms: (ms > 0.0).then_some(ms),
-        };
-        let ends = (local.to_string(), remote.to_string());
-        let ours = local.port() == port || remote.port() == port;
-        ours.then(|| Line {
-            socket: words[0].to_owned(),
-            ends,
-            step,
-        })
-    };
-    table.lines().filter_map(line).collect()
 }
