@@ -53,7 +53,10 @@ pub fn file_error(doing: &str, path: &Path, error: io::Error) -> anyhow::Error {
     use io::ErrorKind as Kind;
     let (cause, fix) = match error.kind() {
         Kind::BrokenPipe => return error.into(),
-        Kind::NotFound => ("it does not exist", "check the path"),
+        Kind::NotFound => (
+            "it, or the folder it is in, does not exist",
+            "check the path",
+        ),
         Kind::PermissionDenied => (
             "its permissions or its folder's do not allow it",
             "name another path, or change the permissions",

@@ -1,24 +1,22 @@
 //! One line a fact: from what the probes found to what it means for the user.
 
-use std::path::Path;
-
 use caps::Capability;
 use tracer_common::config;
 
 use super::{Check, Standing, fix};
 use crate::probe::{
     caps::{FEATURES, Held, RECOMMENDED, names, setcap},
-    hooks::{HOOKS, Hook},
+    hooks::{HOOKS, Hook, Purpose},
     host::{Host, Lockdown},
     status::{State, Status},
     trial::Trial,
 };
 
-pub(super) fn host(host: &Host) -> Vec<Check> {
+pub(super) fn host(host: &Host, trial: &Trial) -> Vec<Check> {
     vec![
         btf(host.btf),
         lockdown(host.lockdown),
-        tracefs(host.tracefs.as_deref()),
+        tracefs(host.tracefs.is_some(), has_accept_sites(trial)),
         namespaces(host),
         yama(host.ptrace_scope),
     ]
@@ -47,13 +45,28 @@ fn lockdown(mode: Lockdown) -> Check {
     }
 }
 
-fn tracefs(at: Option<&Path>) -> Check {
-    match at {
-        Some(_) => Check::new("tracefs", Standing::Works),
-        None => Check::new("tracefs", Standing::Missing)
+const NOT_NEEDED: &str = "missing, but accept sites work here without";
+
+fn tracefs(mounted: bool, needless: bool) -> Check {
+    let check = Check::new("tracefs", Standing::Works);
+    match (mounted, needless) {
+        (true, _) => check,
+        (false, true) => check.because(NOT_NEEDED),
+        (false, false) => Check::new("tracefs", Standing::Missing)
             .because("not mounted: no accept sites on kernels that refuse fexit programs")
             .fixed_by("mount -t tracefs tracefs /sys/kernel/tracing"),
     }
+}
+
+/// Does one of the alternative hooks on accept work?
+fn has_accept_sites(trial: &Trial) -> bool {
+    let statuses = trial.hooks.as_deref().unwrap_or_default();
+    HOOKS.iter().any(|hook| {
+        hook.purpose == Purpose::Accepts
+            && statuses
+                .iter()
+                .any(|it| it.name == hook.target && it.is_working())
+    })
 }
 
 fn namespaces(host: &Host) -> Check {
@@ -82,13 +95,15 @@ fn yama(scope: Option<i32>) -> Check {
     }
 }
 
-pub(super) fn capabilities(held: &Held, root: bool) -> Vec<Check> {
+pub(super) fn capabilities(held: &Held, root: bool, trial: &Trial) -> Vec<Check> {
     let mut checks: Vec<Check> = Vec::new();
     for feature in FEATURES {
         let missing = held.missing(feature);
         let mut check = Check::new(feature.name, Standing::Works);
         check.needs = feature.needs.iter().map(ToString::to_string).collect();
-        if !missing.is_empty() {
+        if !missing.is_empty() && feature.is_told_by_its_hook() && has_accept_sites(trial) {
+            check.reason = Some(NOT_NEEDED.to_owned());
+        } else if !missing.is_empty() {
             check.status = Standing::Missing;
             check.reason = Some(format!("without {}: {}", names(&missing), feature.lost));
             // The same for all; once is enough.

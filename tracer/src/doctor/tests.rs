@@ -116,6 +116,18 @@ fn a_tracepoint_out_of_reach_has_a_fix_that_fits() {
 }
 
 #[test]
+fn what_another_way_makes_needless_is_no_limit() {
+    let hooks = vec![hook("inet_csk_accept", "fexit", State::Attached)];
+    let unmounted = Host {
+        tracefs: None,
+        ..host()
+    };
+    let diagnosis = Diagnosis::new(&unmounted, &all(), true, trial(hooks));
+    assert_eq!(diagnosis.verdict, Verdict::Ready);
+    assert!(shown(&diagnosis).contains("missing, but accept sites work here without"));
+}
+
+#[test]
 fn without_privilege_it_says_what_it_can() {
     let problem = privilege::check(&host(), &Held::default(), false).err();
     let untried = Trial {

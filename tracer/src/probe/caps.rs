@@ -20,6 +20,14 @@ pub struct Feature {
     pub lost: &'static str,
 }
 
+impl Feature {
+    /// Only the system call tracepoints, whose hook says itself what is lost without them; and it
+    /// may work without the capability, by uid 0 or because fexit does.
+    pub fn is_told_by_its_hook(&self) -> bool {
+        !self.required && self.needs.contains(&CAP_PERFMON)
+    }
+}
+
 /// Ordered so that each needs at least what most before it need.
 pub const FEATURES: &[Feature] = &[
     Feature {
@@ -95,11 +103,10 @@ impl Held {
     }
 
     /// One sentence for each capability that is missing, with all that is lost for the lack of it.
-    /// Accept sites have a hook that says so itself.
     pub fn losses(&self) -> Vec<String> {
         let mut losses: BTreeMap<u8, (Capability, Vec<&str>)> = BTreeMap::new();
         for feature in FEATURES {
-            if feature.required || feature.needs.contains(&CAP_PERFMON) {
+            if feature.required || feature.is_told_by_its_hook() {
                 continue;
             }
             if let Some(first) = self.missing(feature).first() {
