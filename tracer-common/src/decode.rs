@@ -8,7 +8,7 @@ use zerocopy::FromBytes;
 
 use crate::event::{
     Header, KIND_DESTROYED, KIND_PROCESS, KIND_SPILL, KIND_STACK, KIND_TRANSITION, PAGE, Process,
-    Spill, STACK_PAGES, StackCopy, Transition,
+    STACK_PAGES, Spill, StackCopy, Transition,
 };
 
 /// A record of the ring buffers.
@@ -30,10 +30,15 @@ pub enum Damage {
 }
 
 pub fn record(bytes: &[u8]) -> Result<Record, Damage> {
-    let (header, _) = Header::read_from_prefix(bytes)
-        .map_err(|_| Damage::Truncated { have: bytes.len(), need: size_of::<Header>() })?;
+    let (header, _) = Header::read_from_prefix(bytes).map_err(|_| Damage::Truncated {
+        have: bytes.len(),
+        need: size_of::<Header>(),
+    })?;
     if header.len as usize > bytes.len() {
-        return Err(Damage::LengthMismatch { have: bytes.len(), said: header.len });
+        return Err(Damage::LengthMismatch {
+            have: bytes.len(),
+            said: header.len,
+        });
     }
     match header.kind {
         KIND_TRANSITION => copied(bytes).map(Record::Transition),
@@ -48,7 +53,10 @@ pub fn record(bytes: &[u8]) -> Result<Record, Damage> {
 fn copied<T: FromBytes>(bytes: &[u8]) -> Result<T, Damage> {
     T::read_from_prefix(bytes)
         .map(|(value, _)| value)
-        .map_err(|_| Damage::Truncated { have: bytes.len(), need: size_of::<T>() })
+        .map_err(|_| Damage::Truncated {
+            have: bytes.len(),
+            need: size_of::<T>(),
+        })
 }
 
 impl StackCopy {

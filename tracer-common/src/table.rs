@@ -68,7 +68,13 @@ impl Touch {
     pub const fn new(tag: u64, stack: u64, at: u64, tgid: u32, tid: u32, kind: u32) -> Self {
         let tid_kind = (tid & 0x00ff_ffff) | (kind << 24);
         let who = (tgid as u64) << 32 | tid_kind as u64;
-        Self { stack, at, tgid, tid_kind, seal: seal(tag, stack, at, who) }
+        Self {
+            stack,
+            at,
+            tgid,
+            tid_kind,
+            seal: seal(tag, stack, at, who),
+        }
     }
 
     /// Is this touch whole, and of the socket `tag`?
@@ -102,7 +108,11 @@ impl Entry {
         (self.error as u32) << 16 | (self.old_state as u32) << 8 | self.shutdown as u32
     }
     pub const fn unpack(word: u32) -> Self {
-        Self { error: (word >> 16) as u16, old_state: (word >> 8) as u8, shutdown: word as u8 }
+        Self {
+            error: (word >> 16) as u16,
+            old_state: (word >> 8) as u8,
+            shutdown: word as u8,
+        }
     }
 }
 
@@ -122,7 +132,12 @@ impl Name {
     pub const fn new(tag: u64, netns: u32, entry: Entry, endpoints: Endpoints) -> Self {
         let entry = entry.pack();
         let seal = Self::sealed(tag, netns, entry, &endpoints);
-        Self { endpoints, netns, entry, seal }
+        Self {
+            endpoints,
+            netns,
+            entry,
+            seal,
+        }
     }
 
     #[inline(always)]
@@ -135,7 +150,12 @@ impl Name {
         let ports = (ends.local_port as u64) << 48 | (ends.remote_port as u64) << 32;
         let a = ends.remote_addr;
         let peer = u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[12], a[13], a[14], a[15]]);
-        seal(tag, ports | netns as u64, peer, (entry as u64) << 16 | ends.family as u64)
+        seal(
+            tag,
+            ports | netns as u64,
+            peer,
+            (entry as u64) << 16 | ends.family as u64,
+        )
     }
 }
 

@@ -10,13 +10,7 @@ use tracer_common::{
     table::{Facts, Way},
 };
 
-use crate::{
-    kread::Typed,
-    maps::EVENTS,
-    owner::Owner,
-    skip::count,
-    sock::Sock,
-};
+use crate::{kread::Typed, maps::EVENTS, owner::Owner, skip::count, sock::Sock};
 
 const NO_WAKEUP: u64 = 1;
 
@@ -61,8 +55,11 @@ pub fn transition(sock: Sock<Typed>, change: &Change, now: u64) {
     let record = entry.as_mut_ptr();
     // SAFETY: the reservation has the size of the record, and every field is written.
     unsafe {
-        (*record).header =
-            Header { kind: change.kind, len: size_of::<Transition>() as u32, at: now };
+        (*record).header = Header {
+            kind: change.kind,
+            len: size_of::<Transition>() as u32,
+            at: now,
+        };
         (*record).cookie = sock.cookie();
         (*record).since = change.since;
         (*record).stack = change.stack;
@@ -94,7 +91,11 @@ pub fn spill(way: Way, facts: *const Facts, now: u64) {
     let record = entry.as_mut_ptr();
     // SAFETY: the reservation has the size of the record; `facts` is a valid map element.
     unsafe {
-        (*record).header = Header { kind: KIND_SPILL, len: size_of::<Spill>() as u32, at: now };
+        (*record).header = Header {
+            kind: KIND_SPILL,
+            len: size_of::<Spill>() as u32,
+            at: now,
+        };
         (*record).way = way;
         (*record).facts = *facts;
     }
@@ -109,7 +110,11 @@ pub fn process(tgid: u32, what: u32, now: u64) {
         count(Counter::Lost);
         return;
     };
-    let header = Header { kind: KIND_PROCESS, len: size_of::<Process>() as u32, at: now };
+    let header = Header {
+        kind: KIND_PROCESS,
+        len: size_of::<Process>() as u32,
+        at: now,
+    };
     entry.write(Process { header, tgid, what });
     entry.submit(NO_WAKEUP);
     count(Counter::Submitted);

@@ -51,7 +51,10 @@ impl Mode for Probed {
 impl<M: Mode> Ptr<M> {
     #[inline(always)]
     pub fn new(at: *const c_void) -> Self {
-        Self { at: at.cast(), mode: PhantomData }
+        Self {
+            at: at.cast(),
+            mode: PhantomData,
+        }
     }
 
     #[inline(always)]

@@ -19,7 +19,10 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, FExitContext, TracePointContext},
 };
 
-use crate::{hooks::snapshot::{IterTaskFile, IterTcp}, skip::done};
+use crate::{
+    hooks::snapshot::{IterTaskFile, IterTcp},
+    skip::done,
+};
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 pub fn set_state(ctx: BtfTracePointContext) -> i32 {

@@ -2,9 +2,12 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, LruHashMap, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
-use tracer_common::{counter, table::{CHUNK_WORDS, Facts}};
+use tracer_common::{
+    counter,
+    table::{CHUNK_WORDS, Facts},
+};
 
 /// Tags of the socket table, 64 KiB an element (at load: ways / 4096 elements).
 #[map]

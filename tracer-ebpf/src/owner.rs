@@ -36,7 +36,11 @@ impl Owner {
         if flags & PF_KTHREAD != 0 {
             return Err(Skip::Kernel);
         }
-        Ok(Self { tgid: (ids >> 32) as u32, tid: ids as u32, flags })
+        Ok(Self {
+            tgid: (ids >> 32) as u32,
+            tid: ids as u32,
+            flags,
+        })
     }
 
     #[inline(always)]
@@ -57,7 +61,9 @@ impl Owner {
         if g::HAS_REGS.load() != 0 {
             task().follow(&g::OFF_TASK_LEADER).field(&g::OFF_TASK_START)
         } else {
-            probed_task().follow(&g::OFF_TASK_LEADER).field(&g::OFF_TASK_START)
+            probed_task()
+                .follow(&g::OFF_TASK_LEADER)
+                .field(&g::OFF_TASK_START)
         }
     }
 }

@@ -55,7 +55,11 @@ impl Sock<Typed> {
     pub fn tcp(self) -> Option<Ptr<Typed>> {
         // SAFETY: the argument is a typed socket pointer, as the helper demands.
         let tp = unsafe { bpf_skc_to_tcp_sock(self.0.raw().cast_mut()) };
-        if tp.is_null() { None } else { Some(Ptr::new(tp.cast())) }
+        if tp.is_null() {
+            None
+        } else {
+            Some(Ptr::new(tp.cast()))
+        }
     }
 
     /// Endpoints that survive the release of the local port: `inet_sport` keeps it.
@@ -161,7 +165,11 @@ impl<M: Mode> Sock<M> {
     #[inline(always)]
     pub fn netns(self) -> u32 {
         let net = self.0.follow(&g::OFF_SKC_NET);
-        if net.is_null() { 0 } else { net.field(&g::OFF_NET_INUM) }
+        if net.is_null() {
+            0
+        } else {
+            net.field(&g::OFF_NET_INUM)
+        }
     }
 
     #[inline(always)]

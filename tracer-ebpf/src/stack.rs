@@ -72,7 +72,10 @@ fn fingerprint(tgid: u32, regs: &Regs) -> u64 {
             regs.sp as *const c_void,
         )
     };
-    let mut hash = mix(u64::from(tgid) << 32 | (regs.sp & (PAGE as u64 - 1)), regs.pc);
+    let mut hash = mix(
+        u64::from(tgid) << 32 | (regs.sp & (PAGE as u64 - 1)),
+        regs.pc,
+    );
     let mut i = 0;
     while i < WORDS {
         let word = words[i];
@@ -143,8 +146,11 @@ fn copy(key: u64, owner: Owner, kind: u32, now: u64, regs: &Regs) {
     let record = entry.as_mut_ptr();
     // SAFETY: the reservation has the size of the record; every field before `pages` is written.
     unsafe {
-        (*record).header =
-            Header { kind: KIND_STACK, len: size_of::<StackCopy>() as u32, at: now };
+        (*record).header = Header {
+            kind: KIND_STACK,
+            len: size_of::<StackCopy>() as u32,
+            at: now,
+        };
         (*record).key = key;
         (*record).pc = regs.pc;
         (*record).sp = regs.sp;
@@ -169,7 +175,11 @@ fn copy_pages(to: *mut u8, sp: u64) -> u32 {
     let skip = (sp as usize) & (PAGE - 1);
     // SAFETY: `skip` is below PAGE, so the rest of the first page ends inside the first page.
     let failed = unsafe {
-        bpf_probe_read_user(to.add(skip).cast(), (PAGE - skip) as u32, sp as *const c_void)
+        bpf_probe_read_user(
+            to.add(skip).cast(),
+            (PAGE - skip) as u32,
+            sp as *const c_void,
+        )
     };
     if failed != 0 {
         return 0;
@@ -198,7 +208,10 @@ fn copy_pages(to: *mut u8, sp: u64) -> u32 {
 fn allowed(tgid: u32, now: u64) -> bool {
     const NS_PER_TOKEN: u64 = 1_000_000_000 / STACKS_PER_SECOND;
     let Some(bucket) = BUCKETS.get_ptr_mut(&tgid) else {
-        let full = Bucket { at: now, tokens: STACKS_BURST - 1 };
+        let full = Bucket {
+            at: now,
+            tokens: STACKS_BURST - 1,
+        };
         let _full_map_evicts = BUCKETS.insert(&tgid, &full, 0);
         return true;
     };

@@ -85,7 +85,9 @@ impl Slot {
 fn set_of(cookie: u64) -> Result<(*mut Way, u32), Skip> {
     let hash = cookie.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let set = hash as u32 & SET_MASK.load();
-    let chunk = SETS.get_ptr_mut(set / SETS_PER_CHUNK as u32).ok_or(Skip::NoMap)?;
+    let chunk = SETS
+        .get_ptr_mut(set / SETS_PER_CHUNK as u32)
+        .ok_or(Skip::NoMap)?;
     let place = (set as usize & (SETS_PER_CHUNK - 1)) * WAYS;
     // SAFETY: the element holds SETS_PER_CHUNK sets and `place` is the first way of one.
     let ways = unsafe { chunk.cast::<Way>().add(place) };
@@ -101,7 +103,11 @@ pub fn find(cookie: u64) -> Result<Option<Slot>, Skip> {
         let way = unsafe { ways.add(i) };
         // SAFETY: as above.
         if unsafe { (*way).tag } == cookie {
-            return Ok(Some(Slot { way, index: first + i as u32, tag: cookie }));
+            return Ok(Some(Slot {
+                way,
+                index: first + i as u32,
+                tag: cookie,
+            }));
         }
         i += 1;
     }
@@ -148,7 +154,11 @@ fn claim(cookie: u64, now: u64) -> Result<Slot, Skip> {
 fn fresh(ways: *mut Way, first: u32, i: usize, cookie: u64) -> Result<Slot, Skip> {
     // SAFETY: callers pass i < WAYS.
     let way = unsafe { ways.add(i & (WAYS - 1)) };
-    let slot = Slot { way, index: first + i as u32, tag: cookie };
+    let slot = Slot {
+        way,
+        index: first + i as u32,
+        tag: cookie,
+    };
     // The facts of an earlier socket need no clearing: their seals do not hold for this one.
     // SAFETY: as above.
     unsafe {

@@ -39,14 +39,18 @@ pub fn on_exit_accept(ctx: &TracePointContext) -> Result<(), Skip> {
     if fd < 0 {
         return Err(Skip::Nothing);
     }
-    let table = probed_task().follow(&g::OFF_TASK_FILES).follow(&g::OFF_FILES_FDT);
+    let table = probed_task()
+        .follow(&g::OFF_TASK_FILES)
+        .follow(&g::OFF_FILES_FDT);
     if fd >= i64::from(table.field::<u32>(&g::OFF_FDT_MAX)) {
         return Err(Skip::Nothing);
     }
     let files = table.follow(&g::OFF_FDT_FD);
     let slot = Ptr::<Probed>::new((files.addr() + fd as u64 * 8) as *const c_void);
     let file = Ptr::<Probed>::new(slot.word() as *const c_void);
-    accepted(Sock(file.follow(&g::OFF_FILE_PRIVATE).follow(&g::OFF_SOCKET_SK)))
+    accepted(Sock(
+        file.follow(&g::OFF_FILE_PRIVATE).follow(&g::OFF_SOCKET_SK),
+    ))
 }
 
 /// `sock` may be any socket, or none: unix sockets are accepted too.

@@ -36,8 +36,14 @@ pub fn on_destroy(ctx: &BtfTracePointContext) -> Result<(), Skip> {
         // Older than the tracer, or its place was taken: user space may know it.
         wanted(sock)?;
     }
-    let change =
-        Change { kind: KIND_DESTROYED, since, stack: 0, old, new: sock.state(), owner: None };
+    let change = Change {
+        kind: KIND_DESTROYED,
+        since,
+        stack: 0,
+        old,
+        new: sock.state(),
+        owner: None,
+    };
     emit::transition(sock, &change, emit::now());
     Ok(())
 }

@@ -22,7 +22,11 @@ const MSG_PEEK: i32 = 2;
 
 #[inline(always)]
 pub fn on_recv_length(ctx: &BtfTracePointContext) -> Result<(), Skip> {
-    received(Sock::new(ctx.arg::<*const c_void>(0)), ctx.arg(1), ctx.arg(2))
+    received(
+        Sock::new(ctx.arg::<*const c_void>(0)),
+        ctx.arg(1),
+        ctx.arg(2),
+    )
 }
 
 #[inline(always)]

@@ -7,10 +7,7 @@ pub mod snapshot;
 pub mod task;
 pub mod transition;
 
-use tracer_common::{
-    config::MAX_PORTS,
-    table::Touch,
-};
+use tracer_common::{config::MAX_PORTS, table::Touch};
 
 use crate::{
     emit, globals as g,

@@ -197,6 +197,10 @@ fn write(meta: *const IterMeta, item: &SocketItem) {
     // SAFETY: the kernel's seq_file of this run; the item is plain data of the size given. When the
     // buffer is full the kernel flushes it and calls again for the same socket.
     unsafe {
-        bpf_seq_write((*meta).seq, core::ptr::from_ref(item).cast(), size_of::<SocketItem>() as u32)
+        bpf_seq_write(
+            (*meta).seq,
+            core::ptr::from_ref(item).cast(),
+            size_of::<SocketItem>() as u32,
+        )
     };
 }

@@ -36,8 +36,19 @@ pub fn on_set_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     let new = ctx.arg::<i32>(2) as u8;
     wanted(sock)?;
     if g::MODE.load() == MODE_TRACE {
-        let owner = if is_callers(sock, old, new) { Owner::current().ok() } else { None };
-        let change = Change { kind: KIND_TRANSITION, since: 0, stack: 0, old, new, owner };
+        let owner = if is_callers(sock, old, new) {
+            Owner::current().ok()
+        } else {
+            None
+        };
+        let change = Change {
+            kind: KIND_TRANSITION,
+            since: 0,
+            stack: 0,
+            old,
+            new,
+            owner,
+        };
         emit::transition(sock, &change, emit::now());
         return Ok(());
     }
@@ -80,7 +91,11 @@ fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
 
 #[inline(always)]
 fn entered(sock: Sock<Typed>, slot: Slot, old: u8, state: u8, now: u64) {
-    let entry = Entry { error: sock.error(), old_state: old, shutdown: sock.shutdown() };
+    let entry = Entry {
+        error: sock.error(),
+        old_state: old,
+        shutdown: sock.shutdown(),
+    };
     slot.set_name(sock.netns(), entry, sock.endpoints());
     slot.set_state(state, now);
 }
@@ -103,13 +118,23 @@ fn left_close_wait(sock: Sock<Typed>, new: u8) -> Result<(), Skip> {
         }
         None => 0,
     };
-    let owner =
-        if is_callers(sock, CLOSE_WAIT, new) { Owner::current().ok() } else { None };
+    let owner = if is_callers(sock, CLOSE_WAIT, new) {
+        Owner::current().ok()
+    } else {
+        None
+    };
     let stack = match owner {
         Some(owner) => stack::key(owner, TOUCH_CLOSE, now),
         None => 0,
     };
-    let change = Change { kind: KIND_TRANSITION, since, stack, old: CLOSE_WAIT, new, owner };
+    let change = Change {
+        kind: KIND_TRANSITION,
+        since,
+        stack,
+        old: CLOSE_WAIT,
+        new,
+        owner,
+    };
     emit::transition(sock, &change, now);
     Ok(())
 }

@@ -23,8 +23,16 @@ pub struct Case<'a> {
 
 /// System calls in which a thread waits for new work rather than working.
 const WAITING: &[&str] = &[
-    "accept", "accept4", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select",
-    "pselect6", "io_uring_enter",
+    "accept",
+    "accept4",
+    "epoll_wait",
+    "epoll_pwait",
+    "epoll_pwait2",
+    "poll",
+    "ppoll",
+    "select",
+    "pselect6",
+    "io_uring_enter",
 ];
 
 impl<'a> Case<'a> {
@@ -93,7 +101,9 @@ impl<'a> Case<'a> {
     /// Pids that hold a descriptor, or that could accept it.
     pub fn owners(&self) -> Vec<u32> {
         let holders = if self.is_unaccepted() {
-            self.listener().map(|listener| listener.holders.as_slice()).unwrap_or_default()
+            self.listener()
+                .map(|listener| listener.holders.as_slice())
+                .unwrap_or_default()
         } else {
             &self.socket.holders
         };
@@ -110,11 +120,16 @@ impl<'a> Case<'a> {
     /// The last thing anyone did to it.
     pub fn last_touch(&self) -> Option<Touch> {
         let history = self.socket.history;
-        [history.eof, history.used, history.opened].into_iter().flatten().max_by_key(|touch| touch.at)
+        [history.eof, history.used, history.opened]
+            .into_iter()
+            .flatten()
+            .max_by_key(|touch| touch.at)
     }
 
     pub fn process(&self) -> Option<&'a Process> {
-        self.owners().first().and_then(|pid| self.tracker.process(*pid))
+        self.owners()
+            .first()
+            .and_then(|pid| self.tracker.process(*pid))
     }
 
     pub fn stack(&self, touch: Option<Touch>) -> Option<&'a Stack> {
@@ -130,9 +145,16 @@ impl<'a> Case<'a> {
     /// busy or blocked.
     pub fn still_at_it(&self, touch: Option<Touch>) -> Option<&'a Thread> {
         let touch = touch?;
-        let thread =
-            self.tracker.threads(touch.pid).iter().find(|thread| thread.tid == touch.tid)?;
-        if thread.syscall.as_deref().is_some_and(|name| WAITING.contains(&name)) {
+        let thread = self
+            .tracker
+            .threads(touch.pid)
+            .iter()
+            .find(|thread| thread.tid == touch.tid)?;
+        if thread
+            .syscall
+            .as_deref()
+            .is_some_and(|name| WAITING.contains(&name))
+        {
             return None;
         }
         let then = self.stack(Some(touch))?;
@@ -149,13 +171,19 @@ impl<'a> Case<'a> {
     pub fn epoll_events(&self) -> Option<u32> {
         self.socket.holders.iter().find_map(|holder| {
             let interests = self.tracker.epoll(holder.pid)?;
-            interests.iter().find(|interest| interest.fd == holder.fd).map(|found| found.events)
+            interests
+                .iter()
+                .find(|interest| interest.fd == holder.fd)
+                .map(|found| found.events)
         })
     }
 
     /// Were the epoll sets of all holders looked at?
     pub fn epoll_known(&self) -> bool {
-        self.socket.holders.iter().all(|holder| self.tracker.epoll(holder.pid).is_some())
+        self.socket
+            .holders
+            .iter()
+            .all(|holder| self.tracker.epoll(holder.pid).is_some())
     }
 
     /// Threads of the holders that sit in the same blocked write: workers that starve the rest.
@@ -164,7 +192,12 @@ impl<'a> Case<'a> {
         self.owners()
             .iter()
             .flat_map(|pid| self.tracker.threads(*pid))
-            .filter(|thread| thread.syscall.as_deref().is_some_and(|name| WRITES.contains(&name)))
+            .filter(|thread| {
+                thread
+                    .syscall
+                    .as_deref()
+                    .is_some_and(|name| WRITES.contains(&name))
+            })
             .count()
     }
 }

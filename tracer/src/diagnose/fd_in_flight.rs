@@ -29,7 +29,11 @@ impl Rule for FdInFlight {
             words::sockets(group.count())
         )];
         if let Some(touch) = group.oldest().and_then(Case::last_touch) {
-            evidence.push(format!("the last to use one was pid {}, by {}", touch.pid, words::deed(&touch)));
+            evidence.push(format!(
+                "the last to use one was pid {}, by {}",
+                touch.pid,
+                words::deed(&touch)
+            ));
         }
         evidence.extend(words::age_evidence(group));
         Words {

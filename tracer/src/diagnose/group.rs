@@ -2,13 +2,7 @@
 
 use super::{Case, Rule};
 use crate::{
-    model::{
-        input::Process,
-        report::Direction,
-        socket::Touch,
-        stack::Frame,
-        verdict::Confidence,
-    },
+    model::{input::Process, report::Direction, socket::Touch, stack::Frame, verdict::Confidence},
     track::growth,
 };
 
@@ -80,12 +74,16 @@ impl<'a> Group<'a> {
     /// The direction all its sockets share.
     pub fn direction(&self) -> Option<Direction> {
         let first = self.oldest()?.direction();
-        self.cases.iter().all(|case| case.direction() == first).then_some(first)?
+        self.cases
+            .iter()
+            .all(|case| case.direction() == first)
+            .then_some(first)?
     }
 
     /// `handle_client`, or a place in a module; for sentences.
     pub fn function(&self) -> Option<String> {
-        self.blamed.map(|frame| frame.function.clone().unwrap_or_else(|| frame.place()))
+        self.blamed
+            .map(|frame| frame.function.clone().unwrap_or_else(|| frame.place()))
     }
 
     pub fn local_port(&self) -> Option<u16> {

@@ -21,8 +21,11 @@ impl Rule for HiddenClosed {
         if !case.is_hidden() || case.socket.holders.is_empty() {
             return Answer::No;
         }
-        let confidence =
-            if case.socket.history.used.is_some() { Confidence::High } else { Confidence::Medium };
+        let confidence = if case.socket.history.used.is_some() {
+            Confidence::High
+        } else {
+            Confidence::Medium
+        };
         yes(confidence, Telling::LastUsed)
     }
 
@@ -43,7 +46,11 @@ impl Rule for HiddenClosed {
                 None => causes.push((cause, 1)),
             }
         }
-        evidence.extend(causes.iter().map(|(cause, count)| format!("{count} ended by {cause}")));
+        evidence.extend(
+            causes
+                .iter()
+                .map(|(cause, count)| format!("{count} ended by {cause}")),
+        );
         if let Some(ago) = words::ago(group, |case| case.socket.history.used) {
             evidence.push(format!("last use{} {ago} ago", words::within(group)));
         }
@@ -75,9 +82,7 @@ fn cause(case: &Case<'_>) -> Option<&'static str> {
             Some("a reset (RST) after the peer had hung up, usually the answer to a late write")
         }
         ETIMEDOUT => Some("a timeout: keepalive or retransmission gave the peer up"),
-        _ if entry.old_state == LAST_ACK => {
-            Some("shutdown(), after which close() is still needed")
-        }
+        _ if entry.old_state == LAST_ACK => Some("shutdown(), after which close() is still needed"),
         _ => None,
     }
 }

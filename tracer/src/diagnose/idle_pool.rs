@@ -21,26 +21,39 @@ impl Rule for IdlePool {
         if case.still_at_it(case.socket.history.used).is_some() {
             return Answer::No;
         }
-        let confidence =
-            if case.socket.history.used.is_some() { Confidence::High } else { Confidence::Medium };
+        let confidence = if case.socket.history.used.is_some() {
+            Confidence::High
+        } else {
+            Confidence::Medium
+        };
         yes(confidence, Telling::Opened)
     }
 
     /// A pool is bounded; what goes on growing is a leak whatever it was meant to be.
     fn severity(&self, group: &Group<'_>) -> Severity {
-        if group.goes_on() { Severity::Leak } else { Severity::Info }
+        if group.goes_on() {
+            Severity::Leak
+        } else {
+            Severity::Info
+        }
     }
 
     fn explain(&self, group: &Group<'_>) -> Words {
         let mut evidence = vec![
-            format!("{} were opened here by connect()", words::sockets(group.count())),
-            "Recv-Q is 1: only the server's FIN is unread, the last answer was read in full".to_owned(),
+            format!(
+                "{} were opened here by connect()",
+                words::sockets(group.count())
+            ),
+            "Recv-Q is 1: only the server's FIN is unread, the last answer was read in full"
+                .to_owned(),
         ];
         if let Some(ago) = words::ago(group, |case| case.socket.history.used) {
             evidence.push(format!("last used {ago} ago"));
         }
         evidence.push(match (group.goes_on(), group.growth_per_minute()) {
-            (true, Some(rate)) => format!("the number goes on growing, {rate:.1} per minute: not a bounded pool"),
+            (true, Some(rate)) => {
+                format!("the number goes on growing, {rate:.1} per minute: not a bounded pool")
+            }
             (false, Some(_)) => "the number did not go on growing while it was watched".to_owned(),
             (_, None) => "not watched long enough to tell a bounded pool from a leak".to_owned(),
         });

@@ -22,9 +22,16 @@ impl Rule for InheritedFd {
         if case.socket.holders.is_empty() || !gone {
             return Answer::No;
         }
-        let confidence =
-            if case.whole_life_seen() { Confidence::High } else { Confidence::Medium };
-        let telling = if history.used.is_some() { Telling::LastUsed } else { Telling::Opened };
+        let confidence = if case.whole_life_seen() {
+            Confidence::High
+        } else {
+            Confidence::Medium
+        };
+        let telling = if history.used.is_some() {
+            Telling::LastUsed
+        } else {
+            Telling::Opened
+        };
         yes(confidence, telling)
     }
 
@@ -72,7 +79,11 @@ fn holders(group: &Group<'_>) -> String {
     };
     match pids.as_slice() {
         [pid] => format!("{} (pid {pid})", name(*pid)),
-        [pid, ..] => format!("{} processes (the first is {}, pid {pid})", pids.len(), name(*pid)),
+        [pid, ..] => format!(
+            "{} processes (the first is {}, pid {pid})",
+            pids.len(),
+            name(*pid)
+        ),
         [] => "another process".to_owned(),
     }
 }

@@ -24,7 +24,14 @@ impl Rule for LostReference {
             return Answer::No;
         }
         let sure = case.whole_life_seen() && case.epoll_known();
-        yes(if sure { Confidence::High } else { Confidence::Medium }, Telling::LastUsed)
+        yes(
+            if sure {
+                Confidence::High
+            } else {
+                Confidence::Medium
+            },
+            Telling::LastUsed,
+        )
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
@@ -42,8 +49,9 @@ impl Rule for LostReference {
                 words::within(group)
             ));
         }
-        let before =
-            words::how_many(group, |case| case.last_touch().is_some_and(|t| t.at < case.socket.since));
+        let before = words::how_many(group, |case| {
+            case.last_touch().is_some_and(|t| t.at < case.socket.since)
+        });
         if before > 0 {
             evidence.push(format!(
                 "{before} of {} were last touched before the peer hung up: nobody noticed that it did",
@@ -55,7 +63,9 @@ impl Rule for LostReference {
             "0" => "Recv-Q is 0: the FIN came in together with the last data".to_owned(),
             other => format!("Recv-Q is {other}: data was left unread"),
         });
-        evidence.push("no thread is working on them and no epoll set was seen watching them".to_owned());
+        evidence.push(
+            "no thread is working on them and no epoll set was seen watching them".to_owned(),
+        );
         evidence.extend(words::age_evidence(group));
         Words {
             summary: format!(
@@ -67,7 +77,9 @@ impl Rule for LostReference {
             advice: format!(
                 "Follow the connection out of {}: on some path (an error, an early return, a dropped \
                  response) nobody closes it. {}",
-                group.function().unwrap_or_else(|| "the function that used it last".to_owned()),
+                group
+                    .function()
+                    .unwrap_or_else(|| "the function that used it last".to_owned()),
                 words::NOT_KEEPALIVE
             ),
         }

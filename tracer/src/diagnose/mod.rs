@@ -4,8 +4,8 @@
 //! rule that can prove its case answers. `unknown` is an answer; a guess is not.
 
 mod case;
-mod fd_in_flight;
 mod eof_ignored;
+mod fd_in_flight;
 mod group;
 mod hidden_closed;
 mod idle_pool;
@@ -18,7 +18,6 @@ mod report;
 mod site;
 mod unknown;
 mod words;
-
 
 use crate::model::verdict::{Confidence, Severity, Verdict};
 
@@ -84,5 +83,8 @@ fn judge(case: &Case<'_>) -> Option<(&'static dyn Rule, Proof)> {
 }
 
 const fn yes(confidence: Confidence, telling: Telling) -> Answer {
-    Answer::Yes(Proof { confidence, telling })
+    Answer::Yes(Proof {
+        confidence,
+        telling,
+    })
 }

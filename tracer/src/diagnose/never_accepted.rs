@@ -15,8 +15,11 @@ impl Rule for NeverAccepted {
         if !case.is_unaccepted() {
             return Answer::No;
         }
-        let confidence =
-            if case.listener().is_some() { Confidence::High } else { Confidence::Medium };
+        let confidence = if case.listener().is_some() {
+            Confidence::High
+        } else {
+            Confidence::Medium
+        };
         yes(confidence, Telling::Holders)
     }
 

@@ -17,7 +17,9 @@ impl Rule for NeverRead {
 
     fn check(&self, case: &Case<'_>) -> Answer {
         let history = case.socket.history;
-        let accepted = history.opened.is_some_and(|opened| opened.deed == Deed::Accept);
+        let accepted = history
+            .opened
+            .is_some_and(|opened| opened.deed == Deed::Accept);
         let untouched = history.used.is_none() && history.eof.is_none();
         if !accepted || !untouched || case.socket.recv_q == 0 {
             return Answer::No;
@@ -54,7 +56,9 @@ impl Rule for NeverRead {
             advice: format!(
                 "Follow what{} does with the descriptor accept() returns: some path neither hands it \
                  to a handler nor closes it. {}",
-                group.function().map_or_else(|| " the program".to_owned(), |name| format!(" {name}")),
+                group
+                    .function()
+                    .map_or_else(|| " the program".to_owned(), |name| format!(" {name}")),
                 words::NOT_KEEPALIVE
             ),
         }

@@ -14,7 +14,9 @@ impl Rule for ProcessStopped {
     fn check(&self, case: &Case<'_>) -> Answer {
         let owners = case.owners();
         let stopped = |pid: &u32| {
-            case.tracker.process(*pid).is_some_and(|process| matches!(process.state, 'T' | 't'))
+            case.tracker
+                .process(*pid)
+                .is_some_and(|process| matches!(process.state, 'T' | 't'))
         };
         if owners.is_empty() || !owners.iter().all(stopped) {
             return Answer::No;
@@ -32,10 +34,13 @@ impl Rule for ProcessStopped {
                 "{} belong to a process that is stopped, so it cannot close them",
                 words::sockets(group.count())
             ),
-            evidence: vec!["state T in /proc/PID/stat: stopped by a signal or a debugger".to_owned()],
-            advice: "Continue the process (kill -CONT PID) or end it; whether it leaks can only be \
+            evidence: vec![
+                "state T in /proc/PID/stat: stopped by a signal or a debugger".to_owned(),
+            ],
+            advice:
+                "Continue the process (kill -CONT PID) or end it; whether it leaks can only be \
                      seen while it runs."
-                .to_owned(),
+                    .to_owned(),
         }
     }
 }

@@ -96,7 +96,13 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Rep
 fn cases<'a>(tracker: &'a Tracker, blamer: Blamer<'a>) -> Vec<Case<'a>> {
     let min_age = tracker.opening().map_or(0, |opening| opening.min_age_ns);
     let now = tracker.now();
-    let case = |socket: &'a Socket| Case { socket, tracker, now, min_age, blamer };
+    let case = |socket: &'a Socket| Case {
+        socket,
+        tracker,
+        now,
+        min_age,
+        blamer,
+    };
     tracker.sockets().into_iter().map(case).collect()
 }
 
@@ -109,13 +115,26 @@ fn in_scope(case: &Case<'_>, opening: &Opening) -> bool {
         || scope.ports.contains(&ends.remote.port());
     let owners = case.owners();
     let any = |fits: &dyn Fn(&Process) -> bool| {
-        owners.iter().filter_map(|pid| case.tracker.process(*pid)).any(fits)
+        owners
+            .iter()
+            .filter_map(|pid| case.tracker.process(*pid))
+            .any(fits)
     };
     let pids = scope.pids.is_empty()
-        || owners.iter().any(|pid| case.tracker.followed().contains(pid));
-    let comm = scope.comm.as_ref().is_none_or(|wanted| any(&|process| process.comm == *wanted));
+        || owners
+            .iter()
+            .any(|pid| case.tracker.followed().contains(pid));
+    let comm = scope
+        .comm
+        .as_ref()
+        .is_none_or(|wanted| any(&|process| process.comm == *wanted));
     let cgroup = scope.cgroup.as_ref().is_none_or(|wanted| {
-        any(&|process| process.cgroup.as_deref().is_some_and(|own| is_below(own, wanted)))
+        any(&|process| {
+            process
+                .cgroup
+                .as_deref()
+                .is_some_and(|own| is_below(own, wanted))
+        })
     });
     ports && pids && comm && cgroup
 }
@@ -157,14 +176,32 @@ fn warnings(tracker: &Tracker, opening: &Opening) -> Vec<String> {
     } else {
         ""
     };
-    say(counters.lost, &format!("events lost because the ring was full{repaired}"));
-    say(counters.missed, &format!("events missed because the kernel skipped a nested run{repaired}"));
+    say(
+        counters.lost,
+        &format!("events lost because the ring was full{repaired}"),
+    );
+    say(
+        counters.missed,
+        &format!("events missed because the kernel skipped a nested run{repaired}"),
+    );
     say(counters.damaged, "events could not be decoded");
-    say(counters.stacks_limited, "stacks not copied because a process exceeded its rate");
-    say(counters.stacks_lost, "stacks not copied because the ring was full");
-    say(tracker.unfollowed(), "sockets not followed because a limit was reached");
+    say(
+        counters.stacks_limited,
+        "stacks not copied because a process exceeded its rate",
+    );
+    say(
+        counters.stacks_lost,
+        "stacks not copied because the ring was full",
+    );
+    say(
+        tracker.unfollowed(),
+        "sockets not followed because a limit was reached",
+    );
     let drift = tracker.drift();
-    say(drift.unseen, "stuck sockets found by the iterators that no event had told of");
+    say(
+        drift.unseen,
+        "stuck sockets found by the iterators that no event had told of",
+    );
     say(drift.vanished, "followed sockets gone without an event");
     warnings.extend(tracker.warnings().iter().cloned());
     warnings
@@ -172,7 +209,10 @@ fn warnings(tracker: &Tracker, opening: &Opening) -> Vec<String> {
 
 fn wall(opening: &Opening, at: u64) -> Timestamp {
     let shift = Duration::from_nanos(at.abs_diff(opening.at));
-    let moved =
-        if at >= opening.at { opening.wall.checked_add(shift) } else { opening.wall.checked_sub(shift) };
+    let moved = if at >= opening.at {
+        opening.wall.checked_add(shift)
+    } else {
+        opening.wall.checked_sub(shift)
+    };
     moved.unwrap_or(opening.wall)
 }

@@ -58,7 +58,9 @@ fn group<'a>(
     for pid in cases.iter().flat_map(Case::owners) {
         *owned.entry(pid).or_default() += 1;
     }
-    let most = owned.iter().max_by_key(|(pid, count)| (**count, std::cmp::Reverse(**pid)));
+    let most = owned
+        .iter()
+        .max_by_key(|(pid, count)| (**count, std::cmp::Reverse(**pid)));
     let tracker = cases.first()?.tracker;
     let process = most.and_then(|(pid, _)| tracker.process(*pid));
     let frames = cases.iter().find_map(|case| frames_of(telling, case));
@@ -122,12 +124,20 @@ fn key(rule: &dyn Rule, telling: Telling, case: &Case<'_>) -> String {
 }
 
 fn identity(frame: &Frame) -> String {
-    let module = frame.build_id.as_deref().or(frame.module.as_deref()).unwrap_or("?");
+    let module = frame
+        .build_id
+        .as_deref()
+        .or(frame.module.as_deref())
+        .unwrap_or("?");
     format!("{module}+{:x}", frame.offset)
 }
 
 fn digest(key: &str) -> String {
-    Sha256::digest(key.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(key.as_bytes())
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 pub fn site(
@@ -139,7 +149,10 @@ pub fn site(
     let oldest = group.oldest()?;
     let words = group.rule.explain(group);
     let local = oldest.socket.ends.local;
-    let same_local = group.cases.iter().all(|case| case.socket.ends.local == local);
+    let same_local = group
+        .cases
+        .iter()
+        .all(|case| case.socket.ends.local == local);
     let mut peers: Vec<Peer> = Vec::new();
     for case in &group.cases {
         let peer = Peer::from(case.socket.ends.remote.ip());
@@ -169,7 +182,12 @@ pub fn site(
         blame: group.blamed.map(Blame::from),
         stacks,
         truncated_stacks,
-        sockets: group.cases.iter().take(set.sockets_per_site).map(socket).collect(),
+        sockets: group
+            .cases
+            .iter()
+            .take(set.sockets_per_site)
+            .map(socket)
+            .collect(),
         sockets_omitted: group.count().saturating_sub(set.sockets_per_site) as u64,
     })
 }
@@ -181,7 +199,11 @@ fn process(process: &Process) -> report::Process {
         start_time: process.start_wall,
         comm: untrusted(&process.comm),
         exe: process.exe.as_ref().map(untrusted),
-        service: process.service.as_ref().or(Some(&process.comm)).map(untrusted),
+        service: process
+            .service
+            .as_ref()
+            .or(Some(&process.comm))
+            .map(untrusted),
         cgroup: process.cgroup.as_ref().map(untrusted),
     }
 }
@@ -196,11 +218,22 @@ fn stacks(group: &Group<'_>) -> (Stacks, Vec<StackName>) {
         }
         Some(stack.frames)
     };
-    let opened =
-        first(StackName::Opened, &|case| case.stack(case.socket.history.opened).cloned());
-    let eof = first(StackName::Eof, &|case| case.stack(case.socket.history.eof).cloned());
-    let last_used = first(StackName::LastUsed, &|case| case.stack(case.socket.history.used).cloned());
-    let stacks = Stacks { opened, eof, last_used, sibling_close: None, holders: holders(group) };
+    let opened = first(StackName::Opened, &|case| {
+        case.stack(case.socket.history.opened).cloned()
+    });
+    let eof = first(StackName::Eof, &|case| {
+        case.stack(case.socket.history.eof).cloned()
+    });
+    let last_used = first(StackName::LastUsed, &|case| {
+        case.stack(case.socket.history.used).cloned()
+    });
+    let stacks = Stacks {
+        opened,
+        eof,
+        last_used,
+        sibling_close: None,
+        holders: holders(group),
+    };
     (stacks, truncated)
 }
 
@@ -212,7 +245,13 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
     pids.sort_unstable();
     pids.dedup();
     pids.iter()
-        .flat_map(|pid| oldest.tracker.threads(*pid).iter().map(move |thread| (*pid, thread)))
+        .flat_map(|pid| {
+            oldest
+                .tracker
+                .threads(*pid)
+                .iter()
+                .map(move |thread| (*pid, thread))
+        })
         .take(MAX_HOLDERS)
         .map(|(pid, thread)| Holder {
             pid,
@@ -233,7 +272,11 @@ fn socket(case: &Case<'_>) -> report::Socket {
         cookie: Cookie(socket.cookie),
         netns: socket.netns,
         inode: (socket.inode != 0).then_some(socket.inode),
-        family: if socket.ends.local.is_ipv4() { Family::Inet } else { Family::Inet6 },
+        family: if socket.ends.local.is_ipv4() {
+            Family::Inet
+        } else {
+            Family::Inet6
+        },
         local: Endpoint(socket.ends.local),
         remote: Remote::from(socket.ends.remote),
         state: TcpState::from_u8(socket.state),
@@ -244,7 +287,10 @@ fn socket(case: &Case<'_>) -> report::Socket {
         fds: socket
             .holders
             .iter()
-            .map(|holder| FdRef { pid: holder.pid, fd: holder.fd as i32 })
+            .map(|holder| FdRef {
+                pid: holder.pid,
+                fd: holder.fd as i32,
+            })
             .collect(),
     }
 }

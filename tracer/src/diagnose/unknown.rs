@@ -42,7 +42,8 @@ impl Rule for Unknown {
                 touch.tid
             ));
         } else {
-            evidence.push("no system call on them was seen: they are older than the tracer".to_owned());
+            evidence
+                .push("no system call on them was seen: they are older than the tracer".to_owned());
         }
         if let Some(events) = case.epoll_events() {
             evidence.push(format!(
@@ -56,7 +57,12 @@ impl Rule for Unknown {
                  should serve these"
             ));
         }
-        let last = case.socket.history.eof.or(case.socket.history.used).or(case.socket.history.opened);
+        let last = case
+            .socket
+            .history
+            .eof
+            .or(case.socket.history.used)
+            .or(case.socket.history.opened);
         if let Some(thread) = case.still_at_it(last) {
             evidence.push(format!(
                 "thread {} is still in the function that touched the oldest one last, in {}",

@@ -51,7 +51,12 @@ pub fn recv_q(group: &Group<'_>) -> String {
 
 /// How long ago the touches were: the latest of the group.
 pub fn ago(group: &Group<'_>, of: impl Fn(&Case<'_>) -> Option<Touch>) -> Option<String> {
-    let latest = group.cases.iter().filter_map(of).map(|touch| touch.at).max()?;
+    let latest = group
+        .cases
+        .iter()
+        .filter_map(of)
+        .map(|touch| touch.at)
+        .max()?;
     Some(span(group.now.saturating_sub(latest)))
 }
 
@@ -72,7 +77,10 @@ pub fn deed(touch: &Touch) -> &'static str {
 
 /// ` in handle_client`, or nothing.
 pub fn within(group: &Group<'_>) -> String {
-    group.function().map(|name| format!(" in {name}")).unwrap_or_default()
+    group
+        .function()
+        .map(|name| format!(" in {name}"))
+        .unwrap_or_default()
 }
 
 /// Where the age comes from, when it is only a bound.

@@ -19,19 +19,33 @@ pub enum Input {
     /// the kernel's table.
     Promoted(Promoted),
     /// Facts about a socket that is already followed.
-    History { cookie: u64, history: History },
+    History {
+        cookie: u64,
+        history: History,
+    },
     /// Everything that exists now, by the iterators.
     Inventory(Inventory),
     Process(Process),
-    Threads { pid: u32, threads: Vec<Thread> },
+    Threads {
+        pid: u32,
+        threads: Vec<Thread>,
+    },
     /// What the process's epoll sets watch.
-    Epoll { pid: u32, interests: Vec<Interest> },
+    Epoll {
+        pid: u32,
+        interests: Vec<Interest>,
+    },
     /// The processes a pid filter covers now.
     Followed(Vec<u32>),
-    Stack { key: u64, stack: Stack },
+    Stack {
+        key: u64,
+        stack: Stack,
+    },
     Counters(Counters),
     Warning(String),
-    Tick { at: u64 },
+    Tick {
+        at: u64,
+    },
 }
 
 /// What was decided before the first event.

@@ -10,11 +10,7 @@ use jiff::tz::TimeZone;
 use super::{scope, session, terminal};
 use crate::{
     exit::{self, file_error},
-    model::{
-        input::Scope,
-        report::Report,
-        verdict::Severity,
-    },
+    model::{input::Scope, report::Report, verdict::Severity},
     options::Options,
     sink::{
         human::{self, HumanOptions},
@@ -83,9 +79,18 @@ pub fn deliver(
     } else {
         human::write_report(&mut out, &report, &human(options, scope))
     };
-    written.and_then(|()| out.flush()).map_err(|error| failed(options, error))?;
-    let leaks = report.sites.iter().any(|site| site.severity == Severity::Leak);
-    Ok(exit::code_for_outcome(leaks, report.window.complete, options.leak_exit))
+    written
+        .and_then(|()| out.flush())
+        .map_err(|error| failed(options, error))?;
+    let leaks = report
+        .sites
+        .iter()
+        .any(|site| site.severity == Severity::Leak);
+    Ok(exit::code_for_outcome(
+        leaks,
+        report.window.complete,
+        options.leak_exit,
+    ))
 }
 
 /// An error of the output stream, with the name the user knows it by.

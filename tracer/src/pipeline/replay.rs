@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::{output::{self, Output}, session};
+use super::{
+    output::{self, Output},
+    session,
+};
 use crate::{
     exit::Explained,
     model::untrusted::Untrusted,

@@ -1,11 +1,6 @@
 //! The user's filters as the middle knows them.
 
-use crate::{
-    model::input::Scope,
-    options::Options,
-    probe::target,
-    source::process,
-};
+use crate::{model::input::Scope, options::Options, probe::target, source::process};
 
 /// Fails where a filter names something that does not exist.
 pub fn of(options: &Options) -> anyhow::Result<Scope> {
@@ -21,7 +16,10 @@ pub fn of(options: &Options) -> anyhow::Result<Scope> {
     };
     Ok(Scope {
         pids: filter.pids.clone(),
-        comm: filter.comm.as_ref().map(|comm| comm.name().raw().to_owned()),
+        comm: filter
+            .comm
+            .as_ref()
+            .map(|comm| comm.name().raw().to_owned()),
         ports: filter.ports.clone(),
         cgroup,
     })
@@ -38,7 +36,12 @@ pub fn words(scope: &Scope) -> Option<String> {
             parts.push(format!("pids {} and their children", pids.join(", ")));
         }
     }
-    parts.extend(scope.comm.as_ref().map(|comm| format!("processes named {}", comm.escape_debug())));
+    parts.extend(
+        scope
+            .comm
+            .as_ref()
+            .map(|comm| format!("processes named {}", comm.escape_debug())),
+    );
     match scope.ports.as_slice() {
         [] => {}
         [port] => parts.push(format!("port {port}")),
@@ -47,6 +50,11 @@ pub fn words(scope: &Scope) -> Option<String> {
             parts.push(format!("ports {}", ports.join(", ")));
         }
     }
-    parts.extend(scope.cgroup.as_ref().map(|path| format!("cgroup {}", path.escape_debug())));
+    parts.extend(
+        scope
+            .cgroup
+            .as_ref()
+            .map(|path| format!("cgroup {}", path.escape_debug())),
+    );
     (!parts.is_empty()).then(|| parts.join(", "))
 }

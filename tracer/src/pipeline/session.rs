@@ -62,7 +62,11 @@ impl<'o> Session<'o> {
             ports: options.filter.kernel_ports(),
             by_pid: !pids.is_empty(),
             iter_states: 1 << CLOSE_WAIT | 1 << CLOSE | 1 << LISTEN,
-            ways: if live_mode { tracer_common::table::DEFAULT_WAYS } else { 4096 },
+            ways: if live_mode {
+                tracer_common::table::DEFAULT_WAYS
+            } else {
+                4096
+            },
             event_ring_bytes: if live_mode { 4 << 20 } else { 4096 },
             log_level: if options.verbosity > 1 { 5 } else { 0 },
             ..Settings::default()
@@ -89,7 +93,10 @@ impl<'o> Session<'o> {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 bpf_object_sha256: Some(live.sha256.clone()),
             },
-            host: ReportHost { kernel: host.kernel.clone(), boot_id: host.boot_id.clone() },
+            host: ReportHost {
+                kernel: host.kernel.clone(),
+                boot_id: host.boot_id.clone(),
+            },
             hooks: live.statuses.iter().map(hook).collect(),
             warnings,
             at: mono_now_ns(),
@@ -131,13 +138,21 @@ impl<'o> Session<'o> {
     pub fn drain(&mut self) -> anyhow::Result<()> {
         let mut inputs = Vec::new();
         let mut warnings = Vec::new();
-        let Self { live, symbolizer, stacks, .. } = self;
+        let Self {
+            live,
+            symbolizer,
+            stacks,
+            ..
+        } = self;
         // Stacks first: their processes may be about to exit.
         live.drain_stacks(|record| {
             if let Record::Stack(copy) = record {
                 symbolizer.warm(copy.tgid);
                 if let Some(stack) = stacks.add(&copy, symbolizer, &mut warnings) {
-                    inputs.push(Input::Stack { key: copy.key, stack });
+                    inputs.push(Input::Stack {
+                        key: copy.key,
+                        stack,
+                    });
                 }
             }
         });
@@ -173,8 +188,10 @@ impl<'o> Session<'o> {
     /// Compares with what exists, and fetches everything the rules ask for. Returns how long it took.
     pub fn inspect(&mut self) -> anyhow::Result<Duration> {
         let began = Instant::now();
-        let (inventory, problems) =
-            self.live.inventory(mono_now_ns).context("list the sockets that exist")?;
+        let (inventory, problems) = self
+            .live
+            .inventory(mono_now_ns)
+            .context("list the sockets that exist")?;
         // Counters first: a loss after this moment is not repaired by this inventory.
         let counters = self.live.counters().context("read the counters")?;
         self.feed(Input::Counters(counters))?;
@@ -195,10 +212,16 @@ impl<'o> Session<'o> {
     fn refresh_histories(&mut self) -> anyhow::Result<()> {
         let mut news = Vec::new();
         for socket in self.tracker.sockets() {
-            let history =
-                self.live.table.history(socket.cookie).context("read the kernel's socket table")?;
+            let history = self
+                .live
+                .table
+                .history(socket.cookie)
+                .context("read the kernel's socket table")?;
             if let Some(history) = history.filter(|history| *history != socket.history) {
-                news.push(Input::History { cookie: socket.cookie, history });
+                news.push(Input::History {
+                    cookie: socket.cookie,
+                    history,
+                });
             }
         }
         for input in news {
@@ -260,7 +283,9 @@ impl<'o> Session<'o> {
 }
 
 pub fn report(tracker: &Tracker, options: &Options) -> Option<Report> {
-    let style = Style { sockets_per_site: options.sockets_per_site };
+    let style = Style {
+        sockets_per_site: options.sockets_per_site,
+    };
     diagnose::report(tracker, style, &blame::blamed)
 }
 
@@ -276,8 +301,8 @@ pub fn start(
     mode: &Mode,
 ) -> anyhow::Result<Live> {
     privilege::raise_memlock_limit();
-    let live = Live::start(settings, wanted, pids)
-        .map_err(|error| explain::explain_start(&error))?;
+    let live =
+        Live::start(settings, wanted, pids).map_err(|error| explain::explain_start(&error))?;
     if let Err(kept) = privilege::drop_privileges(&privilege::needed_after_attach(mode)) {
         tracing::info!("{kept}");
     }

@@ -2,7 +2,10 @@
 
 use anyhow::Context;
 
-use super::{output::{self, Output}, session::Session};
+use super::{
+    output::{self, Output},
+    session::Session,
+};
 use crate::{
     options::Options,
     probe::{
@@ -13,11 +16,18 @@ use crate::{
 
 pub fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     let output = Output::open(options)?;
-    let nothing = Wanted { purposes: Vec::new(), accept: AcceptHook::None, empty: false };
+    let nothing = Wanted {
+        purposes: Vec::new(),
+        accept: AcceptHook::None,
+        empty: false,
+    };
     let mut session = Session::start(options, host, &nothing)?;
     session.inspect()?;
     let report = session.report().context("the snapshot gave no report")?;
-    let scope = session.tracker.opening().map(|opening| opening.scope.clone());
+    let scope = session
+        .tracker
+        .opening()
+        .map(|opening| opening.scope.clone());
     session.finish()?;
     output::deliver(report, scope.as_ref(), options, output)
 }

@@ -11,12 +11,15 @@ pub fn color(to_file: bool) -> bool {
 
 pub fn width() -> usize {
     const DEFAULT: usize = 100;
-    [termios::tcgetwinsize(io::stdout()), termios::tcgetwinsize(io::stderr())]
-        .into_iter()
-        .flatten()
-        .map(|size| usize::from(size.ws_col))
-        .find(|columns| *columns > 0)
-        .unwrap_or(DEFAULT)
+    [
+        termios::tcgetwinsize(io::stdout()),
+        termios::tcgetwinsize(io::stderr()),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|size| usize::from(size.ws_col))
+    .find(|columns| *columns > 0)
+    .unwrap_or(DEFAULT)
 }
 
 /// A line on stderr that is drawn over itself; nothing at all when stderr is not a terminal.
@@ -27,7 +30,10 @@ pub struct StatusLine {
 
 impl StatusLine {
     pub fn new() -> Self {
-        Self { on: io::stderr().is_terminal(), drawn: false }
+        Self {
+            on: io::stderr().is_terminal(),
+            drawn: false,
+        }
     }
 
     pub fn is_on(&self) -> bool {

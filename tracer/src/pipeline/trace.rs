@@ -109,7 +109,11 @@ impl<'o> Tracing<'o> {
         } else {
             Some(Ownership::now(options, &mut live)?)
         };
-        let format = if options.json { TraceFormat::Ndjson } else { TraceFormat::Text };
+        let format = if options.json {
+            TraceFormat::Ndjson
+        } else {
+            TraceFormat::Text
+        };
         let mut tracing = Self {
             options,
             live,
@@ -184,13 +188,22 @@ impl<'o> Tracing<'o> {
         let Some(own) = &mut self.filter else {
             return true;
         };
-        let by_task = change.task.as_ref().is_some_and(|task| is_wanted(self.options, task));
-        let inbound = own.listening.contains(&(change.netns, change.ends.local.port()));
+        let by_task = change
+            .task
+            .as_ref()
+            .is_some_and(|task| is_wanted(self.options, task));
+        let inbound = own
+            .listening
+            .contains(&(change.netns, change.ends.local.port()));
         if by_task || inbound {
             own.cookies.insert(change.cookie);
             return true;
         }
-        if change.new == CLOSE { own.cookies.remove(&change.cookie) } else { own.cookies.contains(&change.cookie) }
+        if change.new == CLOSE {
+            own.cookies.remove(&change.cookie)
+        } else {
+            own.cookies.contains(&change.cookie)
+        }
     }
 
     fn finish(self, _host: &Host) -> anyhow::Result<u8> {
@@ -198,7 +211,10 @@ impl<'o> Tracing<'o> {
         let lost = counters.all_lost();
         if lost > 0 {
             return Err(Explained::new(
-                format!("{lost} of {} transitions were lost", counters.seen + counters.missed),
+                format!(
+                    "{lost} of {} transitions were lost",
+                    counters.seen + counters.missed
+                ),
                 "they came faster than they could be written",
                 "write to a file (--output), or follow fewer sockets (--port)",
             )
@@ -214,10 +230,14 @@ impl<'o> Tracing<'o> {
 
 impl Ownership {
     fn now(options: &Options, live: &mut Live) -> anyhow::Result<Self> {
-        let (inventory, _problems) =
-            live.inventory(mono_now_ns).context("list the sockets that exist")?;
+        let (inventory, _problems) = live
+            .inventory(mono_now_ns)
+            .context("list the sockets that exist")?;
         let pids = process::with_descendants(&options.filter.pids);
-        let mut own = Self { cookies: HashSet::new(), listening: HashSet::new() };
+        let mut own = Self {
+            cookies: HashSet::new(),
+            listening: HashSet::new(),
+        };
         for item in inventory.items {
             let held = item.holders.iter().any(|holder| {
                 pids.contains(&holder.pid)

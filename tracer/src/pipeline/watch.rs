@@ -49,7 +49,11 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     if options.verbosity > 0 {
         let took = began.elapsed().as_millis();
         // Only a hint for the curious; a closed stderr must not end the run.
-        let _ = writeln!(io::stderr(), "bootstrap: {} sockets in {took} ms", session.tracker.count());
+        let _ = writeln!(
+            io::stderr(),
+            "bootstrap: {} sockets in {took} ms",
+            session.tracker.count()
+        );
     }
     let deadline = sleep(options.duration.unwrap_or(Duration::MAX / 4));
     tokio::pin!(deadline);
@@ -73,7 +77,10 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     session.sweep()?;
     session.inspect()?;
     let report = session.report().context("the run gave no report")?;
-    let scope = session.tracker.opening().map(|opening| opening.scope.clone());
+    let scope = session
+        .tracker
+        .opening()
+        .map(|opening| opening.scope.clone());
     session.finish()?;
     output::deliver(report, scope.as_ref(), options, output)
 }
@@ -128,8 +135,14 @@ impl<'o> Watch<'o> {
         if now.duration_since(self.last_sweep) >= self.sweep_every {
             self.last_sweep = now;
             session.sweep()?;
-            let stuck = session.tracker.older_than(self.options.min_age.as_nanos() as u64);
-            let lost = session.live.counters().context("read the counters")?.all_lost();
+            let stuck = session
+                .tracker
+                .older_than(self.options.min_age.as_nanos() as u64);
+            let lost = session
+                .live
+                .counters()
+                .context("read the counters")?
+                .all_lost();
             let due = stuck != self.inspected
                 || lost > self.lost
                 || now.duration_since(self.last_inspection) >= RECONCILE;
@@ -147,7 +160,9 @@ impl<'o> Watch<'o> {
         let now = Instant::now();
         self.last_inspection = now;
         self.may_inspect = now + (took * DUTY).max(Duration::from_millis(200));
-        self.inspected = session.tracker.older_than(self.options.min_age.as_nanos() as u64);
+        self.inspected = session
+            .tracker
+            .older_than(self.options.min_age.as_nanos() as u64);
         if let Some(report) = session.report() {
             self.totals = (report.totals.close_wait, report.totals.stuck);
             self.tell(report, session)?;
@@ -192,6 +207,9 @@ impl<'o> Watch<'o> {
             events: counters.received,
             lost: self.lost,
         };
-        self.status.draw(&human::status_line(&progress, super::terminal::width().saturating_sub(1)));
+        self.status.draw(&human::status_line(
+            &progress,
+            super::terminal::width().saturating_sub(1),
+        ));
     }
 }

@@ -76,7 +76,15 @@ pub fn inventory(
     let mut items: Vec<Item> = items.into_values().collect();
     items.sort_by_key(|item| item.cookie);
     let complete = problems.is_empty();
-    Ok((Inventory { from, to: now(), items, complete }, problems))
+    Ok((
+        Inventory {
+            from,
+            to: now(),
+            items,
+            complete,
+        },
+        problems,
+    ))
 }
 
 fn program_of<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut Iter, IterateError> {
@@ -95,16 +103,16 @@ fn link(
     program.take_link(id).map_err(refused)
 }
 
-fn open(
-    ebpf: &mut Ebpf,
-    which: (&'static str, &'static str),
-) -> Result<File, IterateError> {
-    link(ebpf, which)?.into_file().map_err(|error| IterateError::Link(which.1, error))
+fn open(ebpf: &mut Ebpf, which: (&'static str, &'static str)) -> Result<File, IterateError> {
+    link(ebpf, which)?
+        .into_file()
+        .map_err(|error| IterateError::Link(which.1, error))
 }
 
 fn read(which: (&'static str, &'static str), file: &mut File) -> Result<Vec<u8>, IterateError> {
     let mut stream = Vec::new();
-    file.read_to_end(&mut stream).map_err(|error| IterateError::Read(which.1, error))?;
+    file.read_to_end(&mut stream)
+        .map_err(|error| IterateError::Read(which.1, error))?;
     Ok(stream)
 }
 
@@ -115,7 +123,9 @@ fn elsewhere(ebpf: &mut Ebpf, path: &Path) -> Result<Vec<u8>, IterateError> {
     let there = move || {
         netns::enter(path)
             .map_err(|error| IterateError::Namespace(path.display().to_string(), error))?;
-        let mut file = link.into_file().map_err(|error| IterateError::Link(TCP.1, error))?;
+        let mut file = link
+            .into_file()
+            .map_err(|error| IterateError::Link(TCP.1, error))?;
         read(TCP, &mut file)
     };
     thread::scope(|scope| scope.spawn(there).join()).map_err(|_| IterateError::Thread)?
@@ -132,7 +142,10 @@ fn merge(items: &mut HashMap<u64, Item>, stream: &[u8]) {
         }
         let item = items.entry(wire.cookie).or_insert_with(|| describe(&wire));
         if wire.flags & ITEM_HELD != 0 {
-            let holder = Holder { pid: wire.tgid, fd: wire.fd };
+            let holder = Holder {
+                pid: wire.tgid,
+                fd: wire.fd,
+            };
             if !item.holders.contains(&holder) {
                 item.holders.push(holder);
             }

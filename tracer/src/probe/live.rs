@@ -89,7 +89,11 @@ impl Live {
             statuses,
             sha256: object.sha256,
             user_stacks: layout.gate(tracer_common::config::HAS_REGS),
-            log: if settings.log_level > 0 { EbpfLogger::init(&mut ebpf).ok() } else { None },
+            log: if settings.log_level > 0 {
+                EbpfLogger::init(&mut ebpf).ok()
+            } else {
+                None
+            },
             ebpf,
             received: 0,
             damaged: 0,
@@ -149,7 +153,11 @@ impl Live {
     /// Runs the kernel skipped because the same program was running on that CPU
     /// (kernel/trace/bpf_trace.c:__bpf_trace_run); only /proc shows the number.
     fn missed(&self) -> u64 {
-        self.ebpf.programs().filter_map(|(_, program)| program.fd().ok()).map(misses).sum()
+        self.ebpf
+            .programs()
+            .filter_map(|(_, program)| program.fd().ok())
+            .map(misses)
+            .sum()
     }
 
     /// Passes on what the kernel program has logged; nothing unless a log level was set at load.

@@ -24,7 +24,9 @@ pub fn all() -> BTreeMap<u64, PathBuf> {
 }
 
 pub fn own() -> Option<u64> {
-    std::fs::metadata("/proc/self/ns/net").ok().map(|meta| meta.ino())
+    std::fs::metadata("/proc/self/ns/net")
+        .ok()
+        .map(|meta| meta.ino())
 }
 
 /// Moves the calling thread; a thread that did this must not be used for anything else.
@@ -32,11 +34,18 @@ pub fn enter(path: &Path) -> std::io::Result<()> {
     use std::os::fd::AsFd;
     let file = File::open(path)?;
     let net = Some(rustix::thread::LinkNameSpaceType::Network);
-    Ok(rustix::thread::move_into_link_name_space(file.as_fd(), net)?)
+    Ok(rustix::thread::move_into_link_name_space(
+        file.as_fd(),
+        net,
+    )?)
 }
 
 fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> {
-    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path())
+    std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
 }
 
 fn is_pid(path: &Path) -> bool {

@@ -30,7 +30,12 @@ impl Table {
         facts: Array<MapData, [u64; FACT_WORDS]>,
         ways: u32,
     ) -> Self {
-        Self { sets, facts, set_mask: ways / WAYS as u32 - 1, swept: Vec::new() }
+        Self {
+            sets,
+            facts,
+            set_mask: ways / WAYS as u32 - 1,
+            swept: Vec::new(),
+        }
     }
 
     /// Reads all tags and returns the sockets that have been stuck for `grace_ns` and that
@@ -74,8 +79,11 @@ impl Table {
         let set = (hash & self.set_mask) as usize;
         let words = self.swept.get(set / SETS_PER_CHUNK)?;
         let first = (set % SETS_PER_CHUNK) * WAYS;
-        let (place, way) =
-            ways(words).skip(first).take(WAYS).enumerate().find(|(_, way)| way.tag == cookie)?;
+        let (place, way) = ways(words)
+            .skip(first)
+            .take(WAYS)
+            .enumerate()
+            .find(|(_, way)| way.tag == cookie)?;
         Some(((set * WAYS + place) as u32, way))
     }
 
@@ -91,10 +99,14 @@ fn facts_of(words: &[u64; FACT_WORDS]) -> Facts {
 }
 
 fn ways(words: &Chunk) -> impl Iterator<Item = Way> {
-    words.as_chunks::<2>().0.iter().map(|[tag, since_state]| Way {
-        tag: *tag,
-        since_state: *since_state,
-    })
+    words
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|[tag, since_state]| Way {
+            tag: *tag,
+            since_state: *since_state,
+        })
 }
 
 fn history(cookie: u64, facts: &Facts) -> History {

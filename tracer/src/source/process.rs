@@ -14,8 +14,15 @@ const MAX_TEXT: usize = 4096;
 pub fn read(pid: u32, with_cmdline: bool) -> Option<Process> {
     let proc = Proc::new(pid as i32).ok()?;
     let stat = proc.stat().ok()?;
-    let exe = proc.exe().ok().map(|path| bounded(path.display().to_string()));
-    let cmdline = if with_cmdline { proc.cmdline().ok() } else { None };
+    let exe = proc
+        .exe()
+        .ok()
+        .map(|path| bounded(path.display().to_string()));
+    let cmdline = if with_cmdline {
+        proc.cmdline().ok()
+    } else {
+        None
+    };
     let cgroup = cgroup(&proc);
     let fd_limit = match proc.limits().ok()?.max_open_files.soft_limit {
         LimitValue::Value(limit) => Some(limit),
@@ -73,7 +80,11 @@ pub fn exists(pid: u32) -> bool {
 fn cgroup(proc: &Proc) -> Option<String> {
     let groups = proc.cgroups().ok()?;
     let of = |want: &dyn Fn(&procfs::ProcessCGroup) -> bool| {
-        groups.0.iter().find(|group| want(group)).map(|group| bounded(group.pathname.clone()))
+        groups
+            .0
+            .iter()
+            .find(|group| want(group))
+            .map(|group| bounded(group.pathname.clone()))
     };
     of(&|group| group.hierarchy == 0 && group.pathname != "/")
         .or_else(|| of(&|group| group.pathname != "/"))
@@ -107,7 +118,9 @@ fn bounded(mut text: String) -> String {
 fn wall_of_boot(boot_ns: u64) -> Option<Timestamp> {
     let boot_now = clock_ns(rustix::time::ClockId::Boottime);
     let age = boot_now.saturating_sub(boot_ns);
-    Timestamp::now().checked_sub(std::time::Duration::from_nanos(age)).ok()
+    Timestamp::now()
+        .checked_sub(std::time::Duration::from_nanos(age))
+        .ok()
 }
 
 fn clock_ns(clock: rustix::time::ClockId) -> u64 {
@@ -119,7 +132,10 @@ fn clock_ns(clock: rustix::time::ClockId) -> u64 {
 pub fn in_cgroup(process: &Process, path: &str) -> bool {
     let wanted = path.trim_end_matches('/');
     process.cgroup.as_deref().is_some_and(|own| {
-        own == wanted || own.strip_prefix(wanted).is_some_and(|rest| rest.starts_with('/'))
+        own == wanted
+            || own
+                .strip_prefix(wanted)
+                .is_some_and(|rest| rest.starts_with('/'))
     })
 }
 
@@ -132,11 +148,18 @@ pub fn cgroup_name(path: &Path) -> io::Result<String> {
     let relative = mounts
         .into_iter()
         .filter(|mount| mount.fs_type.starts_with("cgroup"))
-        .filter_map(|mount| full.strip_prefix(&mount.mount_point).ok().map(Path::to_path_buf))
+        .filter_map(|mount| {
+            full.strip_prefix(&mount.mount_point)
+                .ok()
+                .map(Path::to_path_buf)
+        })
         .min_by_key(|rest| rest.as_os_str().len());
     match relative {
         Some(rest) => Ok(format!("/{}", rest.display())),
-        None => Err(io::Error::new(io::ErrorKind::InvalidInput, "not inside a cgroup mount")),
+        None => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not inside a cgroup mount",
+        )),
     }
 }
 
@@ -147,12 +170,18 @@ mod tests {
     #[test]
     fn a_service_is_the_unit_or_the_container() {
         let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-        assert_eq!(service("/system.slice/nginx.service").as_deref(), Some("nginx.service"));
+        assert_eq!(
+            service("/system.slice/nginx.service").as_deref(),
+            Some("nginx.service")
+        );
         assert_eq!(
             service(&format!("/system.slice/docker-{id}.scope")).as_deref(),
             Some("0123456789ab")
         );
-        assert_eq!(service(&format!("/docker/{id}")).as_deref(), Some("0123456789ab"));
+        assert_eq!(
+            service(&format!("/docker/{id}")).as_deref(),
+            Some("0123456789ab")
+        );
         assert_eq!(service("/user.slice/user-0.slice"), None);
     }
 

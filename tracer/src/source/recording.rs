@@ -41,8 +41,12 @@ pub struct Recorder {
 
 impl Recorder {
     pub fn create(path: &Path) -> io::Result<Self> {
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
         // An existing file keeps its old mode at open.
         if file.metadata()?.is_file() {
             use std::os::unix::fs::PermissionsExt;
@@ -50,7 +54,10 @@ impl Recorder {
         }
         let mut out = BufWriter::new(file);
         out.write_all(MAGIC)?;
-        Ok(Self { out, frame: BytesMut::new() })
+        Ok(Self {
+            out,
+            frame: BytesMut::new(),
+        })
     }
 
     pub fn write(&mut self, input: &Input) -> io::Result<()> {
@@ -114,7 +121,9 @@ impl Replay {
             return Err(damaged(format!("impossible length {len}")));
         }
         let mut payload = Vec::new();
-        (&mut self.from).take(u64::from(len)).read_to_end(&mut payload)?;
+        (&mut self.from)
+            .take(u64::from(len))
+            .read_to_end(&mut payload)?;
         if payload.len() < len as usize {
             return Err(RecordingError::Truncated { entry });
         }
@@ -171,7 +180,10 @@ mod tests {
         let file = recorded(&inputs);
         assert_eq!(replayed(file.path()).unwrap(), inputs);
         use std::os::unix::fs::PermissionsExt;
-        assert_eq!(file.as_file().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            file.as_file().metadata().unwrap().permissions().mode() & 0o777,
+            0o600
+        );
     }
 
     #[test]

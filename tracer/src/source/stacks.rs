@@ -124,7 +124,10 @@ fn common(one: &Stack, other: &Stack) -> Stack {
         .map(|(frame, _)| frame.clone())
         .collect();
     let whole = frames.len() == one.frames.len() && frames.len() == other.frames.len();
-    Stack { truncated: !whole || one.truncated || other.truncated, frames }
+    Stack {
+        truncated: !whole || one.truncated || other.truncated,
+        frames,
+    }
 }
 
 #[cfg(test)]
@@ -133,13 +136,22 @@ mod tests {
     use crate::model::stack::Frame;
 
     fn stack(names: &[&str]) -> Stack {
-        let frame = |name: &&str| Frame { function: Some((*name).to_owned()), ..Frame::default() };
-        Stack { frames: names.iter().map(frame).collect(), truncated: false }
+        let frame = |name: &&str| Frame {
+            function: Some((*name).to_owned()),
+            ..Frame::default()
+        };
+        Stack {
+            frames: names.iter().map(frame).collect(),
+            truncated: false,
+        }
     }
 
     #[test]
     fn only_agreed_frames_survive_a_second_copy() {
-        let left = common(&stack(&["recv", "handle", "a"]), &stack(&["recv", "handle", "b"]));
+        let left = common(
+            &stack(&["recv", "handle", "a"]),
+            &stack(&["recv", "handle", "b"]),
+        );
         assert_eq!(left.frames, stack(&["recv", "handle"]).frames);
         assert!(left.truncated);
         let same = stack(&["recv", "handle"]);

@@ -37,7 +37,10 @@ pub fn read(process: &Process, symbolizer: &mut Symbolizer) -> Vec<Thread> {
                 tid: task.tid as u32,
                 comm: stat.comm,
                 state: stat.state,
-                syscall: blocked.as_ref().and_then(|call| name(call.number)).map(str::to_owned),
+                syscall: blocked
+                    .as_ref()
+                    .and_then(|call| name(call.number))
+                    .map(str::to_owned),
                 fd: blocked.as_ref().and_then(Syscall::fd),
                 stack,
             })
@@ -63,14 +66,32 @@ impl Syscall {
         let hex = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
         let rest: Vec<u64> = words.map_while(hex).collect();
         let [first, _, _, _, _, _, sp, pc] = rest.try_into().ok()?;
-        Some(Self { number, first, sp, pc })
+        Some(Self {
+            number,
+            first,
+            sp,
+            pc,
+        })
     }
 
     /// The descriptor, for calls whose first argument is one.
     fn fd(&self) -> Option<i32> {
         const TAKES_FD: &[&str] = &[
-            "read", "write", "readv", "writev", "recvfrom", "recvmsg", "sendto", "sendmsg",
-            "accept", "accept4", "epoll_wait", "epoll_pwait", "connect", "sendfile", "fsync",
+            "read",
+            "write",
+            "readv",
+            "writev",
+            "recvfrom",
+            "recvmsg",
+            "sendto",
+            "sendmsg",
+            "accept",
+            "accept4",
+            "epoll_wait",
+            "epoll_pwait",
+            "connect",
+            "sendfile",
+            "fsync",
         ];
         name(self.number)
             .filter(|name| TAKES_FD.contains(name))
@@ -124,28 +145,74 @@ fn memory(pid: u32, sp: u64) -> Option<Vec<u8>> {
 /// The system calls a thread of a server blocks in; others are shown by number elsewhere.
 #[cfg(target_arch = "x86_64")]
 const NAMES: &[(i64, &str)] = &[
-    (0, "read"), (1, "write"), (7, "poll"), (19, "readv"), (20, "writev"), (23, "select"),
-    (34, "pause"), (35, "nanosleep"), (40, "sendfile"), (42, "connect"), (43, "accept"),
-    (44, "sendto"), (45, "recvfrom"), (46, "sendmsg"), (47, "recvmsg"), (61, "wait4"),
-    (74, "fsync"), (130, "rt_sigsuspend"), (128, "rt_sigtimedwait"), (202, "futex"),
-    (230, "clock_nanosleep"), (232, "epoll_wait"), (247, "waitid"), (270, "pselect6"),
-    (271, "ppoll"), (281, "epoll_pwait"), (288, "accept4"), (426, "io_uring_enter"),
-    (441, "epoll_pwait2"), (449, "futex_waitv"),
+    (0, "read"),
+    (1, "write"),
+    (7, "poll"),
+    (19, "readv"),
+    (20, "writev"),
+    (23, "select"),
+    (34, "pause"),
+    (35, "nanosleep"),
+    (40, "sendfile"),
+    (42, "connect"),
+    (43, "accept"),
+    (44, "sendto"),
+    (45, "recvfrom"),
+    (46, "sendmsg"),
+    (47, "recvmsg"),
+    (61, "wait4"),
+    (74, "fsync"),
+    (130, "rt_sigsuspend"),
+    (128, "rt_sigtimedwait"),
+    (202, "futex"),
+    (230, "clock_nanosleep"),
+    (232, "epoll_wait"),
+    (247, "waitid"),
+    (270, "pselect6"),
+    (271, "ppoll"),
+    (281, "epoll_pwait"),
+    (288, "accept4"),
+    (426, "io_uring_enter"),
+    (441, "epoll_pwait2"),
+    (449, "futex_waitv"),
 ];
 #[cfg(target_arch = "aarch64")]
 const NAMES: &[(i64, &str)] = &[
-    (22, "epoll_pwait"), (63, "read"), (64, "write"), (65, "readv"), (66, "writev"),
-    (71, "sendfile"), (72, "pselect6"), (73, "ppoll"), (82, "fsync"), (95, "waitid"),
-    (98, "futex"), (101, "nanosleep"), (115, "clock_nanosleep"), (133, "rt_sigsuspend"),
-    (137, "rt_sigtimedwait"), (202, "accept"), (203, "connect"), (206, "sendto"),
-    (207, "recvfrom"), (211, "sendmsg"), (212, "recvmsg"), (242, "accept4"), (260, "wait4"),
-    (426, "io_uring_enter"), (441, "epoll_pwait2"), (449, "futex_waitv"),
+    (22, "epoll_pwait"),
+    (63, "read"),
+    (64, "write"),
+    (65, "readv"),
+    (66, "writev"),
+    (71, "sendfile"),
+    (72, "pselect6"),
+    (73, "ppoll"),
+    (82, "fsync"),
+    (95, "waitid"),
+    (98, "futex"),
+    (101, "nanosleep"),
+    (115, "clock_nanosleep"),
+    (133, "rt_sigsuspend"),
+    (137, "rt_sigtimedwait"),
+    (202, "accept"),
+    (203, "connect"),
+    (206, "sendto"),
+    (207, "recvfrom"),
+    (211, "sendmsg"),
+    (212, "recvmsg"),
+    (242, "accept4"),
+    (260, "wait4"),
+    (426, "io_uring_enter"),
+    (441, "epoll_pwait2"),
+    (449, "futex_waitv"),
 ];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const NAMES: &[(i64, &str)] = &[];
 
 fn name(number: i64) -> Option<&'static str> {
-    NAMES.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+    NAMES
+        .iter()
+        .find(|(known, _)| *known == number)
+        .map(|(_, name)| *name)
 }
 
 #[cfg(test)]
@@ -154,10 +221,7 @@ mod tests {
 
     #[test]
     fn a_blocked_call_is_read_and_anything_else_is_none() {
-        let call = Syscall::parse(
-            "45 0x4 0x7ffe 0x10 0x0 0x0 0x0 0x7ffd5 0x7f001",
-        )
-        .unwrap();
+        let call = Syscall::parse("45 0x4 0x7ffe 0x10 0x0 0x0 0x0 0x7ffd5 0x7f001").unwrap();
         assert_eq!((call.number, call.sp, call.pc), (45, 0x7ffd5, 0x7f001));
         #[cfg(target_arch = "x86_64")]
         assert_eq!(call.fd(), Some(4));

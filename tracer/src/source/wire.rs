@@ -52,6 +52,9 @@ pub fn transition(wire: &Wire) -> Transition {
 
 /// A task's name up to its terminator; the task chooses it, so it may be anything.
 pub fn comm(bytes: &[u8; 16]) -> String {
-    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(bytes.len());
     String::from_utf8_lossy(bytes.get(..end).unwrap_or(&[])).into_owned()
 }

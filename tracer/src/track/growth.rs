@@ -20,7 +20,10 @@ pub fn goes_on(births: &[u64], watched_from: u64, now: u64) -> bool {
         return false;
     };
     let middle = from + now.saturating_sub(from) / 2;
-    let early = births.iter().filter(|&&birth| birth >= from && birth < middle).count();
+    let early = births
+        .iter()
+        .filter(|&&birth| birth >= from && birth < middle)
+        .count();
     let late = births.iter().filter(|&&birth| birth >= middle).count();
     late >= 3 && late * 3 >= early
 }

@@ -196,7 +196,8 @@ impl Tracker {
         } else {
             self.listeners.extend(listeners);
         }
-        self.listeners.sort_by_key(|listener| (listener.netns, listener.ends.local));
+        self.listeners
+            .sort_by_key(|listener| (listener.netns, listener.ends.local));
         self.listeners.dedup();
     }
 
@@ -226,7 +227,9 @@ impl Tracker {
     }
 
     pub fn knows(&self, cookie: u64) -> bool {
-        self.sockets.get(&cookie).is_some_and(|socket| !socket.since_is_lower_bound)
+        self.sockets
+            .get(&cookie)
+            .is_some_and(|socket| !socket.since_is_lower_bound)
     }
 
     /// In the order of their cookies, so that output never depends on hashing.
@@ -242,7 +245,10 @@ impl Tracker {
 
     /// Sockets whose state is at least `age` old; cheap enough for every tick.
     pub fn older_than(&self, age: u64) -> usize {
-        self.sockets.values().filter(|socket| socket.age(self.now) >= age).count()
+        self.sockets
+            .values()
+            .filter(|socket| socket.age(self.now) >= age)
+            .count()
     }
 
     /// The listener a connection came in through: the same namespace and port, the most specific

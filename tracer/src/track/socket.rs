@@ -51,7 +51,15 @@ impl Socket {
     }
 
     pub fn from_promoted(promoted: &Promoted) -> Self {
-        let Promoted { cookie, state, since, netns, ends, entry, history } = *promoted;
+        let Promoted {
+            cookie,
+            state,
+            since,
+            netns,
+            ends,
+            entry,
+            history,
+        } = *promoted;
         let mut socket = Self::new(cookie, netns, ends, state, since, since);
         socket.entry = Some(entry);
         socket.history = history;
@@ -73,7 +81,11 @@ impl Socket {
 
     /// A socket nobody saw arrive: its last packet is the latest moment its state can have begun.
     pub fn from_item(item: Item, at: u64) -> Self {
-        let since = if item.last_packet == 0 { at } else { item.last_packet.min(at) };
+        let since = if item.last_packet == 0 {
+            at
+        } else {
+            item.last_packet.min(at)
+        };
         let mut socket = Self::new(item.cookie, item.netns, item.ends, item.state, since, at);
         socket.since_is_lower_bound = true;
         socket.settle(item, at);
@@ -83,7 +95,11 @@ impl Socket {
     /// Exact knowledge replaces an estimate; the earlier of two beginnings of one state is true.
     pub fn promoted(&mut self, promoted: &Promoted) {
         let exact = !self.since_is_lower_bound && self.state == promoted.state;
-        self.since = if exact { self.since.min(promoted.since) } else { promoted.since };
+        self.since = if exact {
+            self.since.min(promoted.since)
+        } else {
+            promoted.since
+        };
         self.since_is_lower_bound = false;
         self.state = promoted.state;
         self.entry = Some(promoted.entry);
@@ -144,5 +160,9 @@ impl Socket {
 }
 
 fn entry_of(change: &Transition) -> Entry {
-    Entry { old_state: change.old, error: 0, shutdown: change.shutdown }
+    Entry {
+        old_state: change.old,
+        error: 0,
+        shutdown: change.shutdown,
+    }
 }

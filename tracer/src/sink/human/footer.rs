@@ -42,14 +42,21 @@ fn write_blind_spots(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     // Hooks that share a fate share a line.
     let mut fates: Vec<((HookStatus, &str), Vec<&str>)> = Vec::new();
     for hook in hooks {
-        let fate = (hook.status, hook.reason.as_deref().unwrap_or("no reason known"));
+        let fate = (
+            hook.status,
+            hook.reason.as_deref().unwrap_or("no reason known"),
+        );
         match fates.iter_mut().find(|(known, _)| *known == fate) {
             Some((_, names)) => names.push(&hook.name),
             None => fates.push((fate, vec![&hook.name])),
         }
     }
     for ((status, reason), names) in fates {
-        let (noun, verb) = if names.len() == 1 { ("hook", "is") } else { ("hooks", "are") };
+        let (noun, verb) = if names.len() == 1 {
+            ("hook", "is")
+        } else {
+            ("hooks", "are")
+        };
         let names = names.join(", ");
         let text = format!("- {noun} {names} {verb} {}: {reason}", status.name());
         page.paragraph(2, 2, PLAIN, &text)?;
