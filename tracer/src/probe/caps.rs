@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use caps::{CapSet, Capability};
 
 use Capability::{
-    CAP_BPF, CAP_CHECKPOINT_RESTORE, CAP_DAC_READ_SEARCH, CAP_PERFMON, CAP_SYS_ADMIN,
-    CAP_SYS_PTRACE,
+    CAP_BPF, CAP_CHECKPOINT_RESTORE, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_PERFMON,
+    CAP_SYS_ADMIN, CAP_SYS_PTRACE,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,11 +90,9 @@ impl Held {
             .map_or_else(|_| Self::default(), |set| set.into_iter().collect())
     }
 
-    /// `CAP_SYS_ADMIN` was split into these three and still stands in for them
-    /// (include/linux/capability.h: `bpf_capable`, `perfmon_capable`, `checkpoint_restore_ns_capable`).
     pub fn has(&self, capability: Capability) -> bool {
-        let split = matches!(capability, CAP_BPF | CAP_PERFMON | CAP_CHECKPOINT_RESTORE);
-        self.0.contains(&capability) || (split && self.0.contains(&CAP_SYS_ADMIN))
+        self.0.contains(&capability)
+            || stand_in(capability).is_some_and(|wider| self.0.contains(&wider))
     }
 
     pub fn missing(&self, feature: &Feature) -> Vec<Capability> {
@@ -118,6 +116,18 @@ impl Held {
             format!("without {capability}: {}", lost.join("; "))
         };
         losses.into_values().map(sentence).collect()
+    }
+}
+
+/// The wider capability that also allows what this one does here: `CAP_SYS_ADMIN` was split into
+/// three (include/linux/capability.h: `bpf_capable`, `perfmon_capable`,
+/// `checkpoint_restore_ns_capable`), and who may write any file may read it (fs/namei.c:
+/// `generic_permission`); containers often hold `CAP_DAC_OVERRIDE` by default.
+pub fn stand_in(capability: Capability) -> Option<Capability> {
+    match capability {
+        CAP_BPF | CAP_PERFMON | CAP_CHECKPOINT_RESTORE => Some(CAP_SYS_ADMIN),
+        CAP_DAC_READ_SEARCH => Some(CAP_DAC_OVERRIDE),
+        _ => None,
     }
 }
 
@@ -154,6 +164,7 @@ mod tests {
         let admin = Held::from_iter([CAP_SYS_ADMIN]);
         assert!(admin.has(CAP_BPF) && admin.has(CAP_PERFMON) && admin.has(CAP_CHECKPOINT_RESTORE));
         assert!(!admin.has(CAP_SYS_PTRACE) && !admin.has(CAP_DAC_READ_SEARCH));
+        assert!(Held::from_iter([CAP_DAC_OVERRIDE]).has(CAP_DAC_READ_SEARCH));
     }
 
     #[test]

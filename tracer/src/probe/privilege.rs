@@ -5,7 +5,7 @@ use std::{collections::HashSet, fs};
 use caps::{CapSet, Capability, errors::CapsError};
 
 use super::{
-    caps::{FEATURES, Held, RECOMMENDED, names, setcap},
+    caps::{FEATURES, Held, RECOMMENDED, names, setcap, stand_in},
     host::{Host, Lockdown},
 };
 use crate::{exit::Explained, options::Mode};
@@ -172,8 +172,7 @@ fn restrict_this_thread(keep: &[Capability]) -> Result<(), DropError> {
     let permitted = caps::read(None, CapSet::Permitted)?;
     let keep: HashSet<Capability> = keep
         .iter()
-        .copied()
-        .filter(|capability| permitted.contains(capability))
+        .filter_map(|wanted| narrowest(*wanted, &permitted))
         .collect();
     caps::clear(None, CapSet::Ambient)?;
     caps::clear(None, CapSet::Inheritable)?;
@@ -181,6 +180,14 @@ fn restrict_this_thread(keep: &[Capability]) -> Result<(), DropError> {
     caps::set(None, CapSet::Permitted, &keep)?;
     rustix::thread::set_no_new_privs(true)?;
     Ok(())
+}
+
+/// What this process has for the purpose: the capability itself, or else its stand-in.
+fn narrowest(wanted: Capability, permitted: &HashSet<Capability>) -> Option<Capability> {
+    [Some(wanted), stand_in(wanted)]
+        .into_iter()
+        .flatten()
+        .find(|capability| permitted.contains(capability))
 }
 
 #[cfg(test)]
@@ -266,6 +273,15 @@ mod tests {
     }
 
     #[test]
+    fn only_without_the_capability_itself_its_stand_in_is_kept() {
+        let both = HashSet::from([CAP_BPF, CAP_SYS_ADMIN]);
+        assert_eq!(narrowest(CAP_BPF, &both), Some(CAP_BPF));
+        let wide = HashSet::from([CAP_SYS_ADMIN]);
+        assert_eq!(narrowest(CAP_BPF, &wide), Some(CAP_SYS_ADMIN));
+        assert_eq!(narrowest(CAP_SYS_PTRACE, &wide), None);
+    }
+
+    #[test]
     fn a_restricted_thread_holds_no_more_than_it_keeps() {
         let restricted = std::thread::spawn(|| {
             restrict_this_thread(&[CAP_BPF]).unwrap();
@@ -277,7 +293,7 @@ mod tests {
             assert_eq!(left, caps::read(None, CapSet::Effective).unwrap());
             assert!(caps::read(None, CapSet::Inheritable).unwrap().is_empty());
             assert!(rustix::thread::no_new_privs().unwrap());
-            caps::raise(None, CapSet::Permitted, CAP_SYS_ADMIN).unwrap_err();
+            caps::raise(None, CapSet::Permitted, CAP_SYS_PTRACE).unwrap_err();
         });
         restricted.join().unwrap();
     }
