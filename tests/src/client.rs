@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Deserialize;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: rig\r\n\r\n";
@@ -22,6 +22,8 @@ pub enum Manner {
     AllReplyThenClose,
     /// Ask and leave without waiting.
     RequestThenClose,
+    /// One after the other: ask, say that nothing more comes, take the reply, close.
+    RequestThenHalfClose,
     /// One after the other: ask, take the reply, reset the connection.
     ReplyThenReset,
     /// The rig is the client: serve it, then close what it keeps.
@@ -40,6 +42,10 @@ pub fn visit(server: SocketAddr, count: usize, manner: Manner) -> Vec<SocketAddr
         match manner {
             Manner::ReplyThenClose => take_reply(&mut stream),
             Manner::RequestThenClose => {}
+            Manner::RequestThenHalfClose => {
+                stream.shutdown(Shutdown::Write).expect("half close");
+                take_reply(&mut stream);
+            }
             Manner::AllReplyThenClose => together.push(stream),
             Manner::ReplyThenReset => {
                 take_reply(&mut stream);

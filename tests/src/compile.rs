@@ -27,11 +27,13 @@ fn build(entry: &Entry, source: &Path) -> PathBuf {
         return output;
     }
     fs::create_dir_all(&folder).expect("create target/rigs");
-    // Built aside and renamed, so that an interrupted build leaves nothing to be run.
-    let partial = folder.join(format!("{}.partial-{}", entry.name, std::process::id()));
+    // Built aside and moved, so that neither an interrupted build nor another one at the same time
+    // leaves anything half made: compilers put their own files beside the output.
+    let aside = tempfile::tempdir_in(&folder).expect("a folder to build in");
+    let made = aside.path().join(&entry.name);
     let place = |part: &String| match part.as_str() {
         "{source}" => source.as_os_str().to_owned(),
-        "{output}" => partial.as_os_str().to_owned(),
+        "{output}" => made.as_os_str().to_owned(),
         other => other.into(),
     };
     let status = Command::new(&recipe[0])
@@ -39,13 +41,9 @@ fn build(entry: &Entry, source: &Path) -> PathBuf {
         .args(&entry.build_args)
         .status()
         .unwrap_or_else(|error| panic!("{}: run {}: {error}", entry.name, recipe[0]));
-    assert!(
-        status.success(),
-        "{}: {} ended with {status}",
-        entry.name,
-        recipe[0]
-    );
-    fs::rename(&partial, &output).expect("put the rig in place");
+    let (name, compiler) = (&entry.name, &recipe[0]);
+    assert!(status.success(), "{name}: {compiler} ended with {status}");
+    fs::rename(&made, &output).expect("put the rig in place");
     output
 }
 

@@ -173,6 +173,7 @@ pub fn blamed(site: &Site, rig: &Rig) {
             "{name}: {site:#?}"
         );
     }
+    assert_eq!(blame.inlined, wanted.inlined, "{name}: inlined: {blame:?}");
     let stacks = site.stacks.named(&wanted.stack);
     let shows = |stack: &Vec<Frame>| in_order(stack, &blame.function, &wanted.callers);
     assert!(

@@ -72,6 +72,9 @@ pub struct Blame {
     pub function: Option<String>,
     #[serde(default)]
     pub unnamed: bool,
+    /// The compiler inlined the blamed function: only debug information knows it.
+    #[serde(default)]
+    pub inlined: bool,
     /// Nobody is a right answer too: frames of an interpreter's program may be out of reach.
     #[serde(default)]
     pub or_nobody: bool,

@@ -6,8 +6,9 @@
     reason = "a test fails by panicking"
 )]
 
-use tests::rig::Rig;
-use tests::{manifest, skip, sockleak, wait};
+use tests::rig::{Rig, Start};
+use tests::sockleak::Running;
+use tests::{expect, manifest, skip, sockleak, wait};
 
 const SHORT: [&str; 4] = ["watch", "--json", "--duration", "500ms"];
 
@@ -56,4 +57,24 @@ fn a_filter_lets_its_own_through() {
             report.sites
         );
     }
+}
+
+/// The process named forks its helper only later; the helper's sockets are its own business too.
+#[test]
+fn a_pid_includes_its_children() {
+    if !skip::require_root("a_pid_includes_its_children") {
+        return;
+    }
+    let entry = manifest::entry("c-inherited-fd");
+    let mut rig = Rig::start(&entry, &Start::default());
+    let pid = rig.pid().to_string();
+    let args = ["watch", "--json", "--min-age", "1s", "--pid", &pid];
+    let tracer = Running::attached(args);
+    rig.drive();
+    wait::outlive_one_second();
+    let report = tracer.stop().report();
+    let site = expect::one_site(&report, &rig);
+    expect::exact_ages(site, &rig);
+    let now = ["snapshot", "--json", "--min-age", "1s", "--pid", &pid];
+    assert_eq!(sockleak::run(now).report().on_port(rig.port).len(), 1);
 }

@@ -1,14 +1,19 @@
 /* eof-ignored: the handler answers every request, sees recv() return 0, and returns without
  * close(). As in a server whose "client went away" branch only leaves the loop.
  * -DREAD_THROUGH_HELPER: the recv sits in a function of its own, which is then the first
- * application frame. -DREAD_WITH_STDIO: it sits below fgets(), behind several libc frames. */
+ * application frame; -DREAD_INLINE: in one that the compiler inlines, visible to debug information
+ * only. -DREAD_WITH_STDIO: it sits below fgets(), behind several libc frames. */
 #include "rig.h"
 
-#ifdef READ_THROUGH_HELPER
+#if defined(READ_THROUGH_HELPER)
 APP ssize_t read_request(int fd, char *request, size_t room) {
     ssize_t got = recv(fd, request, room, 0);
     if (got > 0) request[got < (ssize_t)room ? got : (ssize_t)room - 1] = 0;
     return got;
+}
+#elif defined(READ_INLINE)
+static inline __attribute__((always_inline)) ssize_t read_request(int fd, char *to, size_t room) {
+    return recv(fd, to, room, 0);
 }
 #else
 #define read_request(fd, request, room) recv(fd, request, room, 0)
