@@ -1,6 +1,7 @@
 //! Build, test and check commands of this repository; one file a subcommand. Nothing here ships.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod ebpf;
 mod layers;
 mod lint;
@@ -28,6 +29,7 @@ enum Task {
     Test(test::Args),
     Layers(layers::Args),
     Lint(lint::Args),
+    Bench(bench::Args),
     #[command(hide = true)]
     AsRoot(test::AsRoot),
 }
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Task::Test(args) => return test::run(&args),
         Task::Layers(args) => layers::run(&args),
         Task::Lint(args) => lint::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::AsRoot(args) => test::as_root(&args),
     };
     match outcome {

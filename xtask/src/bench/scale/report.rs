@@ -1,0 +1,181 @@
+//! The section of the document, and the raw figures behind it.
+
+use std::fmt::Write as _;
+
+use super::run::{Figures, Watched, What};
+use crate::bench::document::Table;
+use crate::bench::facts::Facts;
+use crate::bench::stats::median;
+
+pub fn section(sockets: u32, repetitions: u32, facts: &Facts, figures: &Figures) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "## {sockets} stuck sockets\n\n{}\n", facts.line());
+    let _ = writeln!(
+        text,
+        "Repeat with `cargo xtask bench scale` as root on a quiet machine. Server processes hold \
+         {sockets} sockets in CLOSE_WAIT whose clients, on 100 addresses, have closed. Medians of \
+         {repetitions} repetitions (least to greatest), the programs in random order in each; every \
+         run was checked to have seen all sockets.\n"
+    );
+    text.push_str(&time(figures));
+    text.push_str("\n### Memory\n\n");
+    text.push_str(&memory(sockets, figures));
+    let mut maps: Vec<_> = figures.found.kernel.maps.iter().collect();
+    maps.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
+    let maps: Vec<String> = maps
+        .iter()
+        .map(|(name, bytes)| format!("`{name}` {:.1} KiB", **bytes as f64 / 1024.0))
+        .collect();
+    let _ = writeln!(
+        text,
+        "\nThe kernel side has room for {} sockets from the start; its maps: {}.",
+        figures.found.kernel.capacity,
+        maps.join(", ")
+    );
+    text
+}
+
+fn time(figures: &Figures) -> String {
+    let mut table = Table::new(&["what", "wall-clock time, ms", "goal", "outcome"]);
+    let mut row = |what: String, seconds: &[f64], goal: Option<f64>| {
+        let ms: Vec<f64> = seconds.iter().map(|it| it * 1e3).collect();
+        let limit = goal.map_or_else(String::new, |goal| format!("< {goal:.0} ms"));
+        table.row(&[
+            what,
+            spread(&ms, 0),
+            limit,
+            outcome(median(&ms), goal, "ms", 0),
+        ]);
+    };
+    let code = |what: What| format!("`{}`", what.shown());
+    row(code(What::Snapshot), &figures.snapshot, Some(500.0));
+    row(code(What::Ss), &figures.ss, None);
+    row(code(What::SsProcesses), &figures.ss_processes, None);
+    row(
+        format!(
+            "{}: all sockets known, by its own account",
+            code(What::Watch)
+        ),
+        &figures.found.bootstrap,
+        Some(250.0),
+    );
+    row(
+        format!("{}: from its start until it says so", code(What::Watch)),
+        &figures.found.ready,
+        None,
+    );
+    table.text().to_owned()
+}
+
+fn memory(sockets: u32, figures: &Figures) -> String {
+    let mut table = Table::new(&["what", "memory", "goal", "outcome"]);
+    let kernel = &figures.found.kernel;
+    table.row(&[
+        format!(
+            "kernel side, per socket it has room for (all maps, {})",
+            mib(kernel.bytes() as f64)
+        ),
+        kernel
+            .bytes_per_socket()
+            .map_or_else(unknown, |bytes| format!("{bytes:.0} B")),
+        "≤ 256 B".to_owned(),
+        outcome(kernel.bytes_per_socket(), Some(256.0), "B", 0),
+    ]);
+    for (what, watched) in [
+        ("stuck before it started", &figures.found),
+        ("got stuck while it watched", &figures.live),
+    ] {
+        let each = growth(sockets, &figures.empty, watched);
+        table.row(&[
+            format!("user side, per socket that {what}"),
+            each.map_or_else(unknown, |bytes| format!("{bytes:.0} B")),
+            "≤ 512 B".to_owned(),
+            outcome(each, Some(512.0), "B", 0),
+        ]);
+    }
+    for (what, watched) in [
+        ("without sockets", &figures.empty),
+        ("watching sockets that were stuck before", &figures.found),
+        ("watching sockets that got stuck meanwhile", &figures.live),
+    ] {
+        table.row(&[
+            format!("resident, {what} (peak)"),
+            format!(
+                "{} ({})",
+                median(&watched.resident).map_or_else(unknown, mib),
+                median(&watched.peak).map_or_else(unknown, mib)
+            ),
+            String::new(),
+            String::new(),
+        ]);
+    }
+    table.text().to_owned()
+}
+
+fn growth(sockets: u32, empty: &Watched, watched: &Watched) -> Option<f64> {
+    let grown = median(&watched.resident)? - median(&empty.resident)?;
+    Some(grown / f64::from(sockets))
+}
+
+fn outcome(measured: Option<f64>, goal: Option<f64>, unit: &str, decimals: usize) -> String {
+    match (measured, goal) {
+        (Some(measured), Some(goal)) if measured <= goal => "**met**".to_owned(),
+        (Some(measured), Some(goal)) => {
+            format!("**missed** by {:.decimals$} {unit}", measured - goal)
+        }
+        (None, Some(_)) => "not measured".to_owned(),
+        (_, None) => String::new(),
+    }
+}
+
+fn spread(values: &[f64], decimals: usize) -> String {
+    let least = values.iter().copied().reduce(f64::min);
+    let greatest = values.iter().copied().reduce(f64::max);
+    match (median(values), least, greatest) {
+        (Some(median), Some(least), Some(greatest)) => {
+            format!("{median:.decimals$} ({least:.decimals$} to {greatest:.decimals$})")
+        }
+        _ => unknown(),
+    }
+}
+
+fn mib(bytes: f64) -> String {
+    format!("{:.1} MiB", bytes / f64::from(1 << 20))
+}
+
+fn unknown() -> String {
+    "not reported".to_owned()
+}
+
+/// Every measurement: seconds for times, bytes for memory.
+pub fn raw(figures: &Figures) -> String {
+    let mut csv = String::from("what,value\n");
+    let watched = |it: &Watched| {
+        [
+            ("bootstrap", it.bootstrap.clone()),
+            ("ready", it.ready.clone()),
+            ("resident", it.resident.clone()),
+            ("peak", it.peak.clone()),
+        ]
+    };
+    let mut all: Vec<(String, Vec<f64>)> = vec![
+        ("snapshot".to_owned(), figures.snapshot.clone()),
+        ("ss".to_owned(), figures.ss.clone()),
+        ("ss -p".to_owned(), figures.ss_processes.clone()),
+    ];
+    for (when, it) in [
+        ("empty", &figures.empty),
+        ("found", &figures.found),
+        ("live", &figures.live),
+    ] {
+        for (what, values) in watched(it) {
+            all.push((format!("watch {when} {what}"), values));
+        }
+    }
+    for (what, values) in all {
+        for value in values {
+            let _ = writeln!(csv, "{what},{value}");
+        }
+    }
+    csv
+}
