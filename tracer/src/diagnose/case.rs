@@ -72,7 +72,7 @@ impl<'a> Case<'a> {
             })
     }
 
-    /// Nobody has accepted it: `sk_socket` is set by accept() (net/core/sock.h:sock_graft).
+    /// Nobody has accepted it: `sk_socket` is set by `accept()` (`net/core/sock.h:sock_graft`).
     pub fn is_unaccepted(&self) -> bool {
         self.in_close_wait() && !self.socket.has_socket && self.socket.inode == 0
     }
@@ -86,7 +86,7 @@ impl<'a> Case<'a> {
         self.tracker.listener_of(self.socket)
     }
 
-    /// Seen at accept() or connect(); else a listener on the local port proves an accepted one.
+    /// Seen at `accept()` or `connect()`; else a listener on the local port proves an accepted one.
     pub fn direction(&self) -> Option<Direction> {
         if self.is_unaccepted() {
             return Some(Direction::Unaccepted);

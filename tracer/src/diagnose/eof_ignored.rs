@@ -1,5 +1,5 @@
 //! `eof-ignored`: a read returned 0 and no close followed. Proof: the read's own event, taken with
-//! RCV_SHUTDOWN set and everything read; for sockets older than the tracer only an empty receive
+//! `RCV_SHUTDOWN` set and everything read; for sockets older than the tracer only an empty receive
 //! queue, which a last read of data together with the FIN leaves as well.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};

@@ -1,5 +1,5 @@
 //! `fd-in-flight`: passed over a unix socket and never received. Proof: an inode, and no process
-//! holds a descriptor in a complete inventory. An io_uring fixed file looks the same.
+//! holds a descriptor in a complete inventory. An `io_uring` fixed file looks the same.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
 use crate::model::verdict::{Confidence, Severity, Verdict};

@@ -1,4 +1,4 @@
-//! `lost-reference`: used, then forgotten: the object was dropped or an error path skipped close().
+//! `lost-reference`: used, then forgotten: the object was dropped or an error path skipped `close()`.
 //! Proof: the last operation was seen, nothing came after it, and its thread is no longer there.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};

@@ -1,4 +1,4 @@
-//! `never-accepted`: dead in the accept queue. Proof: no `struct socket` and no inode, which accept()
+//! `never-accepted`: dead in the accept queue. Proof: no `struct socket` and no inode, which `accept()`
 //! gives; the listener is known by namespace and port.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};

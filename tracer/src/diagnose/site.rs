@@ -104,20 +104,19 @@ fn key(rule: &dyn Rule, telling: Telling, case: &Case<'_>) -> String {
         Some(process) => process.exe.as_deref().unwrap_or(&process.comm),
         None => "",
     };
-    let place = match frames_of(telling, case) {
-        Some(frames) => match (case.blamer)(frames).and_then(|index| frames.get(index)) {
+    let place = if let Some(frames) = frames_of(telling, case) {
+        match (case.blamer)(frames).and_then(|index| frames.get(index)) {
             Some(blamed) => identity(blamed),
             None => frames.iter().map(identity).collect::<Vec<_>>().join(" "),
-        },
-        None => {
-            let ends = &case.socket.ends;
-            match case.direction() {
-                Some(report::Direction::Connected) => {
-                    format!("to {}", Endpoint(ends.remote))
-                }
-                Some(_) => format!("port {}", ends.local.port()),
-                None => "no history".to_owned(),
+        }
+    } else {
+        let ends = &case.socket.ends;
+        match case.direction() {
+            Some(report::Direction::Connected) => {
+                format!("to {}", Endpoint(ends.remote))
             }
+            Some(_) => format!("port {}", ends.local.port()),
+            None => "no history".to_owned(),
         }
     };
     format!("{}|{program}|{telling:?}|{place}", rule.verdict().name())
@@ -133,11 +132,7 @@ fn identity(frame: &Frame) -> String {
 }
 
 fn digest(key: &str) -> String {
-    Sha256::digest(key.as_bytes())
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    format!("{:.16x}", Sha256::digest(key.as_bytes()))
 }
 
 pub fn site(

@@ -95,6 +95,6 @@ pub fn age_evidence(group: &Group<'_>) -> Option<String> {
     })
 }
 
-/// The advice every CLOSE_WAIT finding ends with.
+/// The advice every `CLOSE_WAIT` finding ends with.
 pub const NOT_KEEPALIVE: &str = "Shorter TCP keepalive would not fix this: it moves the connection \
      from CLOSE_WAIT to CLOSE, out of sight of ss and netstat, and the descriptor stays open.";

@@ -15,7 +15,7 @@ pub enum Input {
     Transition(Transition),
     /// The kernel freed the socket.
     Destroyed(Transition),
-    /// A socket that has sat in CLOSE_WAIT or CLOSE beyond the grace period, or lost its place in
+    /// A socket that has sat in `CLOSE_WAIT` or CLOSE beyond the grace period, or lost its place in
     /// the kernel's table.
     Promoted(Promoted),
     /// Facts about a socket that is already followed.
@@ -169,7 +169,7 @@ pub struct Thread {
     pub stack: Vec<Frame>,
 }
 
-/// A line of an epoll descriptor's fdinfo (fs/eventpoll.c:ep_show_fdinfo).
+/// A line of an epoll descriptor's fdinfo (`fs/eventpoll.c:ep_show_fdinfo`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interest {
     pub fd: u32,

@@ -63,7 +63,7 @@ pub struct History {
     pub eof: Option<Touch>,
 }
 
-/// How a socket came into CLOSE_WAIT or CLOSE.
+/// How a socket came into `CLOSE_WAIT` or CLOSE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub old_state: u8,

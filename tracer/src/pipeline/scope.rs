@@ -44,10 +44,10 @@ pub fn words(scope: &Scope) -> Option<String> {
     );
     match scope.ports.as_slice() {
         [] => {}
-        [port] => parts.push(format!("port {port}")),
-        ports => {
-            let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-            parts.push(format!("ports {}", ports.join(", ")));
+        [only] => parts.push(format!("port {only}")),
+        several => {
+            let several: Vec<String> = several.iter().map(u16::to_string).collect();
+            parts.push(format!("ports {}", several.join(", ")));
         }
     }
     parts.extend(

@@ -73,6 +73,15 @@ impl<'o> Session<'o> {
         };
         let mut warnings = options.warnings();
         warnings.extend(privilege::optional_losses(host));
+        let scope = scope::of(options)?;
+        // Opened with the user's own rights, before they are given up.
+        let recorder = match &options.record {
+            Some(path) => Some(
+                Recorder::create(path)
+                    .map_err(|error| file_error("write the recording to", path, error))?,
+            ),
+            None => None,
+        };
         let live = start(&settings, wanted, &pids, &options.mode)?;
         if live_mode && !live.user_stacks {
             warnings.push(
@@ -81,13 +90,6 @@ impl<'o> Session<'o> {
                     .to_owned(),
             );
         }
-        let recorder = match &options.record {
-            Some(path) => Some(
-                Recorder::create(path)
-                    .map_err(|error| file_error("write the recording to", path, error))?,
-            ),
-            None => None,
-        };
         let opening = Opening {
             tool: Tool {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -101,7 +103,7 @@ impl<'o> Session<'o> {
             warnings,
             at: mono_now_ns(),
             wall: Timestamp::now(),
-            scope: scope::of(options)?,
+            scope,
             live: live_mode,
             min_age_ns: ns(options.min_age),
             grace_ns,

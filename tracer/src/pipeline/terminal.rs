@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use rustix::termios;
 
-/// Colour for stdout or a file: NO_COLOR, CLICOLOR_FORCE and dumb terminals are honoured.
+/// Colour for stdout or a file: `NO_COLOR`, `CLICOLOR_FORCE` and dumb terminals are honoured.
 pub fn color(to_file: bool) -> bool {
     !to_file && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
 }

@@ -37,7 +37,7 @@ pub struct Btf<'a> {
     starts: Vec<u32>,
     structs: HashMap<&'a [u8], u32>,
     funcs: HashMap<&'a [u8], u32>,
-    typedefs: HashSet<&'a [u8]>,
+    tracepoints: HashSet<&'a [u8]>,
     helpers: HashSet<&'a [u8]>,
 }
 
@@ -48,7 +48,7 @@ struct Type {
     vlen: u32,
     bitfields: bool,
     /// Size or referenced type id.
-    size_or_type: u32,
+    size_or_id: u32,
     /// Byte offset of what follows the common part.
     body: usize,
 }
@@ -75,7 +75,7 @@ impl<'a> Btf<'a> {
             starts: vec![0],
             structs: HashMap::new(),
             funcs: HashMap::new(),
-            typedefs: HashSet::new(),
+            tracepoints: HashSet::new(),
             helpers: HashSet::new(),
         };
         btf.index()?;
@@ -98,7 +98,8 @@ impl<'a> Btf<'a> {
                     self.funcs.entry(self.name(ty.name)).or_insert(id);
                 }
                 KIND_TYPEDEF => {
-                    self.typedefs.insert(self.name(ty.name));
+                    let name = self.name(ty.name);
+                    self.tracepoints.extend(name.strip_prefix(b"btf_trace_"));
                 }
                 KIND_ENUM => self.index_helpers(ty),
                 _ => {}
@@ -134,32 +135,32 @@ impl<'a> Btf<'a> {
     /// Number of parameters of a kernel function.
     pub fn parameters(&self, function: &str) -> Option<u32> {
         let func = self.by_id(*self.funcs.get(function.as_bytes())?)?;
-        let proto = self.by_id(func.size_or_type)?;
+        let proto = self.by_id(func.size_or_id)?;
         (proto.kind == KIND_FUNC_PROTO).then_some(proto.vlen)
     }
 
     /// A tracepoint `x` can carry BTF programs where the typedef `btf_trace_x` exists.
     pub fn has_tracepoint(&self, name: &str) -> bool {
-        self.typedefs
-            .contains(format!("btf_trace_{name}").as_bytes())
+        self.tracepoints.contains(name.as_bytes())
     }
 
     fn offset_of(&self, strukt: &str, path: &str) -> Option<u32> {
         let mut ty = *self.structs.get(strukt.as_bytes())?;
-        let mut bits = 0;
+        let mut bits: u32 = 0;
         for segment in path.split('.') {
             let (name, index) = match segment.split_once('[') {
                 Some((name, rest)) => (name, rest.strip_suffix(']')?.parse::<u32>().ok()?),
                 None => (segment, 0),
             };
             let (member, offset) = self.member(ty, name, 0)?;
-            bits += offset;
+            bits = bits.checked_add(offset)?;
             ty = self.resolve(member)?;
             if index > 0 {
-                bits += index * self.element_size(ty)? * 8;
+                let bytes = index.checked_mul(self.element_size(ty)?)?;
+                bits = bits.checked_add(bytes.checked_mul(8)?)?;
             }
         }
-        (bits % 8 == 0).then_some(bits / 8)
+        bits.is_multiple_of(8).then_some(bits / 8)
     }
 
     /// Type and bit offset of a member, looking through anonymous structures and unions.
@@ -181,7 +182,7 @@ impl<'a> Btf<'a> {
                 && let Some((found, inner)) =
                     self.member(self.resolve(member_type)?, name, depth + 1)
             {
-                return Some((found, offset + inner));
+                return Some((found, offset.checked_add(inner)?));
             }
         }
         None
@@ -193,7 +194,7 @@ impl<'a> Btf<'a> {
             let ty = self.by_id(id)?;
             match ty.kind {
                 KIND_TYPEDEF | KIND_CONST | KIND_VOLATILE | KIND_RESTRICT | KIND_TYPE_TAG => {
-                    id = ty.size_or_type;
+                    id = ty.size_or_id;
                 }
                 _ => return Some(id),
             }
@@ -209,7 +210,7 @@ impl<'a> Btf<'a> {
         let element = self.by_id(self.resolve(word(self.types, ty.body)?)?)?;
         match element.kind {
             KIND_PTR => Some(size_of::<usize>() as u32),
-            _ => Some(element.size_or_type),
+            _ => Some(element.size_or_id),
         }
     }
 
@@ -227,7 +228,7 @@ impl<'a> Btf<'a> {
             kind: (info >> 24) & 0x1f,
             vlen: info & 0xffff,
             bitfields: info >> 31 != 0,
-            size_or_type: word(self.types, at + 8)?,
+            size_or_id: word(self.types, at + 8)?,
             body: at + 12,
         })
     }

@@ -116,7 +116,7 @@ fn read(which: (&'static str, &'static str), file: &mut File) -> Result<Vec<u8>,
     Ok(stream)
 }
 
-/// `iter/tcp` shows the namespace of whoever opens it (net/ipv4/tcp_ipv4.c:bpf_iter_init_tcp), so a
+/// `iter/tcp` shows the namespace of whoever opens it (`net/ipv4/tcp_ipv4.c:bpf_iter_init_tcp`), so a
 /// thread of its own goes there.
 fn elsewhere(ebpf: &mut Ebpf, path: &Path) -> Result<Vec<u8>, IterateError> {
     let link = link(ebpf, TCP)?;

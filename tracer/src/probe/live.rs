@@ -151,7 +151,7 @@ impl Live {
     }
 
     /// Runs the kernel skipped because the same program was running on that CPU
-    /// (kernel/trace/bpf_trace.c:__bpf_trace_run); only /proc shows the number.
+    /// (`kernel/trace/bpf_trace.c:__bpf_trace_run`); only /proc shows the number.
     fn missed(&self) -> u64 {
         self.ebpf
             .programs()

@@ -38,10 +38,7 @@ impl Object {
             })?,
             None => EMBEDDED.to_vec(),
         };
-        let sha256 = Sha256::digest(&bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let sha256 = format!("{:x}", Sha256::digest(&bytes));
         Ok(Self { bytes, sha256 })
     }
 

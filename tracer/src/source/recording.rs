@@ -2,7 +2,8 @@
 //! file is noticed at the first frame that does not check out.
 //!
 //! ```text
-//! "SOCKLEAK-RECORDING 1\n"  then per input: u32 length, u32 CRC-32 of the payload, payload
+//! "SOCKLEAK-RECORDING 1\n"  then per input: u32 length, u32 CRC-32 of the payload, payload;
+//! at the end: u32 0, u32 0
 //! ```
 
 use std::{
@@ -18,6 +19,8 @@ use thiserror::Error;
 use crate::model::input::Input;
 
 const MAGIC: &[u8] = b"SOCKLEAK-RECORDING 1\n";
+/// Length and checksum before each input; both zero at the end.
+const HEAD: usize = 8;
 /// An inventory of a million sockets fits; a length beyond this is damage, not data.
 const MAX_FRAME: u32 = 1 << 30;
 
@@ -76,6 +79,7 @@ impl Recorder {
 
     /// Everything is on disk, or the error says why not.
     pub fn finish(mut self) -> io::Result<()> {
+        self.out.write_all(&[0; HEAD])?;
         self.out.flush()?;
         // Pipes and devices cannot be synced, and need not be.
         match self.out.get_ref().sync_data() {
@@ -107,13 +111,13 @@ impl Replay {
         self.entry += 1;
         let entry = self.entry;
         let damaged = |what: String| RecordingError::Damaged { entry, what };
-        let mut head = [0; 8];
-        let have = read_up_to(&mut self.from, &mut head)?;
-        if have == 0 {
-            return Ok(None);
-        }
-        if have < head.len() {
+        let mut head = [0; HEAD];
+        // Also at a boundary between inputs: a run that was killed is not a complete one.
+        if read_up_to(&mut self.from, &mut head)? < head.len() {
             return Err(RecordingError::Truncated { entry });
+        }
+        if head == [0; HEAD] {
+            return Ok(None);
         }
         let mut head = head.as_slice();
         let (len, crc) = (head.get_u32_le(), head.get_u32_le());
@@ -153,6 +157,8 @@ fn read_up_to(from: &mut impl Read, to: &mut [u8]) -> io::Result<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn recorded(inputs: &[Input]) -> tempfile::NamedTempFile {
@@ -179,7 +185,6 @@ mod tests {
         let inputs = vec![Input::Tick { at: 7 }, Input::Warning("less".into())];
         let file = recorded(&inputs);
         assert_eq!(replayed(file.path()).unwrap(), inputs);
-        use std::os::unix::fs::PermissionsExt;
         assert_eq!(
             file.as_file().metadata().unwrap().permissions().mode() & 0o777,
             0o600
@@ -193,9 +198,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         for len in 0..whole.len() {
             std::fs::write(file.path(), &whole[..len]).unwrap();
-            if let Ok(read) = replayed(file.path()) {
-                assert!(read.len() < inputs.len(), "cut at {len}");
-            }
+            assert!(replayed(file.path()).is_err(), "cut at {len}");
         }
         for i in 0..whole.len() {
             let mut damaged = whole.clone();

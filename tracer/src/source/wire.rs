@@ -17,13 +17,11 @@ pub fn inputs(record: &Record) -> Option<Input> {
     match record {
         Record::Transition(wire) => Some(Input::Transition(transition(wire))),
         Record::Destroyed(wire) => Some(Input::Destroyed(transition(wire))),
-        Record::Spill(spill) => Some(match table::promote(spill.way, &spill.facts) {
-            Some(promoted) => Input::Promoted(promoted),
-            None => {
-                let (cookie, history) = table::spilled(spill.way, &spill.facts);
-                Input::History { cookie, history }
-            }
-        }),
+        Record::Spill(spill) => {
+            let promoted = table::promote(spill.way, &spill.facts);
+            let (cookie, history) = table::spilled(spill.way, &spill.facts);
+            Some(promoted.map_or(Input::History { cookie, history }, Input::Promoted))
+        }
         Record::Process(_) | Record::Stack(_) => None,
     }
 }

@@ -29,7 +29,7 @@ const MAX_SHELVED: usize = 262_144;
 pub struct Listener {
     pub netns: u32,
     pub ends: Ends,
-    /// Connections waiting for accept(), and the most there may be.
+    /// Connections waiting for `accept()`, and the most there may be.
     pub waiting: u32,
     pub backlog: u32,
     pub holders: Vec<Holder>,
@@ -301,7 +301,7 @@ impl Tracker {
         &self.warnings
     }
 
-    /// Sockets in CLOSE_WAIT at the last inventory, of any age and owner.
+    /// Sockets in `CLOSE_WAIT` at the last inventory, of any age and owner.
     pub fn close_wait(&self) -> u64 {
         self.close_wait
     }

@@ -153,7 +153,7 @@ impl Socket {
         now.saturating_sub(self.since)
     }
 
-    /// CLOSE_WAIT, or CLOSE with a descriptor still open.
+    /// `CLOSE_WAIT`, or CLOSE with a descriptor still open.
     pub fn is_stuck_state(&self) -> bool {
         self.state == CLOSE_WAIT || self.state == CLOSE
     }
