@@ -5,7 +5,7 @@ pub const MODE: &str = "MODE";
 pub const MODE_WATCH: u32 = 0;
 pub const MODE_TRACE: u32 = 1;
 
-/// Nanoseconds a socket must have been in CLOSE_WAIT or CLOSE before leaving it is worth a record.
+/// Nanoseconds a socket must have been in `CLOSE_WAIT` or CLOSE before leaving it is worth a record.
 pub const GRACE: &str = "GRACE_NS";
 /// Number of sets in the table minus one (a power of two minus one).
 pub const SET_MASK: &str = "SET_MASK";

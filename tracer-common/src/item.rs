@@ -17,7 +17,7 @@ wire! {
         /// Last packet processed, `CLOCK_MONOTONIC` microseconds (`tcp_sock.tcp_mstamp`).
         pub last_packet_us: u64,
         pub endpoints: Endpoints,
-        /// LISTEN: connections waiting for accept(). Otherwise unread bytes, the FIN counting one.
+        /// LISTEN: connections waiting for `accept()`. Otherwise unread bytes, the FIN counting one.
         pub recv_q: u32,
         /// LISTEN: the backlog's limit. Otherwise bytes not yet acknowledged by the peer.
         pub send_q: u32,

@@ -1,4 +1,4 @@
-//! TCP states as the kernel numbers them (include/net/tcp_states.h, unchanged since 2.6).
+//! TCP states as the kernel numbers them (`include/net/tcp_states.h`, unchanged since 2.6).
 
 pub const ESTABLISHED: u8 = 1;
 pub const SYN_SENT: u8 = 2;

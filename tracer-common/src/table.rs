@@ -3,7 +3,7 @@
 //! Healthy sockets must cost next to nothing, so nothing about them enters a ring buffer. Each is a
 //! way in a 4-way set-associative table made of array maps, found by the socket's cookie: no
 //! allocation, no lock, no deletion cost. User space sweeps the (small) tag array for sockets that
-//! sit in CLOSE_WAIT or CLOSE and reads the facts of those only.
+//! sit in `CLOSE_WAIT` or CLOSE and reads the facts of those only.
 //!
 //! Two CPUs may claim one way at the same moment. No lock guards against that; instead every group
 //! of facts carries a seal over its words and the socket it belongs to. A torn or mixed group does
@@ -57,7 +57,7 @@ wire! {
         pub stack: u64,
         pub at: u64,
         pub tgid: u32,
-        /// Thread id in the low 24 bits (pid_max is at most 2^22), `TOUCH_*` in the top 8.
+        /// Thread id in the low 24 bits (`pid_max` is at most 2^22), `TOUCH_*` in the top 8.
         pub tid_kind: u32,
         pub seal: u64,
     }
@@ -65,8 +65,8 @@ wire! {
 
 impl Touch {
     #[inline(always)]
-    pub const fn new(tag: u64, stack: u64, at: u64, tgid: u32, tid: u32, kind: u32) -> Self {
-        let tid_kind = (tid & 0x00ff_ffff) | (kind << 24);
+    pub const fn new(tag: u64, stack: u64, at: u64, tgid: u32, thread: u32, kind: u32) -> Self {
+        let tid_kind = (thread & 0x00ff_ffff) | (kind << 24);
         let who = (tgid as u64) << 32 | tid_kind as u64;
         Self {
             stack,
@@ -93,7 +93,7 @@ impl Touch {
     }
 }
 
-/// The circumstances of the last transition into CLOSE_WAIT or CLOSE.
+/// The circumstances of the last transition into `CLOSE_WAIT` or CLOSE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// `sk_err` at that moment: ECONNRESET, EPIPE, ETIMEDOUT tell a reset from a timeout.
@@ -117,7 +117,7 @@ impl Entry {
 }
 
 wire! {
-    /// Namespace and endpoints, written when the socket enters CLOSE_WAIT or CLOSE.
+    /// Namespace and endpoints, written when the socket enters `CLOSE_WAIT` or CLOSE.
     pub struct Name {
         pub endpoints: Endpoints,
         pub netns: u32,

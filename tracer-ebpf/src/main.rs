@@ -2,6 +2,32 @@
 //! what a hook does and which kernel function it sits on is in its own file.
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
+#![warn(
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::undocumented_unsafe_blocks,
+    clippy::allow_attributes_without_reason,
+    unsafe_op_in_unsafe_fn
+)]
+#![allow(
+    clippy::inline_always,
+    reason = "the verifier of old kernels wants straight-line code"
+)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "kernel words are narrowed to what the wire carries"
+)]
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "aya's macros hand contexts over by value"
+)]
+#![allow(
+    clippy::doc_markdown,
+    reason = "kernel files and functions are named in prose"
+)]
 
 mod emit;
 mod globals;

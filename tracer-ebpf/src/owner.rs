@@ -57,6 +57,7 @@ impl Owner {
 
     /// Start of the process (not the thread), `CLOCK_BOOTTIME` nanoseconds.
     #[inline(always)]
+    #[expect(clippy::unused_self, reason = "an owner is always the current task")]
     pub fn start_boot(self) -> u64 {
         if g::HAS_REGS.load() != 0 {
             task().follow(&g::OFF_TASK_LEADER).field(&g::OFF_TASK_START)

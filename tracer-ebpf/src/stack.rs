@@ -207,12 +207,12 @@ fn copy_pages(to: *mut u8, sp: u64) -> u32 {
 #[inline(always)]
 fn allowed(tgid: u32, now: u64) -> bool {
     const NS_PER_TOKEN: u64 = 1_000_000_000 / STACKS_PER_SECOND;
-    let Some(bucket) = BUCKETS.get_ptr_mut(&tgid) else {
+    let Some(bucket) = BUCKETS.get_ptr_mut(tgid) else {
         let full = Bucket {
             at: now,
             tokens: STACKS_BURST - 1,
         };
-        let _full_map_evicts = BUCKETS.insert(&tgid, &full, 0);
+        let _full_map_evicts = BUCKETS.insert(tgid, full, 0);
         return true;
     };
     // SAFETY: a valid map element; races may grant a few copies more.

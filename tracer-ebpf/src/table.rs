@@ -132,7 +132,7 @@ fn claim(cookie: u64, now: u64) -> Result<Slot, Skip> {
         // SAFETY: four ways follow `ways`.
         let way = unsafe { *ways.add(i) };
         if way.tag == 0 {
-            return fresh(ways, first, i, cookie);
+            return Ok(fresh(ways, first, i, cookie));
         }
         // A stuck socket is already known to user space, so its place costs least.
         if way.state() == CLOSE_WAIT || way.state() == CLOSE {
@@ -147,11 +147,11 @@ fn claim(cookie: u64, now: u64) -> Result<Slot, Skip> {
         let way = unsafe { *ways.add(victim) };
         emit::spill(way, facts, now);
     }
-    fresh(ways, first, victim, cookie)
+    Ok(fresh(ways, first, victim, cookie))
 }
 
 #[inline(always)]
-fn fresh(ways: *mut Way, first: u32, i: usize, cookie: u64) -> Result<Slot, Skip> {
+fn fresh(ways: *mut Way, first: u32, i: usize, cookie: u64) -> Slot {
     // SAFETY: callers pass i < WAYS.
     let way = unsafe { ways.add(i & (WAYS - 1)) };
     let slot = Slot {
@@ -165,5 +165,5 @@ fn fresh(ways: *mut Way, first: u32, i: usize, cookie: u64) -> Result<Slot, Skip
         (*way).since_state = 0;
         (*way).tag = cookie;
     }
-    Ok(slot)
+    slot
 }

@@ -53,12 +53,13 @@ fn wanted(sock: Sock<Typed>) -> Result<(), Skip> {
 #[inline(always)]
 fn wanted_owner() -> Result<Owner, Skip> {
     let owner = Owner::current()?;
-    if g::BY_PID.load() != 0 && TARGETS.get_ptr(&owner.tgid).is_none() {
+    if g::BY_PID.load() != 0 && TARGETS.get_ptr(owner.tgid).is_none() {
         return Err(Skip::Filtered);
     }
     Ok(owner)
 }
 
+#[derive(Clone, Copy)]
 enum Fact {
     Opened,
     Used,

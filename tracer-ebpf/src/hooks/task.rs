@@ -25,10 +25,10 @@ pub fn on_fork(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     let child = Ptr::<crate::kread::Typed>::new(ctx.arg::<*const c_void>(1));
     let parent: u32 = parent.field(&g::OFF_TASK_TGID);
     let child: u32 = child.field(&g::OFF_TASK_TGID);
-    if parent == child || TARGETS.get_ptr(&parent).is_none() {
+    if parent == child || TARGETS.get_ptr(parent).is_none() {
         return Ok(());
     }
-    TARGETS.insert(&child, &1, 0).map_err(|_| Skip::NoMap)
+    TARGETS.insert(child, 1, 0).map_err(|_| Skip::NoMap)
 }
 
 #[inline(always)]
@@ -49,7 +49,7 @@ pub fn on_exit() -> Result<(), Skip> {
 #[inline(always)]
 fn changed(what: u32) -> Result<(), Skip> {
     let owner = Owner::current()?;
-    if BUCKETS.get_ptr(&owner.tgid).is_some() {
+    if BUCKETS.get_ptr(owner.tgid).is_some() {
         emit::process(owner.tgid, what, emit::now());
     }
     Ok(())
