@@ -58,15 +58,6 @@ fn fexit_tells_who_accepted() {
             .reason
             .as_deref()
             .expect("a hook that is off has a reason");
-        let warned = report
-            .warnings
-            .iter()
-            .any(|warning| warning.contains("inet_csk_accept"));
-        assert!(
-            warned,
-            "a hook that is off is warned of: {:?}",
-            report.warnings
-        );
         skip::skip(name, reason);
     });
 }
