@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod demo;
 mod ebpf;
 mod layers;
 mod lint;
@@ -10,6 +11,7 @@ mod repo;
 mod say;
 mod test;
 mod trouble;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -25,23 +27,30 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    Demo(demo::Args),
     Ebpf(ebpf::Args),
     Test(test::Args),
     Layers(layers::Args),
     Lint(lint::Args),
+    Vm(vm::Args),
     Bench(bench::Args),
     #[command(hide = true)]
     AsRoot(test::AsRoot),
+    #[command(hide = true)]
+    VmGuest(vm::GuestArgs),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().task {
+        Task::Demo(args) => demo::run(&args),
         Task::Ebpf(args) => ebpf::run(&args),
         Task::Test(args) => return test::run(&args),
         Task::Layers(args) => layers::run(&args),
         Task::Lint(args) => lint::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Vm(args) => vm::run(&args),
         Task::AsRoot(args) => test::as_root(&args),
+        Task::VmGuest(args) => vm::guest(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
