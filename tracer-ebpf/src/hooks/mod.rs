@@ -20,13 +20,19 @@ use crate::{
     table::{self, Slot},
 };
 
+/// Is there a load-time port filter?
+#[inline(always)]
+fn has_port_filter() -> bool {
+    g::PORTS.load()[0] != 0
+}
+
 /// The load-time port filter; all zero lets every socket pass.
 #[inline(always)]
 fn wanted_ports(local: u16, remote: u16) -> bool {
-    let ports = g::PORTS.load();
-    if ports[0] == 0 {
+    if !has_port_filter() {
         return true;
     }
+    let ports = g::PORTS.load();
     let mut i = 0;
     while i < MAX_PORTS {
         if ports[i] != 0 && (ports[i] == local || ports[i] == remote) {
@@ -43,7 +49,11 @@ fn wanted(sock: Sock<Typed>) -> Result<(), Skip> {
     if !sock.is_tcp() {
         return Err(Skip::NotTcp);
     }
-    if !wanted_ports(sock.local_port(), sock.remote_port()) {
+    // The local port outlives its release (net/ipv4/inet_hashtables.c:inet_put_port) in `sport`.
+    if has_port_filter()
+        && let Some(tp) = sock.tcp()
+        && !wanted_ports(Sock(tp).sport(), sock.remote_port())
+    {
         return Err(Skip::Filtered);
     }
     Ok(())
