@@ -148,14 +148,10 @@ impl Name {
     #[inline(always)]
     const fn sealed(tag: u64, netns: u32, entry: u32, ends: &Endpoints) -> u64 {
         let ports = (ends.local_port as u64) << 48 | (ends.remote_port as u64) << 32;
-        let a = ends.remote_addr;
-        let peer = u64::from_ne_bytes([a[0], a[1], a[2], a[3], a[12], a[13], a[14], a[15]]);
-        seal(
-            tag,
-            ports | netns as u64,
-            peer,
-            (entry as u64) << 16 | ends.family as u64,
-        )
+        let (local, remote) = (halves(ends.local_addr), halves(ends.remote_addr));
+        let peer = seal(tag, ports | netns as u64, remote.0, remote.1);
+        let rest = (entry as u64) << 16 | ends.family as u64;
+        seal(peer, local.0, local.1, rest)
     }
 }
 
@@ -167,6 +163,12 @@ wire! {
         pub eof: Touch,
         pub reserved: [u64; 5],
     }
+}
+
+#[inline(always)]
+const fn halves(address: [u8; 16]) -> (u64, u64) {
+    let both = u128::from_ne_bytes(address);
+    (both as u64, (both >> 64) as u64)
 }
 
 /// Not zero for any input that matters: a zeroed group never holds.
