@@ -11,6 +11,7 @@ mod generator;
 mod load;
 mod proc;
 mod scale;
+mod seen;
 mod stats;
 mod tool;
 

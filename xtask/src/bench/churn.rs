@@ -15,6 +15,7 @@ use super::facts::Facts;
 use super::generator::Generator;
 use super::stats::Random;
 use super::{alone, document};
+use crate::trouble::Trouble;
 use crate::{repo, say};
 
 #[derive(clap::Args)]
@@ -71,6 +72,9 @@ impl Args {
     }
 }
 
+/// Percent of the CPU time that may go elsewhere before the figures are about something else.
+const QUIET: f64 = 5.0;
+
 pub fn run(args: &Args) -> Result<()> {
     let plan = args.plan();
     let mut arms = args.arms()?;
@@ -93,12 +97,27 @@ pub fn run(args: &Args) -> Result<()> {
         // After every round, so that an interrupted run leaves what it measured.
         document::keep_raw("churn.csv", &figures::raw(&rounds))?;
     }
-    let full = !args.quick && args.only.is_empty();
     let text = report::section(&plan, &facts, &rounds);
-    document::publish("churn", &text, full)?;
+    let elsewhere = figures::elsewhere(&rounds).unwrap_or_default();
+    let is_quiet = elsewhere <= QUIET;
+    document::publish(
+        "churn",
+        &text,
+        !args.quick && args.only.is_empty() && is_quiet,
+    )?;
     say::step(format_args!(
         "raw figures: {}",
         repo::shown(&super::folder().join("churn.csv"))
     ));
+    if !args.quick && !is_quiet {
+        return Err(Trouble::error(
+            format!(
+                "{elsewhere:.0} % of the CPU time went to programs that are not part of the \
+                 measurement; docs/performance.md was left alone"
+            ),
+            "this machine has other work to do",
+            "run it again on a quiet machine",
+        ));
+    }
     Ok(())
 }

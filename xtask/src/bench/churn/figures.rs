@@ -46,6 +46,17 @@ pub fn middle(rounds: &[Round], figure: impl Fn(&Measured) -> f64, arm: &str) ->
     median(&figures)
 }
 
+/// Percent of the machine's CPU time that went neither to the load nor to a tool.
+pub fn elsewhere(rounds: &[Round]) -> Option<f64> {
+    let shares: Vec<f64> = rounds
+        .iter()
+        .flat_map(Round::values)
+        .filter_map(|measured| measured.costs.get(&Operation::Connection))
+        .map(|cost| (cost.machine - cost.load - cost.tool) / cost.machine * 100.0)
+        .collect();
+    median(&shares)
+}
+
 /// Every measurement, in nanoseconds per operation.
 pub fn raw(rounds: &[Round]) -> String {
     let mut csv = String::from("round,arm,operation,machine,load,tool,proc_stat,stolen\n");

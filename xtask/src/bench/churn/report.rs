@@ -42,7 +42,9 @@ pub fn section(plan: &Plan, facts: &Facts, rounds: &[Round]) -> String {
     );
     let _ = writeln!(
         text,
-        "\nTime the hypervisor took away is not in the figures: {:.2} µs a connection in `none`.",
+        "\nOf all CPU time, {:.1} % went to threads that are neither the load's nor the tool's. Time the \
+         hypervisor took away is not in the figures: {:.2} µs a connection in `none`.",
+        figures::elsewhere(rounds).unwrap_or_default(),
         stolen.unwrap_or_default() / 1e3
     );
     text

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::memory::Kernel;
-use crate::bench::tool::{self, Kind, Seen, Tool};
+use crate::bench::seen::Seen;
+use crate::bench::tool::{self, Kind, Tool};
 use crate::bench::{alone, folder, proc, sockleak};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
