@@ -50,7 +50,7 @@ pub fn compile() -> Result<PathBuf> {
 /// Reports then show a path as a reader of this repository would write it.
 fn names_relative_to(root: &Path) -> OsString {
     let mut option = OsString::from("-ffile-prefix-map=");
-    option.push(root.join(""));
+    option.push(root);
     option.push("=");
     option
 }
