@@ -27,7 +27,8 @@ pub struct Change {
     pub stack: u64,
     pub old: u8,
     pub new: u8,
-    pub owner: Option<Owner>,
+    /// `NOBODY` where the acting task is not the socket's user.
+    pub owner: Owner,
 }
 
 #[inline(always)]
@@ -44,13 +45,12 @@ pub fn transition(sock: Sock<Typed>, change: &Change, now: u64) {
     if !sock.socket().is_null() {
         flags |= FLAG_HAS_SOCKET;
     }
-    let mut owner = (0, 0);
-    if let Some(acting) = change.owner {
+    let owner = change.owner;
+    if !owner.is_nobody() {
         flags |= FLAG_PROCESS;
-        if acting.exiting() {
+        if owner.exiting() {
             flags |= FLAG_EXITING;
         }
-        owner = (acting.tgid, acting.tid);
     }
     let record = entry.as_mut_ptr();
     // SAFETY: the reservation has the size of the record, and every field is written.
@@ -65,16 +65,16 @@ pub fn transition(sock: Sock<Typed>, change: &Change, now: u64) {
         (*record).stack = change.stack;
         (*record).endpoints = sock.endpoints();
         (*record).netns = sock.netns();
-        (*record).tgid = owner.0;
-        (*record).tid = owner.1;
+        (*record).tgid = owner.tgid;
+        (*record).tid = owner.tid;
         (*record).old = change.old;
         (*record).new = change.new;
         (*record).flags = flags;
         (*record).shutdown = sock.shutdown();
-        if change.owner.is_some() {
-            bpf_get_current_comm((&raw mut (*record).comm).cast(), 16);
-        } else {
+        if owner.is_nobody() {
             (*record).comm = [0; 16];
+        } else {
+            bpf_get_current_comm((&raw mut (*record).comm).cast(), 16);
         }
     }
     entry.submit(NO_WAKEUP);

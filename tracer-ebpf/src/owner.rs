@@ -23,6 +23,21 @@ pub struct Owner {
 }
 
 impl Owner {
+    /// In place of an `Option`, whose contents are undefined without an owner: the compiler may copy
+    /// them before it looks whether there is one, and verifiers before 6.3 refuse to read what was
+    /// never written (kernel/bpf/verifier.c:check_stack_read_fixed_off).
+    pub const NOBODY: Self = Self {
+        tgid: 0,
+        tid: 0,
+        flags: 0,
+    };
+
+    /// Process 0 is the idle task, which acts on no socket.
+    #[inline(always)]
+    pub fn is_nobody(self) -> bool {
+        self.tgid == 0
+    }
+
     /// The acting task, unless it is the kernel's own.
     #[inline(always)]
     pub fn current() -> Result<Self, Skip> {

@@ -9,6 +9,7 @@ use crate::{
     emit::{self, Change},
     globals as g,
     hooks::wanted,
+    owner::Owner,
     skip::Skip,
     sock::Sock,
     table,
@@ -42,7 +43,7 @@ pub fn on_destroy(ctx: &BtfTracePointContext) -> Result<(), Skip> {
         stack: 0,
         old,
         new: sock.state(),
-        owner: None,
+        owner: Owner::NOBODY,
     };
     emit::transition(sock, &change, emit::now());
     Ok(())

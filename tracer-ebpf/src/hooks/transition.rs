@@ -36,18 +36,13 @@ pub fn on_set_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     let new = ctx.arg::<i32>(2) as u8;
     wanted(sock)?;
     if g::MODE.load() == MODE_TRACE {
-        let owner = if is_callers(sock, old, new) {
-            Owner::current().ok()
-        } else {
-            None
-        };
         let change = Change {
             kind: KIND_TRANSITION,
             since: 0,
             stack: 0,
             old,
             new,
-            owner,
+            owner: caller(sock, old, new),
         };
         emit::transition(sock, &change, emit::now());
         return Ok(());
@@ -118,14 +113,11 @@ fn left_close_wait(sock: Sock<Typed>, new: u8) -> Result<(), Skip> {
         }
         None => 0,
     };
-    let owner = if is_callers(sock, CLOSE_WAIT, new) {
-        Owner::current().ok()
+    let owner = caller(sock, CLOSE_WAIT, new);
+    let stack = if owner.is_nobody() {
+        0
     } else {
-        None
-    };
-    let stack = match owner {
-        Some(owner) => stack::key(owner, TOUCH_CLOSE, now),
-        None => 0,
+        stack::key(owner, TOUCH_CLOSE, now)
     };
     let change = Change {
         kind: KIND_TRANSITION,
@@ -148,6 +140,16 @@ fn is_hidden(sock: Sock<Typed>, old: u8) -> bool {
         && !sock.is_dead()
         && !sock.socket().is_null()
         && !(sock.shutdown() == SHUTDOWN_MASK && (old == ESTABLISHED || old == CLOSE_WAIT))
+}
+
+/// The acting task, where it is the socket's own user.
+#[inline(always)]
+fn caller(sock: Sock<Typed>, old: u8, new: u8) -> Owner {
+    if is_callers(sock, old, new) {
+        Owner::current().unwrap_or(Owner::NOBODY)
+    } else {
+        Owner::NOBODY
+    }
 }
 
 /// Is the transition made by the system call of the socket's own user?

@@ -189,9 +189,11 @@ pub fn explain(error: &HookError, hook: &Hook) -> String {
             verifier_log,
         } => {
             let log = verifier_log.to_string();
-            let last = log.lines().rev().find(|line| {
-                let line = line.trim();
-                !line.is_empty() && !line.starts_with("processed ")
+            // The reason stands before the verifier's statistics
+            // (kernel/bpf/verifier.c:print_verification_stats).
+            let last = log.lines().map(str::trim).rfind(|line| {
+                let statistics = ["processed ", "verification time ", "stack depth "];
+                !line.is_empty() && !statistics.iter().any(|word| line.starts_with(word))
             });
             match (io_error.raw_os_error(), last) {
                 (Some(1), None) if hook.kind == Kind::Fexit => {
