@@ -14,7 +14,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tests::client::{self, Manner};
-use tests::report::Report;
+use tests::report::{Report, Site};
 use tests::rig::{Rig, Start};
 use tests::sockleak::{self, Finished};
 use tests::{manifest, paths, skip};
@@ -28,6 +28,16 @@ const TIMES: [(&str, &str); 2] = [
     ("--duration 10s", "--duration 3s"),
 ];
 
+const TESTED: [&str; 7] = [
+    "snapshot",
+    "watch",
+    "one-service",
+    "json",
+    "fail-on-leak",
+    "record",
+    "trace",
+];
+
 /// A fenced `sh` block and the comment in front of it.
 struct Block {
     mark: String,
@@ -36,23 +46,17 @@ struct Block {
 
 #[test]
 fn snapshot() {
-    run("snapshot", |done, _| {
-        says(done, &["sockets are stuck", "looked once at"]);
-    });
+    expect("snapshot", &["sockets are stuck", "looked once at"]);
 }
 
 #[test]
 fn watch() {
-    run("watch", |done, _| {
-        says(done, &["LEAK", FUNCTION, "eof_ignored.c:"])
-    });
+    expect("watch", &["LEAK", FUNCTION, "eof_ignored.c:"]);
 }
 
 #[test]
 fn one_service() {
-    run("one-service", |done, _| {
-        says(done, &["LEAK", FUNCTION, "eof_ignored.c:"])
-    });
+    expect("one-service", &["LEAK", FUNCTION, "eof_ignored.c:"]);
 }
 
 #[test]
@@ -61,12 +65,11 @@ fn json() {
         says(done, &[]);
         let text = std::fs::read_to_string(folder.join("report.json")).expect("the report");
         let report = Report::parse(&text);
-        let named = |site: &&tests::report::Site| {
-            site.blame
-                .as_ref()
-                .is_some_and(|blame| blame.function == FUNCTION)
-        };
-        let site = report.sites.iter().find(named);
+        let blamed = |site: &Site| site.blame.as_ref().map(|blame| blame.function.clone());
+        let site = report
+            .sites
+            .iter()
+            .find(|site| blamed(site).as_deref() == Some(FUNCTION));
         let site = site.unwrap_or_else(|| panic!("nobody blames {FUNCTION}: {text}"));
         assert_eq!(site.verdict, "eof-ignored");
         assert!(!text.contains("\"127.0.0.1\""), "remote addresses: {text}");
@@ -75,9 +78,7 @@ fn json() {
 
 #[test]
 fn fail_on_leak() {
-    run("fail-on-leak", |done, _| {
-        says(done, &[FUNCTION, "sockleak ended with 23"])
-    });
+    expect("fail-on-leak", &[FUNCTION, "sockleak ended with 23"]);
 }
 
 #[test]
@@ -91,12 +92,14 @@ fn record() {
 
 #[test]
 fn trace() {
-    run("trace", |done, _| {
-        says(
-            done,
-            &["OLD -> NEW", "ESTABLISHED -> CLOSE_WAIT", "peer_fin"],
-        )
-    });
+    expect(
+        "trace",
+        &["OLD -> NEW", "ESTABLISHED -> CLOSE_WAIT", "peer_fin"],
+    );
+}
+
+fn expect(name: &str, words: &[&str]) {
+    run(name, |done, _| says(done, words));
 }
 
 /// Runs a block in a folder of its own while the rig leaks, and hands over what it printed.
@@ -179,16 +182,6 @@ fn says(done: &Finished, words: &[&str]) {
 
 #[test]
 fn every_block_of_commands_is_tested_or_says_why_not() {
-    let tested: BTreeSet<&str> = [
-        "snapshot",
-        "watch",
-        "one-service",
-        "json",
-        "fail-on-leak",
-        "record",
-        "trace",
-    ]
-    .into();
     let blocks = blocks();
     let mut found = BTreeSet::new();
     for block in &blocks {
@@ -201,7 +194,7 @@ fn every_block_of_commands_is_tested_or_says_why_not() {
             ),
         }
     }
-    assert_eq!(found, tested);
+    assert_eq!(found, TESTED.into());
 }
 
 #[test]
