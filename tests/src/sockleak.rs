@@ -7,6 +7,8 @@ use std::ffi::OsStr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+const READY: Duration = Duration::from_secs(20);
+
 /// What a finished run left behind.
 #[derive(Debug)]
 pub struct Finished {
@@ -83,10 +85,20 @@ impl Running {
         }
     }
 
-    /// Starts `sockleak` with `args` and waits until its hooks are attached.
-    pub fn attached<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
-        let running = Self::start(&mut command(args));
-        crate::bpf::wait_until_attached(running.pid(), || running.streams_so_far());
+    /// Starts `sockleak watch` with these options; returns once it has attached and looked around,
+    /// which `-v` makes it say.
+    pub fn watch<S: AsRef<OsStr>>(options: impl IntoIterator<Item = S>) -> Self {
+        let running = Self::start(command(["watch", "-v"]).args(options));
+        let said = running.stderr().after("bootstrap:", READY);
+        assert!(said.is_some(), "never ready:\n{}", running.streams_so_far());
+        running
+    }
+
+    /// Starts `sockleak trace` with these options; returns once it has attached.
+    pub fn trace<S: AsRef<OsStr>>(options: impl IntoIterator<Item = S>) -> Self {
+        let running = Self::start(command(["trace"]).args(options));
+        let attached = crate::bpf::has_attached(running.pid(), READY);
+        assert!(attached, "never ready:\n{}", running.streams_so_far());
         running
     }
 
@@ -96,6 +108,10 @@ impl Running {
 
     pub fn stdout(&self) -> &Lines {
         &self.streams.as_ref().expect("still running").0
+    }
+
+    pub fn stderr(&self) -> &Lines {
+        &self.streams.as_ref().expect("still running").1
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -1,4 +1,5 @@
 //! Waiting with a deadline: tests poll for what they need, and say what never came.
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Calls `probe` until it gives something; `None` when the deadline passes first.
@@ -26,4 +27,14 @@ pub fn wait_for(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
         poll_for(limit, || holds().then_some(())).is_some(),
         "{what}: not within {limit:?}"
     );
+}
+
+/// Raises a flag when dropped: a thread that works until then ends even if the test panics.
+#[derive(Debug)]
+pub struct RaiseOnDrop<'a>(pub &'a AtomicBool);
+
+impl Drop for RaiseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }

@@ -88,7 +88,7 @@ fn a_damaged_recording_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let good = folder.path().join("good");
     let name = good.to_str().expect("a name in UTF-8");
-    let tracer = Running::attached(["watch", "--json", "--min-age", "1s", "--record", name]);
+    let tracer = Running::watch(["--json", "--min-age", "1s", "--record", name]);
     let rig = Rig::leaking(&manifest::entry("c-eof-ignored"));
     assert_eq!(tracer.stop().code(), 0);
     drop(rig);
@@ -130,7 +130,7 @@ fn a_recording_of_a_killed_run_is_not_complete() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("cut-off");
     let name = file.to_str().expect("a name in UTF-8");
-    let mut tracer = Running::attached(["watch", "--json", "--min-age", "1s", "--record", name]);
+    let mut tracer = Running::watch(["--json", "--min-age", "1s", "--record", name]);
     let rig = Rig::leaking(&manifest::entry("c-eof-ignored"));
     wait::outlive_one_second();
     tracer.signal(rustix::process::Signal::KILL);
@@ -151,7 +151,7 @@ fn nothing_stays_attached() {
         return;
     }
     for signal in [rustix::process::Signal::TERM, rustix::process::Signal::KILL] {
-        let mut tracer = Running::attached(["watch", "--json", "--duration", "60s"]);
+        let mut tracer = Running::watch(["--json", "--duration", "60s"]);
         let held = bpf::held_by(tracer.pid());
         assert!(!held.links.is_empty() && !held.maps.is_empty(), "{held:?}");
         tracer.signal(signal);

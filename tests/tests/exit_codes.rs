@@ -43,7 +43,6 @@ fn watch_tells_a_leak_by_its_code() {
     for (healthy, code) in [(false, 23), (true, 0)] {
         let port = free_port().to_string();
         let args = [
-            "watch",
             "--json",
             "--min-age",
             "1s",
@@ -51,7 +50,7 @@ fn watch_tells_a_leak_by_its_code() {
             "--port",
             &port,
         ];
-        let tracer = Running::attached(args);
+        let tracer = Running::watch(args);
         let port = port.parse().expect("a port");
         let how = tests::rig::Start {
             port,

@@ -68,8 +68,8 @@ fn a_pid_includes_its_children() {
     let entry = manifest::entry("c-inherited-fd");
     let mut rig = Rig::start(&entry, &Start::default());
     let pid = rig.pid().to_string();
-    let args = ["watch", "--json", "--min-age", "1s", "--pid", &pid];
-    let tracer = Running::attached(args);
+    let args = ["--json", "--min-age", "1s", "--pid", &pid];
+    let tracer = Running::watch(args);
     rig.drive();
     wait::outlive_one_second();
     let report = tracer.stop().report();

@@ -64,8 +64,8 @@ fn fexit_tells_who_accepted() {
 
 /// One rig under one way of watching accept: found and blamed in any case.
 fn watched_with(way: &str, check: impl FnOnce(&Report, &Site)) {
-    let args = ["watch", "--json", "--min-age", "1s", "--accept-hook", way];
-    let tracer = Running::attached(args);
+    let args = ["--json", "--min-age", "1s", "--accept-hook", way];
+    let tracer = Running::watch(args);
     let rig = Rig::leaking(&manifest::entry("c-eof-ignored"));
     wait::outlive_one_second();
     let report = tracer.stop().report();

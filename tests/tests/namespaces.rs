@@ -31,7 +31,7 @@ fn events_tell_namespaces_apart() {
     if !skip::require_root("events_tell_namespaces_apart") {
         return;
     }
-    let tracer = Running::attached(["watch", "--json"].iter().chain(&ALL));
+    let tracer = Running::watch(["--json"].iter().chain(&ALL));
     let rigs = two_namespaces();
     wait::outlive_one_second();
     told_apart(&tracer.stop().report(), &rigs);

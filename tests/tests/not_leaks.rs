@@ -36,8 +36,8 @@ fn a_half_closed_connection_in_use_is_no_leak() {
     if !skip::require_root("a_half_closed_connection_in_use_is_no_leak") {
         return;
     }
-    let args = ["watch", "--json", "--min-age", "1s", "--duration", "60s"];
-    let tracer = Running::attached(args);
+    let args = ["--json", "--min-age", "1s", "--duration", "60s"];
+    let tracer = Running::watch(args);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
     let address = listener.local_addr().expect("an address");
     let client = client::connect(address);
@@ -51,13 +51,12 @@ fn a_half_closed_connection_in_use_is_no_leak() {
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
+        let _until = wait::RaiseOnDrop(&done);
         let arrived = || ss::close_wait(address.port()).len() == 1;
         wait::wait_for("the FIN to arrive", Duration::from_secs(5), arrived);
         wait::outlive_one_second();
         wait::outlive_one_second();
-        let report = tracer.stop().report();
-        done.store(true, Ordering::SeqCst);
-        report
+        tracer.stop().report()
     });
     assert!(
         report.on_port(address.port()).is_empty(),
@@ -73,8 +72,8 @@ fn what_was_closed_in_the_end_is_not_reported() {
     if !skip::require_root("what_was_closed_in_the_end_is_not_reported") {
         return;
     }
-    let args = ["watch", "--json", "--min-age", "1s", "--duration", "60s"];
-    let tracer = Running::attached(args);
+    let args = ["--json", "--min-age", "1s", "--duration", "60s"];
+    let tracer = Running::watch(args);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
     let address = listener.local_addr().expect("an address");
     drop(client::connect(address));

@@ -163,8 +163,8 @@ fn watch_begins_with_what_is_already_stuck() {
     }
     let rig = Rig::leaking(&manifest::entry("c-eof-ignored"));
     wait::outlive_one_second();
-    let options = ["watch", "--json", "--duration", "60s"];
-    let tracer = Running::attached(options.iter().chain(&ALL));
+    let options = ["--json", "--duration", "60s"];
+    let tracer = Running::watch(options.iter().chain(&ALL));
     let younger = Rig::leaking(&manifest::entry("c-eof-ignored"));
     wait::outlive_one_second();
     let report = tracer.stop().report();

@@ -16,7 +16,7 @@ use tests::{client, expect, manifest, skip, sockleak, wait};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const SHORT: [&str; 4] = ["watch", "--json", "--duration", "500ms"];
-const WATCH: [&str; 6] = ["watch", "--json", "--min-age", "1s", "--duration", "60s"];
+const WATCH: [&str; 5] = ["--json", "--min-age", "1s", "--duration", "60s"];
 
 /// `--output FILE` holds the same document stdout would have.
 #[test]
@@ -27,7 +27,7 @@ fn output_goes_to_a_file_when_asked() {
     let folder = tempfile::tempdir().expect("a folder for the report");
     let file = folder.path().join("report.json");
     let file_name = file.to_str().expect("a name in UTF-8");
-    let tracer = Running::attached(WATCH.iter().chain(&["--output", file_name]));
+    let tracer = Running::watch(WATCH.iter().chain(&["--output", file_name]));
     let rig = Rig::leaking(&manifest::entry("c-eof-ignored"));
     wait::outlive_one_second();
     let finished = tracer.stop();

@@ -83,7 +83,7 @@ fn record(file: &Path) -> Report {
         tests::compile::command(entry);
     }
     let name = file.to_str().expect("a name in UTF-8");
-    let tracer = Running::attached(["watch", "--json", "--min-age", "1s", "--record", name]);
+    let tracer = Running::watch(["--json", "--min-age", "1s", "--record", name]);
     let rigs: Vec<_> = entries.iter().map(Rig::leaking).collect();
     wait::outlive_one_second();
     let report = tracer.stop().report();

@@ -16,7 +16,7 @@ fn live_reports_obey_the_schema() {
     if !skip::require_root("live_reports_obey_the_schema") {
         return;
     }
-    let tracer = Running::attached(["watch", "--json", "--min-age", "1s", "--duration", "60s"]);
+    let tracer = Running::watch(["--json", "--min-age", "1s", "--duration", "60s"]);
     let names = [
         "c-eof-ignored",
         "c-never-accepted",

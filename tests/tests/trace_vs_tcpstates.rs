@@ -80,8 +80,8 @@ impl Trace {
         let folder = tempfile::tempdir().expect("a folder for the trace");
         let file = folder.path().join("trace.ndjson");
         let file = file.to_str().expect("a name in UTF-8");
-        let args = ["trace", "--json", "--output", file];
-        let running = Running::attached(args.iter().chain(more));
+        let args = ["--json", "--output", file];
+        let running = Running::trace(args.iter().chain(more));
         Self { running, folder }
     }
 

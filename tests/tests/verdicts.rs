@@ -14,7 +14,7 @@ use tests::rig::Rig;
 use tests::sockleak::Running;
 use tests::{expect, manifest, skip, wait};
 
-const OPTIONS: [&str; 6] = ["watch", "--json", "--min-age", "1s", "--duration", "60s"];
+const OPTIONS: [&str; 5] = ["--json", "--min-age", "1s", "--duration", "60s"];
 
 macro_rules! rigs {
     ($($test:ident: $name:literal)*) => {
@@ -80,7 +80,7 @@ fn trace(test: &str, name: &str) {
     }
     let entry = manifest::entry(name);
     tests::compile::command(&entry);
-    let tracer = Running::attached(OPTIONS);
+    let tracer = Running::watch(OPTIONS);
     let rig = Rig::leaking(&entry);
     let twin = Rig::healthy(&entry);
     wait::outlive_one_second();
