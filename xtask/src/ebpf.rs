@@ -2,7 +2,7 @@
 //! the committed one is what the committed sources give, byte for byte.
 
 mod compile;
-mod debian;
+pub mod debian;
 mod library;
 mod linker;
 mod rustc_script;

@@ -15,9 +15,14 @@ use crate::{process, repo, say};
 /// Where new compiler releases land after stable; the first that has the version is taken.
 const SUITES: &[&str] = &["trixie-backports", "testing", "unstable"];
 
+/// The archive this machine installs from.
+pub fn archive() -> Result<Option<Archive>> {
+    configured_archive(Path::new("/etc/apt"))
+}
+
 /// Unpacks the library's sources of exactly `release` under `to`.
 pub fn unpack_rust_src(release: &str, to: &Path) -> Result<()> {
-    let Some(archive) = configured_archive(Path::new("/etc/apt"))? else {
+    let Some(archive) = archive()? else {
         bail!("this machine's apt configuration names no Debian archive");
     };
     for suite in SUITES {
@@ -39,12 +44,12 @@ pub fn unpack_rust_src(release: &str, to: &Path) -> Result<()> {
 }
 
 /// apt with its lists, cache and sources in a directory of ours. Signatures are still checked.
-struct PrivateApt {
+pub struct PrivateApt {
     dir: PathBuf,
 }
 
 impl PrivateApt {
-    fn new(archive: &Archive, suite: &str) -> Result<Self> {
+    pub fn new(archive: &Archive, suite: &str) -> Result<Self> {
         let dir = repo::tools().join("apt").join(suite);
         for part in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(dir.join(part)).with_context(|| format!("create {part}"))?;
@@ -59,11 +64,16 @@ impl PrivateApt {
         Ok(Self { dir })
     }
 
-    fn get(&self) -> Command {
+    pub fn get(&self) -> Command {
         self.command("apt-get")
     }
 
-    fn command(&self, program: &str) -> Command {
+    /// Where `get` downloads to.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
             .current_dir(&self.dir)

@@ -53,6 +53,11 @@ const NEEDS: &[Need] = &[
         package: "libbpf-tools",
         why: "a tracer to compare with",
     },
+    Need {
+        program: "qemu-system-x86_64",
+        package: "qemu-system-x86",
+        why: "guests with other kernels",
+    },
 ];
 
 const TRACEFS: &str = "/sys/kernel/tracing";

@@ -1,0 +1,75 @@
+//! What a kernel of a given version should allow. The tool itself never decides by version; this is
+//! the independent opinion that its findings are compared with.
+
+/// A hook as the report names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hook {
+    pub name: &'static str,
+    pub kind: &'static str,
+    pub status: &'static str,
+}
+
+const fn hook(name: &'static str, kind: &'static str, status: &'static str) -> Hook {
+    Hook { name, kind, status }
+}
+
+/// What the hooks are for, in the words of the matrix, and which of them serve it.
+pub struct Purpose {
+    pub name: &'static str,
+    pub hooks: Vec<Hook>,
+}
+
+pub fn purposes(version: (u32, u32)) -> Vec<Purpose> {
+    let purpose = |name, hooks: &[Hook]| Purpose {
+        name,
+        hooks: hooks.to_vec(),
+    };
+    // The tracepoints at the socket layer came in 6.3.
+    let at_socket_layer = version >= (6, 3);
+    let reads = if at_socket_layer {
+        hook("sock_recv_length", "tp_btf", "attached")
+    } else {
+        hook("tcp_recvmsg", "fexit", "degraded")
+    };
+    let writes = if at_socket_layer {
+        hook("sock_send_length", "tp_btf", "attached")
+    } else {
+        hook("sock_send_length", "tp_btf", "unavailable")
+    };
+    // bpf_get_func_ret, by which the result of a function is read whatever its arguments: 5.17.
+    let accepts: &[Hook] = if version >= (5, 17) {
+        &[hook("inet_csk_accept", "fexit", "attached")]
+    } else {
+        &[
+            hook("sys_exit_accept", "tracepoint", "degraded"),
+            hook("sys_exit_accept4", "tracepoint", "degraded"),
+        ]
+    };
+    vec![
+        purpose(
+            "state changes",
+            &[hook("inet_sock_set_state", "tp_btf", "attached")],
+        ),
+        purpose(
+            "end of a socket",
+            &[hook("tcp_destroy_sock", "tp_btf", "attached")],
+        ),
+        purpose("reads", &[reads]),
+        purpose("writes", &[writes]),
+        purpose("accepts", accepts),
+        purpose(
+            "processes",
+            &[
+                hook("sched_process_fork", "tp_btf", "attached"),
+                hook("sched_process_exec", "tp_btf", "attached"),
+                hook("sched_process_exit", "tp_btf", "attached"),
+            ],
+        ),
+    ]
+}
+
+/// Stacks of the hooks come with `bpf_task_pt_regs`, 5.15. The stacks of waiting threads come from
+/// /proc and need nothing.
+pub fn has_hook_stacks(version: (u32, u32)) -> bool {
+    version >= (5, 15)
+}

@@ -1,0 +1,183 @@
+//! A bootable kernel of a release line, out of the Debian archive this machine installs from. Only
+//! the image is taken: a guest on a serial line needs no modules.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::ebpf::debian::{self, PrivateApt};
+use crate::trouble::Trouble;
+use crate::{process, repo, say};
+
+/// Where cloud kernels are: stable lines in their releases, newer ones in the backports.
+const SUITES: &[&str] = &[
+    "trixie-backports",
+    "trixie",
+    "bookworm",
+    "bullseye",
+    "unstable",
+];
+/// From 6.19 on the image is in a package of its own; `linux-image-…` then only depends on it.
+const PACKAGES: &[&str] = &["linux-binary-", "linux-image-"];
+const FLAVOUR: &str = "-cloud-amd64";
+
+pub struct Kernel {
+    /// As `uname -r` says it.
+    pub release: String,
+    pub version: (u32, u32),
+    pub image: PathBuf,
+}
+
+/// The newest kernel of the line `major.minor`; from the cache when there is one.
+pub fn fetch(line: &str) -> Result<Kernel> {
+    let version = version(line).with_context(|| format!("{line} is no kernel line such as 6.1"))?;
+    let kept = super::folder().join("kernels").join(line);
+    if let Some(kernel) = cached(&kept, version)? {
+        return Ok(kernel);
+    }
+    let Some(archive) = debian::archive()? else {
+        return Err(nowhere(line, "apt's configuration names no Debian archive"));
+    };
+    for suite in SUITES {
+        let apt = PrivateApt::new(&archive, suite)?;
+        if !has_lists(&apt)
+            && let Err(error) = process::run(apt.get().args(["-qq", "update"]))
+        {
+            say::step(format_args!("{suite}: {error:#}"));
+            continue;
+        }
+        let listed = process::read(apt.command("apt-cache").args(["pkgnames", "linux-"]))?;
+        if let Some(package) = newest(&listed, version) {
+            say::step(format_args!("fetching {package} from {suite}"));
+            unpack(&apt, package, &kept)?;
+            return cached(&kept, version)?.context("find the image in the package");
+        }
+    }
+    Err(nowhere(line, "no suite offers a cloud kernel of this line"))
+}
+
+fn nowhere(line: &str, likely: &str) -> anyhow::Error {
+    Trouble::error(
+        format!("there is no kernel {line} to boot"),
+        likely,
+        format!(
+            "put an image into {} as vmlinuz-RELEASE, or leave this kernel out",
+            repo::shown(&super::folder().join("kernels").join(line))
+        ),
+    )
+}
+
+fn cached(folder: &Path, version: (u32, u32)) -> Result<Option<Kernel>> {
+    let Ok(listing) = fs::read_dir(folder) else {
+        return Ok(None);
+    };
+    for entry in listing {
+        let entry = entry.with_context(|| format!("list {}", folder.display()))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if let Some(release) = name.strip_prefix("vmlinuz-") {
+            return Ok(Some(Kernel {
+                release: release.to_owned(),
+                version,
+                image: entry.path(),
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// Lists that an earlier line has brought are good for all lines of a run.
+fn has_lists(apt: &PrivateApt) -> bool {
+    fs::read_dir(apt.dir().join("lists")).is_ok_and(|listing| {
+        listing
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().ends_with("_Packages"))
+    })
+}
+
+/// The package with the highest version of the line. A binary package is taken before an image
+/// package of the same version, which would be without the image.
+fn newest(listed: &str, line: (u32, u32)) -> Option<&str> {
+    let candidates = listed.lines().filter_map(|package| {
+        let rank = PACKAGES
+            .iter()
+            .position(|prefix| package.starts_with(prefix))?;
+        let release = package
+            .strip_prefix(PACKAGES.get(rank)?)?
+            .strip_suffix(FLAVOUR)?;
+        // `linux-binary-unsigned-…`, and metapackages, have no number here.
+        (version(release)? == line).then(|| ((numbers(release), PACKAGES.len() - rank), package))
+    });
+    candidates.max().map(|(_, package)| package)
+}
+
+/// `6.1.0-50-cloud` is (6, 1).
+pub fn version(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(['.', '-', '+']);
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+fn numbers(release: &str) -> Vec<u32> {
+    release
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|part| part.parse().ok())
+        .collect()
+}
+
+fn unpack(apt: &PrivateApt, package: &str, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("create {}", to.display()))?;
+    for old in debs(apt.dir())? {
+        fs::remove_file(&old).with_context(|| format!("remove {}", old.display()))?;
+    }
+    process::run(apt.get().args(["-qq", "download", package]))?;
+    let deb = debs(apt.dir())?.pop().context("find the package")?;
+    let mut packed = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(&deb)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("start dpkg-deb")?;
+    let stream = packed.stdout.take().context("read from dpkg-deb")?;
+    let mut tar = Command::new("tar");
+    tar.args(["-x", "--strip-components=2", "--wildcards", "-C"])
+        .arg(to)
+        .arg("./boot/vmlinuz-*");
+    process::run(tar.stdin(stream))?;
+    let status = packed.wait().context("wait for dpkg-deb")?;
+    if !status.success() {
+        bail!("dpkg-deb ended with {status}");
+    }
+    fs::remove_file(&deb).with_context(|| format!("remove {}", deb.display()))
+}
+
+fn debs(folder: &Path) -> Result<Vec<PathBuf>> {
+    let listing = fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
+    let paths = listing.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    Ok(paths
+        .filter(|path| path.extension().is_some_and(|ext| ext == "deb"))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_of_the_line_and_the_package_with_the_image() {
+        let listed = "linux-image-cloud-amd64\nlinux-image-7.1.13+deb13-cloud-amd64\n\
+                      linux-binary-7.1.8+deb13-cloud-amd64\nlinux-binary-7.1.13+deb13-cloud-amd64\n\
+                      linux-binary-unsigned-7.1.13+deb13-cloud-amd64\n\
+                      linux-image-7.1.13+deb13-amd64\nlinux-image-6.1.0-50-cloud-amd64\n\
+                      linux-image-6.1.0-47-cloud-amd64\nlinux-image-6.12.1-cloud-amd64-unsigned";
+        assert_eq!(
+            newest(listed, (7, 1)),
+            Some("linux-binary-7.1.13+deb13-cloud-amd64")
+        );
+        assert_eq!(
+            newest(listed, (6, 1)),
+            Some("linux-image-6.1.0-50-cloud-amd64")
+        );
+        assert_eq!(newest(listed, (6, 12)), None);
+    }
+}
