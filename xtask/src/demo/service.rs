@@ -20,7 +20,7 @@ pub const SOURCE: &str = "tests/rigs/c/eof_ignored.c";
 /// As `ps` and the report show it; the kernel keeps 15 bytes.
 pub const NAME: &str = "leaky-service";
 
-const COMPILING: Duration = Duration::from_secs(60);
+const COMPILING: Duration = Duration::from_mins(1);
 const ENDING: Duration = Duration::from_secs(2);
 
 /// Builds the service into target/demo.

@@ -19,7 +19,7 @@ const MIN_AGE: &str = "2s";
 const ATTACHING: Duration = Duration::from_secs(4);
 const SETTLED: Duration = Duration::from_millis(300);
 /// The report comes at the end of the duration; a busy machine may take longer to name its stacks.
-const REPORTING: Duration = Duration::from_secs(60);
+const REPORTING: Duration = Duration::from_mins(1);
 
 /// Asks for the password while somebody is still looking, and says what root is for.
 pub fn become_root() -> Result<()> {
