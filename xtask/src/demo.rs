@@ -10,7 +10,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use self::service::Service;
 use self::tracer::Tracer;
@@ -40,6 +40,10 @@ pub fn run(_: &Args) -> Result<()> {
     ));
     let mut tracer = Tracer::start(service.port())?;
     tracer.wait_until_attached()?;
+    if tracer.has_ended()? {
+        tracer.finish()?;
+        bail!("sockleak ended before the first client came");
+    }
     say::step(format_args!(
         "{CLIENTS} clients connect, ask, take the answer and hang up; the service never closes"
     ));
@@ -53,11 +57,10 @@ pub fn run(_: &Args) -> Result<()> {
     let told = tracer.finish()?;
     let place = report::blamed(&told)?;
     say::step(format_args!(
-        "the report names {} at {}:{}, where {} has",
+        "the report names {} at {}:{}, where the source has",
         report::FUNCTION,
         place.file,
-        place.line,
-        service::SOURCE
+        place.line
     ));
     say::result(format_args!("    {}", place.code));
     say::step("demo passed; to look for leaks of your own: sudo target/release/sockleak");
