@@ -205,6 +205,7 @@ impl Input {
         match self {
             Self::Opening(opening) => Some(opening.at),
             Self::Transition(change) | Self::Destroyed(change) => Some(change.at),
+            Self::Promoted(promoted) => Some(promoted.since),
             Self::Inventory(inventory) => Some(inventory.to),
             Self::Tick { at } => Some(*at),
             _ => None,

@@ -63,6 +63,19 @@ pub struct History {
     pub eof: Option<Touch>,
 }
 
+impl History {
+    /// The newest of each kind stays.
+    pub fn learn(&mut self, other: Self) {
+        let newest = |known: Option<Touch>, new: Option<Touch>| match (known, new) {
+            (Some(a), Some(b)) => Some(if b.at >= a.at { b } else { a }),
+            (a, b) => b.or(a),
+        };
+        self.opened = newest(self.opened, other.opened);
+        self.used = newest(self.used, other.used);
+        self.eof = newest(self.eof, other.eof);
+    }
+}
+
 /// How a socket came into `CLOSE_WAIT` or CLOSE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {

@@ -190,13 +190,15 @@ impl<'o> Session<'o> {
     /// Compares with what exists, and fetches everything the rules ask for. Returns how long it took.
     pub fn inspect(&mut self) -> anyhow::Result<Duration> {
         let began = Instant::now();
+        // Counters first: a loss after this moment is not repaired by this inventory. What was
+        // submitted must have been received for them to balance.
+        self.drain()?;
+        let counters = self.live.counters().context("read the counters")?;
+        self.feed(Input::Counters(counters))?;
         let (inventory, problems) = self
             .live
             .inventory(mono_now_ns)
             .context("list the sockets that exist")?;
-        // Counters first: a loss after this moment is not repaired by this inventory.
-        let counters = self.live.counters().context("read the counters")?;
-        self.feed(Input::Counters(counters))?;
         self.feed(Input::Inventory(inventory))?;
         for problem in problems {
             self.feed(Input::Warning(problem))?;

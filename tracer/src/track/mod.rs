@@ -4,8 +4,10 @@
 
 pub mod growth;
 mod socket;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN, SHUTDOWN_MASK};
 
@@ -19,10 +21,23 @@ use crate::model::{
 
 pub use socket::Socket;
 
-/// Sockets followed at most; the oldest knowledge is kept, newer ones are counted as not followed.
-const MAX_SOCKETS: usize = 1_000_000;
-/// Histories kept of sockets that lost their place in the kernel's table before they were stuck.
-const MAX_SHELVED: usize = 262_144;
+/// How much is remembered at most. The oldest knowledge is kept; what finds no room is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Sockets followed.
+    pub sockets: usize,
+    /// Histories of sockets that lost their place in the kernel's table before they were stuck.
+    pub shelved: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            sockets: 1_000_000,
+            shelved: 262_144,
+        }
+    }
+}
 
 /// A listening socket and the processes that can accept from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +55,13 @@ pub struct Listener {
 pub struct Drift {
     /// In an inventory, but no event had told of it.
     pub unseen: u64,
-    /// Followed, but in no inventory any more.
+    /// Followed, in no inventory any more, and no event told of the end before the next one.
     pub vanished: u64,
 }
 
 #[derive(Default)]
 pub struct Tracker {
+    bounds: Bounds,
     opening: Option<Box<Opening>>,
     sockets: HashMap<u64, Socket>,
     shelf: HashMap<u64, History>,
@@ -57,6 +73,8 @@ pub struct Tracker {
     epolls: BTreeMap<u32, Vec<Interest>>,
     counters: Counters,
     drift: Drift,
+    /// Gone at the last complete inventory; the event may still be on its way.
+    missing: HashSet<u64>,
     warnings: Vec<String>,
     now: u64,
     inventories: u64,
@@ -67,14 +85,25 @@ pub struct Tracker {
 }
 
 impl Tracker {
+    pub fn bounded(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            ..Self::default()
+        }
+    }
+
     pub fn apply(&mut self, input: Input) {
         if let Some(at) = input.at() {
             self.now = self.now.max(at);
         }
         match input {
             Input::Opening(opening) => self.opening = Some(opening),
-            Input::Transition(change) => self.transition(&change),
+            Input::Transition(change) => {
+                self.missing.remove(&change.cookie);
+                self.transition(&change);
+            }
             Input::Destroyed(change) => {
+                self.missing.remove(&change.cookie);
                 self.sockets.remove(&change.cookie);
                 self.shelf.remove(&change.cookie);
             }
@@ -129,15 +158,18 @@ impl Tracker {
             self.note_history(promoted.cookie, history);
         }
         match self.sockets.get_mut(&promoted.cookie) {
-            Some(socket) => socket.promoted(promoted),
-            None => self.insert(Socket::from_promoted(promoted)),
+            Some(socket) => socket.promoted(promoted, self.now),
+            None => self.insert(Socket::from_promoted(promoted, self.now)),
         }
     }
 
     fn note_history(&mut self, cookie: u64, history: History) {
         if let Some(socket) = self.sockets.get_mut(&cookie) {
-            socket.learn(history);
-        } else if self.shelf.len() < MAX_SHELVED {
+            socket.history.learn(history);
+        } else if let Some(shelved) = self.shelf.get_mut(&cookie) {
+            // It came back into the table and lost its place again.
+            shelved.learn(history);
+        } else if self.shelf.len() < self.bounds.shelved {
             self.shelf.insert(cookie, history);
         } else {
             self.unfollowed += 1;
@@ -145,12 +177,12 @@ impl Tracker {
     }
 
     fn insert(&mut self, mut socket: Socket) {
-        if self.sockets.len() >= MAX_SOCKETS {
+        if self.sockets.len() >= self.bounds.sockets {
             self.unfollowed += 1;
             return;
         }
         if let Some(history) = self.shelf.remove(&socket.cookie) {
-            socket.learn(history);
+            socket.history.learn(history);
         }
         self.sockets.insert(socket.cookie, socket);
     }
@@ -161,7 +193,7 @@ impl Tracker {
         self.inventories += 1;
         self.close_wait = 0;
         let mut listeners = Vec::new();
-        let mut present = std::collections::HashSet::with_capacity(inventory.items.len());
+        let mut present = HashSet::with_capacity(inventory.items.len());
         for item in inventory.items {
             match item.state {
                 LISTEN => listeners.push(Listener {
@@ -185,20 +217,34 @@ impl Tracker {
             }
         }
         if inventory.complete {
-            let before = self.sockets.len();
+            self.drift.vanished += self.missing.len() as u64;
+            self.missing.clear();
+            let grace = self.grace();
             // Sockets that came to be known while the iterators ran are not expected in them.
             self.sockets.retain(|cookie, socket| {
-                present.contains(cookie) || socket.known_since >= inventory.from
+                let stays = present.contains(cookie) || socket.known_since >= inventory.from;
+                if !stays && socket.must_be_told_of(grace) {
+                    self.missing.insert(*cookie);
+                }
+                stays
             });
-            self.drift.vanished += (before - self.sockets.len()) as u64;
-            self.listeners = listeners;
+            self.listeners.clear();
             self.repaired_loss = self.counters.all_lost();
-        } else {
-            self.listeners.extend(listeners);
         }
-        self.listeners
-            .sort_by_key(|listener| (listener.netns, listener.ends.local));
-        self.listeners.dedup();
+        self.learn_listeners(listeners);
+    }
+
+    /// What is known of a place is replaced; several may listen there (`SO_REUSEPORT`).
+    fn learn_listeners(&mut self, listeners: Vec<Listener>) {
+        let place = |listener: &Listener| (listener.netns, listener.ends.local);
+        let seen: BTreeSet<_> = listeners.iter().map(place).collect();
+        self.listeners.retain(|known| !seen.contains(&place(known)));
+        self.listeners.extend(listeners);
+        self.listeners.sort_by_key(place);
+    }
+
+    fn grace(&self) -> u64 {
+        self.opening.as_ref().map_or(0, |opening| opening.grace_ns)
     }
 
     fn settle_one(&mut self, item: Item, at: u64, first: bool) {
@@ -206,10 +252,9 @@ impl Tracker {
             socket.settle(item, at);
             return;
         }
-        let grace = self.opening.as_ref().map_or(0, |opening| opening.grace_ns);
         let age = at.saturating_sub(item.last_packet);
         // Younger ones reach us by the sweep when they outlive the grace period.
-        if !first && age > grace.saturating_mul(3) {
+        if !first && age > self.grace().saturating_mul(3) {
             self.drift.unseen += 1;
         }
         self.insert(Socket::from_item(item, at));

@@ -4,7 +4,7 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT, LAST_ACK};
 
 use crate::model::{
     input::{Item, Promoted, Transition},
-    socket::{Ends, Entry, History, Holder, Touch},
+    socket::{Ends, Entry, History, Holder},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Socket {
     pub since_is_lower_bound: bool,
     /// When the tracer came to know of it.
     pub known_since: u64,
+    /// The last moment at which it was known to be in its state.
+    pub seen: u64,
     pub entry: Option<Entry>,
     pub history: History,
     /// The rest comes from the last inventory.
@@ -39,6 +41,7 @@ impl Socket {
             since,
             since_is_lower_bound: false,
             known_since,
+            seen: known_since,
             entry: None,
             history: History::default(),
             inventoried: false,
@@ -50,7 +53,7 @@ impl Socket {
         }
     }
 
-    pub fn from_promoted(promoted: &Promoted) -> Self {
+    pub fn from_promoted(promoted: &Promoted, now: u64) -> Self {
         let Promoted {
             cookie,
             state,
@@ -61,6 +64,7 @@ impl Socket {
             history,
         } = *promoted;
         let mut socket = Self::new(cookie, netns, ends, state, since, since);
+        socket.seen = now;
         socket.entry = Some(entry);
         socket.history = history;
         socket
@@ -93,7 +97,8 @@ impl Socket {
     }
 
     /// Exact knowledge replaces an estimate; the earlier of two beginnings of one state is true.
-    pub fn promoted(&mut self, promoted: &Promoted) {
+    pub fn promoted(&mut self, promoted: &Promoted, now: u64) {
+        self.seen = now;
         let exact = !self.since_is_lower_bound && self.state == promoted.state;
         self.since = if exact {
             self.since.min(promoted.since)
@@ -104,17 +109,7 @@ impl Socket {
         self.state = promoted.state;
         self.entry = Some(promoted.entry);
         self.ends = promoted.ends;
-        self.learn(promoted.history);
-    }
-
-    pub fn learn(&mut self, history: History) {
-        let newest = |known: Option<Touch>, new: Option<Touch>| match (known, new) {
-            (Some(a), Some(b)) => Some(if b.at >= a.at { b } else { a }),
-            (a, b) => b.or(a),
-        };
-        self.history.opened = newest(self.history.opened, history.opened);
-        self.history.used = newest(self.history.used, history.used);
-        self.history.eof = newest(self.history.eof, history.eof);
+        self.history.learn(promoted.history);
     }
 
     pub fn moved(&mut self, change: &Transition) {
@@ -130,6 +125,7 @@ impl Socket {
             self.since_is_lower_bound = false;
         }
         self.state = change.new;
+        self.seen = change.at;
         self.entry = Some(entry_of(change));
     }
 
@@ -147,10 +143,17 @@ impl Socket {
         self.send_q = item.send_q;
         self.holders = item.holders.into();
         self.inventoried = true;
+        self.seen = at;
     }
 
     pub fn age(&self, now: u64) -> u64 {
         now.saturating_sub(self.since)
+    }
+
+    /// The kernel says nothing of sockets that leave their state within the grace period; the end of
+    /// any other is an event.
+    pub fn must_be_told_of(&self, grace: u64) -> bool {
+        self.is_stuck_state() && self.seen.saturating_sub(self.since) >= grace
     }
 
     /// `CLOSE_WAIT`, or CLOSE with a descriptor still open.

@@ -1,0 +1,6 @@
+//! What holds of the tracker whatever it is told, in whatever order, with whatever missing.
+
+pub mod arbitrary;
+mod cases;
+mod properties;
+mod replay;
