@@ -69,7 +69,7 @@ pub fn run(_: &Args) -> Result<()> {
 
 /// The release build; its last step is silent for a while, so it is said that it goes on.
 fn build() -> Result<()> {
-    say::step("building sockleak (release); the first time this takes a minute or two");
+    say::step("building sockleak (release); the first time this takes some minutes");
     let began = Instant::now();
     let mut cargo = Command::new("cargo")
         .args(["build", "--release", "--locked", "--package", "tracer"])
