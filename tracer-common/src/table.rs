@@ -15,8 +15,19 @@ pub const WAYS: usize = 4;
 /// Sets in one element of the tag array: 1024 sets of 64 bytes are 64 KiB, read in one system call.
 pub const SETS_PER_CHUNK: usize = 1024;
 pub const CHUNK_WORDS: usize = SETS_PER_CHUNK * WAYS * 2;
-/// Default number of ways: sockets remembered in the kernel, 208 bytes each.
-pub const DEFAULT_WAYS: u32 = 65_536;
+/// One chunk of sets: enough where the table is not used.
+pub const MIN_WAYS: u32 = 4096;
+/// Sockets remembered in the kernel at 208 bytes each: from this (3.3 MiB) up to [`MAX_WAYS`]
+/// (52 MiB), by the number of sockets the host has when tracing begins. Powers of two.
+pub const DEFAULT_WAYS: u32 = 16_384;
+pub const MAX_WAYS: u32 = 262_144;
+
+/// The set of a socket. Cookies count up, so neighbours in time are neighbours in memory: the sets a
+/// busy machine touches lie together, and no two of a few thousand new sockets share one.
+#[inline(always)]
+pub const fn set_index(cookie: u64, mask: u32) -> u32 {
+    cookie as u32 & mask
+}
 
 wire! {
     pub struct Way {

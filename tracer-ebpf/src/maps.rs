@@ -25,6 +25,53 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 #[map]
 pub static STACKS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
 
+/// Keys of places called lately on this CPU, 32 KiB each.
+#[map]
+pub static CALLS: PerCpuArray<Call> = PerCpuArray::with_max_entries(CALLS_PER_CPU, 0);
+pub const CALLS_PER_CPU: u32 = 1024;
+
+/// A place (thread, pc, sp) and the key its stack had when it was last read.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Call {
+    place: u64,
+    /// Bit 1, which no key has, marks a place that stands for several keys.
+    key_and_mark: u64,
+    pub at: u64,
+    /// Binds the place to its key: a preempted writer may have left half of another entry.
+    check: u64,
+}
+
+impl Call {
+    const AMBIGUOUS: u64 = 2;
+
+    #[inline(always)]
+    pub fn new(place: u64, key: u64, at: u64, ambiguous: bool) -> Self {
+        let mark = if ambiguous { Self::AMBIGUOUS } else { 0 };
+        Self {
+            place,
+            key_and_mark: key | mark,
+            at,
+            check: place.wrapping_add(key | mark),
+        }
+    }
+
+    #[inline(always)]
+    pub fn is_of(&self, place: u64) -> bool {
+        self.place == place && self.check == place.wrapping_add(self.key_and_mark)
+    }
+
+    #[inline(always)]
+    pub fn key(&self) -> u64 {
+        self.key_and_mark & !Self::AMBIGUOUS
+    }
+
+    #[inline(always)]
+    pub fn ambiguous(&self) -> bool {
+        self.key_and_mark & Self::AMBIGUOUS != 0
+    }
+}
+
 /// When a stack key was last copied: two-way buckets of (key, time).
 #[map]
 pub static SEEN: Array<SeenBucket> = Array::with_max_entries(SEEN_BUCKETS, 0);

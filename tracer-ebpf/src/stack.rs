@@ -4,6 +4,9 @@
 //! threads that took the same path, because thread stacks are page-aligned) and the words next to sp
 //! that look like code addresses: the direct callers. Equal keys are taken for equal stacks; a key is
 //! copied again after a minute, and user space keeps only the frames on which all copies agree.
+//!
+//! Busy places are not even read: thread, pc and sp stand for the key for ten milliseconds. Two paths
+//! of one thread that share all three are found out by the next reading and read always from then on.
 
 use core::ffi::c_void;
 
@@ -16,20 +19,23 @@ use tracer_common::{
 
 use crate::{
     globals as g,
-    maps::{BUCKETS, Bucket, SEEN, SEEN_BUCKETS, STACKS, SeenKey},
+    maps::{BUCKETS, Bucket, CALLS, CALLS_PER_CPU, Call, SEEN, SEEN_BUCKETS, STACKS, SeenKey},
     owner::{Owner, task, user_regs},
     skip::count,
 };
 
-/// 128 bytes: covers the frame of libc's system call wrappers and one or two callers.
-const WORDS: usize = 16;
+/// 64 bytes: the frame of libc's system call wrappers and the address they return to, which is the
+/// direct caller. More would be more exact and cost every read of the machine.
+const WORDS: usize = 8;
+
+/// How long a place stands for its key without being read again: rarely called places are read every
+/// time, busy ones a hundred times a second.
+const BELIEVE_NS: u64 = 10_000_000;
 
 #[derive(Clone, Copy)]
 struct Regs {
     pc: u64,
     sp: u64,
-    fp: u64,
-    lr: u64,
 }
 
 /// The key of the current user stack, or 0. Sends a copy when the key is new.
@@ -43,14 +49,28 @@ pub fn key(owner: Owner, kind: u32, now: u64) -> u64 {
     let regs = Regs {
         pc: regs.field(&g::OFF_REGS_PC),
         sp: regs.field(&g::OFF_REGS_SP),
-        fp: regs.field(&g::OFF_REGS_FP),
-        lr: regs.field(&g::OFF_REGS_LR),
     };
     if regs.sp == 0 {
         count(Counter::StackNone);
         return 0;
     }
+    // Reading user memory costs more than all the rest of a hook, so a thread that comes again from
+    // the same place with the same depth is believed for a moment.
+    let place = mix(u64::from(owner.tid) ^ regs.sp, regs.pc);
+    let Some(call) = CALLS.get_ptr_mut((place >> 54) as u32 & (CALLS_PER_CPU - 1)) else {
+        count(Counter::NoMap);
+        return 0;
+    };
+    // SAFETY: a valid element of this CPU; `is_of` refuses what a preempted writer left half done.
+    let call = unsafe { &mut *call };
+    let known = call.is_of(place);
+    if known && !call.ambiguous() && now.wrapping_sub(call.at) < BELIEVE_NS {
+        return call.key();
+    }
     let key = fingerprint(owner.tgid, &regs);
+    // Two paths with one pc and one sp: from now on every call of this place is read.
+    let ambiguous = known && (call.ambiguous() || call.key() != key);
+    *call = Call::new(place, key, now, ambiguous);
     if is_new(key, now) {
         copy(key, owner, kind, now, &regs);
     }
@@ -84,17 +104,19 @@ fn fingerprint(tgid: u32, regs: &Regs) -> u64 {
         }
         i += 1;
     }
-    hash | 1
+    // Bit 0 is set so that no key is 0; bit 1 is for `Call`.
+    (hash | 1) & !2
 }
 
 /// In the program's own text, or in the region of the shared libraries and odd enough not to be a
 /// pointer to data: heap and structure pointers are multiples of eight, return addresses rarely are.
 #[inline(always)]
 fn looks_like_code(word: u64, text: u64, text_len: u64, regs: &Regs) -> bool {
+    const NEAR: u64 = 1 << 20;
     word.wrapping_sub(text) < text_len
-        || (word >> 40 == regs.pc >> 40
-            && word & 7 != 0
-            && word.wrapping_sub(regs.sp).wrapping_add(1 << 20) > 2 << 20)
+        || (word & 7 != 0
+            && (word ^ regs.pc) >> 40 == 0
+            && word.wrapping_sub(regs.sp).wrapping_add(NEAR) > 2 * NEAR)
 }
 
 #[inline(always)]
@@ -154,8 +176,8 @@ fn copy(key: u64, owner: Owner, kind: u32, now: u64, regs: &Regs) {
         (*record).key = key;
         (*record).pc = regs.pc;
         (*record).sp = regs.sp;
-        (*record).fp = regs.fp;
-        (*record).lr = regs.lr;
+        (*record).fp = user_regs().field(&g::OFF_REGS_FP);
+        (*record).lr = user_regs().field(&g::OFF_REGS_LR);
         (*record).start_boot = owner.start_boot();
         (*record).tgid = owner.tgid;
         (*record).tid = owner.tid;

@@ -5,7 +5,7 @@ use tracer_common::{
     counter::Counter,
     endpoint::Endpoints,
     state::{CLOSE, CLOSE_WAIT},
-    table::{Entry, Facts, Name, SETS_PER_CHUNK, Touch, WAYS, Way},
+    table::{Entry, Facts, Name, SETS_PER_CHUNK, Touch, WAYS, Way, set_index},
 };
 
 use crate::{
@@ -83,8 +83,7 @@ impl Slot {
 /// The set of the socket `cookie`: four ways in one cache line, and the index of the first.
 #[inline(always)]
 fn set_of(cookie: u64) -> Result<(*mut Way, u32), Skip> {
-    let hash = cookie.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-    let set = hash as u32 & SET_MASK.load();
+    let set = set_index(cookie, SET_MASK.load());
     let chunk = SETS
         .get_ptr_mut(set / SETS_PER_CHUNK as u32)
         .ok_or(Skip::NoMap)?;

@@ -8,16 +8,13 @@
 use core::ffi::c_void;
 
 use aya_ebpf::programs::{FExitContext, TracePointContext};
-use tracer_common::{
-    state::{AF_INET, AF_INET6},
-    table::TOUCH_ACCEPT,
-};
+use tracer_common::table::TOUCH_ACCEPT;
 
 use crate::{
     globals as g,
-    hooks::{Fact, touch, wanted_owner, wanted_ports},
-    kread::{Probed, Ptr},
-    owner::probed_task,
+    hooks::{Fact, has_port_filter, touch, wanted_owner, wanted_ports},
+    kread::{Mode, Probed, Ptr},
+    owner::{probed_task, task},
     skip::Skip,
     sock::Sock,
 };
@@ -39,18 +36,28 @@ pub fn on_exit_accept(ctx: &TracePointContext) -> Result<(), Skip> {
     if fd < 0 {
         return Err(Skip::Nothing);
     }
-    let table = probed_task()
-        .follow(&g::OFF_TASK_FILES)
-        .follow(&g::OFF_FILES_FDT);
-    if fd >= i64::from(table.field::<u32>(&g::OFF_FDT_MAX)) {
+    let (files, max) = if g::HAS_REGS.load() != 0 {
+        file_table(task())
+    } else {
+        file_table(probed_task())
+    };
+    if fd >= i64::from(max) {
         return Err(Skip::Nothing);
     }
-    let files = table.follow(&g::OFF_FDT_FD);
-    let slot = Ptr::<Probed>::new((files.addr() + fd as u64 * 8) as *const c_void);
+    let slot = Ptr::<Probed>::new((files + fd as u64 * 8) as *const c_void);
     let file = Ptr::<Probed>::new(slot.word() as *const c_void);
     accepted(Sock(
         file.follow(&g::OFF_FILE_PRIVATE).follow(&g::OFF_SOCKET_SK),
     ))
+}
+
+/// Address of the array of files, and its length.
+#[inline(always)]
+fn file_table<M: Mode>(task: Ptr<M>) -> (u64, u32) {
+    let table = task
+        .follow(&g::OFF_TASK_FILES)
+        .follow(&g::OFF_FILES_FDT);
+    (table.field(&g::OFF_FDT_FD), table.field(&g::OFF_FDT_MAX))
 }
 
 /// `sock` may be any socket, or none: unix sockets are accepted too.
@@ -59,11 +66,7 @@ fn accepted(sock: Sock<Probed>) -> Result<(), Skip> {
     if sock.0.is_null() || !sock.is_tcp() {
         return Err(Skip::NotTcp);
     }
-    let family = sock.family();
-    if family != AF_INET && family != AF_INET6 {
-        return Err(Skip::NotTcp);
-    }
-    if !wanted_ports(sock.local_port(), sock.remote_port()) {
+    if has_port_filter() && !wanted_ports(sock.local_port(), sock.remote_port()) {
         return Err(Skip::Filtered);
     }
     // A socket that was established before the tracer may have none: its origin stays unknown.

@@ -6,7 +6,7 @@ use super::Blamer;
 use crate::{
     model::{
         input::{Process, Thread},
-        report::Direction,
+        report::{Direction, HookStatus},
         socket::{Deed, Touch},
         stack::{Frame, Stack},
     },
@@ -80,6 +80,28 @@ impl<'a> Case<'a> {
     /// The whole life of the socket was seen, so an absent touch means an absent call.
     pub fn whole_life_seen(&self) -> bool {
         self.socket.history.opened.is_some()
+    }
+
+    /// Reads are observed, so that none seen means none made (but for splice(), which no hook sees).
+    pub fn sees_reads(&self) -> bool {
+        self.observes(&["sock_recv_length", "tcp_recvmsg"])
+    }
+
+    pub fn sees_writes(&self) -> bool {
+        self.observes(&["sock_send_length"])
+    }
+
+    fn observes(&self, any_of: &[&str]) -> bool {
+        self.tracker.opening().is_some_and(|opening| {
+            opening.hooks.iter().any(|hook| {
+                hook.status != HookStatus::Unavailable && any_of.contains(&hook.name.as_str())
+            })
+        })
+    }
+
+    /// Nothing the kernel program had to say was lost on its way.
+    pub fn nothing_lost(&self) -> bool {
+        self.tracker.counters().all_lost() == 0
     }
 
     pub fn listener(&self) -> Option<&'a Listener> {
@@ -184,6 +206,18 @@ impl<'a> Case<'a> {
             .holders
             .iter()
             .all(|holder| self.tracker.epoll(holder.pid).is_some())
+    }
+
+    /// Were all threads of all owners looked at?
+    pub fn threads_known(&self) -> bool {
+        self.owners().iter().all(|pid| {
+            let seen = self.tracker.threads(*pid).len();
+            seen > 0
+                && self
+                    .tracker
+                    .process(*pid)
+                    .is_some_and(|process| seen >= process.threads as usize)
+        })
     }
 
     /// Threads of the holders that sit in the same blocked write: workers that starve the rest.

@@ -23,7 +23,15 @@ impl Rule for LostReference {
         {
             return Answer::No;
         }
-        let sure = case.whole_life_seen() && case.epoll_known();
+        // The end of the stream may have been read where nobody saw it.
+        if case.socket.recv_q == 0 && !case.sees_reads() {
+            return Answer::No;
+        }
+        let sure = case.whole_life_seen()
+            && case.epoll_known()
+            && case.threads_known()
+            && case.sees_reads()
+            && case.sees_writes();
         yes(
             if sure {
                 Confidence::High
@@ -43,10 +51,10 @@ impl Rule for LostReference {
         if let Some(touch) = group.oldest().and_then(|case| case.socket.history.used) {
             let ago = words::ago(group, |case| case.socket.history.used).unwrap_or_default();
             evidence.push(format!(
-                "the last operation was {}{}, most recently {ago} ago; no read, write or close() \
-                 came after it",
+                "the last operation was {}{}, most recently {ago} ago; no {} came after it",
                 words::deed(&touch),
-                words::within(group)
+                words::within(group),
+                observed(group),
             ));
         }
         let before = words::how_many(group, |case| {
@@ -83,5 +91,19 @@ impl Rule for LostReference {
                 words::NOT_KEEPALIVE
             ),
         }
+    }
+}
+
+/// What would have been seen.
+fn observed(group: &Group<'_>) -> &'static str {
+    let case = group.oldest();
+    match (
+        case.is_some_and(Case::sees_reads),
+        case.is_some_and(Case::sees_writes),
+    ) {
+        (true, true) => "read, write or close()",
+        (true, false) => "read or close()",
+        (false, true) => "write or close()",
+        (false, false) => "close()",
     }
 }

@@ -1,6 +1,6 @@
 //! `never-read`: accepted, then dropped. Proof: the accept was seen and no read since; the request
 //! lies in the receive queue; no epoll set watches the descriptor; no crowd of blocked workers that
-//! would explain a queue.
+//! would explain a queue. All of it must have been looked at: reads by a hook, epoll sets and threads.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
 use crate::model::{
@@ -21,17 +21,23 @@ impl Rule for NeverRead {
             .opened
             .is_some_and(|opened| opened.deed == Deed::Accept);
         let untouched = history.used.is_none() && history.eof.is_none();
-        if !accepted || !untouched || case.socket.recv_q == 0 {
+        if !accepted || !untouched || case.socket.recv_q == 0 || !case.sees_reads() {
             return Answer::No;
         }
         let explained_otherwise = !case.epoll_known()
+            || !case.threads_known()
             || case.epoll_events().is_some()
             || case.threads_blocked_writing() > 0
             || case.still_at_it(history.opened).is_some();
         if explained_otherwise {
             return Answer::No;
         }
-        yes(Confidence::High, Telling::Opened)
+        let confidence = if case.nothing_lost() {
+            Confidence::High
+        } else {
+            Confidence::Medium
+        };
+        yes(confidence, Telling::Opened)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
@@ -46,7 +52,11 @@ impl Rule for NeverRead {
                 words::within(group)
             ),
             evidence: vec![
-                "accept() was seen, and no read or write on them since".to_owned(),
+                if group.oldest().is_some_and(Case::sees_writes) {
+                    "accept() was seen, and no read or write on them since".to_owned()
+                } else {
+                    "accept() was seen, and no read on them since".to_owned()
+                },
                 format!(
                     "Recv-Q is {}: the request and the FIN (one byte) lie unread",
                     words::recv_q(group)

@@ -63,9 +63,9 @@ impl<'o> Session<'o> {
             by_pid: !pids.is_empty(),
             iter_states: 1 << CLOSE_WAIT | 1 << CLOSE | 1 << LISTEN,
             ways: if live_mode {
-                tracer_common::table::DEFAULT_WAYS
+                table_size()
             } else {
-                4096
+                tracer_common::table::MIN_WAYS
             },
             event_ring_bytes: if live_mode { 4 << 20 } else { 4096 },
             log_level: if options.verbosity > 1 { 5 } else { 0 },
@@ -325,6 +325,16 @@ fn hook(status: &Status) -> Hook {
         status: outcome,
         reason,
     }
+}
+
+/// Four times the sockets of now, so that few lose their place; a small table stays in the caches.
+fn table_size() -> u32 {
+    use tracer_common::table::{DEFAULT_WAYS, MAX_WAYS};
+    let sockets = process::tcp_sockets().unwrap_or(0);
+    sockets
+        .saturating_mul(4)
+        .clamp(DEFAULT_WAYS, MAX_WAYS)
+        .next_power_of_two()
 }
 
 /// Half of the threshold, so that a socket is known well before it counts as stuck.

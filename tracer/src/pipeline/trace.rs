@@ -60,7 +60,7 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
         ports: options.filter.kernel_ports(),
         by_pid: !pids.is_empty(),
         iter_states: 1 << LISTEN | 1 << ESTABLISHED | 1 << CLOSE_WAIT | 1 << SYN_SENT,
-        ways: 4096,
+        ways: tracer_common::table::MIN_WAYS,
         event_ring_bytes: RING_BYTES,
         log_level: if options.verbosity > 1 { 5 } else { 0 },
         ..Settings::default()

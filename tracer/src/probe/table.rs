@@ -4,7 +4,7 @@
 use aya::maps::{Array, MapData, MapError};
 use tracer_common::{
     state::{CLOSE, CLOSE_WAIT},
-    table::{Facts, SETS_PER_CHUNK, WAYS, Way},
+    table::{Facts, SETS_PER_CHUNK, WAYS, Way, set_index},
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -74,9 +74,7 @@ impl Table {
     }
 
     fn find(&self, cookie: u64) -> Option<(u32, Way)> {
-        // The same arithmetic as in the kernel program.
-        let hash = (cookie.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
-        let set = (hash & self.set_mask) as usize;
+        let set = set_index(cookie, self.set_mask) as usize;
         let words = self.swept.get(set / SETS_PER_CHUNK)?;
         let first = (set % SETS_PER_CHUNK) * WAYS;
         let (place, way) = ways(words)
