@@ -70,6 +70,19 @@ fn marks(section: &str) -> (String, String) {
     )
 }
 
+/// `80,000`.
+pub fn grouped(number: impl Into<u64>) -> String {
+    let digits = number.into().to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// A Markdown table; the first column is text, the others are figures.
 pub struct Table {
     text: String,
@@ -115,6 +128,18 @@ mod tests {
         let document = with_section(&with_section(HEAD, "scale", "S"), "churn", "C");
         assert!(document.find("\nC\n").unwrap() < document.find("\nS\n").unwrap());
         assert_eq!(with_section(&document, "churn", "C"), document);
+    }
+
+    #[test]
+    fn digits_in_groups() {
+        for (number, text) in [
+            (7_u64, "7"),
+            (123, "123"),
+            (80_000, "80,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
     }
 
     #[test]

@@ -28,19 +28,19 @@ const GOALS: &[Goal] = &[
         figure: |round| share(round, arms::WATCH_NO_ACCEPT),
     },
     Goal {
-        what: "`watch` adds at most 1.2 times what its empty hooks add (excess)",
+        what: "`watch` adds at most 1.2 times what its empty hooks add; shown is the excess",
         unit: "µs",
         limit: 0.0,
         figure: |round| over_floor(round, arms::WATCH, arms::FLOOR),
     },
     Goal {
-        what: "the same without the accept hook (excess)",
+        what: "`watch --accept-hook none`: the same with the empty hooks it has",
         unit: "µs",
         limit: 0.0,
         figure: |round| over_floor(round, arms::WATCH_NO_ACCEPT, arms::FLOOR_NO_ACCEPT),
     },
     Goal {
-        what: "`trace` costs less than `tcplife` (difference)",
+        what: "`trace` costs less than `tcplife`; shown is the difference",
         unit: "µs",
         limit: 0.0,
         figure: |round| Some(micros(round, arms::TRACE)? - micros(round, arms::TCPLIFE)?),

@@ -9,6 +9,8 @@ use crate::bench::proc;
 
 /// The map with one element for each socket the kernel side can remember.
 const TABLE: &str = "FACTS";
+/// The maps that grow with that number.
+const GROWING: [&str; 2] = [TABLE, "SETS"];
 
 #[derive(Clone, Debug, Default)]
 pub struct Kernel {
@@ -48,6 +50,14 @@ impl Kernel {
 
     /// `None` when the table was not found.
     pub fn bytes_per_socket(&self) -> Option<f64> {
-        (self.capacity > 0).then(|| self.bytes() as f64 / self.capacity as f64)
+        self.each(self.bytes())
+    }
+
+    pub fn table_bytes_per_socket(&self) -> Option<f64> {
+        self.each(GROWING.iter().filter_map(|name| self.maps.get(*name)).sum())
+    }
+
+    fn each(&self, bytes: u64) -> Option<f64> {
+        (self.capacity > 0).then(|| bytes as f64 / self.capacity as f64)
     }
 }

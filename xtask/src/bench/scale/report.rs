@@ -3,19 +3,25 @@
 use std::fmt::Write as _;
 
 use super::run::{Figures, Watched, What};
-use crate::bench::document::Table;
+use crate::bench::document::{Table, grouped};
 use crate::bench::facts::Facts;
 use crate::bench::stats::median;
 
 pub fn section(sockets: u32, repetitions: u32, facts: &Facts, figures: &Figures) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "## {sockets} stuck sockets\n\n{}\n", facts.line());
+    let _ = writeln!(
+        text,
+        "## {} stuck sockets\n\n{}\n",
+        grouped(sockets),
+        facts.line()
+    );
     let _ = writeln!(
         text,
         "Repeat with `cargo xtask bench scale` as root on a quiet machine. Server processes hold \
-         {sockets} sockets in CLOSE_WAIT whose clients, on 100 addresses, have closed. Medians of \
+         the sockets in CLOSE_WAIT whose clients, on 100 addresses, have closed. Medians of \
          {repetitions} repetitions (least to greatest), the programs in random order in each; every \
-         run was checked to have seen all sockets.\n"
+         run was checked to have seen all sockets. They got stuck once, under a `watch` that is one \
+         run.\n"
     );
     text.push_str(&time(figures));
     text.push_str("\n### Memory\n\n");
@@ -29,7 +35,7 @@ pub fn section(sockets: u32, repetitions: u32, facts: &Facts, figures: &Figures)
     let _ = writeln!(
         text,
         "\nThe kernel side has room for {} sockets from the start; its maps: {}.",
-        figures.found.kernel.capacity,
+        grouped(figures.found.kernel.capacity),
         maps.join(", ")
     );
     text
@@ -60,6 +66,11 @@ fn time(figures: &Figures) -> String {
         Some(250.0),
     );
     row(
+        format!("{}: the same without sockets", code(What::Watch)),
+        &figures.empty.bootstrap,
+        None,
+    );
+    row(
         format!("{}: from its start until it says so", code(What::Watch)),
         &figures.found.ready,
         None,
@@ -80,6 +91,14 @@ fn memory(sockets: u32, figures: &Figures) -> String {
             .map_or_else(unknown, |bytes| format!("{bytes:.0} B")),
         "≤ 256 B".to_owned(),
         outcome(kernel.bytes_per_socket(), Some(256.0), "B", 0),
+    ]);
+    table.row(&[
+        "of this the table itself; the rest is the same for any number of sockets".to_owned(),
+        kernel
+            .table_bytes_per_socket()
+            .map_or_else(unknown, |bytes| format!("{bytes:.0} B")),
+        String::new(),
+        String::new(),
     ]);
     for (what, watched) in [
         ("stuck before it started", &figures.found),
