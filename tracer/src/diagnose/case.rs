@@ -82,9 +82,16 @@ impl<'a> Case<'a> {
         self.socket.history.opened.is_some()
     }
 
-    /// Reads are observed, so that none seen means none made (but for splice(), which no hook sees).
+    /// Reads are observed, so that none seen means none made (but for `splice()`, which no hook sees).
     pub fn sees_reads(&self) -> bool {
         self.observes(&["sock_recv_length", "tcp_recvmsg"])
+    }
+
+    /// No holder is hidden in another pid namespace.
+    pub fn all_holders_seen(&self) -> bool {
+        self.tracker
+            .opening()
+            .is_some_and(|opening| !opening.some_processes_unseen)
     }
 
     pub fn sees_writes(&self) -> bool {

@@ -1,5 +1,6 @@
 //! `fd-in-flight`: passed over a unix socket and never received. Proof: an inode, and no process
-//! holds a descriptor in a complete inventory. An `io_uring` fixed file looks the same.
+//! holds a descriptor in a complete inventory that sees all processes. An `io_uring` fixed file looks
+//! the same.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
 use crate::model::verdict::{Confidence, Severity, Verdict};
@@ -12,8 +13,14 @@ impl Rule for FdInFlight {
     }
 
     fn check(&self, case: &Case<'_>) -> Answer {
-        let held = !case.socket.holders.is_empty();
-        if held || case.socket.inode == 0 || !case.tracker.is_complete() {
+        let socket = case.socket;
+        let held = !socket.holders.is_empty();
+        if held || socket.inode == 0 || !case.tracker.is_complete() || !case.all_holders_seen() {
+            return Answer::No;
+        }
+        // Accepted after the holders were looked for, in the same inventory: its holder is missing.
+        let opened = socket.history.opened.map_or(0, |opened| opened.at);
+        if opened.max(socket.accepted_at) >= case.tracker.inventory_from() {
             return Answer::No;
         }
         yes(Confidence::Medium, Telling::LastUsed)

@@ -19,7 +19,7 @@ impl Rule for InheritedFd {
             .map(|touch| touch.pid)
             .collect();
         let gone = !users.is_empty() && !users.iter().any(|pid| case.holds(*pid));
-        if case.socket.holders.is_empty() || !gone {
+        if case.socket.holders.is_empty() || !gone || !case.all_holders_seen() {
             return Answer::No;
         }
         let confidence = if case.whole_life_seen() {

@@ -28,6 +28,8 @@ pub struct Demands {
     pub stacks: BTreeSet<u64>,
     pub processes: BTreeSet<u32>,
     pub epolls: BTreeSet<u32>,
+    /// Threads that touched the sockets: are they still at it?
+    pub threads: BTreeSet<u32>,
 }
 
 pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
@@ -36,6 +38,7 @@ pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
         let history = case.socket.history;
         let touches = [history.opened, history.used, history.eof];
         for touch in touches.into_iter().flatten() {
+            demands.threads.insert(touch.tid);
             if touch.stack != 0 && tracker.stack(touch.stack).is_none() {
                 demands.stacks.insert(touch.stack);
             }

@@ -61,6 +61,9 @@ pub struct Opening {
     pub scope: Scope,
     /// Follows events (`watch`) or only looks once (`snapshot`).
     pub live: bool,
+    /// The iterators show the processes of one pid namespace only; who else holds a socket is unknown.
+    #[serde(default)]
+    pub some_processes_unseen: bool,
     pub min_age_ns: u64,
     pub grace_ns: u64,
 }

@@ -105,6 +105,7 @@ impl<'o> Session<'o> {
             wall: Timestamp::now(),
             scope,
             live: live_mode,
+            some_processes_unseen: host.in_pid_namespace,
             min_age_ns: ns(options.min_age),
             grace_ns,
         };
@@ -248,7 +249,7 @@ impl<'o> Session<'o> {
                 continue;
             };
             if index < MAX_THREADED {
-                let threads = threads::read(&process, &mut self.symbolizer);
+                let threads = threads::read(&process, &demands.threads, &mut self.symbolizer);
                 self.feed(Input::Threads { pid, threads })?;
             }
             self.feed(Input::Process(process))?;

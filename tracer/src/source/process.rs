@@ -72,7 +72,7 @@ pub fn with_descendants(pids: &[u32]) -> Vec<u32> {
     family
 }
 
-/// TCP sockets of this network namespace, all states but TIME_WAIT (/proc/net/sockstat).
+/// TCP sockets of this network namespace, all states but `TIME_WAIT` (/proc/net/sockstat).
 pub fn tcp_sockets() -> Option<u32> {
     let text = std::fs::read_to_string("/proc/net/sockstat").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("TCP: "))?;

@@ -1,7 +1,7 @@
 //! What the threads of a process are blocked in now, read from outside without stopping it:
 //! /proc/PID/task/TID/{status,syscall} and the stack bytes in /proc/PID/mem.
 
-use std::{fs::File, os::unix::fs::FileExt, path::PathBuf};
+use std::{collections::BTreeSet, fs::File, os::unix::fs::FileExt, path::PathBuf};
 
 use procfs::process::Process as Proc;
 
@@ -11,30 +11,42 @@ use crate::{
     symbolize::{StackCopy, Symbolizer},
 };
 
-/// Threads looked at per process; the rest is counted by the caller.
-pub const MAX_THREADS: usize = 16;
+/// Threads looked at per process, and those whose stacks are read: the asked-for ones and some more.
+const MAX_THREADS: usize = 1024;
+const MAX_ASKED: usize = 240;
+const MAX_OTHERS: usize = 16;
 const STACK_BYTES: usize = 16 * 1024;
 
-/// The first [`MAX_THREADS`] threads with their blocked stacks.
-pub fn read(process: &Process, symbolizer: &mut Symbolizer) -> Vec<Thread> {
+/// All threads with what they are blocked in; `asked` come first where stacks are counted.
+pub fn read(process: &Process, asked: &BTreeSet<u32>, symbolizer: &mut Symbolizer) -> Vec<Thread> {
     let Ok(proc) = Proc::new(process.pid as i32) else {
         return Vec::new();
     };
     let Ok(tasks) = proc.tasks() else {
         return Vec::new();
     };
+    let (mut asked_left, mut others_left) = (MAX_ASKED, MAX_OTHERS);
     let mut threads: Vec<Thread> = tasks
         .flatten()
         .take(MAX_THREADS)
         .filter_map(|task| {
             let stat = task.stat().ok()?;
-            let blocked = blocked_in(process.pid, task.tid as u32);
-            let stack = blocked
-                .as_ref()
-                .map(|call| stack_of(process, call, symbolizer))
-                .unwrap_or_default();
+            let tid = task.tid as u32;
+            let blocked = blocked_in(process.pid, tid);
+            let left = if asked.contains(&tid) {
+                &mut asked_left
+            } else {
+                &mut others_left
+            };
+            let stack = match &blocked {
+                Some(call) if *left > 0 => {
+                    *left -= 1;
+                    stack_of(process, call, symbolizer)
+                }
+                _ => Vec::new(),
+            };
             Some(Thread {
-                tid: task.tid as u32,
+                tid,
                 comm: stat.comm,
                 state: stat.state,
                 syscall: blocked

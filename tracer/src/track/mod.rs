@@ -78,6 +78,7 @@ pub struct Tracker {
     warnings: Vec<String>,
     now: u64,
     inventories: u64,
+    inventory_from: u64,
     close_wait: u64,
     unfollowed: u64,
     /// Counted loss at the last complete inventory: what was lost before it is repaired.
@@ -191,6 +192,7 @@ impl Tracker {
     fn settle(&mut self, inventory: Inventory) {
         let first = self.inventories == 0;
         self.inventories += 1;
+        self.inventory_from = inventory.from;
         self.close_wait = 0;
         let mut listeners = Vec::new();
         let mut present = HashSet::with_capacity(inventory.items.len());
@@ -310,6 +312,11 @@ impl Tracker {
             .iter()
             .filter(fits)
             .min_by_key(|listener| listener.ends.local.ip().is_unspecified())
+    }
+
+    /// When the iterators last began to look for holders.
+    pub fn inventory_from(&self) -> u64 {
+        self.inventory_from
     }
 
     pub fn process(&self, pid: u32) -> Option<&Process> {

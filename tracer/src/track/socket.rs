@@ -25,6 +25,8 @@ pub struct Socket {
     /// The rest comes from the last inventory.
     pub inventoried: bool,
     pub has_socket: bool,
+    /// The first inventory to show it accepted after one that did not; 0 when there was none.
+    pub accepted_at: u64,
     pub inode: u64,
     pub recv_q: u32,
     pub send_q: u32,
@@ -46,6 +48,7 @@ impl Socket {
             history: History::default(),
             inventoried: false,
             has_socket: false,
+            accepted_at: 0,
             inode: 0,
             recv_q: 0,
             send_q: 0,
@@ -136,6 +139,9 @@ impl Socket {
                 self.since = at.min(item.last_packet.max(self.since));
             }
             self.state = item.state;
+        }
+        if self.inventoried && !self.has_socket && item.has_socket {
+            self.accepted_at = at;
         }
         self.has_socket = item.has_socket;
         self.inode = item.inode;

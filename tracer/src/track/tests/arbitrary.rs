@@ -26,6 +26,7 @@ pub fn opening() -> Opening {
         wall: Timestamp::UNIX_EPOCH,
         scope: Scope::default(),
         live: true,
+        some_processes_unseen: false,
         min_age_ns: 2 * S,
         grace_ns: S,
     }
