@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use tracer_common::config::MAX_PORTS;
 
-use crate::{model::untrusted::Untrusted, probe::attach::AcceptHook};
+use crate::model::untrusted::Untrusted;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -36,6 +36,15 @@ pub struct Options {
     pub leak_exit: Option<u8>,
     /// 0, 1 for `-v`, 2 for `-vv`.
     pub verbosity: u8,
+}
+
+/// Which hook tells what code accepted a connection; `Auto` takes the first that works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptHook {
+    Auto,
+    Fexit,
+    Syscall,
+    None,
 }
 
 /// Whose sockets; an empty filter takes all. Parts that are set must all match.

@@ -54,9 +54,7 @@ pub fn on_exit_accept(ctx: &TracePointContext) -> Result<(), Skip> {
 /// Address of the array of files, and its length.
 #[inline(always)]
 fn file_table<M: Mode>(task: Ptr<M>) -> (u64, u32) {
-    let table = task
-        .follow(&g::OFF_TASK_FILES)
-        .follow(&g::OFF_FILES_FDT);
+    let table = task.follow(&g::OFF_TASK_FILES).follow(&g::OFF_FILES_FDT);
     (table.field(&g::OFF_FDT_FD), table.field(&g::OFF_FDT_MAX))
 }
 

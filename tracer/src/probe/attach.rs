@@ -6,6 +6,8 @@ use aya::{
 };
 use thiserror::Error;
 
+pub use crate::options::AcceptHook;
+
 use super::{
     hooks::{HOOKS, Hook, Kind, Need, Purpose},
     status::{State, Status},
@@ -25,14 +27,6 @@ pub enum HookError {
     NoProgram(&'static str),
     #[error(transparent)]
     Program(#[from] ProgramError),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AcceptHook {
-    Auto,
-    Fexit,
-    Syscall,
-    None,
 }
 
 /// What to attach.
