@@ -200,6 +200,7 @@ fn process(process: &Process) -> report::Process {
             .or(Some(&process.comm))
             .map(untrusted),
         cgroup: process.cgroup.as_ref().map(untrusted),
+        cmdline: process.cmdline.as_ref().map(untrusted),
     }
 }
 

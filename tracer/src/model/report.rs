@@ -168,6 +168,9 @@ pub struct Process {
     /// systemd unit, else container, else comm.
     pub service: Option<Untrusted>,
     pub cgroup: Option<Untrusted>,
+    /// Only with `--show-cmdline`: command lines can hold secrets.
+    #[serde(default)]
+    pub cmdline: Option<Untrusted>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

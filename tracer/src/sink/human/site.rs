@@ -127,6 +127,7 @@ fn process(site: &Site, options: &HumanOptions<'_>) -> String {
     if options.verbose {
         parts.extend(process.exe.iter().map(Untrusted::to_string));
     }
+    parts.extend(process.cmdline.iter().map(Untrusted::to_string));
     parts.join(" · ")
 }
 

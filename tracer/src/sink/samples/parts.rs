@@ -104,6 +104,7 @@ pub(super) fn process(pid: u32, comm: &str, exe: &str, service: &str) -> Process
         exe: Some(exe.into()),
         service: Some(service.into()),
         cgroup: Some(format!("/system.slice/{service}").into()),
+        cmdline: None,
     }
 }
 
