@@ -6,7 +6,7 @@
 
 use core::{ffi::c_void, marker::PhantomData};
 
-use aya_ebpf::{Global, helpers::bpf_probe_read_kernel};
+use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
 use tracer_common::layout::ABSENT;
 
 /// A pointer to a kernel structure, and how it may be read.
@@ -41,10 +41,15 @@ impl Mode for Typed {
 }
 
 impl Mode for Probed {
+    // Without a look at the outcome, because a branch for each read makes the verifier follow 2^n
+    // paths: the iterator over files was beyond the limit of 5.10.
     #[inline(always)]
     unsafe fn read<T: Copy + Default>(at: *const u8) -> T {
-        // SAFETY: the helper checks the address and fails without faulting.
-        unsafe { bpf_probe_read_kernel(at.cast::<T>()) }.unwrap_or_default()
+        let mut value = T::default();
+        // SAFETY: the helper checks the address, and clears the destination when it cannot read
+        // (kernel/trace/bpf_trace.c:bpf_probe_read_kernel_common).
+        unsafe { bpf_probe_read_kernel((&raw mut value).cast(), size_of::<T>() as u32, at.cast()) };
+        value
     }
 }
 

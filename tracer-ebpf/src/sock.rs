@@ -2,10 +2,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::{
-    bpf_probe_read_kernel,
-    generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock},
-};
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock};
 use tracer_common::{
     config::PSEUDO_COOKIE,
     endpoint::Endpoints,
@@ -14,7 +11,7 @@ use tracer_common::{
 
 use crate::{
     globals as g,
-    kread::{Mode, Ptr, Typed},
+    kread::{Mode, Probed, Ptr, Typed},
 };
 
 pub struct Sock<M>(pub Ptr<M>);
@@ -45,9 +42,8 @@ impl Sock<Typed> {
         }
         // The verifier allows no arithmetic on a typed pointer; a copy of its bytes is a number.
         let sk = self.0.raw();
-        // SAFETY: reads the local variable.
-        let address = unsafe { bpf_probe_read_kernel((&raw const sk).cast::<u64>()) };
-        address.unwrap_or_default() | PSEUDO_COOKIE
+        let address = Ptr::<Probed>::new((&raw const sk).cast()).word();
+        address | PSEUDO_COOKIE
     }
 
     /// The full TCP socket, or `None` for request and TIME_WAIT sockets.
