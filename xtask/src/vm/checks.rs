@@ -37,6 +37,11 @@ fn check(name: &str, outcome: Result<String, String>) -> Check {
     }
 }
 
+/// The only check of a guest that did not come to its end.
+pub fn never_ended(error: &anyhow::Error) -> Check {
+    check("the guest", Err(format!("{error:#}")))
+}
+
 pub fn all(kernel: &Kernel, steps: &[Step]) -> Result<Vec<Check>> {
     let manifest = fs::read(repo::root().join("tests/rigs/manifest.json"));
     let manifest: Manifest = serde_json::from_slice(&manifest.context("read the rigs' manifest")?)

@@ -59,15 +59,14 @@ fn scenario() -> Result<()> {
     let doctor = finished(DOCTOR, &mut sockleak(&["doctor", "--json"]))?;
     tell(&mut results, &doctor)?;
 
-    let mut watch = Background::start(
-        WATCH,
-        &mut sockleak(&["watch", "--json", "--min-age", "1s"]),
-    )?;
-    watch.wait_until_attached()?;
+    let watch = &mut sockleak(&["watch", "-v", "--json", "--min-age", "1s"]);
+    let watch = Background::start(WATCH, watch)?;
+    // The first thing it says once everything is attached and looked at.
+    watch.wait_for_line("stderr", "bootstrap:")?;
     let mut rigs = Vec::new();
     for name in RIGS {
         let rig = Background::start(name, &mut player(&["run", name]))?;
-        rig.wait_for_line("pid ")?;
+        rig.wait_for_line("stdout", "pid ")?;
         tell(&mut results, &rig.so_far()?)?;
         rigs.push(rig);
     }
@@ -78,14 +77,14 @@ fn scenario() -> Result<()> {
     let snapshot = &mut sockleak(&["snapshot", "--json", "--min-age", "1s"]);
     tell(&mut results, &finished(SNAPSHOT, snapshot)?)?;
 
-    let mut trace = Background::start(TRACE, &mut sockleak(&["trace", "--json"]))?;
+    let trace = Background::start(TRACE, &mut sockleak(&["trace", "--json"]))?;
     trace.wait_until_attached()?;
     let (name, connections) = TRACED;
     let traced = Background::start(
         "traced",
         &mut player(&["run", name, &connections.to_string()]),
     )?;
-    traced.wait_for_line("pid ")?;
+    traced.wait_for_line("stdout", "pid ")?;
     tell(&mut results, &traced.so_far()?)?;
     tell(&mut results, &trace.terminate()?)?;
     let end = Step {

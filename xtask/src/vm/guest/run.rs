@@ -1,6 +1,5 @@
 //! Programs the guest runs, with their output in files: nobody has to read along.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -13,10 +12,7 @@ use super::super::record::Step;
 use crate::process;
 
 /// Loading programs into an emulated kernel takes seconds.
-const PATIENCE: Duration = Duration::from_mins(1);
-/// Between two hooks lies the verifier's work on one program.
-const SETTLED: Duration = Duration::from_millis(1500);
-
+const PATIENCE: Duration = Duration::from_secs(90);
 /// A program that is still running. It ends with the machine.
 pub struct Background {
     name: String,
@@ -45,22 +41,15 @@ impl Background {
         })
     }
 
-    /// Waits until the program holds links to the kernel and has stopped adding more.
-    pub fn wait_until_attached(&mut self) -> Result<()> {
-        let mut last = (BTreeSet::new(), Instant::now());
-        let pid = self.child.id();
-        self.wait_for("attached hooks", || {
-            let links = links(pid);
-            if links != last.0 {
-                last = (links, Instant::now());
-            }
-            !last.0.is_empty() && last.1.elapsed() > SETTLED
-        })
+    /// Waits until the program holds a link to the kernel: for one that attaches only one.
+    pub fn wait_until_attached(&self) -> Result<()> {
+        self.wait_for("attached hook", || holds_link(self.child.id()))
     }
 
-    pub fn wait_for_line(&self, prefix: &str) -> Result<()> {
+    /// Waits for a line that begins so, on stdout or stderr.
+    pub fn wait_for_line(&self, stream: &str, prefix: &str) -> Result<()> {
         self.wait_for(prefix, || {
-            let said = fs::read_to_string(output(&self.name, "stdout")).unwrap_or_default();
+            let said = fs::read_to_string(output(&self.name, stream)).unwrap_or_default();
             said.lines().any(|line| line.starts_with(prefix))
         })
     }
@@ -98,7 +87,7 @@ impl Background {
         })
     }
 
-    fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
+    fn wait_for(&self, what: &str, holds: impl Fn() -> bool) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !holds() {
             if Instant::now() > deadline {
@@ -134,17 +123,13 @@ fn output(name: &str, kind: &str) -> PathBuf {
     format!("/tmp/{name}.{kind}").into()
 }
 
-/// The links to the kernel that `pid` holds, by the kernel's own account.
-fn links(pid: u32) -> BTreeSet<String> {
+/// By the kernel's own account.
+fn holds_link(pid: u32) -> bool {
     let Ok(listing) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else {
-        return BTreeSet::new();
+        return false;
     };
     listing
         .flatten()
         .filter_map(|entry| fs::read_to_string(entry.path()).ok())
-        .filter_map(|info| {
-            let link = info.lines().find(|line| line.starts_with("link_id:"));
-            link.map(str::to_owned)
-        })
-        .collect()
+        .any(|info| info.lines().any(|line| line.starts_with("link_id:")))
 }
