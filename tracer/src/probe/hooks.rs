@@ -173,8 +173,8 @@ pub const HOOKS: &[Hook] = &[
 ];
 
 const SYSCALL_COST: &str = "accept sites come from the system call tracepoints, because this kernel \
-     refuses fexit programs; while attached they cost every system call of the machine about 50 ns \
-     (--accept-hook none goes without)";
+     refuses fexit programs, or (before 5.17) does not tell them a function's result; while attached \
+     they cost every system call of the machine about 50 ns (--accept-hook none goes without)";
 
 impl Hook {
     pub fn status(&self, state: State) -> Status {
