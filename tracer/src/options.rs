@@ -21,6 +21,8 @@ pub struct Options {
     pub mode: Mode,
     /// Time in `CLOSE_WAIT` from which a socket counts as stuck.
     pub min_age: Duration,
+    /// The user said so; a replay otherwise judges by what was recorded.
+    pub min_age_given: bool,
     /// When to stop; `None` is at Ctrl-C.
     pub duration: Option<Duration>,
     pub filter: Filter,
@@ -103,6 +105,7 @@ impl Options {
         Self {
             mode,
             min_age: Duration::from_mins(1),
+            min_age_given: false,
             duration: None,
             filter: Filter::default(),
             json: false,

@@ -139,9 +139,9 @@ pub(super) struct Stop {
 /// What counts as a finding, and what it does to the exit code.
 #[derive(Debug, Args)]
 pub(super) struct Judge {
-    /// Report sockets in CLOSE_WAIT for at least this long
-    #[arg(long, value_name = "DUR", default_value = "60s", value_parser = parse_duration)]
-    pub min_age: Duration,
+    /// Report sockets in CLOSE_WAIT for at least this long [default: 60s; replay: as recorded]
+    #[arg(long, value_name = "DUR", value_parser = parse_duration)]
+    pub min_age: Option<Duration>,
     /// List at most N sockets with each finding, oldest first
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub sockets_per_site: usize,

@@ -59,7 +59,8 @@ impl Stop {
 
 impl Judge {
     fn into(self, options: &mut Options) {
-        options.min_age = self.min_age;
+        options.min_age_given = self.min_age.is_some();
+        options.min_age = self.min_age.unwrap_or(options.min_age);
         options.sockets_per_site = self.sockets_per_site;
         options.leak_exit = self
             .fail_on_leak

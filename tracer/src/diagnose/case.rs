@@ -207,12 +207,14 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// Were the epoll sets of all holders looked at?
+    /// Were the epoll sets of all holders looked at? Without a known holder there was nothing to see.
     pub fn epoll_known(&self) -> bool {
-        self.socket
-            .holders
-            .iter()
-            .all(|holder| self.tracker.epoll(holder.pid).is_some())
+        !self.socket.holders.is_empty()
+            && self
+                .socket
+                .holders
+                .iter()
+                .all(|holder| self.tracker.epoll(holder.pid).is_some())
     }
 
     /// Were all threads of all owners looked at?

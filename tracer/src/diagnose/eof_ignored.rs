@@ -58,6 +58,12 @@ impl Rule for EofIgnored {
             Some(name) => format!("In {name}"),
             None => "Where the read returns 0".to_owned(),
         };
+        let watch = if seen == 0 {
+            "To learn which function reads and forgets them, keep `sockleak watch` running while new \
+             ones appear. "
+        } else {
+            ""
+        };
         Words {
             summary: format!(
                 "{} were read to the end{} and never closed",
@@ -66,7 +72,7 @@ impl Rule for EofIgnored {
             ),
             evidence,
             advice: format!(
-                "{place}, treat a read of 0 bytes as the end of the connection: close() it (and drop \
+                "{watch}{place}, treat a read of 0 bytes as the end of the connection: close() it (and drop \
                  it from the event loop). {}",
                 words::NOT_KEEPALIVE
             ),

@@ -16,6 +16,8 @@ mod never_read;
 mod process_stopped;
 mod report;
 mod site;
+#[cfg(test)]
+mod tests;
 mod unknown;
 mod words;
 
@@ -53,12 +55,12 @@ pub trait Rule: Sync {
     fn explain(&self, group: &Group<'_>) -> Words;
 }
 
-/// In decision order.
+/// In decision order. What does not run can neither accept nor close: it comes before all the rest.
 const RULES: &[&dyn Rule] = &[
+    &process_stopped::ProcessStopped,
     &hidden_closed::HiddenClosed,
     &never_accepted::NeverAccepted,
     &fd_in_flight::FdInFlight,
-    &process_stopped::ProcessStopped,
     &inherited_fd::InheritedFd,
     &eof_ignored::EofIgnored,
     &idle_pool::IdlePool,

@@ -197,6 +197,14 @@ fn warnings(tracker: &Tracker, opening: &Opening) -> Vec<String> {
         "stacks not copied because the ring was full",
     );
     say(
+        counters.defects,
+        "times a map of the kernel program had no room: facts are missing",
+    );
+    say(
+        counters.evicted,
+        "stacks, processes or files forgotten to stay within the memory bounds",
+    );
+    say(
         tracker.unfollowed(),
         "sockets not followed because a limit was reached",
     );

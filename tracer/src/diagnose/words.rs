@@ -88,8 +88,8 @@ pub fn age_evidence(group: &Group<'_>) -> Option<String> {
     let older = how_many(group, |case| case.socket.since_is_lower_bound);
     (older > 0).then(|| {
         format!(
-            "{older} of {} were stuck before tracing began: their age is at least the time since \
-             their last packet",
+            "the beginning of {older} of {} was not seen: their age is at least the time since their \
+             last packet",
             group.count()
         )
     })

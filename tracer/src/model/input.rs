@@ -193,6 +193,10 @@ pub struct Counters {
     pub stacks_lost: u64,
     pub spilled: u64,
     pub damaged: u64,
+    /// A map of the kernel program had no room, or not what must be in it.
+    pub defects: u64,
+    /// Stacks, processes and files forgotten to stay within the bounds.
+    pub evicted: u64,
 }
 
 impl Counters {

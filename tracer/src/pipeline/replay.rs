@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     exit::Explained,
-    model::untrusted::Untrusted,
+    model::{input::Input, untrusted::Untrusted},
     options::Options,
     source::recording::{RecordingError, Replay},
     track::Tracker,
@@ -18,7 +18,12 @@ pub fn run(options: &Options, file: &Path) -> anyhow::Result<u8> {
     let explained = |error: &RecordingError| explain(file, error);
     let mut replay = Replay::open(file).map_err(|error| explained(&error))?;
     let mut tracker = Tracker::default();
-    while let Some(input) = replay.next_input().map_err(|error| explained(&error))? {
+    while let Some(mut input) = replay.next_input().map_err(|error| explained(&error))? {
+        if let Input::Opening(opening) = &mut input
+            && options.min_age_given
+        {
+            opening.min_age_ns = session::ns(options.min_age);
+        }
         tracker.apply(input);
     }
     let Some(report) = session::report(&tracker, options) else {

@@ -194,7 +194,9 @@ impl<'o> Session<'o> {
         // Counters first: a loss after this moment is not repaired by this inventory. What was
         // submitted must have been received for them to balance.
         self.drain()?;
-        let counters = self.live.counters().context("read the counters")?;
+        let mut counters = self.live.counters().context("read the counters")?;
+        let evicted = self.symbolizer.evicted();
+        counters.evicted = self.stacks.evicted + evicted.processes + evicted.images + evicted.names;
         self.feed(Input::Counters(counters))?;
         let (inventory, problems) = self
             .live
@@ -343,6 +345,6 @@ fn grace(min_age: Duration) -> u64 {
     ns(min_age / 2).clamp(20_000_000, 1_000_000_000)
 }
 
-fn ns(duration: Duration) -> u64 {
+pub fn ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

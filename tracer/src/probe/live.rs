@@ -147,6 +147,8 @@ impl Live {
             stacks_lost: sum(Counter::StackLost)?,
             spilled: sum(Counter::Spilled)?,
             damaged: self.damaged,
+            defects: sum(Counter::NoMap)?,
+            evicted: 0,
         })
     }
 

@@ -55,7 +55,15 @@ pub(super) fn write(
 }
 
 fn no_blame(site: &Site) -> &'static str {
+    let own = [
+        &site.stacks.opened,
+        &site.stacks.eof,
+        &site.stacks.last_used,
+    ];
     match stacks::telling(site) {
+        Some(_) if own.iter().all(|stack| stack.is_none()) => {
+            "no function: nobody was seen using these sockets; the stack below is what the process does now"
+        }
         Some(_) => "no function: the stack below shows none of the program's own",
         None => "no function: no stack was recorded for these sockets",
     }

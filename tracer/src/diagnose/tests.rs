@@ -1,0 +1,9 @@
+//! Each rule with its proof and its near misses, and what a report is besides its verdicts.
+
+mod closed;
+mod elsewhere;
+mod forgotten;
+mod grouping;
+mod not_stuck;
+mod scope;
+mod world;

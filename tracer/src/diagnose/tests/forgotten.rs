@@ -1,0 +1,225 @@
+//! Sockets the program has read, used or only accepted: `eof-ignored`, `lost-reference`,
+//! `never-read`, `idle-pool`.
+
+use super::world::{END, S, SERVER, STUCK, World, conn, frame, libc, thread, world};
+use crate::model::{
+    input::{Input, Thread},
+    report::Direction,
+    socket::Deed,
+};
+
+/// One thread in `syscall`, below the function of the stack `recv` came from.
+fn busy(syscall: &str, function: &str, offset: u64) -> Vec<Thread> {
+    vec![thread(
+        SERVER,
+        syscall,
+        vec![libc(syscall), frame(function, offset)],
+    )]
+}
+
+fn is_epoll(input: &Input) -> bool {
+    matches!(input, Input::Epoll { .. })
+}
+
+fn is_threads(input: &Input) -> bool {
+    matches!(input, Input::Threads { .. })
+}
+
+#[test]
+fn eof_ignored_is_proven_by_the_read_that_returned_0() {
+    let site = world([conn(1).accepted().used(Deed::Recv, STUCK - S).eof()]).site();
+    assert_eq!(site.verdict.name(), "eof-ignored");
+    assert_eq!(site.confidence.name(), "high");
+    assert_eq!(site.blame.unwrap().function.raw(), "drain");
+    assert_eq!(site.direction, Some(Direction::Accepted));
+}
+
+/// A last read of data takes the FIN along when there is room: Recv-Q 0 alone proves no EOF.
+#[test]
+fn eof_ignored_needs_the_event_where_everything_was_seen() {
+    let took_fin_along = conn(1).accepted().used(Deed::Recv, STUCK + S).recv_q(0);
+    assert_eq!(
+        world([took_fin_along]).verdict(),
+        "lost-reference high leak"
+    );
+    let nothing_seen = conn(1).accepted().recv_q(0);
+    assert_eq!(world([nothing_seen]).verdict(), "unknown low suspect");
+}
+
+/// A peek, or a read of length 0, leaves the FIN where it is.
+#[test]
+fn eof_ignored_is_not_claimed_while_the_fin_is_unread() {
+    let peeked = conn(1)
+        .accepted()
+        .used(Deed::Recv, STUCK - S)
+        .eof()
+        .recv_q(1);
+    assert_eq!(world([peeked]).verdict(), "unknown low suspect");
+}
+
+#[test]
+fn eof_ignored_of_a_socket_older_than_the_tracer_is_less_sure_and_blames_nobody() {
+    let site = world([conn(1).older().recv_q(0)]).site();
+    assert_eq!(site.verdict.name(), "eof-ignored");
+    assert_eq!(site.confidence.name(), "medium");
+    assert_eq!(site.blame, None);
+    assert!(site.age_is_lower_bound);
+}
+
+#[test]
+fn eof_ignored_is_not_claimed_of_a_reader_still_at_work() {
+    let at_work = |syscall| {
+        world([conn(1).accepted().eof()]).with_threads(SERVER, busy(syscall, "drain", 31))
+    };
+    assert_eq!(at_work("write").verdict(), "unknown low suspect");
+    assert_eq!(at_work("futex").verdict(), "unknown low suspect");
+    // Waiting for the next piece of work is no work on this one.
+    assert_eq!(at_work("epoll_wait").verdict(), "eof-ignored high leak");
+    let elsewhere =
+        world([conn(1).accepted().eof()]).with_threads(SERVER, busy("write", "log", 40));
+    assert_eq!(elsewhere.verdict(), "eof-ignored high leak");
+}
+
+fn used() -> World {
+    world([conn(1).accepted().used(Deed::Recv, STUCK - S)])
+}
+
+#[test]
+fn lost_reference_is_proven_by_a_last_use_and_nobody_at_it() {
+    let site = used().site();
+    assert_eq!(site.verdict.name(), "lost-reference");
+    assert_eq!(site.confidence.name(), "high");
+    assert_eq!(site.blame.unwrap().function.raw(), "handle");
+    assert!(site.evidence[0].contains("no read, write or close() came after"));
+}
+
+#[test]
+fn lost_reference_is_not_claimed_of_a_socket_in_an_epoll_set() {
+    assert_eq!(
+        used().with_epoll(SERVER, &[1]).verdict(),
+        "unknown low suspect"
+    );
+    assert_eq!(
+        used().with_epoll(SERVER, &[2]).verdict(),
+        "lost-reference high leak"
+    );
+}
+
+#[test]
+fn lost_reference_is_not_claimed_while_its_thread_is_at_it_or_any_is_blocked_in_a_write() {
+    let at_it = used().with_threads(SERVER, busy("futex", "handle", 21));
+    assert_eq!(at_it.verdict(), "unknown low suspect");
+    let starving = used().with_threads(SERVER, busy("sendto", "log", 40));
+    assert_eq!(starving.verdict(), "unknown low suspect");
+}
+
+#[test]
+fn lost_reference_is_less_sure_where_less_was_looked_at() {
+    let medium = "lost-reference medium leak";
+    assert_eq!(used().without(is_epoll).verdict(), medium);
+    assert_eq!(used().without(is_threads).verdict(), medium);
+    assert_eq!(used().without_hook("sock_send_length").verdict(), medium);
+    let unopened = world([conn(1).used(Deed::Recv, STUCK - S)]);
+    assert_eq!(unopened.verdict(), medium);
+}
+
+/// Without a hook on reads the end of the stream may have been read after the last use.
+#[test]
+fn lost_reference_is_not_claimed_of_an_empty_queue_when_reads_go_unseen() {
+    let sent = || conn(1).accepted().used(Deed::Send, STUCK - S);
+    let blind = |conn| world([conn]).without_hook("sock_recv_length");
+    assert_eq!(blind(sent().recv_q(0)).verdict(), "unknown low suspect");
+    let site = blind(sent()).site();
+    assert_eq!(site.verdict.name(), "lost-reference");
+    assert!(site.evidence[0].contains("no write or close() came after"));
+}
+
+fn unread() -> World {
+    world([conn(1).accepted().recv_q(120)])
+}
+
+#[test]
+fn never_read_is_proven_by_an_accept_and_no_read() {
+    let site = unread().site();
+    assert_eq!(site.verdict.name(), "never-read");
+    assert_eq!(site.confidence.name(), "high");
+    assert_eq!(site.blame.unwrap().function.raw(), "accept_loop");
+}
+
+#[test]
+fn never_read_is_not_claimed_of_what_was_not_looked_at() {
+    let unknown = "unknown low suspect";
+    assert_eq!(unread().without(is_epoll).verdict(), unknown);
+    assert_eq!(unread().without(is_threads).verdict(), unknown);
+    assert_eq!(unread().without_hook("sock_recv_length").verdict(), unknown);
+    let mut crowd = super::world::process(SERVER);
+    crowd.threads = 60;
+    assert_eq!(unread().with_process(crowd).verdict(), unknown);
+    assert_eq!(world([conn(1).recv_q(120)]).verdict(), unknown);
+    assert_eq!(world([conn(1).older().recv_q(120)]).verdict(), unknown);
+}
+
+/// Blocked workers, an event loop or a busy acceptor explain a queue of unread requests.
+#[test]
+fn never_read_is_not_claimed_of_a_queue_somebody_may_still_serve() {
+    let unknown = "unknown low suspect";
+    assert_eq!(
+        unread()
+            .with_threads(SERVER, busy("write", "log", 40))
+            .verdict(),
+        unknown
+    );
+    assert_eq!(unread().with_epoll(SERVER, &[1]).verdict(), unknown);
+    let accepting = busy("futex", "accept_loop", 13);
+    assert_eq!(unread().with_threads(SERVER, accepting).verdict(), unknown);
+}
+
+#[test]
+fn never_read_is_less_sure_after_a_loss() {
+    assert_eq!(unread().with_lost(1).verdict(), "never-read medium leak");
+}
+
+#[test]
+fn an_idle_pool_is_no_leak_while_it_is_bounded() {
+    let pool = || (1..6).map(|n| conn(n).connected().used(Deed::Recv, STUCK - S));
+    let site = world(pool()).site();
+    assert_eq!(site.verdict.name(), "idle-pool");
+    assert_eq!(site.severity.name(), "info");
+    assert_eq!(
+        (site.count, site.direction),
+        (5, Some(Direction::Connected))
+    );
+    assert_eq!(site.blame.unwrap().function.raw(), "accept_loop");
+}
+
+#[test]
+fn an_idle_pool_that_goes_on_growing_is_a_leak() {
+    // Old enough to be reported, and spread over a watch twice as long.
+    let born = |n: u64| {
+        conn(n)
+            .connected()
+            .used(Deed::Recv, STUCK)
+            .since(STUCK + n * S)
+    };
+    let mut growing = world((1..29).map(born));
+    growing.opening.min_age_ns = S;
+    growing.opening.at = STUCK + 60 * S;
+    for (n, conn) in growing.conns.iter_mut().enumerate() {
+        conn.promoted.since = END - 29 * S + n as u64 * S;
+    }
+    let site = growing.site();
+    assert_eq!(site.verdict.name(), "idle-pool");
+    assert_eq!(site.severity.name(), "leak");
+    assert!(site.growth_per_minute.unwrap() > 10.0);
+}
+
+#[test]
+fn an_idle_pool_needs_a_connection_made_here_with_only_the_fin_unread() {
+    let unread_data = conn(1).connected().used(Deed::Recv, STUCK - S).recv_q(9);
+    assert_eq!(world([unread_data]).verdict(), "lost-reference high leak");
+    let accepted = conn(1).accepted().used(Deed::Recv, STUCK - S);
+    assert_eq!(world([accepted]).verdict(), "lost-reference high leak");
+    let in_use = world([conn(1).connected().used(Deed::Recv, END - S)])
+        .with_threads(SERVER, busy("futex", "handle", 22));
+    assert_eq!(in_use.verdict(), "unknown low suspect");
+}

@@ -1,0 +1,170 @@
+//! Sites are exact: nothing counted twice or lost, the same leak always under the same name.
+
+use super::world::{
+    Conn, S, SERVER, STUCK, World, conn, frame, libc, process, report, thread, world,
+};
+use crate::model::{report::Site, socket::Deed};
+
+fn eofs(cookies: impl Iterator<Item = u64>) -> Vec<Conn> {
+    cookies.map(|n| conn(n).accepted().eof()).collect()
+}
+
+/// Eight at one place, three at another, two of another verdict, one older.
+fn mixed() -> World {
+    let mut conns = eofs(1..9);
+    conns.extend((11..14).map(|n| conn(n).accepted().used(Deed::Recv, STUCK - S)));
+    conns.extend((21..23).map(|n| conn(n).unaccepted()));
+    conns.push(conn(31).older());
+    world(conns)
+}
+
+#[test]
+fn the_counts_of_the_sites_add_up_to_what_is_stuck() {
+    let report = mixed().report();
+    let counts: Vec<u64> = report.sites.iter().map(|site| site.count).collect();
+    assert_eq!(counts, [8, 3, 2, 1]);
+    assert_eq!(counts.iter().sum::<u64>(), report.totals.stuck);
+    assert_eq!(report.totals.unaccepted, 2);
+    for site in &report.sites {
+        assert_eq!(site.sockets.len() as u64 + site.sockets_omitted, site.count);
+    }
+}
+
+#[test]
+fn sockets_are_shown_oldest_first_and_at_most_as_many_as_asked_for() {
+    let born = |n: u64| conn(n).accepted().eof().since(STUCK + (10 - n) * S);
+    let site = world((1..9).map(born)).site();
+    let shown: Vec<u64> = site.sockets.iter().map(|socket| socket.cookie.0).collect();
+    assert_eq!(shown, [8, 7, 6, 5, 4]);
+    assert_eq!(site.sockets_omitted, 3);
+    assert_eq!(site.oldest_seconds, site.sockets[0].age_seconds);
+}
+
+fn id(world: World) -> String {
+    world.site().id
+}
+
+#[test]
+fn a_leak_keeps_its_id_across_pids_addresses_ports_and_restarts() {
+    let first = id(world(eofs(1..3)));
+    let restarted = |pid: u32| {
+        let other = |conn: Conn| {
+            conn.of(pid)
+                .stacks_from(10)
+                .at("10.9.9.9:8080", "192.0.2.7:1")
+        };
+        world(eofs(5..6).into_iter().map(other))
+            .with_process(process(pid))
+            .with_stack(11, vec![libc("accept"), frame("accept_loop", 10)])
+            .with_stack(13, vec![libc("recv"), frame("drain", 30)])
+    };
+    assert_eq!(id(restarted(4711)), first);
+    // The names may be missing in a stripped build: places count, not names.
+    let nameless = world(eofs(1..2)).with_stack(
+        3,
+        vec![libc("recv"), {
+            let mut frame = frame("drain", 30);
+            frame.function = None;
+            frame
+        }],
+    );
+    assert_eq!(id(nameless), first);
+}
+
+#[test]
+fn another_place_build_program_or_verdict_is_another_id() {
+    let first = id(world(eofs(1..2)));
+    let stack = |frame| world(eofs(1..2)).with_stack(3, vec![libc("recv"), frame]);
+    assert_ne!(id(stack(frame("drain", 31))), first);
+    let mut rebuilt = frame("drain", 30);
+    rebuilt.build_id = Some("other".to_owned());
+    assert_ne!(id(stack(rebuilt)), first);
+    let mut program = process(SERVER);
+    program.exe = Some("/usr/bin/other".to_owned());
+    assert_ne!(id(world(eofs(1..2)).with_process(program)), first);
+    let lost = conn(1).accepted().used(Deed::Recv, STUCK - S);
+    assert_ne!(id(world([lost])), first);
+}
+
+#[test]
+fn the_order_of_the_inputs_is_not_in_the_report() {
+    let json = |sites: &[Site]| serde_json::to_string(sites).unwrap();
+    let forwards = mixed().report();
+    let mut turned = mixed();
+    turned.conns.reverse();
+    turned.inputs.reverse();
+    assert_eq!(json(&turned.report().sites), json(&forwards.sites));
+}
+
+#[test]
+fn one_leak_in_two_processes_of_one_executable_is_one_site() {
+    let mut conns = eofs(1..3);
+    conns.extend(
+        eofs(3..6)
+            .into_iter()
+            .map(|conn| conn.of(101).stacks_from(10)),
+    );
+    let site = world(conns)
+        .with_process(process(101))
+        .with_stack(13, vec![libc("recv"), frame("drain", 30)])
+        .site();
+    assert_eq!((site.count, site.processes), (5, 2));
+    // The one with most of them stands for both.
+    assert_eq!(site.process.unwrap().pid, 101);
+}
+
+#[test]
+fn a_site_is_as_sure_as_the_weakest_of_its_sockets() {
+    let sure = conn(1).accepted().used(Deed::Recv, STUCK - S);
+    let unsure = conn(2).used(Deed::Recv, STUCK - S);
+    assert_eq!(
+        world([sure, unsure]).verdict(),
+        "lost-reference medium leak"
+    );
+}
+
+#[test]
+fn ends_are_shown_where_they_are_shared() {
+    let site = world(eofs(1..3)).site();
+    assert_eq!(site.local.unwrap().to_string(), "10.0.0.1:8080");
+    assert_eq!(site.peers.len(), 2);
+    let apart = [
+        conn(1).accepted().eof().at("10.0.0.1:1000", "10.0.0.9:80"),
+        conn(2).accepted().eof().at("10.0.0.1:1001", "10.0.0.9:80"),
+    ];
+    let site = world(apart).site();
+    assert_eq!((site.local, site.peers.len()), (None, 1));
+}
+
+#[test]
+fn without_a_stack_the_port_or_the_far_end_tells_sites_apart() {
+    let bare = |conn: Conn| conn.stacks_from(100);
+    let at = |n, port| bare(conn(n).accepted().eof()).at(port, "10.0.0.9:9");
+    let report = world([
+        at(1, "10.0.0.1:80"),
+        at(2, "10.0.0.1:80"),
+        at(3, "10.0.0.1:81"),
+    ])
+    .report();
+    let counts: Vec<u64> = report.sites.iter().map(|site| site.count).collect();
+    assert_eq!(counts, [2, 1]);
+}
+
+/// What has to be fetched is asked for, and nothing of sockets that are not stuck.
+#[test]
+fn demands_name_what_the_rules_will_look_at() {
+    let young = conn(9)
+        .accepted()
+        .used(Deed::Recv, STUCK)
+        .since(super::world::END);
+    let stuck = conn(1).accepted().used(Deed::Recv, STUCK - S);
+    let tracker = world([young.of(300), stuck.stacks_from(40)])
+        .with_threads(SERVER, vec![thread(SERVER, "read", vec![])])
+        .tracker();
+    let demands = crate::diagnose::demands(&tracker, &|_| None);
+    assert_eq!(Vec::from_iter(demands.stacks), [41, 42]);
+    assert_eq!(Vec::from_iter(demands.processes), [SERVER]);
+    assert_eq!(Vec::from_iter(demands.epolls), [SERVER]);
+    assert_eq!(Vec::from_iter(demands.threads), [SERVER]);
+    assert_eq!(report(&tracker).totals.stuck, 1);
+}

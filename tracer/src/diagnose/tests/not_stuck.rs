@@ -1,0 +1,63 @@
+//! What is no leak is not in the report at all.
+
+use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
+
+use super::world::{END, MIN_AGE, S, STUCK, conn, world};
+use crate::model::socket::Deed;
+
+#[test]
+fn a_young_socket_is_silent_until_it_is_as_old_as_asked_for() {
+    let aged = |age| world([conn(1).accepted().eof().since(END - age)]).report();
+    assert_eq!(aged(MIN_AGE - 1).totals.stuck, 0);
+    assert_eq!(aged(MIN_AGE - 1).totals.close_wait, 1);
+    assert_eq!(aged(MIN_AGE).totals.stuck, 1);
+}
+
+/// A `struct socket` without a file: NFS, SMC and the like; the kernel closes it by itself.
+#[test]
+fn a_socket_of_the_kernel_is_silent() {
+    let mut kernels = conn(1).held_by(&[]);
+    kernels.item.inode = 0;
+    let report = world([kernels]).report();
+    assert_eq!((report.totals.close_wait, report.totals.stuck), (1, 0));
+}
+
+/// The peer may close its half and go on reading for as long as it likes.
+#[test]
+fn a_half_closed_connection_that_still_sends_is_silent() {
+    let sent = |at| {
+        world([conn(1).accepted().used(Deed::Send, at)])
+            .report()
+            .totals
+            .stuck
+    };
+    assert_eq!(sent(END - S), 0);
+    assert_eq!(sent(END - MIN_AGE + 1), 0);
+    // Nothing sent for the threshold, or before the peer hung up, or only received.
+    assert_eq!(sent(END - MIN_AGE), 1);
+    assert_eq!(sent(STUCK - S), 1);
+    let received = world([conn(1).accepted().used(Deed::Recv, END - S)]);
+    assert_eq!(received.report().totals.stuck, 1);
+}
+
+/// Only the inventory tells who holds a socket: before it has, nothing is said.
+#[test]
+fn a_socket_no_inventory_has_seen_is_silent() {
+    let mut world = world([conn(1).accepted().eof()]);
+    world.conns[0].promoted.since = END - MIN_AGE;
+    let promoted = world.conns[0].promoted;
+    world.conns.clear();
+    let mut tracker = world.tracker();
+    tracker.apply(crate::model::input::Input::Promoted(promoted));
+    assert_eq!(tracker.count(), 1);
+    assert_eq!(super::world::report(&tracker).totals.stuck, 0);
+}
+
+#[test]
+fn a_socket_that_waits_for_its_last_ack_is_silent() {
+    let mut left = conn(1).accepted().eof();
+    left.item.state = LAST_ACK;
+    let report = world([left]).report();
+    assert_eq!((report.totals.close_wait, report.totals.stuck), (0, 0));
+    assert_eq!(conn(1).item.state, CLOSE_WAIT);
+}

@@ -1,0 +1,391 @@
+//! A small world to diagnose: a server, its listener, its connections, and a clock.
+
+use jiff::Timestamp;
+use tracer_common::state::{CLOSE_WAIT, ESTABLISHED, LISTEN};
+
+use crate::{
+    diagnose::{self, Style},
+    model::{
+        input::{
+            Counters, Input, Interest, Inventory, Item, Opening, Process, Promoted, Scope, Thread,
+        },
+        report::{Hook, HookStatus, Host, Report, Site, Tool},
+        socket::{Deed, Ends, Entry, History, Holder, Touch},
+        stack::{Frame, Stack},
+    },
+    track::Tracker,
+};
+
+pub const S: u64 = 1_000_000_000;
+/// Tracing begins, a connection becomes stuck unless said otherwise, and the report is made.
+pub const START: u64 = 1000 * S;
+pub const STUCK: u64 = START + 10 * S;
+pub const END: u64 = START + 100 * S;
+pub const MIN_AGE: u64 = 60 * S;
+
+pub const SERVER: u32 = 100;
+
+/// A connection of the server: accepted, stuck for 90 s, one byte (the FIN) unread, never touched.
+pub struct Conn {
+    pub promoted: Promoted,
+    pub item: Item,
+    /// The kernel program knew it, so its beginning is exact.
+    pub followed: bool,
+}
+
+pub fn conn(cookie: u64) -> Conn {
+    let ends = Ends {
+        local: "10.0.0.1:8080".parse().unwrap(),
+        remote: ([10, 0, 1, cookie as u8], 40_000 + cookie as u16).into(),
+    };
+    Conn {
+        promoted: Promoted {
+            cookie,
+            state: CLOSE_WAIT,
+            since: STUCK,
+            netns: 1,
+            ends,
+            entry: Entry {
+                old_state: ESTABLISHED,
+                error: 0,
+                shutdown: 1,
+            },
+            history: History::default(),
+        },
+        item: Item {
+            cookie,
+            netns: 1,
+            ends,
+            state: CLOSE_WAIT,
+            shutdown: 1,
+            has_socket: true,
+            dead: false,
+            inode: 5000 + cookie,
+            recv_q: 1,
+            send_q: 0,
+            last_packet: STUCK,
+            holders: vec![Holder {
+                pid: SERVER,
+                fd: cookie as u32,
+            }],
+        },
+        followed: true,
+    }
+}
+
+pub fn touch(deed: Deed, at: u64, stack: u64) -> Touch {
+    Touch {
+        stack,
+        at,
+        pid: SERVER,
+        tid: SERVER,
+        deed,
+    }
+}
+
+impl Conn {
+    pub fn accepted(mut self) -> Self {
+        self.promoted.history.opened = Some(touch(Deed::Accept, STUCK - 5 * S, 1));
+        self
+    }
+
+    pub fn connected(mut self) -> Self {
+        self.promoted.history.opened = Some(touch(Deed::Connect, STUCK - 5 * S, 1));
+        self
+    }
+
+    pub fn used(mut self, deed: Deed, at: u64) -> Self {
+        self.promoted.history.used = Some(touch(deed, at, 2));
+        self
+    }
+
+    pub fn eof(mut self) -> Self {
+        self.promoted.history.eof = Some(touch(Deed::Recv, STUCK + S, 3));
+        self.recv_q(0)
+    }
+
+    pub fn recv_q(mut self, bytes: u32) -> Self {
+        self.item.recv_q = bytes;
+        self
+    }
+
+    pub fn since(mut self, since: u64) -> Self {
+        self.promoted.since = since;
+        self.item.last_packet = since;
+        self
+    }
+
+    pub fn state(mut self, state: u8, entry: Entry) -> Self {
+        self.promoted.state = state;
+        self.promoted.entry = entry;
+        self.item.state = state;
+        self
+    }
+
+    pub fn held_by(mut self, pids: &[u32]) -> Self {
+        let fd = self.item.cookie as u32;
+        self.item.holders = pids.iter().map(|pid| Holder { pid: *pid, fd }).collect();
+        self
+    }
+
+    pub fn unaccepted(mut self) -> Self {
+        self.item.has_socket = false;
+        self.item.inode = 0;
+        self.held_by(&[])
+    }
+
+    /// Stuck since before tracing began: only the inventory knows it.
+    pub fn older(mut self) -> Self {
+        self.followed = false;
+        self.since(START - 500 * S)
+    }
+
+    pub fn at(mut self, local: &str, remote: &str) -> Self {
+        let ends = Ends {
+            local: local.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+        };
+        (self.promoted.ends, self.item.ends) = (ends, ends);
+        self
+    }
+
+    /// All touches by this process, which also holds it.
+    pub fn of(mut self, pid: u32) -> Self {
+        let history = &mut self.promoted.history;
+        for touch in [&mut history.opened, &mut history.used, &mut history.eof] {
+            if let Some(touch) = touch {
+                (touch.pid, touch.tid) = (pid, pid);
+            }
+        }
+        self.held_by(&[pid])
+    }
+
+    /// All stacks under other keys, as another process has them.
+    pub fn stacks_from(mut self, key: u64) -> Self {
+        let history = &mut self.promoted.history;
+        for touch in [&mut history.opened, &mut history.used, &mut history.eof] {
+            if let Some(touch) = touch {
+                touch.stack += key;
+            }
+        }
+        self
+    }
+}
+
+/// A frame of the server; its offset stands for its place in the code.
+pub fn frame(function: &str, offset: u64) -> Frame {
+    Frame {
+        function: Some(function.to_owned()),
+        module: Some("server".to_owned()),
+        offset,
+        build_id: Some("b01d".to_owned()),
+        ..Frame::default()
+    }
+}
+
+pub fn libc(function: &str) -> Frame {
+    Frame {
+        module: Some("libc.so.6".to_owned()),
+        build_id: Some("11bc".to_owned()),
+        ..frame(function, 77)
+    }
+}
+
+pub fn thread(tid: u32, syscall: &str, stack: Vec<Frame>) -> Thread {
+    Thread {
+        tid,
+        comm: format!("worker-{tid}"),
+        state: 'S',
+        syscall: Some(syscall.to_owned()),
+        fd: None,
+        stack,
+    }
+}
+
+pub fn process(pid: u32) -> Process {
+    Process {
+        pid,
+        start_boot: u64::from(pid),
+        start_wall: None,
+        comm: "server".to_owned(),
+        exe: Some("/usr/bin/server".to_owned()),
+        cmdline: None,
+        service: None,
+        cgroup: Some("/system.slice/server.service".to_owned()),
+        parent: 1,
+        state: 'S',
+        threads: 1,
+        fd_limit: None,
+    }
+}
+
+pub struct World {
+    pub opening: Opening,
+    pub conns: Vec<Conn>,
+    pub inputs: Vec<Input>,
+}
+
+/// A server of one idle thread that uses no epoll; every hook works, nothing is lost.
+pub fn world(conns: impl IntoIterator<Item = Conn>) -> World {
+    let hook = |name: &str| Hook {
+        name: name.to_owned(),
+        kind: "tp_btf".to_owned(),
+        status: HookStatus::Attached,
+        reason: None,
+    };
+    let world = World {
+        opening: Opening {
+            tool: Tool::default(),
+            host: Host::default(),
+            hooks: vec![hook("sock_recv_length"), hook("sock_send_length")],
+            warnings: Vec::new(),
+            at: START,
+            wall: Timestamp::from_second(1_000_000).unwrap(),
+            scope: Scope::default(),
+            live: true,
+            some_processes_unseen: false,
+            min_age_ns: MIN_AGE,
+            grace_ns: S,
+        },
+        conns: conns.into_iter().collect(),
+        inputs: Vec::new(),
+    };
+    world
+        .with_process(process(SERVER))
+        .with_threads(
+            SERVER,
+            vec![thread(SERVER, "accept", vec![frame("main", 9)])],
+        )
+        .with_epoll(SERVER, &[])
+        .with_stack(1, vec![libc("accept"), frame("accept_loop", 10)])
+        .with_stack(
+            2,
+            vec![libc("recv"), frame("handle", 20), frame("accept_loop", 11)],
+        )
+        .with_stack(
+            3,
+            vec![libc("recv"), frame("drain", 30), frame("accept_loop", 12)],
+        )
+}
+
+impl World {
+    pub fn with(mut self, input: Input) -> Self {
+        self.inputs.push(input);
+        self
+    }
+
+    pub fn with_process(self, process: Process) -> Self {
+        self.with(Input::Process(process))
+    }
+
+    pub fn with_threads(self, pid: u32, threads: Vec<Thread>) -> Self {
+        self.with(Input::Threads { pid, threads })
+    }
+
+    /// Descriptors in the process's epoll sets.
+    pub fn with_epoll(self, pid: u32, fds: &[u32]) -> Self {
+        let interests = fds
+            .iter()
+            .map(|fd| Interest { fd: *fd, events: 1 })
+            .collect();
+        self.with(Input::Epoll { pid, interests })
+    }
+
+    pub fn with_stack(self, key: u64, frames: Vec<Frame>) -> Self {
+        let truncated = false;
+        self.with(Input::Stack {
+            key,
+            stack: Stack { frames, truncated },
+        })
+    }
+
+    pub fn with_lost(self, lost: u64) -> Self {
+        let counters = Counters {
+            seen: lost,
+            lost,
+            ..Counters::default()
+        };
+        self.with(Input::Counters(counters))
+    }
+
+    /// Nothing of this kind was looked at.
+    pub fn without(mut self, is: impl Fn(&Input) -> bool) -> Self {
+        self.inputs.retain(|input| !is(input));
+        self
+    }
+
+    pub fn without_hook(mut self, name: &str) -> Self {
+        for hook in &mut self.opening.hooks {
+            if hook.name == name {
+                hook.status = HookStatus::Unavailable;
+            }
+        }
+        self
+    }
+
+    pub fn with_listener(mut self, local: &str, pids: &[u32], waiting: u32) -> Self {
+        let mut listener = conn(250).at(local, "0.0.0.0:0").held_by(pids);
+        listener.item.state = LISTEN;
+        listener.item.recv_q = waiting;
+        listener.item.send_q = 128;
+        listener.followed = false;
+        self.conns.push(listener);
+        self
+    }
+
+    pub fn tracker(self) -> Tracker {
+        let mut tracker = Tracker::default();
+        tracker.apply(Input::Opening(Box::new(self.opening)));
+        for conn in self.conns.iter().filter(|conn| conn.followed) {
+            tracker.apply(Input::Promoted(conn.promoted));
+        }
+        self.inputs
+            .into_iter()
+            .for_each(|input| tracker.apply(input));
+        tracker.apply(Input::Inventory(Inventory {
+            from: END - S,
+            to: END,
+            items: self.conns.into_iter().map(|conn| conn.item).collect(),
+            complete: true,
+        }));
+        tracker
+    }
+
+    pub fn report(self) -> Report {
+        report(&self.tracker())
+    }
+
+    /// The one site there must be.
+    pub fn site(self) -> Site {
+        let mut sites = self.report().sites;
+        assert_eq!(sites.len(), 1, "{:?}", names(&sites));
+        sites.remove(0)
+    }
+
+    /// The verdict of the one site, with its confidence and severity.
+    pub fn verdict(self) -> String {
+        let site = self.site();
+        format!(
+            "{} {} {}",
+            site.verdict,
+            site.confidence.name(),
+            site.severity.name()
+        )
+    }
+}
+
+pub fn names(sites: &[Site]) -> Vec<String> {
+    sites.iter().map(|site| site.verdict.to_string()).collect()
+}
+
+pub fn report(tracker: &Tracker) -> Report {
+    let application = |frames: &[Frame]| {
+        frames
+            .iter()
+            .position(|frame| frame.module.as_deref() != Some("libc.so.6"))
+    };
+    let style = Style {
+        sockets_per_site: 5,
+    };
+    diagnose::report(tracker, style, &application).unwrap()
+}
