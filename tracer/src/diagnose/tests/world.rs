@@ -152,10 +152,9 @@ impl Conn {
     /// All touches by this process, which also holds it.
     pub fn of(mut self, pid: u32) -> Self {
         let history = &mut self.promoted.history;
-        for touch in [&mut history.opened, &mut history.used, &mut history.eof] {
-            if let Some(touch) = touch {
-                (touch.pid, touch.tid) = (pid, pid);
-            }
+        let touches = [&mut history.opened, &mut history.used, &mut history.eof];
+        for touch in touches.into_iter().flatten() {
+            (touch.pid, touch.tid) = (pid, pid);
         }
         self.held_by(&[pid])
     }
@@ -163,10 +162,9 @@ impl Conn {
     /// All stacks under other keys, as another process has them.
     pub fn stacks_from(mut self, key: u64) -> Self {
         let history = &mut self.promoted.history;
-        for touch in [&mut history.opened, &mut history.used, &mut history.eof] {
-            if let Some(touch) = touch {
-                touch.stack += key;
-            }
+        let touches = [&mut history.opened, &mut history.used, &mut history.eof];
+        for touch in touches.into_iter().flatten() {
+            touch.stack += key;
         }
         self
     }
