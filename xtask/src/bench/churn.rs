@@ -4,6 +4,7 @@
 mod arms;
 mod figures;
 mod goals;
+mod inside;
 mod report;
 mod round;
 
@@ -97,7 +98,11 @@ pub fn run(args: &Args) -> Result<()> {
         // After every round, so that an interrupted run leaves what it measured.
         document::keep_raw("churn.csv", &figures::raw(&rounds))?;
     }
-    let text = report::section(&plan, &facts, &rounds);
+    let mut text = report::section(&plan, &facts, &rounds);
+    if arms.iter().any(|arm| arm.name == arms::WATCH) {
+        say::step("where the time of watch goes");
+        text.push_str(&inside::look(&plan, &mut generator)?);
+    }
     let elsewhere = figures::elsewhere(&rounds).unwrap_or_default();
     let is_quiet = elsewhere <= QUIET;
     document::publish(

@@ -82,7 +82,7 @@ pub struct Cost {
 }
 
 /// What a tool does once, on seeing a process and a call path first, is not the cost of a connection.
-const WARM_UP: [Job; 3] = [
+pub const WARM_UP: [Job; 3] = [
     Job::Connections(2_000),
     Job::Reads(10_000),
     Job::Exchanges(1_000),
