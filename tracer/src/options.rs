@@ -17,6 +17,10 @@ pub enum Mode {
 
 /// Options a command does not have are at their defaults.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
 pub struct Options {
     pub mode: Mode,
     /// Time in `CLOSE_WAIT` from which a socket counts as stuck.
