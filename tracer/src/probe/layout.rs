@@ -76,3 +76,6 @@ impl Layout {
             .any(|(name, on)| *name == global && *on != 0)
     }
 }
+
+#[cfg(test)]
+mod tests;
