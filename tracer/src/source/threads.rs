@@ -229,6 +229,8 @@ fn name(number: i64) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Barrier, Mutex};
+
     use super::*;
 
     #[test]
@@ -240,5 +242,37 @@ mod tests {
         for text in ["", "running", "-1 0x7ffd5 0x7f001", "45 0x4 zz"] {
             assert!(Syscall::parse(text).is_none(), "{text}");
         }
+    }
+
+    /// More threads than stacks are read of: all are listed, and the asked-for one has its stack.
+    #[test]
+    fn all_threads_are_seen_and_the_asked_for_ones_first() {
+        let (stop, tids) = (Arc::new(Barrier::new(41)), Arc::new(Mutex::new(Vec::new())));
+        let workers: Vec<_> = (0..40)
+            .map(|_| {
+                let (stop, tids) = (Arc::clone(&stop), Arc::clone(&tids));
+                std::thread::spawn(move || {
+                    let tid = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+                    tids.lock().unwrap().push(tid);
+                    stop.wait();
+                })
+            })
+            .collect();
+        while tids.lock().unwrap().len() < 40 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let last = *tids.lock().unwrap().iter().max().unwrap();
+        let own = crate::source::process::read(std::process::id(), false).unwrap();
+        let threads = read(&own, &BTreeSet::from([last]), &mut Symbolizer::new());
+        stop.wait();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        assert!(threads.len() > 40);
+        assert!(threads.is_sorted_by_key(|thread| thread.tid));
+        let asked = threads.iter().find(|thread| thread.tid == last).unwrap();
+        assert_eq!(asked.syscall.as_deref(), Some("futex"));
+        assert!(!asked.stack.is_empty());
     }
 }

@@ -56,3 +56,158 @@ pub fn comm(bytes: &[u8; 16]) -> String {
         .unwrap_or(bytes.len());
     String::from_utf8_lossy(bytes.get(..end).unwrap_or(&[])).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use tracer_common::{
+        endpoint::Endpoints,
+        event::{
+            FLAG_HAS_SOCKET, Header, KIND_DESTROYED, KIND_SPILL, KIND_TRANSITION, PROCESS_EXIT,
+            Process, Spill,
+        },
+        state::{AF_INET, AF_INET6, CLOSE, CLOSE_WAIT, ESTABLISHED, LAST_ACK},
+        table::{Entry, Facts, Name, TOUCH_RECV, Touch, Way},
+    };
+    use zerocopy::FromZeros;
+
+    use super::*;
+    use crate::model::socket::Deed;
+
+    fn ends(family: u16) -> Endpoints {
+        Endpoints {
+            local_addr: [10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+            remote_addr: [10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2],
+            local_port: 8080,
+            remote_port: 40_000,
+            family,
+            reserved: 0,
+        }
+    }
+
+    fn change(flags: u8) -> Wire {
+        Wire {
+            header: Header {
+                kind: KIND_TRANSITION,
+                len: 112,
+                at: 9,
+            },
+            cookie: 7,
+            since: 5,
+            stack: 3,
+            endpoints: ends(AF_INET),
+            netns: 1,
+            tgid: 100,
+            tid: 101,
+            old: CLOSE_WAIT,
+            new: LAST_ACK,
+            flags,
+            shutdown: 3,
+            comm: *b"server\0leftover\0",
+        }
+    }
+
+    #[test]
+    fn a_task_is_named_only_where_the_kernel_proved_it() {
+        assert_eq!(transition(&change(FLAG_HAS_SOCKET | FLAG_DEAD)).task, None);
+        let proven = transition(&change(FLAG_PROCESS));
+        let task = proven.task.unwrap();
+        assert_eq!(
+            (task.pid, task.tid, task.comm.as_str()),
+            (100, 101, "server")
+        );
+        assert!(!task.exiting && !proven.dead);
+        let exiting = transition(&change(FLAG_PROCESS | FLAG_EXITING | FLAG_DEAD));
+        assert!(exiting.task.unwrap().exiting && exiting.dead);
+    }
+
+    #[test]
+    fn addresses_are_read_by_their_family() {
+        let mut wire = change(0);
+        assert_eq!(transition(&wire).ends.local.to_string(), "10.0.0.1:8080");
+        wire.endpoints = ends(AF_INET6);
+        assert_eq!(
+            transition(&wire).ends.remote.to_string(),
+            "[a00:2::2]:40000"
+        );
+    }
+
+    #[test]
+    fn a_comm_may_be_anything() {
+        assert_eq!(comm(&[b'x'; 16]), "x".repeat(16));
+        assert_eq!(comm(&[0; 16]), "");
+        assert_eq!(
+            comm(b"\xff\xfe\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
+            "\u{fffd}\u{fffd}"
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_socket_is_told_apart_from_a_change() {
+        let mut wire = change(0);
+        wire.header.kind = KIND_DESTROYED;
+        let input = inputs(&Record::Destroyed(wire)).unwrap();
+        assert!(matches!(input, Input::Destroyed(change) if change.cookie == 7));
+    }
+
+    fn spill(tag: u64, state: u8) -> Spill {
+        let entry = Entry {
+            error: 104,
+            old_state: ESTABLISHED,
+            shutdown: 1,
+        };
+        let mut facts = Facts::new_zeroed();
+        facts.name = Name::new(7, 1, entry, ends(AF_INET));
+        facts.opened = Touch::new(8, 3, 2, 100, 101, TOUCH_RECV);
+        facts.used = Touch::new(7, 3, 2, 100, 101, TOUCH_RECV);
+        Spill {
+            header: Header {
+                kind: KIND_SPILL,
+                len: size_of::<Spill>() as u32,
+                at: 9,
+            },
+            way: Way {
+                tag,
+                since_state: Way::pack(1600, state),
+            },
+            facts,
+        }
+    }
+
+    /// The touch of another socket, left in the same place of the table, is not this one's.
+    #[test]
+    fn a_spilled_stuck_socket_brings_all_that_holds() {
+        let Some(Input::Promoted(promoted)) = inputs(&Record::Spill(spill(7, CLOSE))) else {
+            panic!("its name holds");
+        };
+        assert_eq!(
+            (promoted.cookie, promoted.state, promoted.since),
+            (7, CLOSE, 1600)
+        );
+        assert_eq!(
+            (promoted.entry.error, promoted.entry.old_state),
+            (104, ESTABLISHED)
+        );
+        assert_eq!(promoted.history.opened, None);
+        assert_eq!(promoted.history.used.unwrap().deed, Deed::Recv);
+    }
+
+    #[test]
+    fn a_spilled_socket_whose_name_does_not_hold_brings_only_its_history() {
+        let input = inputs(&Record::Spill(spill(8, CLOSE)));
+        let Some(Input::History { cookie, history }) = input else {
+            panic!("no name, no socket to follow");
+        };
+        assert_eq!(cookie, 8);
+        assert!(history.opened.is_some() && history.used.is_none());
+    }
+
+    #[test]
+    fn what_concerns_only_stacks_is_no_input() {
+        let ended = Process {
+            header: change(0).header,
+            tgid: 1,
+            what: PROCESS_EXIT,
+        };
+        assert_eq!(inputs(&Record::Process(ended)), None);
+    }
+}
