@@ -161,19 +161,23 @@ fn shown(hook: &Hook) -> String {
     format!("{} {} is {}: {reason}", hook.kind, hook.name, hook.status)
 }
 
+/// The kernel skips a program that interrupts itself on one CPU, which an emulated and therefore slow
+/// one does now and then. That is no failure as long as the report says so.
 fn events(report: &Report) -> Result<String, String> {
     let events = &report.window.events;
     let all = events.seen == events.submitted && events.seen == events.received;
-    if all && events.lost == 0 && report.window.complete {
-        return Ok("none lost".to_owned());
+    let admitted = report.warnings.iter().any(|w| w.contains("nested run"));
+    match (all && report.window.complete, events.lost) {
+        (true, 0) => Ok("none lost".to_owned()),
+        (true, lost) if admitted => Ok(format!("{lost} missed, and said so")),
+        _ => Err(format!(
+            "seen {}, submitted {}, received {}, lost {}, complete: {}; warnings: {}",
+            events.seen,
+            events.submitted,
+            events.received,
+            events.lost,
+            report.window.complete,
+            report.warnings.join("; ")
+        )),
     }
-    Err(format!(
-        "seen {}, submitted {}, received {}, lost {}, complete: {}; warnings: {}",
-        events.seen,
-        events.submitted,
-        events.received,
-        events.lost,
-        report.window.complete,
-        report.warnings.join("; ")
-    ))
 }

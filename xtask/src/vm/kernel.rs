@@ -1,7 +1,7 @@
 //! A bootable kernel of a release line, out of the Debian archive this machine installs from. Only
 //! the image is taken: a guest on a serial line needs no modules.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -20,7 +20,8 @@ const SUITES: &[&str] = &[
     "unstable",
 ];
 /// From 6.19 on the image is in a package of its own; `linux-image-…` then only depends on it.
-const PACKAGES: &[&str] = &["linux-binary-", "linux-image-"];
+const BINARY: &str = "linux-binary-";
+const IMAGE: &str = "linux-image-";
 const FLAVOUR: &str = "-cloud-amd64";
 
 pub struct Kernel {
@@ -51,7 +52,8 @@ pub fn fetch(line: &str) -> Result<Kernel> {
         let listed = process::read(apt.command("apt-cache").args(["pkgnames", "linux-"]))?;
         if let Some(package) = newest(&listed, version) {
             say::step(format_args!("fetching {package} from {suite}"));
-            unpack(&apt, package, &kept)?;
+            unpack(&apt, package, &kept)
+                .with_context(|| format!("get a kernel image out of {package}"))?;
             return cached(&kept, version)?.context("find the image in the package");
         }
     }
@@ -100,20 +102,24 @@ fn has_lists(apt: &PrivateApt) -> bool {
 /// package of the same version, which would be without the image.
 fn newest(listed: &str, line: (u32, u32)) -> Option<&str> {
     let candidates = listed.lines().filter_map(|package| {
-        let rank = PACKAGES
-            .iter()
-            .position(|prefix| package.starts_with(prefix))?;
-        let release = package
-            .strip_prefix(PACKAGES.get(rank)?)?
-            .strip_suffix(FLAVOUR)?;
+        let release = release(package)?;
+        let is_binary = package.starts_with(BINARY);
         // `linux-binary-unsigned-…`, and metapackages, have no number here.
-        (version(release)? == line).then(|| ((numbers(release), PACKAGES.len() - rank), package))
+        (version(release)? == line).then(|| ((numbers(release), is_binary), package))
     });
     candidates.max().map(|(_, package)| package)
 }
 
+/// As `uname -r` will say it.
+fn release(package: &str) -> Option<&str> {
+    let release = package
+        .strip_prefix(BINARY)
+        .or_else(|| package.strip_prefix(IMAGE))?;
+    release.ends_with(FLAVOUR).then_some(release)
+}
+
 /// `6.1.0-50-cloud` is (6, 1).
-pub fn version(release: &str) -> Option<(u32, u32)> {
+fn version(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.split(['.', '-', '+']);
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
@@ -139,15 +145,20 @@ fn unpack(apt: &PrivateApt, package: &str, to: &Path) -> Result<()> {
         .spawn()
         .context("start dpkg-deb")?;
     let stream = packed.stdout.take().context("read from dpkg-deb")?;
+    // /boot/vmlinuz-RELEASE, and from 7.2 on /usr/lib/modules/RELEASE/vmlinuz. Under another name
+    // until it is whole: what is called vmlinuz-RELEASE is taken for a kernel.
+    let partial = to.join("partial");
+    let file = File::create(&partial).with_context(|| format!("create {}", partial.display()))?;
     let mut tar = Command::new("tar");
-    tar.args(["-x", "--strip-components=2", "--wildcards", "-C"])
-        .arg(to)
-        .arg("./boot/vmlinuz-*");
-    process::run(tar.stdin(stream))?;
+    tar.args(["-x", "--to-stdout", "--wildcards", "*/vmlinuz*"]);
+    process::run(tar.stdin(stream).stdout(file))?;
     let status = packed.wait().context("wait for dpkg-deb")?;
     if !status.success() {
         bail!("dpkg-deb ended with {status}");
     }
+    let release = release(package).context("tell the release from the package's name")?;
+    let image = to.join(format!("vmlinuz-{release}"));
+    fs::rename(&partial, &image).with_context(|| format!("name {}", image.display()))?;
     fs::remove_file(&deb).with_context(|| format!("remove {}", deb.display()))
 }
 

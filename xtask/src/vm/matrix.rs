@@ -31,6 +31,12 @@ What older kernels lack, and what follows from it:
 - before 5.15 a program cannot reach the user's registers, so the hooks give no stacks and most
   findings name the process but no code;
 - before 5.12 there is no socket cookie for tracing programs, so a socket is known by its address.
+
+What newer kernels bring: from 7.0 on a kernel may preempt a program, and when another task on the
+same CPU then comes to the same hook, the kernel skips that run (`recursion_misses`). It is rare
+where programs take a microsecond, and happens in an emulated guest, where they take a hundred; the
+report counts it as *missed*. A socket that lost a run still has its verdict, and stands by itself
+because its last use differs from that of its like.
 ";
 
 pub fn write(columns: &[(Kernel, Vec<Check>)]) -> Result<()> {
