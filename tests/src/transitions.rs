@@ -15,6 +15,16 @@ pub struct Step {
 /// What a tool says of each connection end, by its local and remote address.
 pub type Told = BTreeMap<(String, String), Vec<Step>>;
 
+/// From its first state to CLOSE with every step in between. A gap proves a loss: the kernel skips a
+/// program that is already running on the same CPU, which loopback traffic makes happen.
+pub fn is_whole(life: &[Step]) -> bool {
+    let begins = life
+        .first()
+        .is_some_and(|step| ["listen", "close"].contains(&step.old.as_str()));
+    let ends = life.last().is_some_and(|step| step.new == "close");
+    begins && ends && life.windows(2).all(|pair| pair[0].new == pair[1].old)
+}
+
 /// One line of either tool; `socket` tells sockets apart before their addresses are complete.
 #[derive(Debug)]
 pub struct Line {

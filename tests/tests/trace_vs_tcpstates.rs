@@ -7,18 +7,19 @@
     reason = "a test fails by panicking"
 )]
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use tests::sockleak::Running;
-use tests::transitions::{Step, Told, by_connection, on_port, ours_in, theirs_in};
+use tests::transitions::{Step, Told, by_connection, is_whole, on_port, ours_in, theirs_in};
 use tests::{client, skip, wait};
 
 const NAME: &str = "trace_agrees_with_tcpstates";
 const CONNECTIONS: usize = 12;
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(2);
+/// Loopback traffic can make the kernel skip a run of either tool's program.
+const ATTEMPTS: usize = 4;
 /// The two tools read the clock one after the other, and another tracer may run in between.
 const TOLERANCE_MS: f64 = 5.0;
 
@@ -27,23 +28,37 @@ fn trace_agrees_with_tcpstates() {
     if !skip::require_root(NAME) || !skip::require_program(NAME, "tcpstates") {
         return;
     }
+    let Some(tcpstates) = start_tcpstates() else {
+        return;
+    };
+    drop(tcpstates);
     for loopback in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
-        let listener = TcpListener::bind(SocketAddr::new(loopback, 0)).expect("bind");
-        let port = listener.local_addr().expect("an address").port();
-        let Some(theirs) = start_tcpstates() else {
-            return;
-        };
-        let ours = Trace::start(&[]);
-        traffic(&listener);
-        wait::wait_for("all sockets to be gone", LIMIT, || {
-            has_ended(&theirs.stdout().so_far().join("\n"), port)
-        });
-        theirs.signal(rustix::process::Signal::INT);
-        let ours = by_connection(on_port(ours_in(&ours.stop()), port));
-        let theirs = by_connection(on_port(theirs_in(&theirs.stop().stdout), port));
-        assert_eq!(ours.len(), 2 * CONNECTIONS, "both ends of each: {ours:#?}");
-        compare(&ours, &theirs);
+        let agreed = (0..ATTEMPTS).any(|_| both_tell_the_same(loopback));
+        assert!(agreed, "losses in each of {ATTEMPTS} attempts");
     }
+}
+
+/// False when a tool lost something, which ours has to admit; any other difference is a failure.
+fn both_tell_the_same(loopback: IpAddr) -> bool {
+    let listener = TcpListener::bind(SocketAddr::new(loopback, 0)).expect("bind");
+    let port = listener.local_addr().expect("an address").port();
+    let theirs = start_tcpstates().expect("tcpstates attached before");
+    let ours = Trace::start(&[]);
+    traffic(&listener);
+    let ended = || has_ended(&theirs.stdout().so_far().join("\n"), port).then_some(());
+    wait::poll_for(LIMIT, ended);
+    theirs.signal(rustix::process::Signal::INT);
+    let mut theirs = by_connection(on_port(theirs_in(&theirs.stop().stdout), port));
+    let Some(ours) = ours.stop() else {
+        return false;
+    };
+    let ours = by_connection(on_port(ours_in(&ours), port));
+    assert_eq!(ours.len(), 2 * CONNECTIONS, "both ends of each: {ours:#?}");
+    let gaps: Vec<_> = ours.iter().filter(|(_, life)| !is_whole(life)).collect();
+    assert!(gaps.is_empty(), "gaps, and no word of them: {gaps:#?}");
+    theirs.retain(|_, life| is_whole(life));
+    compare(&ours, &theirs);
+    theirs.len() >= 2 * CONNECTIONS - 2
 }
 
 /// The kernel gives the local port back before it says CLOSE: the filter has to know it even then.
@@ -54,18 +69,23 @@ fn a_port_filter_keeps_whole_lives() {
     }
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
     let port = listener.local_addr().expect("an address").port();
-    let trace = Trace::start(&["--port", &port.to_string()]);
-    traffic(&listener);
-    let ended = |told: &str| {
-        let lines = ours_in(told).into_iter();
-        lines.filter(|line| line.step.new == "close").count() == 2 * CONNECTIONS
+    let attempt = |_| {
+        let trace = Trace::start(&["--port", &port.to_string()]);
+        traffic(&listener);
+        let ended = |told: &str| {
+            let lines = ours_in(told).into_iter();
+            lines.filter(|line| line.step.new == "close").count() == 2 * CONNECTIONS
+        };
+        wait::poll_for(LIMIT, || ended(&trace.so_far()).then_some(()));
+        trace.stop()
     };
-    wait::poll_for(LIMIT, || ended(&trace.so_far()).then_some(()));
-    let told = by_connection(ours_in(&trace.stop()));
+    let told = (0..ATTEMPTS)
+        .find_map(attempt)
+        .expect("one attempt without a loss");
+    let told = by_connection(ours_in(&told));
     assert_eq!(told.len(), 2 * CONNECTIONS, "both ends of each: {told:#?}");
-    for (ends, steps) in &told {
-        let last = steps.last().map(|step| step.new.as_str());
-        assert_eq!(last, Some("close"), "{ends:?}: {steps:?}");
+    for (ends, life) in &told {
+        assert!(is_whole(life), "{ends:?}: {life:?}");
     }
 }
 
@@ -93,10 +113,15 @@ impl Trace {
             .map_or_else(String::new, |(whole, _)| whole.to_owned())
     }
 
-    fn stop(self) -> String {
+    /// `None` when it says that it lost something.
+    fn stop(self) -> Option<String> {
         let finished = self.running.stop();
+        if finished.code() == 125 && finished.stderr.contains("lost") {
+            return None;
+        }
         assert_eq!(finished.code(), 0, "{}", finished.stderr);
-        std::fs::read_to_string(self.folder.path().join("trace.ndjson")).expect("read the trace")
+        let file = self.folder.path().join("trace.ndjson");
+        Some(std::fs::read_to_string(file).expect("read the trace"))
     }
 }
 
@@ -159,19 +184,15 @@ fn has_ended(table: &str, port: u16) -> bool {
 
 fn compare(ours: &Told, theirs: &Told) {
     let names = |steps: &[Step]| -> Vec<_> {
-        steps
-            .iter()
-            .map(|step| (step.old.clone(), step.new.clone()))
-            .collect()
+        let names = |step: &Step| (step.old.clone(), step.new.clone());
+        steps.iter().map(names).collect()
     };
-    let only_names = |told: &Told| -> BTreeMap<_, _> {
-        told.iter()
-            .map(|(ends, steps)| (ends.clone(), names(steps)))
-            .collect()
-    };
-    assert_eq!(only_names(ours), only_names(theirs), "the same transitions");
-    for (ends, steps) in ours {
-        for (index, (step, other)) in steps.iter().zip(&theirs[ends]).enumerate() {
+    for (ends, others) in theirs {
+        let steps = ours
+            .get(ends)
+            .unwrap_or_else(|| panic!("{ends:?} is not in ours"));
+        assert_eq!(names(steps), names(others), "{ends:?}");
+        for (index, (step, other)) in steps.iter().zip(others).enumerate() {
             let (Some(ms), Some(other_ms)) = (step.ms, other.ms) else {
                 assert_eq!(
                     index, 0,
