@@ -10,7 +10,7 @@ use tracer_common::{
 
 use crate::{
     emit,
-    globals::SET_MASK,
+    globals::{self as g, SET_MASK},
     maps::{FACTS, SETS},
     skip::{Skip, count},
 };
@@ -52,6 +52,19 @@ impl Slot {
         if let Ok(facts) = self.facts() {
             // SAFETY: a valid map element.
             unsafe { (*facts).name = Name::new(self.tag, netns, entry, ends) };
+        }
+    }
+
+    /// Breaks the seals of whatever is known.
+    #[inline(always)]
+    fn forget(self) {
+        if let Ok(facts) = self.facts() {
+            // SAFETY: a valid map element.
+            let facts = unsafe { &mut *facts };
+            facts.name.seal = 0;
+            facts.opened.seal = 0;
+            facts.used.seal = 0;
+            facts.eof.seal = 0;
         }
     }
 
@@ -158,7 +171,11 @@ fn fresh(ways: *mut Way, first: u32, i: usize, cookie: u64) -> Slot {
         index: first + i as u32,
         tag: cookie,
     };
-    // The facts of an earlier socket need no clearing: their seals do not hold for this one.
+    // The facts of an earlier socket need no clearing: their seals do not hold for this one. Only where
+    // a socket is known by its address they do, once the address is given to the next.
+    if g::HAS_COOKIE.load() == 0 {
+        slot.forget();
+    }
     // SAFETY: as above.
     unsafe {
         (*way).since_state = 0;
