@@ -32,11 +32,12 @@ What older kernels lack, and what follows from it:
   findings name the process but no code;
 - before 5.12 there is no socket cookie for tracing programs, so a socket is known by its address.
 
-What newer kernels bring: from 7.0 on a kernel may preempt a program, and when another task on the
-same CPU then comes to the same hook, the kernel skips that run (`recursion_misses`). It is rare
-where programs take a microsecond, and happens in an emulated guest, where they take a hundred; the
-report counts it as *missed*. A socket that lost a run still has its verdict, and stands by itself
-because its last use differs from that of its like.
+What newer kernels bring: with full or lazy preemption (the only kinds from 7.0 on, and Debian's
+choice in 6.19 already) a task may be taken off the CPU inside a program. When another task on that
+CPU then comes to the same hook, the kernel skips its run (`recursion_misses` of the program). It is
+rare where programs take a microsecond, and happens in emulated guests, where they take a hundred.
+The report counts such runs as missed, and `trace` ends with 125; a socket that lost a run keeps its
+verdict, and stands by itself because what is known of it differs from its like.
 ";
 
 pub fn write(columns: &[(Kernel, Vec<Check>)]) -> Result<()> {

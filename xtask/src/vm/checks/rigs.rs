@@ -43,11 +43,21 @@ pub fn in_snapshot(steps: &[Step], manifest: &Manifest, report: &Report) -> Resu
     Ok(format!("{sockets} sockets found"))
 }
 
-/// Every connection's way into `CLOSE_WAIT`, and the process that opened it.
+/// What `trace` exits with when it knows that it did not see everything.
+const INCOMPLETE: i32 = 125;
+
+/// Every connection's way into `CLOSE_WAIT`, and the process that opened it; or the admission that
+/// the kernel skipped some, which on an emulated machine is no failure.
 pub fn traced(steps: &[Step], name: &str) -> Result<String, String> {
     let step = record::find(steps, name).ok_or("the guest did not run it")?;
-    if step.code != Some(0) {
-        return Err(format!("it ended with {:?}: {}", step.code, step.stderr));
+    let admission = step.stderr.lines().find(|line| line.contains("lost"));
+    match (step.code, admission) {
+        (Some(0), _) => {}
+        (Some(INCOMPLETE), Some(admission)) => {
+            let words = admission.trim_start_matches("sockleak: ");
+            return Ok(format!("{words}, and said so"));
+        }
+        (code, _) => return Err(format!("it ended with {code:?}: {}", step.stderr)),
     }
     let port = format!(":{}", port(steps, TRACED_STEP)?);
     let (mut lines, mut entered, mut opened) = (0, 0, 0);
@@ -62,14 +72,14 @@ pub fn traced(steps: &[Step], name: &str) -> Result<String, String> {
         opened += usize::from(connects && event.get("pid").is_some_and(Value::is_u64));
     }
     let wanted = TRACED.1;
-    if (entered, opened) != (wanted, wanted) {
-        return Err(format!(
-            "{entered} into CLOSE_WAIT and {opened} opened by a named process, of {wanted} each, \
-             in {lines} lines: {}",
-            step.stderr
-        ));
+    if (entered, opened) == (wanted, wanted) {
+        return Ok("complete".to_owned());
     }
-    Ok("complete".to_owned())
+    Err(format!(
+        "{entered} into CLOSE_WAIT and {opened} opened by a named process, of {wanted} each, in \
+         {lines} lines: {}",
+        step.stderr
+    ))
 }
 
 fn rig<'a>(manifest: &'a Manifest, name: &str) -> Result<&'a Rig, String> {
