@@ -3,7 +3,10 @@
 //! aya parses BTF for its own needs and keeps member offsets to itself, so this is a small reader of
 //! the three things needed here: structures by name, their members, and the types between.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::CStr,
+};
 
 use thiserror::Error;
 
@@ -235,7 +238,7 @@ impl<'a> Btf<'a> {
 
     fn name(&self, offset: u32) -> &'a [u8] {
         let tail = self.strings.get(offset as usize..).unwrap_or(&[]);
-        tail.split(|&b| b == 0).next().unwrap_or(&[])
+        CStr::from_bytes_until_nul(tail).map_or(tail, CStr::to_bytes)
     }
 }
 
