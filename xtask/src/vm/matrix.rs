@@ -32,12 +32,12 @@ What older kernels lack, and what follows from it:
   findings name the process but no code;
 - before 5.12 there is no socket cookie for tracing programs, so a socket is known by its address.
 
-What newer kernels bring: with full or lazy preemption (the only kinds from 7.0 on, and Debian's
-choice in 6.19 already) a task may be taken off the CPU inside a program. When another task on that
-CPU then comes to the same hook, the kernel skips its run (`recursion_misses` of the program). It is
-rare where programs take a microsecond, and happens in emulated guests, where they take a hundred.
-The report counts such runs as missed, and `trace` ends with 125; a socket that lost a run keeps its
-verdict, and stands by itself because what is known of it differs from its like.
+What newer kernels bring: on 7.0 to 7.3, where only lazy and full preemption are left, a task was seen
+to lose the CPU inside a program (on 6.19, lazy as well, it was not). When another task on that CPU
+then comes to the same hook, the kernel skips its run (`recursion_misses` of the program, here that on
+writes). Emulated guests, where a program takes a hundred times longer than elsewhere, show it. The
+report counts such runs as missed, and `trace` ends with 125; a socket that lost a run keeps its
+verdict, and may stand by itself because less is known of it.
 ";
 
 pub fn write(columns: &[(Kernel, Vec<Check>)]) -> Result<()> {
