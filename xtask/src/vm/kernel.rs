@@ -43,13 +43,14 @@ pub fn fetch(line: &str) -> Result<Kernel> {
     };
     for suite in SUITES {
         let apt = PrivateApt::new(&archive, suite)?;
-        if !has_lists(&apt)
-            && let Err(error) = process::run(apt.get().args(["-qq", "update"]))
-        {
+        if let Err(error) = process::run(apt.get().args(["-qq", "update"])) {
             say::step(format_args!("{suite}: {error:#}"));
             continue;
         }
-        let listed = process::read(apt.command("apt-cache").args(["pkgnames", "linux-"]))?;
+        let mut names = apt.command("apt-cache");
+        // What is installed here is no offer of the suite.
+        names.args(["-o", "Dir::State::status=/dev/null", "pkgnames", "linux-"]);
+        let listed = process::read(&mut names)?;
         if let Some(package) = newest(&listed, version) {
             say::step(format_args!("fetching {package} from {suite}"));
             unpack(&apt, package, &kept)
@@ -87,15 +88,6 @@ fn cached(folder: &Path, version: (u32, u32)) -> Result<Option<Kernel>> {
         }
     }
     Ok(None)
-}
-
-/// Lists that an earlier line has brought are good for all lines of a run.
-fn has_lists(apt: &PrivateApt) -> bool {
-    fs::read_dir(apt.dir().join("lists")).is_ok_and(|listing| {
-        listing
-            .flatten()
-            .any(|entry| entry.file_name().to_string_lossy().ends_with("_Packages"))
-    })
 }
 
 /// The package with the highest version of the line. A binary package is taken before an image
