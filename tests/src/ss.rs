@@ -24,6 +24,20 @@ pub fn close_wait_to(port: u16) -> BTreeSet<(String, String)> {
     text.lines().map(ends).collect()
 }
 
+/// Connection ends with this port that still have a life before them: all but those in TIME-WAIT.
+pub fn alive(port: u16) -> Vec<String> {
+    let filter = format!("( sport = :{port} or dport = :{port} )");
+    let text = ss(&[
+        "-tanH",
+        "state",
+        "connected",
+        "exclude",
+        "time-wait",
+        &filter,
+    ]);
+    text.lines().map(str::to_owned).collect()
+}
+
 /// The inode of the socket that listens on `port`.
 pub fn listener_inode(port: u16) -> Option<u64> {
     let text = ss(&["-tlneH", &format!("sport = :{port}")]);
