@@ -58,6 +58,11 @@ const NEEDS: &[Need] = &[
         package: "qemu-system-x86",
         why: "guests with other kernels",
     },
+    Need {
+        program: "bpftool",
+        package: "bpftool",
+        why: "the list of what is attached",
+    },
 ];
 
 const TRACEFS: &str = "/sys/kernel/tracing";
