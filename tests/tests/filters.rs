@@ -20,17 +20,32 @@ fn a_filter_that_matches_nothing_is_reported() {
     let _rig = Rig::leaking(&manifest::entry("c-eof-ignored"));
     wait::outlive_one_second();
     let nobody = ["--min-age", "1s", "--comm", "no-such-program"];
-    let report = sockleak::run(SHORT.iter().chain(&nobody)).report();
+    let finished = sockleak::run(SHORT.iter().chain(&nobody));
+    assert_eq!(finished.code(), 125, "{}", finished.stderr);
+    let report = finished.report();
     let sites = &report.sites;
     assert!(sites.is_empty(), "the filter holds: {sites:#?}");
-    let finished = sockleak::run(["snapshot"].iter().chain(&nobody));
-    assert_eq!(finished.code(), 0, "{}", finished.stderr);
-    let told = finished.stdout.contains("no-such-program");
-    assert!(
-        told,
-        "an empty report says what it was asked for:\n{}",
-        finished.stdout
-    );
+    let told = report
+        .warnings
+        .iter()
+        .any(|line| line.contains("no-such-program"));
+    assert!(told, "{:#?}", report.warnings);
+    for (filter, told) in [
+        (
+            ["--comm", "no-such-program"],
+            "no process is named no-such-program",
+        ),
+        (["--port", "1"], "no socket uses port 1"),
+    ] {
+        let finished = sockleak::run(["snapshot"].iter().chain(&filter));
+        assert_eq!(finished.code(), 125, "{}", finished.stderr);
+        assert!(
+            finished.stdout.is_empty(),
+            "no good news: {}",
+            finished.stdout
+        );
+        assert!(finished.stderr.contains(told), "{}", finished.stderr);
+    }
 }
 
 #[test]

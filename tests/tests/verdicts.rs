@@ -48,6 +48,7 @@ rigs! {
     c_hidden_closed_by_write: "c-hidden-closed-write"
     c_hidden_closed_by_shutdown: "c-hidden-closed-shutdown"
     c_idle_pool: "c-idle-pool"
+    c_idle_pool_read_late: "c-idle-pool-read-late"
     c_passed_fd: "c-passed-fd"
     c_fd_in_flight: "c-fd-in-flight"
     c_dup_fd: "c-dup-fd"

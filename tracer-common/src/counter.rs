@@ -33,6 +33,10 @@ counters! {
     NotTcp = "skipped_not_tcp",
     /// A load-time filter refused the socket or process.
     Filtered = "skipped_filtered",
+    /// With a port filter: calls on sockets that pass it.
+    Matched = "matched_ports",
+    /// A healthy socket was closed at a place for which there was no room any more.
+    CloseUncounted = "closes_uncounted",
     /// A call that proves nothing: an error, a peek, a zero-length read.
     Nothing = "skipped_nothing",
     /// The acting task is a kernel thread.

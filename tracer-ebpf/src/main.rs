@@ -29,6 +29,7 @@
     reason = "kernel files and functions are named in prose"
 )]
 
+mod closes;
 mod emit;
 mod globals;
 mod hooks;

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use tracer_common::{
     counter,
@@ -21,9 +21,9 @@ pub static FACTS: Array<Facts> = Array::with_max_entries(1, 0);
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
-/// Stack copies of 20 KiB: 400 fit between two drains.
+/// Stack copies of 20 KiB: 200 fit, as many as one process may ask for at once.
 #[map]
-pub static STACKS: RingBuf = RingBuf::with_byte_size(8 << 20, 0);
+pub static STACKS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
 /// Keys of places called lately on this CPU, 32 KiB each.
 #[map]
@@ -101,7 +101,16 @@ pub struct Bucket {
     pub tokens: u64,
 }
 
-/// Process ids to follow when a pid filter is set; children are added at fork.
+/// How often sockets that were opened at one place (first key) were closed at another (second key).
+#[map]
+pub static CLOSES: PerCpuHashMap<[u64; 2], u64> = PerCpuHashMap::with_max_entries(4096, 0);
+
+/// Not zero once some socket is stuck: until then nobody asks how the others are closed.
+#[map]
+pub static COUNT_CLOSES: Array<u32> = Array::with_max_entries(1, 0);
+
+/// Process ids to follow when a pid filter is set (at load: one element without); children are added
+/// at fork.
 #[map]
 pub static TARGETS: HashMap<u32, u8> = HashMap::with_max_entries(65_536, 0);
 

@@ -76,6 +76,17 @@ impl Slot {
         }
     }
 
+    /// The stack key of the call that opened the socket; 0 when that was not seen.
+    #[inline(always)]
+    pub fn opened_at(self) -> u64 {
+        let Ok(facts) = self.facts() else {
+            return 0;
+        };
+        // SAFETY: a valid map element.
+        let touch = unsafe { &(*facts).opened };
+        if touch.holds(self.tag) { touch.stack } else { 0 }
+    }
+
     #[inline(always)]
     pub fn set_used(self, touch: Touch) {
         if let Ok(facts) = self.facts() {

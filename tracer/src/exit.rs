@@ -45,6 +45,13 @@ impl fmt::Display for Explained {
     }
 }
 
+impl Explained {
+    /// All three parts in one line, for a list of warnings.
+    pub fn sentence(&self) -> String {
+        format!("{} ({}): {}", self.what, self.cause, self.fix)
+    }
+}
+
 impl std::error::Error for Explained {}
 
 /// A failed operation on a file the user named; `doing` is an infinitive such as "write the report

@@ -63,16 +63,17 @@ pub fn run(_: &Args) -> Result<()> {
         place.line
     ));
     say::result(format_args!("    {}", place.code));
-    say::step("demo passed; to look for leaks of your own: sudo target/release/sockleak");
+    say::step("demo passed; to look for leaks of your own: sudo target/debug/sockleak");
     Ok(())
 }
 
-/// The release build; its last step is silent for a while, so it is said that it goes on.
+/// Without optimisation: that takes a third of the time, and xtask itself needs the same dependencies.
+/// The last step is silent for a while, so it is said that it goes on.
 fn build() -> Result<()> {
-    say::step("building sockleak (release); the first time this takes some minutes");
+    say::step("building sockleak; the first time this takes a minute or two");
     let began = Instant::now();
     let mut cargo = Command::new("cargo")
-        .args(["build", "--release", "--locked", "--package", "tracer"])
+        .args(["build", "--locked", "--package", "tracer"])
         .current_dir(repo::root())
         .spawn()
         .context("start cargo build")?;

@@ -7,14 +7,14 @@ pub mod snapshot;
 pub mod task;
 pub mod transition;
 
-use tracer_common::{config::MAX_PORTS, table::Touch};
+use tracer_common::{config::MAX_PORTS, counter::Counter, table::Touch};
 
 use crate::{
     emit, globals as g,
     kread::Typed,
     maps::TARGETS,
     owner::Owner,
-    skip::Skip,
+    skip::{Skip, count},
     sock::Sock,
     stack,
     table::{self, Slot},
@@ -52,9 +52,11 @@ fn wanted(sock: Sock<Typed>) -> Result<(), Skip> {
     // The local port outlives its release (net/ipv4/inet_hashtables.c:inet_put_port) in `sport`.
     if has_port_filter()
         && let Some(tp) = sock.tcp()
-        && !wanted_ports(Sock(tp).sport(), sock.remote_port())
     {
-        return Err(Skip::Filtered);
+        if !wanted_ports(Sock(tp).sport(), sock.remote_port()) {
+            return Err(Skip::Filtered);
+        }
+        count(Counter::Matched);
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use tracer_common::{
 };
 
 use crate::{
+    closes,
     emit::{self, Change},
     globals as g,
     hooks::{Fact, touch, wanted, wanted_owner},
@@ -64,8 +65,8 @@ fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
         }
         return Ok(());
     }
-    if old == CLOSE_WAIT {
-        left_close_wait(sock, new)?;
+    if old == CLOSE_WAIT || (closes::counted() && is_close(sock, old, new)) {
+        leaves(sock, old, new)?;
     }
     match new {
         CLOSE_WAIT => {
@@ -95,40 +96,55 @@ fn entered(sock: Sock<Typed>, slot: Slot, old: u8, state: u8, now: u64) {
     slot.set_state(state, now);
 }
 
+/// The socket leaves `CLOSE_WAIT`, or is closed by its user where that is counted.
 #[inline(always)]
-fn left_close_wait(sock: Sock<Typed>, new: u8) -> Result<(), Skip> {
+fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
     let now = emit::now();
     let slot = table::find(sock.cookie())?;
-    let since = match slot {
+    let (since, late) = match slot {
+        _ if old != CLOSE_WAIT => (0, false),
+        None => (0, true),
         Some(slot) => {
             let way = slot.way();
             // Closed in time: the common case, and nobody has to hear of it.
-            if way.state() == CLOSE_WAIT && now.saturating_sub(way.since()) < g::GRACE_NS.load() {
-                slot.set_state(new, now);
-                return Ok(());
-            }
+            let stuck = way.state() != CLOSE_WAIT
+                || now.saturating_sub(way.since()) >= g::GRACE_NS.load();
             // The old beginning stays: by it the socket's end knows that it is worth a record.
-            slot.set_state(new, way.since());
-            way.since()
+            slot.set_state(new, if stuck { way.since() } else { now });
+            (way.since(), stuck)
         }
-        None => 0,
     };
-    let owner = caller(sock, CLOSE_WAIT, new);
+    let counted = closes::counted() && is_close(sock, old, new);
+    if !late && !counted {
+        return Ok(());
+    }
+    let owner = caller(sock, old, new);
     let stack = if owner.is_nobody() {
         0
     } else {
         stack::key(owner, TOUCH_CLOSE, now)
     };
-    let change = Change {
-        kind: KIND_TRANSITION,
-        since,
-        stack,
-        old: CLOSE_WAIT,
-        new,
-        owner,
-    };
-    emit::transition(sock, &change, now);
+    if let (true, Some(slot)) = (counted, slot) {
+        closes::note(slot, stack);
+    }
+    if late {
+        let change = Change {
+            kind: KIND_TRANSITION,
+            since,
+            stack,
+            old,
+            new,
+            owner,
+        };
+        emit::transition(sock, &change, now);
+    }
     Ok(())
+}
+
+/// Does the socket's own user close() it now? shutdown() does not complete `sk_shutdown`.
+#[inline(always)]
+fn is_close(sock: Sock<Typed>, old: u8, new: u8) -> bool {
+    sock.shutdown() == SHUTDOWN_MASK && new != SYN_SENT && is_callers(sock, old, new)
 }
 
 /// Did the connection end while a file may still refer to the socket? Not when close() ends it: then

@@ -94,6 +94,19 @@ impl<'a> Case<'a> {
             .is_some_and(|opening| !opening.some_processes_unseen)
     }
 
+    /// Everything is read, the FIN included, yet no read returned 0: a read got data and the FIN in one go
+    /// (`net/ipv4/tcp.c:tcp_recvmsg_locked`), and nobody was told of the end. Such a read comes after the
+    /// FIN; otherwise the FIN was taken by something no hook sees.
+    pub fn fin_came_with_data(&self) -> bool {
+        let history = self.socket.history;
+        self.socket.recv_q == 0
+            && history.eof.is_none()
+            && self.sees_reads()
+            && history
+                .used
+                .is_some_and(|used| used.at >= self.socket.since)
+    }
+
     pub fn sees_writes(&self) -> bool {
         self.observes(&["sock_send_length"])
     }

@@ -1,5 +1,6 @@
-//! `idle-pool`: a client keeps connections that the server has closed. Proof: connected here, only
-//! the FIN unread (Recv-Q 1), so the last answer was read in full; bounded unless it goes on growing.
+//! `idle-pool`: a client keeps connections that the server has closed. Proof: connected here, and
+//! the last answer read in full: only the FIN unread, or taken along by the read of the answer's end;
+//! bounded unless it goes on growing.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
 use crate::model::{
@@ -15,7 +16,8 @@ impl Rule for IdlePool {
     }
 
     fn check(&self, case: &Case<'_>) -> Answer {
-        if case.direction() != Some(Direction::Connected) || case.socket.recv_q != 1 {
+        let read_in_full = case.socket.recv_q == 1 || case.fin_came_with_data();
+        if case.direction() != Some(Direction::Connected) || !read_in_full {
             return Answer::No;
         }
         if case.still_at_it(case.socket.history.used).is_some() {
@@ -39,14 +41,11 @@ impl Rule for IdlePool {
     }
 
     fn explain(&self, group: &Group<'_>) -> Words {
-        let mut evidence = vec![
-            format!(
-                "{} were opened here by connect()",
-                words::sockets(group.count())
-            ),
-            "Recv-Q is 1: only the server's FIN is unread, the last answer was read in full"
-                .to_owned(),
-        ];
+        let mut evidence = vec![format!(
+            "{} were opened here by connect()",
+            words::sockets(group.count())
+        )];
+        evidence.extend(read_in_full(group));
         if let Some(ago) = words::ago(group, |case| case.socket.history.used) {
             evidence.push(format!("last used {ago} ago"));
         }
@@ -72,4 +71,26 @@ impl Rule for IdlePool {
                 .to_owned(),
         }
     }
+}
+
+/// How it is known that no answer lies unread.
+fn read_in_full(group: &Group<'_>) -> Vec<String> {
+    let unread = words::how_many(group, |case| case.socket.recv_q == 1);
+    let along = group.count() - unread;
+    let mut lines = Vec::new();
+    if unread > 0 {
+        lines.push(format!(
+            "{unread} of {}: Recv-Q is 1: only the server's FIN is unread, the last answer was read \
+             in full",
+            group.count()
+        ));
+    }
+    if along > 0 {
+        lines.push(format!(
+            "{along} of {}: Recv-Q is 0: the read that got the end of the last answer took the \
+             server's FIN along, and no read has returned 0",
+            group.count()
+        ));
+    }
+    lines
 }

@@ -23,8 +23,8 @@ impl Rule for LostReference {
         {
             return Answer::No;
         }
-        // The end of the stream may have been read where nobody saw it.
-        if case.socket.recv_q == 0 && !case.sees_reads() {
+        // Taken by a read that nobody saw, the FIN may have been told to the program as well.
+        if case.socket.recv_q == 0 && !case.fin_came_with_data() {
             return Answer::No;
         }
         let sure = case.whole_life_seen()

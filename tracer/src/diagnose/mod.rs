@@ -15,6 +15,7 @@ mod never_accepted;
 mod never_read;
 mod process_stopped;
 mod report;
+mod siblings;
 mod site;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    Blamer, Case, judge,
+    Blamer, Case, judge, siblings,
     site::{Frameset, groups, site},
 };
 use crate::{
@@ -34,6 +34,7 @@ pub struct Demands {
 
 pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
     let mut demands = Demands::default();
+    let mut opened = BTreeSet::new();
     for case in cases(tracker, blamer).iter().filter(|case| case.is_stuck()) {
         let history = case.socket.history;
         let touches = [history.opened, history.used, history.eof];
@@ -49,7 +50,12 @@ pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
             demands.epolls.extend(&owners);
         }
         demands.processes.extend(owners);
+        opened.extend(history.opened.map(|touch| touch.stack));
     }
+    let closes = siblings::demands(tracker, &opened).into_iter();
+    demands
+        .stacks
+        .extend(closes.filter(|key| tracker.stack(*key).is_none()));
     demands
 }
 
@@ -156,9 +162,9 @@ fn window(tracker: &Tracker, opening: &Opening, end: Timestamp) -> Window {
         start: opening.wall,
         end,
         events: EventCounts {
-            seen: counters.seen,
-            submitted: counters.submitted,
-            received: counters.received,
+            seen: counters.seen + tracker.promoted(),
+            submitted: counters.submitted + tracker.promoted(),
+            received: counters.received + tracker.promoted(),
             lost: counters.all_lost(),
         },
         complete: tracker.is_complete() && (balanced || !opening.live),
@@ -199,6 +205,10 @@ fn warnings(tracker: &Tracker, opening: &Opening) -> Vec<String> {
     say(
         counters.defects,
         "times a map of the kernel program had no room: facts are missing",
+    );
+    say(
+        counters.closes_uncounted,
+        "healthy sockets were closed without being counted: too many different places",
     );
     say(
         counters.evicted,

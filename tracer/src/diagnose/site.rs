@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Case, Group, Proof, Rule, Telling};
+use super::{Case, Group, Proof, Rule, Telling, siblings};
 use crate::model::{
     cookie::Cookie,
     endpoint::{Endpoint, Peer, Remote},
@@ -142,7 +142,11 @@ pub fn site(
     wall: impl Fn(u64) -> Timestamp,
 ) -> Option<Site> {
     let oldest = group.oldest()?;
-    let words = group.rule.explain(group);
+    let mut words = group.rule.explain(group);
+    let siblings = siblings::of(group);
+    words
+        .evidence
+        .extend(siblings.as_ref().map(|siblings| siblings.evidence(group)));
     let local = oldest.socket.ends.local;
     let same_local = group
         .cases
@@ -155,7 +159,13 @@ pub fn site(
             peers.push(peer);
         }
     }
-    let (stacks, truncated_stacks) = stacks(group);
+    let (mut stacks, mut truncated_stacks) = stacks(group);
+    if let Some(siblings) = &siblings {
+        stacks.sibling_close = Some(siblings.stack.frames.clone());
+        if siblings.stack.truncated {
+            truncated_stacks.push(StackName::SiblingClose);
+        }
+    }
     Some(Site {
         id,
         verdict: group.rule.verdict(),
@@ -177,6 +187,7 @@ pub fn site(
         blame: group.blamed.map(Blame::from),
         stacks,
         truncated_stacks,
+        siblings_closed: siblings.map(|siblings| siblings.closed),
         sockets: group
             .cases
             .iter()

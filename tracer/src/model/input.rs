@@ -42,6 +42,8 @@ pub enum Input {
         stack: Stack,
     },
     Counters(Counters),
+    /// How sockets were closed since the first one was stuck; replaces what was said before.
+    Closes(Vec<Closes>),
     Warning(String),
     Tick {
         at: u64,
@@ -197,6 +199,20 @@ pub struct Counters {
     pub defects: u64,
     /// Stacks, processes and files forgotten to stay within the bounds.
     pub evicted: u64,
+    /// Calls on sockets that a filter of ports lets through.
+    #[serde(default)]
+    pub matched: u64,
+    /// Closes of healthy sockets that found no room to be counted.
+    #[serde(default)]
+    pub closes_uncounted: u64,
+}
+
+/// So many sockets were opened at one place and closed at another; both are keys of stacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closes {
+    pub opened: u64,
+    pub closed: u64,
+    pub count: u64,
 }
 
 impl Counters {

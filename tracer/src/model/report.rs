@@ -93,7 +93,8 @@ pub struct Window {
     pub min_age_seconds: Option<f64>,
 }
 
-/// Invariants of a lossless run: `seen = submitted + lost`, `submitted = received`.
+/// What the kernel program had to tell, by the ring or by its table: sockets that are or were stuck. A
+/// healthy socket causes none. Invariants of a lossless run: `seen = submitted`, `submitted = received`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventCounts {
     pub seen: u64,
@@ -144,6 +145,10 @@ pub struct Site {
     /// Which of these stacks lack their outermost callers.
     #[serde(default)]
     pub truncated_stacks: Vec<StackName>,
+    /// Sockets opened at the same place that were closed since the first one was stuck; `None` when
+    /// that was not seen.
+    #[serde(default)]
+    pub siblings_closed: Option<u64>,
     /// At most `--sockets-per-site`, oldest first.
     pub sockets: Vec<Socket>,
     pub sockets_omitted: u64,

@@ -8,6 +8,7 @@ mod session;
 mod snapshot;
 mod terminal;
 mod trace;
+mod unmatched;
 mod watch;
 
 use anyhow::Context;
@@ -26,7 +27,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     match &options.mode {
         Mode::Watch => current_thread()?.block_on(watch::run(options, &host)),
         Mode::Snapshot => snapshot::run(options, &host),
-        Mode::Trace => current_thread()?.block_on(trace::run(options, &host)),
+        Mode::Trace => current_thread()?.block_on(trace::run(options)),
         Mode::Doctor => doctor::run(options),
         Mode::Replay(file) => replay::run(options, file),
     }

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::{scope, session, terminal};
 use crate::{
-    exit::{self, file_error},
+    exit::{self, Explained, file_error},
     model::{input::Scope, report::Report, verdict::Severity},
     options::Options,
     sink::{
@@ -63,13 +63,26 @@ pub fn human<'a>(options: &Options, scope: Option<&Scope>) -> HumanOptions<'a> {
     }
 }
 
+/// What a run has come to.
+pub struct Conclusion {
+    pub report: Report,
+    pub scope: Scope,
+    /// A filter that nothing matched: then "nothing is stuck" would be no news at all.
+    pub unmatched: Option<Explained>,
+}
+
 /// Writes the report and gives the exit code it stands for.
-pub fn deliver(
-    mut report: Report,
-    scope: Option<&Scope>,
-    options: &Options,
-    output: Output,
-) -> anyhow::Result<u8> {
+pub fn deliver(conclusion: Conclusion, options: &Options, output: Output) -> anyhow::Result<u8> {
+    let Conclusion {
+        mut report,
+        scope,
+        unmatched,
+    } = conclusion;
+    if let Some(nothing) = &unmatched
+        && !options.json
+    {
+        return Err(nothing.clone().into());
+    }
     if options.redact_addrs {
         redact::redact_remote_addresses(&mut report);
     }
@@ -77,11 +90,14 @@ pub fn deliver(
     let written = if options.json {
         json::write_report(&mut out, &report)
     } else {
-        human::write_report(&mut out, &report, &human(options, scope))
+        human::write_report(&mut out, &report, &human(options, Some(&scope)))
     };
     written
         .and_then(|()| out.flush())
         .map_err(|error| failed(options, error))?;
+    if let Some(nothing) = unmatched {
+        return Err(nothing.into());
+    }
     let leaks = report
         .sites
         .iter()

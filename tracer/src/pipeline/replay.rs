@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    output::{self, Output},
+    output::{self, Conclusion, Output},
     session,
 };
 use crate::{
@@ -29,8 +29,13 @@ pub fn run(options: &Options, file: &Path) -> anyhow::Result<u8> {
     let Some(report) = session::report(&tracker, options) else {
         return Err(explained(&RecordingError::Truncated { entry: 1 }).into());
     };
-    let scope = tracker.opening().map(|opening| &opening.scope);
-    output::deliver(report, scope, options, Output::open(options)?)
+    let scope = tracker.opening().map(|opening| opening.scope.clone());
+    let conclusion = Conclusion {
+        report,
+        scope: scope.unwrap_or_default(),
+        unmatched: None,
+    };
+    output::deliver(conclusion, options, Output::open(options)?)
 }
 
 fn explain(file: &Path, error: &RecordingError) -> Explained {

@@ -14,12 +14,12 @@ use tracer_common::{
     state::{CLOSE, CLOSE_WAIT, LISTEN},
 };
 
-use super::scope;
+use super::{output::Conclusion, scope, unmatched::Unmatched};
 use crate::{
     diagnose::{self, Style},
     exit::file_error,
     model::{
-        input::{Input, Opening},
+        input::{Input, Item, Opening},
         report::{Hook, HookStatus, Host as ReportHost, Report, Tool},
         stack::Frame,
     },
@@ -38,6 +38,8 @@ use crate::{
     track::Tracker,
 };
 
+/// States of sockets that can be stuck, and of those they came in through.
+const ITER_STATES: u32 = 1 << CLOSE_WAIT | 1 << CLOSE | 1 << LISTEN;
 /// Processes whose threads are looked at for one report.
 const MAX_THREADED: usize = 8;
 
@@ -50,6 +52,8 @@ pub struct Session<'o> {
     recorder: Option<Recorder>,
     grace_ns: u64,
     told: BTreeSet<String>,
+    unmatched: Unmatched,
+    counts_closes: bool,
 }
 
 impl<'o> Session<'o> {
@@ -61,7 +65,12 @@ impl<'o> Session<'o> {
             grace_ns,
             ports: options.filter.kernel_ports(),
             by_pid: !pids.is_empty(),
-            iter_states: 1 << CLOSE_WAIT | 1 << CLOSE | 1 << LISTEN,
+            // Whether a port is used at all shows in any state.
+            iter_states: if options.filter.ports.is_empty() {
+                ITER_STATES
+            } else {
+                u32::MAX
+            },
             ways: if live_mode {
                 table_size()
             } else {
@@ -118,6 +127,8 @@ impl<'o> Session<'o> {
             recorder,
             grace_ns,
             told: BTreeSet::new(),
+            unmatched: Unmatched::new(&options.filter),
+            counts_closes: false,
         };
         session.feed(Input::Opening(Box::new(opening)))?;
         Ok(session)
@@ -185,6 +196,13 @@ impl<'o> Session<'o> {
         for socket in promoted {
             self.feed(Input::Promoted(socket))?;
         }
+        if !self.counts_closes && self.tracker.count() > 0 {
+            self.counts_closes = true;
+            self.live
+                .start_counting_closes()
+                .context("count how sockets are closed")?;
+        }
+        self.unmatched.look_for_process();
         self.feed(Input::Tick { at: mono_now_ns() })
     }
 
@@ -198,11 +216,22 @@ impl<'o> Session<'o> {
         let evicted = self.symbolizer.evicted();
         counters.evicted = self.stacks.evicted + evicted.processes + evicted.images + evicted.names;
         self.feed(Input::Counters(counters))?;
-        let (inventory, problems) = self
+        let (mut inventory, problems) = self
             .live
             .inventory(mono_now_ns)
             .context("list the sockets that exist")?;
+        self.unmatched.look_for_process();
+        if self.unmatched.looks_for_ports() {
+            self.unmatched
+                .look_for_ports(counters.matched, &inventory.items);
+            let wanted = |item: &Item| ITER_STATES & (1 << item.state) != 0;
+            inventory.items.retain(wanted);
+        }
         self.feed(Input::Inventory(inventory))?;
+        if self.counts_closes {
+            let closes = self.live.closes().context("read how sockets are closed")?;
+            self.feed(Input::Closes(closes))?;
+        }
         for problem in problems {
             self.feed(Input::Warning(problem))?;
         }
@@ -278,8 +307,28 @@ impl<'o> Session<'o> {
         report(&self.tracker, self.options)
     }
 
+    /// Ends the run with its last report, and the error when a filter has matched nothing.
+    pub fn conclude(mut self) -> anyhow::Result<Conclusion> {
+        let unmatched = self.unmatched.explain();
+        if let Some(nothing) = &unmatched {
+            self.feed(Input::Warning(nothing.sentence()))?;
+        }
+        let report = self.report().context("the run gave no report")?;
+        let scope = self
+            .tracker
+            .opening()
+            .map(|opening| opening.scope.clone())
+            .unwrap_or_default();
+        self.finish()?;
+        Ok(Conclusion {
+            report,
+            scope,
+            unmatched,
+        })
+    }
+
     /// Ends the recording; the report is worth nothing if the recording it came with is broken.
-    pub fn finish(mut self) -> anyhow::Result<()> {
+    fn finish(mut self) -> anyhow::Result<()> {
         if let (Some(recorder), Some(path)) = (self.recorder.take(), &self.options.record) {
             recorder
                 .finish()

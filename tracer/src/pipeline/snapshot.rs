@@ -1,7 +1,5 @@
 //! `sockleak snapshot`: what is stuck now, from the iterators alone. Nothing is attached.
 
-use anyhow::Context;
-
 use super::{
     output::{self, Output},
     session::Session,
@@ -23,11 +21,5 @@ pub fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     };
     let mut session = Session::start(options, host, &nothing)?;
     session.inspect()?;
-    let report = session.report().context("the snapshot gave no report")?;
-    let scope = session
-        .tracker
-        .opening()
-        .map(|opening| opening.scope.clone());
-    session.finish()?;
-    output::deliver(report, scope.as_ref(), options, output)
+    output::deliver(session.conclude()?, options, output)
 }

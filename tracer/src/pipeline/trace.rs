@@ -20,11 +20,12 @@ use tracer_common::{
 use super::{
     output::{self, Output},
     session,
+    unmatched::Unmatched,
 };
 use crate::{
     exit::{self, Explained},
     model::{
-        input::{Task, Transition},
+        input::{Counters, Task, Transition},
         tcp_state::TcpState,
         trace_event::{TraceEvent, TraceProcess, TransitionCause},
         untrusted::Untrusted,
@@ -32,7 +33,7 @@ use crate::{
     options::Options,
     probe::{
         attach::Wanted,
-        host::{Clock, Host, mono_now_ns},
+        host::{Clock, mono_now_ns},
         live::Live,
         object::Settings,
         target,
@@ -47,7 +48,7 @@ const RING_BYTES: u32 = 16 << 20;
 /// Sockets whose current state's beginning is remembered.
 const MAX_STATES: usize = 1_000_000;
 
-pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
+pub async fn run(options: &Options) -> anyhow::Result<u8> {
     for pid in &options.filter.pids {
         target::check_pid(*pid)?;
     }
@@ -80,7 +81,7 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
         }
     }
     tracing.drain()?;
-    tracing.finish(host)
+    tracing.finish()
 }
 
 struct Tracing<'o> {
@@ -93,6 +94,7 @@ struct Tracing<'o> {
     since: HashMap<u64, u64>,
     filter: Option<Ownership>,
     batch: Vec<Transition>,
+    unmatched: Unmatched,
 }
 
 /// Sockets of the processes asked for, as far as the kernel proves it: held at the start, opened
@@ -127,6 +129,7 @@ impl<'o> Tracing<'o> {
             since: HashMap::new(),
             filter,
             batch: Vec::new(),
+            unmatched: Unmatched::new(&options.filter),
         };
         let header = tracing.writer.write_header(&mut tracing.out);
         tracing.checked(header)?;
@@ -149,6 +152,7 @@ impl<'o> Tracing<'o> {
         }
         self.batch = batch;
         self.live.flush_log();
+        self.unmatched.look_for_process();
         let flushed = self.out.flush();
         self.checked(flushed)
     }
@@ -206,26 +210,51 @@ impl<'o> Tracing<'o> {
         }
     }
 
-    fn finish(self, _host: &Host) -> anyhow::Result<u8> {
+    fn finish(mut self) -> anyhow::Result<u8> {
         let counters = self.live.counters().context("read the counters")?;
-        let lost = counters.all_lost();
-        if lost > 0 {
-            return Err(Explained::new(
-                format!(
-                    "{lost} of {} transitions were lost",
-                    counters.seen + counters.missed
-                ),
-                "they came faster than they could be written",
-                "write to a file (--output), or follow fewer sockets (--port)",
-            )
-            .into());
+        if counters.all_lost() > 0 {
+            return Err(lost(&counters).into());
         }
-        Ok(exit::DONE)
+        if self.unmatched.looks_for_ports() {
+            let (inventory, _problems) = self
+                .live
+                .inventory(mono_now_ns)
+                .context("list the sockets that exist")?;
+            self.unmatched
+                .look_for_ports(counters.matched, &inventory.items);
+        }
+        self.unmatched
+            .explain()
+            .map_or(Ok(exit::DONE), |nothing| Err(nothing.into()))
     }
 
     fn checked(&self, result: std::io::Result<()>) -> anyhow::Result<()> {
         result.map_err(|error| output::failed(self.options, error))
     }
+}
+
+/// The greatest part of the loss decides what there is to do.
+fn lost(counters: &Counters) -> Explained {
+    let all = counters.all_lost();
+    let (cause, fix) = if counters.missed > counters.lost {
+        (
+            "the kernel interrupted the tracer by a transition on the same CPU and skipped that one",
+            "run it again: this kernel (7.0 or newer) does so now and then; `sockleak watch` makes up \
+             for it",
+        )
+    } else if counters.damaged > counters.lost {
+        (
+            "the kernel program and this program do not fit together",
+            "unset SOCKLEAK_BPF_OBJECT, or install sockleak again",
+        )
+    } else {
+        (
+            "they came faster than they could be written",
+            "write to a file (--output), or follow fewer sockets (--port)",
+        )
+    };
+    let seen = counters.seen + counters.missed;
+    Explained::new(format!("{all} of {seen} transitions were lost"), cause, fix)
 }
 
 impl Ownership {

@@ -76,13 +76,7 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     session.drain()?;
     session.sweep()?;
     session.inspect()?;
-    let report = session.report().context("the run gave no report")?;
-    let scope = session
-        .tracker
-        .opening()
-        .map(|opening| opening.scope.clone());
-    session.finish()?;
-    output::deliver(report, scope.as_ref(), options, output)
+    output::deliver(session.conclude()?, options, output)
 }
 
 /// Readiness of the ring of stack copies. tokio wants an owned descriptor; the ring keeps its own.

@@ -181,22 +181,13 @@ pub fn explain(error: &HookError, hook: &Hook) -> String {
         ProgramError::LoadError {
             io_error,
             verifier_log,
-        } => {
-            let log = verifier_log.to_string();
-            // The reason stands before the verifier's statistics
-            // (kernel/bpf/verifier.c:print_verification_stats).
-            let last = log.lines().map(str::trim).rfind(|line| {
-                let statistics = ["processed ", "verification time ", "stack depth "];
-                !line.is_empty() && !statistics.iter().any(|word| line.starts_with(word))
-            });
-            match (io_error.raw_os_error(), last) {
-                (Some(1), None) if hook.kind == Kind::Fexit => {
-                    "the kernel refuses fexit programs (EPERM)".to_owned()
-                }
-                (_, Some(line)) => format!("the verifier refuses the program ({io_error}): {line}"),
-                (_, None) => format!("the kernel refuses the program ({io_error})"),
-            }
+        } if hook.kind == Kind::Fexit
+            && io_error.raw_os_error() == Some(1)
+            && reason(&verifier_log.to_string()).is_none() =>
+        {
+            "the kernel refuses fexit programs (EPERM)".to_owned()
         }
+        ProgramError::LoadError { .. } => refusal(program),
         ProgramError::Btf(_) => format!("this kernel has no {}", hook.target),
         ProgramError::TracePointError(_) => format!(
             "tracepoint {} cannot be opened; is tracefs mounted (mount -t tracefs tracefs \
@@ -205,6 +196,30 @@ pub fn explain(error: &HookError, hook: &Hook) -> String {
         ),
         other => chain(other),
     }
+}
+
+/// Why a program was not loaded, without the verifier's whole log.
+pub fn refusal(error: &ProgramError) -> String {
+    let ProgramError::LoadError {
+        io_error,
+        verifier_log,
+    } = error
+    else {
+        return chain(error);
+    };
+    match reason(&verifier_log.to_string()) {
+        Some(line) => format!("the verifier refuses the program ({io_error}): {line}"),
+        None => format!("the kernel refuses the program ({io_error})"),
+    }
+}
+
+/// The verifier's reason stands before its statistics
+/// (kernel/bpf/verifier.c:print_verification_stats).
+fn reason(log: &str) -> Option<&str> {
+    log.lines().map(str::trim).rfind(|line| {
+        let statistics = ["processed ", "verification time ", "stack depth "];
+        !line.is_empty() && !statistics.iter().any(|word| line.starts_with(word))
+    })
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -11,7 +11,7 @@ use thiserror::Error;
 use tracer_common::item::{ITEM_DEAD, ITEM_HAS_SOCKET, ITEM_HELD, SocketItem};
 use zerocopy::FromBytes;
 
-use super::netns;
+use super::{attach::refusal, netns};
 use crate::model::{
     input::{Inventory, Item},
     socket::{Ends, Holder},
@@ -24,7 +24,7 @@ const TASK_FILE: (&str, &str) = ("iter_task_file", "task_file");
 pub enum IterateError {
     #[error("the kernel object has no program {0}")]
     NoProgram(&'static str),
-    #[error("the kernel refuses the iterator {0}: {1}")]
+    #[error("the kernel refuses the iterator {}: {}", .0, refusal(.1))]
     Refused(&'static str, ProgramError),
     #[error("the iterator {0} cannot be opened: {1}")]
     Link(&'static str, LinkError),

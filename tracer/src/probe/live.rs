@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use aya::{
     Btf, Ebpf,
-    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use aya_log::EbpfLogger;
 use thiserror::Error;
@@ -22,7 +22,7 @@ use super::{
     status::Status,
     table::Table,
 };
-use crate::model::input::{Counters, Inventory};
+use crate::model::input::{Closes, Counters, Inventory};
 
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -49,6 +49,8 @@ pub struct Live {
     pub table: Table,
     counters: PerCpuArray<MapData, u64>,
     targets: HashMap<MapData, u32, u8>,
+    closes: PerCpuHashMap<MapData, [u64; 2], u64>,
+    count_closes: Array<MapData, u32>,
     pub statuses: Vec<Status>,
     pub sha256: String,
     pub user_stacks: bool,
@@ -86,6 +88,8 @@ impl Live {
             ),
             counters: PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
             targets,
+            closes: PerCpuHashMap::try_from(take(&mut ebpf, "CLOSES")?)?,
+            count_closes: Array::try_from(take(&mut ebpf, "COUNT_CLOSES")?)?,
             statuses,
             sha256: object.sha256,
             user_stacks: layout.gate(tracer_common::config::HAS_REGS),
@@ -133,6 +137,23 @@ impl Live {
         self.targets.keys().flatten().collect()
     }
 
+    /// From now on it is counted where sockets are closed, by where they were opened.
+    pub fn start_counting_closes(&mut self) -> Result<(), MapError> {
+        self.count_closes.set(0, 1, 0)
+    }
+
+    pub fn closes(&self) -> Result<Vec<Closes>, MapError> {
+        let pairs = self.closes.iter().map(|pair| {
+            let ([opened, closed], counts) = pair?;
+            Ok(Closes {
+                opened,
+                closed,
+                count: counts.iter().sum(),
+            })
+        });
+        pairs.collect()
+    }
+
     pub fn counters(&self) -> Result<Counters, MapError> {
         let sum = |counter: Counter| -> Result<u64, MapError> {
             Ok(self.counters.get(&(counter as u32), 0)?.iter().sum())
@@ -149,6 +170,8 @@ impl Live {
             damaged: self.damaged,
             defects: sum(Counter::NoMap)?,
             evicted: 0,
+            matched: sum(Counter::Matched)?,
+            closes_uncounted: sum(Counter::CloseUncounted)?,
         })
     }
 

@@ -71,6 +71,9 @@ impl Object {
             .map_max_entries("SETS", sets.div_ceil(SETS_PER_CHUNK as u32))
             .map_max_entries("FACTS", settings.ways)
             .map_max_entries("EVENTS", settings.event_ring_bytes);
+        if !settings.by_pid {
+            loader.map_max_entries("TARGETS", 1);
+        }
         for (global, value) in layout.offsets.iter().chain(&layout.gates) {
             loader.override_global(global, value, true);
         }

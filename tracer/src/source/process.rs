@@ -5,7 +5,10 @@ use std::{io, path::Path};
 use jiff::Timestamp;
 use procfs::process::{LimitValue, Process as Proc};
 
-use crate::model::input::Process;
+use crate::{
+    model::{input::Process, untrusted::Untrusted},
+    options::Comm,
+};
 
 /// Lengths a traced process can choose are bounded.
 const MAX_TEXT: usize = 4096;
@@ -70,6 +73,17 @@ pub fn with_descendants(pids: &[u32]) -> Vec<u32> {
         next += 1;
     }
     family
+}
+
+/// Does a process of this name exist?
+pub fn any_named(comm: &Comm) -> bool {
+    let names = procfs::process::all_processes()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|proc| proc.stat().ok())
+        .map(|stat| Untrusted::new(stat.comm));
+    names.into_iter().any(|name| comm.matches(&name))
 }
 
 /// TCP sockets of this network namespace, all states but `TIME_WAIT` (/proc/net/sockstat).

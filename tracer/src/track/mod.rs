@@ -13,7 +13,8 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN, SHUTDOWN_MASK};
 
 use crate::model::{
     input::{
-        Counters, Input, Interest, Inventory, Item, Opening, Process, Promoted, Thread, Transition,
+        Closes, Counters, Input, Interest, Inventory, Item, Opening, Process, Promoted, Thread,
+        Transition,
     },
     socket::{Ends, History, Holder},
     stack::Stack,
@@ -70,6 +71,7 @@ pub struct Tracker {
     threads: BTreeMap<u32, Vec<Thread>>,
     stacks: BTreeMap<u64, Stack>,
     followed: Vec<u32>,
+    closes: Vec<Closes>,
     epolls: BTreeMap<u32, Vec<Interest>>,
     counters: Counters,
     drift: Drift,
@@ -81,6 +83,7 @@ pub struct Tracker {
     inventory_from: u64,
     close_wait: u64,
     unfollowed: u64,
+    promoted: u64,
     /// Counted loss at the last complete inventory: what was lost before it is repaired.
     repaired_loss: u64,
 }
@@ -108,7 +111,10 @@ impl Tracker {
                 self.sockets.remove(&change.cookie);
                 self.shelf.remove(&change.cookie);
             }
-            Input::Promoted(promoted) => self.promote(&promoted),
+            Input::Promoted(promoted) => {
+                self.promoted += 1;
+                self.promote(&promoted);
+            }
             Input::History { cookie, history } => self.note_history(cookie, history),
             Input::Inventory(inventory) => self.settle(inventory),
             Input::Process(process) => {
@@ -121,6 +127,7 @@ impl Tracker {
                 self.stacks.insert(key, stack);
             }
             Input::Counters(counters) => self.counters = counters,
+            Input::Closes(closes) => self.closes = closes,
             Input::Warning(text) => {
                 if !self.warnings.contains(&text) {
                     self.warnings.push(text);
@@ -331,6 +338,12 @@ impl Tracker {
         self.stacks.get(&key)
     }
 
+    /// Where sockets were closed that were opened at these places.
+    pub fn closes_of(&self, opened: &BTreeSet<u64>) -> impl Iterator<Item = Closes> {
+        let fits = |closes: &&Closes| opened.contains(&closes.opened);
+        self.closes.iter().filter(fits).copied()
+    }
+
     /// What the process's epoll sets watch; `None` when it was not looked at.
     pub fn epoll(&self, pid: u32) -> Option<&[Interest]> {
         self.epolls.get(&pid).map(Vec::as_slice)
@@ -343,6 +356,11 @@ impl Tracker {
 
     pub fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// Reports of sockets that were read from the kernel's table rather than sent: none can be lost.
+    pub fn promoted(&self) -> u64 {
+        self.promoted
     }
 
     pub fn drift(&self) -> Drift {

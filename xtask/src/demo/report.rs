@@ -31,7 +31,7 @@ pub fn blamed(report: &str) -> Result<Place> {
             format!("the report does not name {FUNCTION} of {NAME} in {SOURCE}, with its line"),
             "the part headed \"What this report could not see\" says what was missing, such as user \
              stacks before Linux 5.15; a very busy machine can also be too slow for the demo",
-            "see `sudo target/release/sockleak doctor`; if nothing is missing there, run the demo \
+            "see `sudo target/debug/sockleak doctor`; if nothing is missing there, run the demo \
              again, and then please report it",
         )
     })

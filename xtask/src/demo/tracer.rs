@@ -51,7 +51,7 @@ pub struct Tracer {
 
 impl Tracer {
     pub fn start(port: u16) -> Result<Self> {
-        let sockleak = repo::target().join("release/sockleak");
+        let sockleak = repo::target().join("debug/sockleak");
         let duration = format!("{}s", DURATION.as_secs());
         let port = port.to_string();
         let options = [
@@ -140,7 +140,7 @@ impl Tracer {
         Err(Trouble::error(
             format!("sockleak ended with {status}"),
             "its own message above says why",
-            "`sudo target/release/sockleak doctor` says what this machine allows and what to do",
+            "`sudo target/debug/sockleak doctor` says what this machine allows and what to do",
         ))
     }
 }

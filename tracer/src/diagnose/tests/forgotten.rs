@@ -134,6 +134,15 @@ fn lost_reference_is_not_claimed_of_an_empty_queue_when_reads_go_unseen() {
     assert!(site.evidence[0].contains("no write or close() came after"));
 }
 
+/// What took the FIN was no read that was seen, so it may have been told of the end.
+#[test]
+fn lost_reference_is_not_claimed_when_an_unseen_read_took_the_fin() {
+    let before = conn(1).accepted().used(Deed::Recv, STUCK - S).recv_q(0);
+    assert_eq!(world([before]).verdict(), "unknown low suspect");
+    let after = conn(1).accepted().used(Deed::Send, STUCK + S).recv_q(0);
+    assert_eq!(world([after]).verdict(), "lost-reference high leak");
+}
+
 fn unread() -> World {
     world([conn(1).accepted().recv_q(120)])
 }
@@ -190,6 +199,20 @@ fn an_idle_pool_is_no_leak_while_it_is_bounded() {
         (5, Some(Direction::Connected))
     );
     assert_eq!(site.blame.unwrap().function.raw(), "accept_loop");
+}
+
+/// `recv()` with room to spare takes the FIN along with the end of the answer: still the same pool.
+#[test]
+fn an_idle_pool_may_have_read_the_fin_with_the_last_answer() {
+    let along = |n| conn(n).connected().used(Deed::Recv, STUCK + S).recv_q(0);
+    let unread = |n| conn(n).connected().used(Deed::Recv, STUCK - S);
+    let site = world([along(1), along(2), unread(3)]).site();
+    assert_eq!(site.verdict.name(), "idle-pool");
+    assert_eq!((site.severity.name(), site.count), ("info", 3));
+    assert!(site.evidence[1].starts_with("1 of 3: Recv-Q is 1"));
+    assert!(site.evidence[2].starts_with("2 of 3: Recv-Q is 0"));
+    let unseen = world([conn(1).connected().used(Deed::Recv, STUCK - S).recv_q(0)]);
+    assert_eq!(unseen.verdict(), "unknown low suspect");
 }
 
 #[test]

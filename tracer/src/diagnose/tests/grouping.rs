@@ -3,7 +3,11 @@
 use super::world::{
     Conn, S, SERVER, STUCK, World, conn, frame, libc, process, report, thread, world,
 };
-use crate::model::{report::Site, socket::Deed};
+use crate::model::{
+    input::{Closes, Input},
+    report::Site,
+    socket::Deed,
+};
 
 fn eofs(cookies: impl Iterator<Item = u64>) -> Vec<Conn> {
     cookies.map(|n| conn(n).accepted().eof()).collect()
@@ -168,4 +172,74 @@ fn demands_name_what_the_rules_will_look_at() {
     assert_eq!(Vec::from_iter(demands.epolls), [SERVER]);
     assert_eq!(Vec::from_iter(demands.threads), [SERVER]);
     assert_eq!(report(&tracker).totals.stuck, 1);
+}
+
+fn closed(opened: u64, closed: u64, count: u64) -> Input {
+    Input::Closes(vec![Closes {
+        opened,
+        closed,
+        count,
+    }])
+}
+
+/// What ends an investigation: the path that does close, and how often.
+#[test]
+fn siblings_that_were_closed_are_counted_and_their_close_is_shown() {
+    let leaking = || world([conn(1).accepted().eof(), conn(2).accepted().eof()]);
+    let close = || vec![libc("close"), frame("conn_free", 70)];
+    let site = leaking()
+        .with(closed(1, 9, 412))
+        .with_stack(9, close())
+        .site();
+    assert_eq!(site.siblings_closed, Some(412));
+    assert_eq!(
+        site.stacks.sibling_close.unwrap()[1].function.as_deref(),
+        Some("conn_free")
+    );
+    assert_eq!(
+        site.evidence.last().map(String::as_str),
+        Some(
+            "412 connections opened at the same place were closed meanwhile in conn_free; these 2 \
+             were not"
+        )
+    );
+    // Opened elsewhere, or closed where nobody knows.
+    assert_eq!(
+        leaking()
+            .with(closed(2, 9, 412))
+            .with_stack(9, close())
+            .site()
+            .siblings_closed,
+        None
+    );
+    assert_eq!(
+        leaking().with(closed(1, 9, 412)).site().siblings_closed,
+        None
+    );
+    let tracker = leaking().with(closed(1, 9, 412)).tracker();
+    let demands = crate::diagnose::demands(&tracker, &|_| None);
+    assert!(demands.stacks.contains(&9));
+}
+
+#[test]
+fn of_several_closing_places_the_most_frequent_is_shown_and_all_are_counted() {
+    let pair = |closed, count| Closes {
+        opened: 1,
+        closed,
+        count,
+    };
+    let site = world([conn(1).accepted().eof()])
+        .with(Input::Closes(vec![pair(8, 5), pair(9, 3), pair(10, 4)]))
+        .with_stack(8, vec![libc("close"), frame("on_error", 60)])
+        .with_stack(9, vec![libc("close"), frame("conn_free", 70)])
+        .with_stack(10, vec![libc("close"), frame("conn_free", 70)])
+        .site();
+    assert_eq!(site.siblings_closed, Some(12));
+    assert_eq!(
+        site.evidence.last().map(String::as_str),
+        Some(
+            "12 connections opened at the same place were closed meanwhile, 7 of them in conn_free; \
+             this one was not"
+        )
+    );
 }

@@ -125,6 +125,12 @@ fn last_line(report: &Report) -> String {
             parts.push(format!("{} {}", hooks(status), status.name()));
         }
     }
-    let (seen, lost) = (grouped(events.seen), grouped(events.lost));
-    format!("events {seen} seen, {lost} lost · {}", parts.join(", "))
+    // Healthy sockets send none, so a quiet run sees none.
+    let told = if events.seen == 0 {
+        "no socket was reported by an event, none was lost".to_owned()
+    } else {
+        let (seen, lost) = (grouped(events.seen), grouped(events.lost));
+        format!("events {seen} seen, {lost} lost")
+    };
+    format!("{told} · {}", parts.join(", "))
 }

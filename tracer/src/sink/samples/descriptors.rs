@@ -99,6 +99,7 @@ pub(crate) fn idle_pool() -> Report {
             ..Stacks::default()
         },
         truncated_stacks: vec![StackName::Opened],
+        siblings_closed: None,
         ..site(Verdict::IdlePool, "4e07408562bedb8b", 8)
     };
     report(vec![site])

@@ -91,6 +91,7 @@ pub(super) fn site(verdict: Verdict, id: &str, count: u64) -> Site {
         blame: None,
         stacks: Stacks::default(),
         truncated_stacks: Vec::new(),
+        siblings_closed: None,
         sockets: sockets(count.min(5)),
         sockets_omitted: count.saturating_sub(5),
     }
