@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: rig\r\n\r\n";
+const HEALTH_CHECK: &[u8] = b"GET /health HTTP/1.1\r\nHost: rig\r\n\r\n";
 const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the upstream keeps idle connections.
@@ -20,6 +21,8 @@ pub enum Manner {
     ReplyThenClose,
     /// All ask, all take their reply, and only then do they close.
     AllReplyThenClose,
+    /// The same, for the path that rigs close properly.
+    HealthCheck,
     /// Ask and leave without waiting.
     RequestThenClose,
     /// One after the other: ask, say that nothing more comes, take the reply, close.
@@ -38,9 +41,13 @@ pub fn visit(server: SocketAddr, count: usize, manner: Manner) -> Vec<SocketAddr
     for _ in 0..count {
         let mut stream = connect(server);
         addresses.push(stream.local_addr().expect("a client's address"));
-        stream.write_all(REQUEST).expect("send a request");
+        let request = match manner {
+            Manner::HealthCheck => HEALTH_CHECK,
+            _ => REQUEST,
+        };
+        stream.write_all(request).expect("send a request");
         match manner {
-            Manner::ReplyThenClose => take_reply(&mut stream),
+            Manner::ReplyThenClose | Manner::HealthCheck => take_reply(&mut stream),
             Manner::RequestThenClose => {}
             Manner::RequestThenHalfClose => {
                 stream.shutdown(Shutdown::Write).expect("half close");

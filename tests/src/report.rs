@@ -65,6 +65,7 @@ pub struct Site {
     pub stacks: Stacks,
     pub sockets: Vec<Socket>,
     pub sockets_omitted: usize,
+    pub siblings_closed: Option<u64>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

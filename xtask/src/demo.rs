@@ -45,13 +45,15 @@ pub fn run(_: &Args) -> Result<()> {
         bail!("sockleak ended before the first client came");
     }
     say::step(format_args!(
-        "{CLIENTS} clients connect, ask, take the answer and hang up; the service never closes"
+        "{CLIENTS} clients connect, ask, take the answer and hang up, and the service forgets to \
+         close; {CLIENTS} health checks in between it does close"
     ));
     for _ in 0..CLIENTS {
         if tracer.has_ended()? {
             break;
         }
-        clients::visit(service.port())?;
+        clients::visit(service.port(), clients::PAGE)?;
+        clients::visit(service.port(), clients::HEALTH_CHECK)?;
         sleep(EVERY);
     }
     let told = tracer.finish()?;
@@ -63,6 +65,11 @@ pub fn run(_: &Args) -> Result<()> {
         place.line
     ));
     say::result(format_args!("    {}", place.code));
+    report::check_siblings(&told)?;
+    say::step(format_args!(
+        "and that the health checks, accepted at the same place, are closed in {}",
+        report::CLOSES
+    ));
     say::step("demo passed; to look for leaks of your own: sudo target/debug/sockleak");
     Ok(())
 }

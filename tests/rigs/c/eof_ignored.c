@@ -1,5 +1,6 @@
 /* eof-ignored: the handler answers every request, sees recv() return 0, and returns without
- * close(). As in a server whose "client went away" branch only leaves the loop.
+ * close(). As in a server whose "client went away" branch only leaves the loop. Health checks
+ * (GET /health) are handled by other code, which does close.
  * -DREAD_THROUGH_HELPER: the recv sits in a function of its own, which is then the first
  * application frame; -DREAD_INLINE: in one that the compiler inlines, visible to debug information
  * only. -DREAD_WITH_STDIO: it sits below fgets(), behind several libc frames. */
@@ -45,9 +46,31 @@ APP int handle_client_and_forget(const struct rig *r, int fd) {
 }
 #endif
 
+APP int finish_connection(int fd) {
+    return close(fd) == 0;
+}
+
+APP int answer_health_check(int fd) {
+    char request[1024];
+    int requests = 0;
+    while (recv(fd, request, sizeof request, 0) > 0) {
+        requests++;
+        send(fd, RIG_REPLY, strlen(RIG_REPLY), 0);
+    }
+    return finish_connection(fd) + requests;
+}
+
+APP int is_health_check(int fd) {
+    static const char start[] = "GET /health ";
+    char request[sizeof start];
+    ssize_t got = recv(fd, request, sizeof start - 1, MSG_PEEK);
+    return got == (ssize_t)sizeof start - 1 && !memcmp(request, start, sizeof start - 1);
+}
+
 APP int serve_connection(struct rig *r) {
     int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd < 0) rig_fail("accept");
+    if (is_health_check(fd)) return answer_health_check(fd) + 1;
     return handle_client_and_forget(r, fd) + 1;
 }
 

@@ -1,6 +1,7 @@
 /* idle-pool: a client that keeps its connections for the next request. The server closes idle
  * ones; the pool does not look before it needs one. Bounded by the size of the pool. This rig is
- * the client: --port names the server. The healthy twin looks, and throws dead ones away. */
+ * the client: --port names the server. The healthy twin looks, and throws dead ones away.
+ * -DREAD_LATE: replies are read together with the server's FIN. */
 #include "rig.h"
 
 APP int pool_connect(const struct rig *r) {
@@ -15,10 +16,13 @@ APP int pool_connect(const struct rig *r) {
     return fd;
 }
 
-APP int pool_request(int fd) {
+APP int pool_ask(int fd) {
     static const char request[] = "GET /item HTTP/1.1\r\nHost: pool\r\n\r\n";
+    return send(fd, request, sizeof request - 1, 0) < 0 ? -1 : 0;
+}
+
+APP int pool_receive(int fd) {
     char reply[1024];
-    if (send(fd, request, sizeof request - 1, 0) < 0) return -1;
 #ifdef READ_LATE
     /* The reply is read when the FIN has come, and takes it along. */
     struct pollfd end;
@@ -33,8 +37,9 @@ APP int fill_pool(const struct rig *r, int *pool) {
     int bytes = 0;
     for (int i = 0; i < r->connections; i++) {
         pool[i] = pool_connect(r);
-        bytes += pool_request(pool[i]);
+        bytes += pool_ask(pool[i]);
     }
+    for (int i = 0; i < r->connections; i++) bytes += pool_receive(pool[i]);
     return bytes;
 }
 

@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n";
+/// What the service forgets to close, and what it closes.
+pub const PAGE: &[u8] = b"GET / HTTP/1.1\r\nHost: demo\r\n\r\n";
+pub const HEALTH_CHECK: &[u8] = b"GET /health HTTP/1.1\r\nHost: demo\r\n\r\n";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One whole visit; the connection is closed when this returns.
-pub fn visit(port: u16) -> Result<()> {
+pub fn visit(port: u16, request: &[u8]) -> Result<()> {
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&server, PATIENCE)
         .with_context(|| format!("connect to the demo service at {server}"))?;
     stream
         .set_read_timeout(Some(PATIENCE))
         .context("set a read timeout")?;
-    stream.write_all(REQUEST).context("send a request")?;
+    stream.write_all(request).context("send a request")?;
     let mut answer = [0; 1024];
     let got = stream.read(&mut answer).context("receive the answer")?;
     ensure!(got > 0, "the demo service closed without an answer");
@@ -44,8 +46,8 @@ mod tests {
             let end = stream.read(&mut [0]).unwrap();
             (request.get(..got).unwrap().to_vec(), end)
         });
-        visit(port).unwrap();
-        assert_eq!(server.join().unwrap(), (REQUEST.to_vec(), 0));
+        visit(port, PAGE).unwrap();
+        assert_eq!(server.join().unwrap(), (PAGE.to_vec(), 0));
     }
 
     #[test]
@@ -56,7 +58,7 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             let _ = stream.read(&mut [0; 1024]).unwrap();
         });
-        assert!(visit(port).is_err());
+        assert!(visit(port, PAGE).is_err());
         server.join().unwrap();
     }
 }

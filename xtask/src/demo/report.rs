@@ -10,6 +10,8 @@ use crate::trouble::Trouble;
 
 /// The function of the service that forgets its clients.
 pub const FUNCTION: &str = "handle_client_and_forget";
+/// The function of the service that closes those it does not forget.
+pub const CLOSES: &str = "finish_connection";
 /// What the line to blame does.
 const READS: &str = "read_request(fd";
 
@@ -35,6 +37,22 @@ pub fn blamed(report: &str) -> Result<Place> {
              again, and then please report it",
         )
     })
+}
+
+/// Does the report say how connections from the same place are closed?
+pub fn check_siblings(report: &str) -> Result<()> {
+    let words = without_colour(report);
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let told = words.join(" ");
+    if told.contains("opened at the same place were closed meanwhile in finish_connection") {
+        return Ok(());
+    }
+    Err(Trouble::error(
+        format!("the report does not say that {CLOSES} closes the other connections"),
+        "no stack of its close() was copied; the part headed \"What this report could not see\" \
+         says why",
+        "run the demo again on a less busy machine, and then please report it",
+    ))
 }
 
 fn find(report: &str, source: &str) -> Option<Place> {
@@ -89,6 +107,14 @@ mod tests {
             assert_eq!(place.line, 2);
             assert!(place.code.starts_with("while (read_request(fd"));
         }
+    }
+
+    #[test]
+    fn the_sentence_on_siblings_is_found_however_it_is_wrapped() {
+        let sentence = "- 12 connections opened at the\n   same place were closed meanwhile in \
+                        \x1b[1mfinish_connection\x1b[0m; these 20 were not";
+        check_siblings(sentence).unwrap();
+        assert!(check_siblings("20 connections were read to the end").is_err());
     }
 
     #[test]

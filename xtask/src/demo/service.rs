@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use crate::trouble::Trouble;
 use crate::{process, repo, say};
 
-/// Answers requests, sees its clients hang up, and never closes.
+/// Answers requests, sees its clients hang up, and closes only after health checks.
 pub const SOURCE: &str = "tests/rigs/c/eof_ignored.c";
 /// As `ps` and the report show it; the kernel keeps 15 bytes.
 pub const NAME: &str = "leaky-service";
