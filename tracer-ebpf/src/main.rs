@@ -81,13 +81,9 @@ pub fn accept(ctx: FExitContext) -> i32 {
     done(hooks::accept::on_accept(&ctx))
 }
 
+/// Also of accept4.
 #[tracepoint(name = "sys_exit_accept", category = "syscalls")]
 pub fn exit_accept(ctx: TracePointContext) -> i32 {
-    done(hooks::accept::on_exit_accept(&ctx))
-}
-
-#[tracepoint(name = "sys_exit_accept4", category = "syscalls")]
-pub fn exit_accept4(ctx: TracePointContext) -> i32 {
     done(hooks::accept::on_exit_accept(&ctx))
 }
 
@@ -142,11 +138,6 @@ pub fn empty_send_length(_ctx: BtfTracePointContext) -> i32 {
 
 #[tracepoint(name = "sys_exit_accept", category = "syscalls")]
 pub fn empty_exit_accept(_ctx: TracePointContext) -> i32 {
-    0
-}
-
-#[tracepoint(name = "sys_exit_accept4", category = "syscalls")]
-pub fn empty_exit_accept4(_ctx: TracePointContext) -> i32 {
     0
 }
 

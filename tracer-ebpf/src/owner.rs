@@ -51,11 +51,22 @@ impl Owner {
         if flags & PF_KTHREAD != 0 {
             return Err(Skip::Kernel);
         }
-        Ok(Self {
+        Ok(Self::of(ids, flags))
+    }
+
+    #[inline(always)]
+    pub fn of(ids: u64, flags: u32) -> Self {
+        Self {
             tgid: (ids >> 32) as u32,
             tid: ids as u32,
             flags,
-        })
+        }
+    }
+
+    /// As `bpf_get_current_pid_tgid` gives them.
+    #[inline(always)]
+    pub fn ids(self) -> u64 {
+        u64::from(self.tgid) << 32 | u64::from(self.tid)
     }
 
     #[inline(always)]

@@ -41,6 +41,14 @@ struct Regs {
 /// The key of the current user stack, or 0. Sends a copy when the key is new.
 #[inline(always)]
 pub fn key(owner: Owner, kind: u32, now: u64) -> u64 {
+    stack_key(owner.ids(), owner.flags, kind, now)
+}
+
+/// A global function to the verifier, checked once and not at every call.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn stack_key(ids: u64, flags: u32, kind: u32, now: u64) -> u64 {
+    let owner = Owner::of(ids, flags);
     if g::HAS_REGS.load() == 0 || !owner.has_user_stack() {
         count(Counter::StackNone);
         return 0;
@@ -99,24 +107,25 @@ fn fingerprint(tgid: u32, regs: &Regs) -> u64 {
     let mut i = 0;
     while i < WORDS {
         let word = words[i];
-        if looks_like_code(word, text, text_len, regs) {
-            hash = mix(hash, word);
-        }
+        hash = mix(hash, code_word(word, text, text_len, regs.pc, regs.sp));
         i += 1;
     }
     // Bit 0 is set so that no key is 0; bit 1 is for `Call`.
     (hash | 1) & !2
 }
 
-/// In the program's own text, or in the region of the shared libraries and odd enough not to be a
-/// pointer to data: heap and structure pointers are multiples of eight, return addresses rarely are.
-#[inline(always)]
-fn looks_like_code(word: u64, text: u64, text_len: u64, regs: &Regs) -> bool {
+/// The word if it is in the program's own text, or in the region of the shared libraries and odd enough
+/// not to be a pointer to data: heap and structure pointers are multiples of eight, return addresses
+/// rarely are. Else 0. A global function to the verifier, or it would follow each branch eight times over.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn code_word(word: u64, text: u64, text_len: u64, pc: u64, sp: u64) -> u64 {
     const NEAR: u64 = 1 << 20;
-    word.wrapping_sub(text) < text_len
+    let is_code = word.wrapping_sub(text) < text_len
         || (word & 7 != 0
-            && (word ^ regs.pc) >> 40 == 0
-            && word.wrapping_sub(regs.sp).wrapping_add(NEAR) > 2 * NEAR)
+            && (word ^ pc) >> 40 == 0
+            && word.wrapping_sub(sp).wrapping_add(NEAR) > 2 * NEAR);
+    if is_code { word } else { 0 }
 }
 
 #[inline(always)]

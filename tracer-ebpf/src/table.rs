@@ -55,19 +55,6 @@ impl Slot {
         }
     }
 
-    /// Breaks the seals of whatever is known.
-    #[inline(always)]
-    fn forget(self) {
-        if let Ok(facts) = self.facts() {
-            // SAFETY: a valid map element.
-            let facts = unsafe { &mut *facts };
-            facts.name.seal = 0;
-            facts.opened.seal = 0;
-            facts.used.seal = 0;
-            facts.eof.seal = 0;
-        }
-    }
-
     #[inline(always)]
     pub fn set_opened(self, touch: Touch) {
         if let Ok(facts) = self.facts() {
@@ -107,55 +94,89 @@ impl Slot {
 /// The set of the socket `cookie`: four ways in one cache line, and the index of the first.
 #[inline(always)]
 fn set_of(cookie: u64) -> Result<(*mut Way, u32), Skip> {
-    let set = set_index(cookie, SET_MASK.load());
-    let chunk = SETS
-        .get_ptr_mut(set / SETS_PER_CHUNK as u32)
-        .ok_or(Skip::NoMap)?;
-    let place = (set as usize & (SETS_PER_CHUNK - 1)) * WAYS;
-    // SAFETY: the element holds SETS_PER_CHUNK sets and `place` is the first way of one.
-    let ways = unsafe { chunk.cast::<Way>().add(place) };
-    Ok((ways, set * WAYS as u32))
+    let first = set_index(cookie, SET_MASK.load()) * WAYS as u32;
+    Ok((way_at(first)?, first))
 }
+
+/// A way by its index in the table.
+#[inline(always)]
+fn way_at(index: u32) -> Result<*mut Way, Skip> {
+    let chunk = SETS
+        .get_ptr_mut(index / WAYS_PER_CHUNK)
+        .ok_or(Skip::NoMap)?;
+    let place = (index & (WAYS_PER_CHUNK - 1)) as usize;
+    // SAFETY: the element holds WAYS_PER_CHUNK ways.
+    Ok(unsafe { chunk.cast::<Way>().add(place) })
+}
+
+const WAYS_PER_CHUNK: u32 = (SETS_PER_CHUNK * WAYS) as u32;
 
 #[inline(always)]
 pub fn find(cookie: u64) -> Result<Option<Slot>, Skip> {
-    let (ways, first) = set_of(cookie)?;
+    slot(cookie, find_way(cookie))
+}
+
+/// The slot of the socket `cookie`; a free way, or one taken from another socket, when it has none yet.
+#[inline(always)]
+pub fn find_or_claim(cookie: u64, now: u64) -> Result<Slot, Skip> {
+    slot(cookie, find_or_claim_way(cookie, now))?.ok_or(Skip::NoMap)
+}
+
+#[inline(always)]
+fn slot(cookie: u64, found: u64) -> Result<Option<Slot>, Skip> {
+    if found == 0 {
+        return Ok(None);
+    }
+    let index = (found - 1) as u32;
+    Ok(Some(Slot {
+        way: way_at(index)?,
+        index,
+        tag: cookie,
+    }))
+}
+
+// The two functions that follow are global ones to the verifier, which checks them once and takes
+// their result for any number. Inlined, each of the four ways would be a path of its own through all
+// the rest of a program.
+
+/// One more than the index of the way of `cookie`, or 0.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn find_way(cookie: u64) -> u64 {
+    let Ok((ways, first)) = set_of(cookie) else {
+        return 0;
+    };
     let mut i = 0;
     while i < WAYS {
         // SAFETY: four ways follow `ways`.
         let way = unsafe { ways.add(i) };
         // SAFETY: as above.
         if unsafe { (*way).tag } == cookie {
-            return Ok(Some(Slot {
-                way,
-                index: first + i as u32,
-                tag: cookie,
-            }));
+            return u64::from(first) + i as u64 + 1;
         }
         i += 1;
     }
-    Ok(None)
+    0
 }
 
-/// The slot of the socket `cookie`; a free way, or one taken from another socket, when it has none yet.
-#[inline(always)]
-pub fn find_or_claim(cookie: u64, now: u64) -> Result<Slot, Skip> {
-    match find(cookie)? {
-        Some(slot) => Ok(slot),
-        None => claim(cookie, now),
+/// As `find_way`, but 0 only when a map is not what it should be.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn find_or_claim_way(cookie: u64, now: u64) -> u64 {
+    let found = find_way(cookie);
+    if found != 0 {
+        return found;
     }
-}
-
-#[inline(always)]
-fn claim(cookie: u64, now: u64) -> Result<Slot, Skip> {
-    let (ways, first) = set_of(cookie)?;
+    let Ok((ways, first)) = set_of(cookie) else {
+        return 0;
+    };
     let mut victim = (cookie >> 20) as usize & (WAYS - 1);
     let mut i = 0;
     while i < WAYS {
         // SAFETY: four ways follow `ways`.
         let way = unsafe { *ways.add(i) };
         if way.tag == 0 {
-            return Ok(fresh(ways, first, i, cookie));
+            return fresh(ways, first, i, cookie);
         }
         // A stuck socket is already known to user space, so its place costs least.
         if way.state() == CLOSE_WAIT || way.state() == CLOSE {
@@ -170,27 +191,36 @@ fn claim(cookie: u64, now: u64) -> Result<Slot, Skip> {
         let way = unsafe { *ways.add(victim) };
         emit::spill(way, facts, now);
     }
-    Ok(fresh(ways, first, victim, cookie))
+    fresh(ways, first, victim, cookie)
 }
 
 #[inline(always)]
-fn fresh(ways: *mut Way, first: u32, i: usize, cookie: u64) -> Slot {
+fn fresh(ways: *mut Way, first: u32, i: usize, cookie: u64) -> u64 {
     // SAFETY: callers pass i < WAYS.
     let way = unsafe { ways.add(i & (WAYS - 1)) };
-    let slot = Slot {
-        way,
-        index: first + i as u32,
-        tag: cookie,
-    };
+    let index = first + i as u32;
     // The facts of an earlier socket need no clearing: their seals do not hold for this one. Only where
     // a socket is known by its address they do, once the address is given to the next.
     if g::HAS_COOKIE.load() == 0 {
-        slot.forget();
+        forget(index);
     }
     // SAFETY: as above.
     unsafe {
         (*way).since_state = 0;
         (*way).tag = cookie;
     }
-    slot
+    u64::from(index) + 1
+}
+
+/// Breaks the seals of whatever is known.
+#[inline(always)]
+fn forget(index: u32) {
+    if let Some(facts) = FACTS.get_ptr_mut(index) {
+        // SAFETY: a valid map element.
+        let facts = unsafe { &mut *facts };
+        facts.name.seal = 0;
+        facts.opened.seal = 0;
+        facts.used.seal = 0;
+        facts.eof.seal = 0;
+    }
 }

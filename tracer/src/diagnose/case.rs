@@ -1,5 +1,6 @@
 //! A socket with everything the rules ask about it.
 
+use smallvec::SmallVec;
 use tracer_common::state::{CLOSE, CLOSE_WAIT};
 
 use super::Blamer;
@@ -19,7 +20,10 @@ pub struct Case<'a> {
     pub now: u64,
     pub min_age: u64,
     pub blamer: Blamer<'a>,
+    owners: Pids,
 }
+
+type Pids = SmallVec<[u32; 2]>;
 
 /// System calls in which a thread waits for new work rather than working.
 const WAITING: &[&str] = &[
@@ -36,6 +40,19 @@ const WAITING: &[&str] = &[
 ];
 
 impl<'a> Case<'a> {
+    pub fn new(socket: &'a Socket, tracker: &'a Tracker, min_age: u64, blamer: Blamer<'a>) -> Self {
+        let mut case = Self {
+            socket,
+            tracker,
+            now: tracker.now(),
+            min_age,
+            blamer,
+            owners: Pids::new(),
+        };
+        case.owners = case.find_owners();
+        case
+    }
+
     pub fn age(&self) -> u64 {
         self.socket.age(self.now)
     }
@@ -141,7 +158,11 @@ impl<'a> Case<'a> {
     }
 
     /// Pids that hold a descriptor, or that could accept it.
-    pub fn owners(&self) -> Vec<u32> {
+    pub fn owners(&self) -> &[u32] {
+        &self.owners
+    }
+
+    fn find_owners(&self) -> Pids {
         let holders = if self.is_unaccepted() {
             self.listener()
                 .map(|listener| listener.holders.as_slice())
@@ -149,7 +170,7 @@ impl<'a> Case<'a> {
         } else {
             &self.socket.holders
         };
-        let mut pids: Vec<u32> = holders.iter().map(|holder| holder.pid).collect();
+        let mut pids: Pids = holders.iter().map(|holder| holder.pid).collect();
         pids.sort_unstable();
         pids.dedup();
         pids

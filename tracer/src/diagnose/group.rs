@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Which stack of a socket shows the cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Telling {
     Opened,
     LastUsed,

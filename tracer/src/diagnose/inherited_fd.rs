@@ -70,7 +70,7 @@ impl Rule for InheritedFd {
 
 /// `helper (pid 7)`, or `3 processes (helper, …)`.
 fn holders(group: &Group<'_>) -> String {
-    let mut pids: Vec<u32> = group.cases.iter().flat_map(Case::owners).collect();
+    let mut pids: Vec<u32> = group.cases.iter().flat_map(Case::owners).copied().collect();
     pids.sort_unstable();
     pids.dedup();
     let name = |pid: u32| {

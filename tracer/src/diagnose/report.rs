@@ -47,7 +47,7 @@ pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
         let owners = case.owners();
         // Only history makes the rules ask whether an event loop still watches the socket.
         if case.socket.recv_q > 0 && touches.iter().any(Option::is_some) {
-            demands.epolls.extend(&owners);
+            demands.epolls.extend(owners);
         }
         demands.processes.extend(owners);
         opened.extend(history.opened.map(|touch| touch.stack));
@@ -104,14 +104,7 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Rep
 
 fn cases<'a>(tracker: &'a Tracker, blamer: Blamer<'a>) -> Vec<Case<'a>> {
     let min_age = tracker.opening().map_or(0, |opening| opening.min_age_ns);
-    let now = tracker.now();
-    let case = |socket: &'a Socket| Case {
-        socket,
-        tracker,
-        now,
-        min_age,
-        blamer,
-    };
+    let case = |socket: &'a Socket| Case::new(socket, tracker, min_age, blamer);
     tracker.sockets().into_iter().map(case).collect()
 }
 

@@ -1,6 +1,9 @@
 //! From judged sockets to groups, and from a group to a site of the report.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -14,6 +17,7 @@ use crate::model::{
     stack::{Frame, Stack},
     tcp_state::TcpState,
     untrusted::Untrusted,
+    verdict::Verdict,
 };
 
 /// Threads and peers shown per site.
@@ -29,33 +33,66 @@ pub struct Frameset {
     pub sockets_per_site: usize,
 }
 
+type Judged<'a> = (&'static dyn Rule, Proof, Case<'a>);
+
 /// Exact groups: executable, verdict, and the blamed place (or what stands for it without a stack).
-pub fn groups<'a>(
-    judged: Vec<(&'static dyn Rule, Proof, Case<'a>)>,
-    set: Frameset,
-) -> Vec<(String, Group<'a>)> {
-    let mut by_key: BTreeMap<String, Vec<(&'static dyn Rule, Proof, Case<'a>)>> = BTreeMap::new();
+pub fn groups(judged: Vec<Judged<'_>>, set: Frameset) -> Vec<(String, Group<'_>)> {
+    let mut members: BTreeMap<String, Vec<Judged<'_>>> = BTreeMap::new();
+    // Thousands of sockets share a place, and finding its key costs more than all else.
+    let mut shared: HashMap<Place, (String, Vec<Judged<'_>>)> = HashMap::new();
     for (rule, proof, case) in judged {
-        let key = key(rule, proof.telling, &case);
-        by_key.entry(key).or_default().push((rule, proof, case));
+        let place = Place::of(rule, proof.telling, &case);
+        let (_, same) = shared
+            .entry(place)
+            .or_insert_with(|| (key(rule, proof.telling, &case), Vec::new()));
+        same.push((rule, proof, case));
     }
-    by_key
+    for (key, same) in shared.into_values() {
+        members.entry(key).or_default().extend(same);
+    }
+    members
         .into_iter()
         .filter_map(|(key, members)| Some((digest(&key), group(members, set)?)))
         .collect()
 }
 
-fn group<'a>(
-    members: Vec<(&'static dyn Rule, Proof, Case<'a>)>,
-    set: Frameset,
-) -> Option<Group<'a>> {
+/// All that a socket's key is made of; sockets that agree in it have the same key.
+#[derive(PartialEq, Eq, Hash)]
+struct Place {
+    verdict: Verdict,
+    telling: Telling,
+    process: Option<u32>,
+    stack: u64,
+    /// Where there is no stack.
+    end: Option<(Option<report::Direction>, SocketAddr)>,
+}
+
+impl Place {
+    fn of(rule: &dyn Rule, telling: Telling, case: &Case<'_>) -> Self {
+        let ends = &case.socket.ends;
+        let end = || match case.direction() {
+            Some(report::Direction::Connected) => (Some(report::Direction::Connected), ends.remote),
+            direction => (direction, ends.local),
+        };
+        let stack = telling.touch(case).map_or(0, |touch| touch.stack);
+        Self {
+            verdict: rule.verdict(),
+            telling,
+            process: case.owners().first().copied(),
+            stack,
+            end: frames_of(telling, case).is_none().then(end),
+        }
+    }
+}
+
+fn group<'a>(members: Vec<Judged<'a>>, set: Frameset) -> Option<Group<'a>> {
     let (rule, proof, _) = members.first()?;
     let (rule, telling) = (*rule, proof.telling);
     let confidence = members.iter().map(|(_, proof, _)| proof.confidence).min()?;
     let mut cases: Vec<Case<'a>> = members.into_iter().map(|(_, _, case)| case).collect();
     cases.sort_by_key(|case| (case.socket.since, case.socket.cookie));
     let mut owned: BTreeMap<u32, usize> = BTreeMap::new();
-    for pid in cases.iter().flat_map(Case::owners) {
+    for pid in cases.iter().flat_map(Case::owners).copied() {
         *owned.entry(pid).or_default() += 1;
     }
     let most = owned
@@ -248,7 +285,7 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
     let Some(oldest) = group.oldest() else {
         return Vec::new();
     };
-    let mut pids: Vec<u32> = group.cases.iter().flat_map(Case::owners).collect();
+    let mut pids: Vec<u32> = group.cases.iter().flat_map(Case::owners).copied().collect();
     pids.sort_unstable();
     pids.dedup();
     pids.iter()

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     report::{Hook, Host, Tool},
-    socket::{Ends, Entry, History, Holder},
+    socket::{Ends, Entry, History, Holders},
     stack::{Frame, Stack},
 };
 
@@ -142,7 +142,7 @@ pub struct Item {
     pub send_q: u32,
     /// Last packet processed, nanoseconds; a lower bound of the age of what the packet caused.
     pub last_packet: u64,
-    pub holders: Vec<Holder>,
+    pub holders: Holders,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

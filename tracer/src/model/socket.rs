@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use tracer_common::{endpoint::Endpoints, state, table};
 
 /// What a task did to a socket.
@@ -108,6 +109,9 @@ fn address(family: u16, bytes: [u8; 16]) -> IpAddr {
     let [a, b, c, d, ..] = bytes;
     IpAddr::V4(Ipv4Addr::new(a, b, c, d))
 }
+
+/// Nearly all sockets have one descriptor, and then need no memory of their own for it.
+pub type Holders = SmallVec<[Holder; 2]>;
 
 /// A descriptor on the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -1,10 +1,7 @@
 //! One run on a live kernel: feeds what the sources give to the tracker (and the recording), and
 //! fetches what the rules need before they can answer.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -206,9 +203,14 @@ impl<'o> Session<'o> {
         self.feed(Input::Tick { at: mono_now_ns() })
     }
 
-    /// Compares with what exists, and fetches everything the rules ask for. Returns how long it took.
-    pub fn inspect(&mut self) -> anyhow::Result<Duration> {
-        let began = Instant::now();
+    /// Compares with what exists, and fetches everything the rules ask for.
+    pub fn inspect(&mut self) -> anyhow::Result<()> {
+        self.reconcile()?;
+        self.inquire()
+    }
+
+    /// Makes the tracker agree with what exists.
+    pub fn reconcile(&mut self) -> anyhow::Result<()> {
         // Counters first: a loss after this moment is not repaired by this inventory. What was
         // submitted must have been received for them to balance.
         self.drain()?;
@@ -239,10 +241,7 @@ impl<'o> Session<'o> {
             let followed = self.live.followed();
             self.feed(Input::Followed(followed))?;
         }
-        self.refresh_histories()?;
-        self.fetch()?;
-        self.feed(Input::Tick { at: mono_now_ns() })?;
-        Ok(began.elapsed())
+        self.refresh_histories()
     }
 
     fn refresh_histories(&mut self) -> anyhow::Result<()> {
@@ -266,7 +265,8 @@ impl<'o> Session<'o> {
         Ok(())
     }
 
-    fn fetch(&mut self) -> anyhow::Result<()> {
+    /// Fetches what the rules ask for.
+    pub fn inquire(&mut self) -> anyhow::Result<()> {
         let demands = diagnose::demands(&self.tracker, &blame::blamed);
         let mut warnings = Vec::new();
         for key in demands.stacks {
@@ -290,7 +290,8 @@ impl<'o> Session<'o> {
                 self.feed(Input::Epoll { pid, interests })?;
             }
         }
-        self.warn(warnings)
+        self.warn(warnings)?;
+        self.feed(Input::Tick { at: mono_now_ns() })
     }
 
     fn warn(&mut self, warnings: Vec<Warning>) -> anyhow::Result<()> {

@@ -45,7 +45,7 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     let mut session = Session::start(options, host, &Wanted::watch(options.accept_hook))?;
     let stacks = readiness(&session)?;
     let mut watch = Watch::new(options, &session);
-    watch.inspect(&mut session)?;
+    session.reconcile()?;
     if options.verbosity > 0 {
         let took = began.elapsed().as_millis();
         // Only a hint for the curious; a closed stderr must not end the run.
@@ -55,6 +55,7 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
             session.tracker.count()
         );
     }
+    watch.inquire(&mut session, began)?;
     let deadline = sleep(options.duration.unwrap_or(Duration::MAX / 4));
     tokio::pin!(deadline);
     let mut tick = interval(DRAIN);
@@ -150,8 +151,16 @@ impl<'o> Watch<'o> {
     }
 
     fn inspect(&mut self, session: &mut Session<'_>) -> anyhow::Result<()> {
-        let took = session.inspect()?;
+        let began = Instant::now();
+        session.reconcile()?;
+        self.inquire(session, began)
+    }
+
+    /// The second half of an inspection that began then.
+    fn inquire(&mut self, session: &mut Session<'_>, began: Instant) -> anyhow::Result<()> {
+        session.inquire()?;
         let now = Instant::now();
+        let took = now.duration_since(began);
         self.last_inspection = now;
         self.may_inspect = now + (took * DUTY).max(Duration::from_millis(200));
         self.inspected = session

@@ -165,7 +165,10 @@ fn attach_one(ebpf: &mut Ebpf, btf: &Btf, hook: &Hook, empty: bool) -> Result<()
         }
         Kind::Syscall => {
             let program: &mut TracePoint = program.try_into()?;
-            program.load()?;
+            // Loaded already when another system call shares it.
+            if program.fd().is_err() {
+                program.load()?;
+            }
             program.attach("syscalls", hook.target)?;
         }
     }

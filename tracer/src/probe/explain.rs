@@ -29,6 +29,7 @@ pub fn explain_start(error: &StartError) -> Explained {
         StartError::Object(error) => explain_object(error),
         StartError::Attach(error) => explain_attach(error),
         StartError::Iterate(error) => explain_iterate(error),
+        StartError::Thread => Explained::new(error.to_string(), "a defect in sockleak", REPORT),
         StartError::NoMap(_) | StartError::Map(_) => Explained::new(
             error.to_string(),
             "the kernel object does not fit this version of sockleak",

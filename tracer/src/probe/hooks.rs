@@ -40,6 +40,7 @@ pub enum Purpose {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Hook {
+    /// Hooks may share one.
     pub program: &'static str,
     /// The program that does nothing on the same hook: the benchmark's floor.
     pub empty: Option<&'static str>,
@@ -137,8 +138,8 @@ pub const HOOKS: &[Hook] = &[
         degrades: Some(SYSCALL_COST),
     },
     Hook {
-        program: "exit_accept4",
-        empty: Some("empty_exit_accept4"),
+        program: "exit_accept",
+        empty: Some("empty_exit_accept"),
         kind: Kind::Syscall,
         target: "sys_exit_accept4",
         purpose: Purpose::Accepts,

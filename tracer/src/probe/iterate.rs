@@ -1,7 +1,14 @@
 //! Runs the iterators and merges their streams into one inventory: every socket once, by its cookie,
 //! with all its holders.
 
-use std::{collections::HashMap, fs::File, io::Read, path::Path, thread};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{ErrorKind as Kind, Read},
+    path::Path,
+    sync::Mutex,
+    thread,
+};
 
 use aya::{
     Btf, Ebpf,
@@ -14,7 +21,7 @@ use zerocopy::FromBytes;
 use super::{attach::refusal, netns};
 use crate::model::{
     input::{Inventory, Item},
-    socket::{Ends, Holder},
+    socket::{Ends, Holder, Holders},
 };
 
 const TCP: (&str, &str) = ("iter_tcp", "tcp");
@@ -32,7 +39,7 @@ pub enum IterateError {
     Read(&'static str, std::io::Error),
     #[error("cannot enter the network namespace of {0}: {1}")]
     Namespace(String, std::io::Error),
-    #[error("the thread that reads a network namespace died")]
+    #[error("a thread that runs an iterator died")]
     Thread,
 }
 
@@ -52,35 +59,38 @@ pub fn inventory(
     now: impl Fn() -> u64,
 ) -> Result<(Inventory, Vec<String>), IterateError> {
     let from = now();
-    let mut items: HashMap<u64, Item> = HashMap::new();
+    let mut merged = Merged::default();
     let mut problems = Vec::new();
-    // Holders first: a socket that is accepted between the two passes then has its holder missing
-    // rather than being taken for one that nobody accepted; `Item::has_socket` tells.
-    let held = read(TASK_FILE, &mut open(ebpf, TASK_FILE)?)?;
-    merge(&mut items, &held);
+    // Both at once, because they take the longest. A socket that is accepted meanwhile may be seen
+    // before in the one and after in the other: see `Merged::add` and `Socket::accepted_at`.
+    let (mut held, mut here) = (open(ebpf, TASK_FILE)?, open(ebpf, TCP)?);
+    let both = Mutex::new(&mut merged);
+    let (held, mut here) = thread::scope(|scope| {
+        let held = scope.spawn(|| read(TASK_FILE, &mut held, &both));
+        let here = read(TCP, &mut here, &both);
+        (held.join(), Some(here))
+    });
+    held.map_err(|_| IterateError::Thread)??;
     let own = netns::own();
     for (inode, path) in netns::all() {
-        let stream = if Some(inode) == own {
-            read(TCP, &mut open(ebpf, TCP)?)
-        } else {
-            elsewhere(ebpf, &path)
+        let done = match here.take_if(|_| Some(inode) == own) {
+            Some(here) => here,
+            None => elsewhere(ebpf, &path, &Mutex::new(&mut merged)),
         };
-        match stream {
-            Ok(stream) => merge(&mut items, &stream),
+        match done {
+            Ok(()) => {}
             // The namespace may have gone with its last process since it was listed.
             Err(IterateError::Namespace(_, error))
                 if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => problems.push(format!("{error}; its unaccepted sockets are not seen")),
         }
     }
-    let mut items: Vec<Item> = items.into_values().collect();
-    items.sort_by_key(|item| item.cookie);
     let complete = problems.is_empty();
     Ok((
         Inventory {
             from,
             to: now(),
-            items,
+            items: merged.items,
             complete,
         },
         problems,
@@ -109,16 +119,44 @@ fn open(ebpf: &mut Ebpf, which: (&'static str, &'static str)) -> Result<File, It
         .map_err(|error| IterateError::Link(which.1, error))
 }
 
-fn read(which: (&'static str, &'static str), file: &mut File) -> Result<Vec<u8>, IterateError> {
-    let mut stream = Vec::new();
-    file.read_to_end(&mut stream)
-        .map_err(|error| IterateError::Read(which.1, error))?;
-    Ok(stream)
+/// Passes the stream on piece by piece: whole, it would be the largest thing in memory.
+fn read(
+    which: (&'static str, &'static str),
+    file: &mut File,
+    merged: &Mutex<&mut Merged>,
+) -> Result<(), IterateError> {
+    const RECORD: usize = size_of::<SocketItem>();
+    let mut buffer = vec![0; 1024 * RECORD];
+    // Bytes at the start of the buffer that belong to a record whose end has not come yet.
+    let mut kept = 0;
+    loop {
+        let room = buffer.get_mut(kept..).unwrap_or_default();
+        let got = match file.read(room) {
+            Ok(0) => return Ok(()),
+            Ok(got) => got,
+            // After a million objects of no interest the kernel wants to be asked again
+            // (kernel/bpf/bpf_iter.c:bpf_seq_read).
+            Err(error) if matches!(error.kind(), Kind::WouldBlock | Kind::Interrupted) => continue,
+            Err(error) => return Err(IterateError::Read(which.1, error)),
+        };
+        let filled = kept + got;
+        let whole = filled - filled % RECORD;
+        merged
+            .lock()
+            .map_err(|_| IterateError::Thread)?
+            .add_all(buffer.get(..whole).unwrap_or_default());
+        buffer.copy_within(whole..filled, 0);
+        kept = filled - whole;
+    }
 }
 
 /// `iter/tcp` shows the namespace of whoever opens it (`net/ipv4/tcp_ipv4.c:bpf_iter_init_tcp`), so a
 /// thread of its own goes there.
-fn elsewhere(ebpf: &mut Ebpf, path: &Path) -> Result<Vec<u8>, IterateError> {
+fn elsewhere(
+    ebpf: &mut Ebpf,
+    path: &Path,
+    merged: &Mutex<&mut Merged>,
+) -> Result<(), IterateError> {
     let link = link(ebpf, TCP)?;
     let there = move || {
         netns::enter(path)
@@ -126,22 +164,43 @@ fn elsewhere(ebpf: &mut Ebpf, path: &Path) -> Result<Vec<u8>, IterateError> {
         let mut file = link
             .into_file()
             .map_err(|error| IterateError::Link(TCP.1, error))?;
-        read(TCP, &mut file)
+        read(TCP, &mut file, merged)
     };
     thread::scope(|scope| scope.spawn(there).join()).map_err(|_| IterateError::Thread)?
 }
 
-fn merge(items: &mut HashMap<u64, Item>, stream: &[u8]) {
-    for bytes in stream.chunks_exact(size_of::<SocketItem>()) {
-        let Ok(wire) = SocketItem::read_from_bytes(bytes) else {
-            continue;
-        };
+/// Every socket once, in the order in which it was first seen.
+#[derive(Default)]
+struct Merged {
+    items: Vec<Item>,
+    places: HashMap<u64, usize>,
+}
+
+impl Merged {
+    fn add_all(&mut self, records: &[u8]) {
+        for bytes in records.chunks_exact(size_of::<SocketItem>()) {
+            if let Ok(wire) = SocketItem::read_from_bytes(bytes) {
+                self.add(&wire);
+            }
+        }
+    }
+
+    fn add(&mut self, wire: &SocketItem) {
         // Cookie 0 is a socket that vanished while it was looked at.
         if wire.cookie == 0 {
-            continue;
+            return;
         }
-        let item = items.entry(wire.cookie).or_insert_with(|| describe(&wire));
+        let place = *self.places.entry(wire.cookie).or_insert(self.items.len());
+        if place == self.items.len() {
+            self.items.push(describe(wire));
+        }
+        let Some(item) = self.items.get_mut(place) else {
+            return;
+        };
         if wire.flags & ITEM_HELD != 0 {
+            // Whoever holds it has accepted it, even if the other iterator was there before.
+            item.has_socket = true;
+            item.inode = wire.inode;
             let holder = Holder {
                 pid: wire.tgid,
                 fd: wire.fd,
@@ -166,6 +225,6 @@ fn describe(wire: &SocketItem) -> Item {
         recv_q: wire.recv_q,
         send_q: wire.send_q,
         last_packet: wire.last_packet_us.saturating_mul(1000),
-        holders: Vec::new(),
+        holders: Holders::new(),
     }
 }

@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 
 use aya::{
-    Btf, Ebpf,
+    Btf, Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use aya_log::EbpfLogger;
@@ -36,6 +36,8 @@ pub enum StartError {
     Attach(#[from] AttachError),
     #[error(transparent)]
     Iterate(#[from] IterateError),
+    #[error("a thread that reads this kernel's type information died")]
+    Thread,
     #[error("the kernel object has no usable map {0}")]
     NoMap(&'static str),
     #[error("a map of the kernel program cannot be used: {0}")]
@@ -62,16 +64,18 @@ pub struct Live {
 impl Live {
     /// Loads, attaches what is wanted, and seeds the filter of processes before the first event.
     pub fn start(settings: &Settings, wanted: &Wanted, pids: &[u32]) -> Result<Self, StartError> {
-        // Both parse the kernel's type information; together they take half of the start-up time.
-        let (layout, btf) = std::thread::scope(|scope| {
+        // All three parse the kernel's type information, which takes half of the start-up time.
+        let (layout, btf, loader) = std::thread::scope(|scope| {
+            let loader = scope.spawn(EbpfLoader::new);
             let layout = scope.spawn(Layout::of_running_kernel);
             let btf = Btf::from_sys_fs();
-            (layout.join(), btf)
+            (layout.join(), btf, loader.join())
         });
-        let layout = layout.map_err(|_| StartError::NoMap("layout"))??;
+        let layout = layout.map_err(|_| StartError::Thread)??;
+        let loader = loader.map_err(|_| StartError::Thread)?;
         let btf = btf?;
         let object = Object::find()?;
-        let mut ebpf = object.load(&btf, &layout, settings)?;
+        let mut ebpf = object.load_with(loader, &layout, settings)?;
         let mut targets = HashMap::try_from(take(&mut ebpf, "TARGETS")?)?;
         for pid in pids {
             targets.insert(pid, 1, 0)?;

@@ -42,9 +42,14 @@ impl Object {
         Ok(Self { bytes, sha256 })
     }
 
-    pub fn load(
+    pub fn load(&self, layout: &Layout, settings: &Settings) -> Result<Ebpf, ObjectError> {
+        self.load_with(EbpfLoader::new(), layout, settings)
+    }
+
+    /// Making a loader takes a while: it parses the kernel's type information.
+    pub fn load_with(
         &self,
-        btf: &aya::Btf,
+        loader: EbpfLoader<'_>,
         layout: &Layout,
         settings: &Settings,
     ) -> Result<Ebpf, ObjectError> {
@@ -57,9 +62,9 @@ impl Object {
         let log_level: u8 = settings.log_level;
         let sets = settings.ways / WAYS as u32;
         let mask = sets - 1;
-        let mut loader = EbpfLoader::new();
+        // Values given to it must outlive it.
+        let mut loader = loader;
         loader
-            .btf(Some(btf))
             .override_global(config::MODE, &mode, true)
             .override_global(config::GRACE, &settings.grace_ns, true)
             .override_global(config::PORTS, &settings.ports, true)

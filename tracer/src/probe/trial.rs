@@ -62,7 +62,7 @@ pub fn run(problem: Option<Explained>) -> Trial {
 fn load(layout: &Layout, trial: &mut Trial) -> Result<(), Explained> {
     let btf = aya::Btf::from_sys_fs().map_err(|error| explain_btf(&error))?;
     let mut ebpf = Object::find()
-        .and_then(|object| object.load(&btf, layout, &Settings::default()))
+        .and_then(|object| object.load(layout, &Settings::default()))
         .map_err(|error| explain_object(&error))?;
     let mut problem = None;
     for (slot, (program, target)) in trial.iterators.iter_mut().zip(ITERATORS) {

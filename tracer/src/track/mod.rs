@@ -16,7 +16,7 @@ use crate::model::{
         Closes, Counters, Input, Interest, Inventory, Item, Opening, Process, Promoted, Thread,
         Transition,
     },
-    socket::{Ends, History, Holder},
+    socket::{Ends, History, Holders},
     stack::Stack,
 };
 
@@ -48,7 +48,7 @@ pub struct Listener {
     /// Connections waiting for `accept()`, and the most there may be.
     pub waiting: u32,
     pub backlog: u32,
-    pub holders: Vec<Holder>,
+    pub holders: Holders,
 }
 
 /// How far the two sources of truth were apart; each was settled.
@@ -64,7 +64,8 @@ pub struct Drift {
 pub struct Tracker {
     bounds: Bounds,
     opening: Option<Box<Opening>>,
-    sockets: HashMap<u64, Socket>,
+    /// Boxed: a tree of large values would be half empty.
+    sockets: BTreeMap<u64, Box<Socket>>,
     shelf: HashMap<u64, History>,
     listeners: Vec<Listener>,
     processes: BTreeMap<u32, Process>,
@@ -192,7 +193,7 @@ impl Tracker {
         if let Some(history) = self.shelf.remove(&socket.cookie) {
             socket.history.learn(history);
         }
-        self.sockets.insert(socket.cookie, socket);
+        self.sockets.insert(socket.cookie, Box::new(socket));
     }
 
     /// Makes the table agree with what exists.
@@ -202,7 +203,6 @@ impl Tracker {
         self.inventory_from = inventory.from;
         self.close_wait = 0;
         let mut listeners = Vec::new();
-        let mut present = HashSet::with_capacity(inventory.items.len());
         for item in inventory.items {
             match item.state {
                 LISTEN => listeners.push(Listener {
@@ -214,12 +214,10 @@ impl Tracker {
                 }),
                 CLOSE_WAIT => {
                     self.close_wait += 1;
-                    present.insert(item.cookie);
                     self.settle_one(item, inventory.to, first);
                 }
                 // Without a holder a CLOSE socket is only waiting to be freed.
                 CLOSE if !item.dead && !item.holders.is_empty() => {
-                    present.insert(item.cookie);
                     self.settle_one(item, inventory.to, first);
                 }
                 _ => {}
@@ -231,7 +229,8 @@ impl Tracker {
             let grace = self.grace();
             // Sockets that came to be known while the iterators ran are not expected in them.
             self.sockets.retain(|cookie, socket| {
-                let stays = present.contains(cookie) || socket.known_since >= inventory.from;
+                let present = std::mem::take(&mut socket.present);
+                let stays = present || socket.known_since >= inventory.from;
                 if !stays && socket.must_be_told_of(grace) {
                     self.missing.insert(*cookie);
                 }
@@ -239,6 +238,9 @@ impl Tracker {
             });
             self.listeners.clear();
             self.repaired_loss = self.counters.all_lost();
+        } else {
+            let sockets = self.sockets.values_mut();
+            sockets.for_each(|socket| socket.present = false);
         }
         self.learn_listeners(listeners);
     }
@@ -288,9 +290,7 @@ impl Tracker {
 
     /// In the order of their cookies, so that output never depends on hashing.
     pub fn sockets(&self) -> Vec<&Socket> {
-        let mut sockets: Vec<_> = self.sockets.values().collect();
-        sockets.sort_unstable_by_key(|socket| socket.cookie);
-        sockets
+        self.sockets.values().map(Box::as_ref).collect()
     }
 
     pub fn count(&self) -> usize {

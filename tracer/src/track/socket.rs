@@ -4,7 +4,7 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT, LAST_ACK};
 
 use crate::model::{
     input::{Item, Promoted, Transition},
-    socket::{Ends, Entry, History, Holder},
+    socket::{Ends, Entry, History, Holders},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Socket {
     pub seen: u64,
     pub entry: Option<Entry>,
     pub history: History,
+    /// The inventory that is being settled shows it.
+    pub present: bool,
     /// The rest comes from the last inventory.
     pub inventoried: bool,
     pub has_socket: bool,
@@ -30,7 +32,7 @@ pub struct Socket {
     pub inode: u64,
     pub recv_q: u32,
     pub send_q: u32,
-    pub holders: Box<[Holder]>,
+    pub holders: Holders,
 }
 
 impl Socket {
@@ -46,13 +48,14 @@ impl Socket {
             seen: known_since,
             entry: None,
             history: History::default(),
+            present: false,
             inventoried: false,
             has_socket: false,
             accepted_at: 0,
             inode: 0,
             recv_q: 0,
             send_q: 0,
-            holders: Box::default(),
+            holders: Holders::new(),
         }
     }
 
@@ -147,7 +150,8 @@ impl Socket {
         self.inode = item.inode;
         self.recv_q = item.recv_q;
         self.send_q = item.send_q;
-        self.holders = item.holders.into();
+        self.holders = item.holders;
+        self.present = true;
         self.inventoried = true;
         self.seen = at;
     }

@@ -37,7 +37,7 @@ pub fn hold(args: &Args) -> Result<()> {
     let btf = aya::Btf::from_sys_fs().context("read the kernel's types")?;
     let object = Object::find().context("find the kernel object")?;
     let mut ebpf = object
-        .load(&btf, &layout, &Settings::default())
+        .load(&layout, &Settings::default())
         .context("load the kernel object")?;
     attach(&mut ebpf, &btf, &wanted).context("attach the empty programs")?;
     crate::say::result(READY);

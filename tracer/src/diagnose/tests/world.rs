@@ -64,7 +64,7 @@ pub fn conn(cookie: u64) -> Conn {
             recv_q: 1,
             send_q: 0,
             last_packet: STUCK,
-            holders: vec![Holder {
+            holders: smallvec::smallvec![Holder {
                 pid: SERVER,
                 fd: cookie as u32,
             }],

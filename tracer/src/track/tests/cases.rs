@@ -49,7 +49,7 @@ fn item(state: u8, last_packet: u64) -> Item {
         recv_q: 1,
         send_q: 128,
         last_packet,
-        holders: vec![Holder { pid: 9, fd: 4 }],
+        holders: smallvec::smallvec![Holder { pid: 9, fd: 4 }],
     }
 }
 
