@@ -1,12 +1,14 @@
 //! The helper is killed, hangs, or is not there: the stack says less, and the tracer goes on.
 
 use std::path::PathBuf;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::program::{Blocked, OwnedCopy, SERVER, SYS_RECVFROM, Workshop};
 use super::{assert_degraded, has, resolve, said, symbolizer};
+use tracer::model::stack::Frame;
 use tracer::symbolize::{Symbolizer, Warning};
 
 fn signal(symbolizer: &Symbolizer, signal: Signal) {
@@ -20,6 +22,16 @@ fn started(server: &Blocked) -> (Symbolizer, OwnedCopy) {
     let found = resolve(&mut symbolizer, &copy);
     assert!(has(&found, "handle_client"), "{found:#?}");
     (symbolizer, copy)
+}
+
+/// Stopped, it has a request and no answer when it is killed.
+fn stop_and_soon_kill(symbolizer: &Symbolizer) -> JoinHandle<()> {
+    let pid = symbolizer.helper().unwrap();
+    signal(symbolizer, Signal::STOP);
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+    })
 }
 
 fn server(shop: &Workshop) -> Blocked {
@@ -68,13 +80,7 @@ fn killed_in_the_middle_of_a_request_it_leaves_module_and_offset() {
     let shop = Workshop::new();
     let server = server(&shop);
     let (mut symbolizer, copy) = started(&server);
-    let pid = symbolizer.helper().unwrap();
-    // Stopped, it has the request and no answer.
-    signal(&symbolizer, Signal::STOP);
-    let killer = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_millis(300));
-        kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
-    });
+    let killer = stop_and_soon_kill(&symbolizer);
     let begin = Instant::now();
     let found = resolve(&mut symbolizer, &copy);
     assert!(begin.elapsed() < Duration::from_secs(2));
@@ -103,6 +109,34 @@ fn stacks_that_fail_it_twice_are_not_sent_again() {
     assert!(begin.elapsed() < Duration::from_millis(500));
     assert_degraded(&found, &copy);
     assert_eq!(found.warnings, [Warning::StacksRefused { pid: copy.pid }]);
+}
+
+#[test]
+fn a_file_that_fails_it_twice_is_not_sent_again_and_the_rest_is_named() {
+    let shop = Workshop::new();
+    let first = server(&shop);
+    let bad = shop.c("bad", SERVER, &["-O2"]);
+    let bad = Blocked::start(&bad, SYS_RECVFROM);
+    let copy = bad.copy();
+    let (mut symbolizer, _) = started(&first);
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(600));
+        assert!(has(&resolve(&mut symbolizer, &first.copy()), "serve"));
+        // The next thing it has to do is to load the program `bad`.
+        let killer = stop_and_soon_kill(&symbolizer);
+        let found = resolve(&mut symbolizer, &copy);
+        killer.join().unwrap();
+        assert_degraded(&found, &copy);
+        assert!(said(&found).contains("while reading bad:"), "{found:#?}");
+    }
+    std::thread::sleep(Duration::from_millis(1100));
+    let found = resolve(&mut symbolizer, &copy);
+    let module = "bad".to_owned();
+    assert_eq!(found.warnings, [Warning::FileRefused { module }]);
+    assert!(has(&found, "__recv") || has(&found, "recv"), "{found:#?}");
+    let inside = |frame: &&Frame| frame.module.as_deref() == Some("bad");
+    let frame = found.stack.frames.iter().find(inside).unwrap();
+    assert_eq!(frame.function, None);
 }
 
 #[test]

@@ -4,11 +4,13 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a failure is a failed test"
 )]
 
 mod confined;
 mod failing;
+mod files;
 #[expect(dead_code, reason = "shared with the tests of unwinding and naming")]
 #[path = "../../src/symbolize/tests/program.rs"]
 mod program;
