@@ -224,6 +224,7 @@ mod tests {
                         truncated: false,
                     },
                     warnings: Vec::new(),
+                    failed: false,
                 },
                 left_known_code: false,
                 evicted_names: 0,

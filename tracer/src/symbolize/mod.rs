@@ -127,6 +127,7 @@ impl Symbolizer {
             return Resolved {
                 stack: degraded::only_address(copy.pc),
                 warnings: vec![warning],
+                failed: false,
             };
         }
         let mut answer = self.ask(copy);
@@ -137,6 +138,7 @@ impl Symbolizer {
             Ok(named) => self.complete(named, copy),
             Err(warning) => Resolved {
                 stack: self.innermost(copy),
+                failed: warning.is_passing(),
                 warnings: vec![warning],
             },
         };
@@ -155,6 +157,7 @@ impl Symbolizer {
 
     fn complete(&self, named: Named, copy: &StackCopy<'_>) -> Resolved {
         let mut resolved = named.resolved;
+        resolved.failed = false;
         let known = self.processes.get(&copy.pid);
         let omitted = known.is_some_and(|known| known.process.omitted);
         if resolved.stack.frames.is_empty() {

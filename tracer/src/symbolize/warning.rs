@@ -49,7 +49,7 @@ pub enum Warning {
     )]
     HelperUnavailable { reason: String },
     #[error(
-        "the process that reads program files {how} while {doing}: that code is shown as \
+        "the process that reads program files {how} while {doing}: some code may be shown as \
          module+0xoffset: a damaged or hostile file can do this; the tracer goes on"
     )]
     HelperEnded { how: String, doing: String },
@@ -73,4 +73,14 @@ pub enum Warning {
          {missing}: this kernel or container does not offer it: trace only programs you would run"
     )]
     ConfinedLess { missing: String },
+}
+
+impl Warning {
+    /// The helper process is in trouble now and may be well later.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::HelperUnavailable { .. } | Self::HelperEnded { .. } | Self::HelperResting
+        )
+    }
 }

@@ -142,6 +142,7 @@ impl Server {
                 truncated: walk.truncated,
             },
             warnings,
+            failed: false,
         };
         named.left_known_code = walk.left_known_code;
         named.evicted_names = self.images.evicted_names;
