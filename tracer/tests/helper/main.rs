@@ -1,5 +1,5 @@
 //! The helper process as it is: what holds it, and what becomes of a stack when it fails. Runs the
-//! program `sockleak` itself as the helper, and real programs as those to be named.
+//! program `sockleak` itself as the helper, and real programs as those to be named. Needs root.
 #![cfg(target_arch = "x86_64")]
 #![expect(
     clippy::unwrap_used,
