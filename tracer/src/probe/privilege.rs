@@ -140,12 +140,13 @@ pub fn needed_after_attach(mode: &Mode) -> Vec<Capability> {
     }
 }
 
-/// What the helper process that reads program files gives up by: it becomes another user and empties
-/// its bounding set. Never effective in the tracer; a root tracer's helper is started with them.
-const FOR_THE_HELPER: [Capability; 3] = [
+/// What the helper process that reads program files gives up by: it becomes another user, leaves the
+/// file system, and empties its bounding set. Never effective in the tracer; a root tracer's helper is started with them.
+const FOR_THE_HELPER: [Capability; 4] = [
     Capability::CAP_SETGID,
     Capability::CAP_SETUID,
     Capability::CAP_SETPCAP,
+    Capability::CAP_SYS_CHROOT,
 ];
 
 /// Gives up every capability but `keep`, for good: neither it nor a program it starts gets one back.

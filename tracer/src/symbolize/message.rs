@@ -119,7 +119,7 @@ pub(super) struct Named {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Wall {
     User,
-    Landlock,
+    Files,
     Seccomp,
     Limits,
 }
@@ -128,7 +128,7 @@ impl Wall {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::User => "a user without rights",
-            Self::Landlock => "landlock",
+            Self::Files => "landlock or a root directory of its own",
             Self::Seccomp => "seccomp",
             Self::Limits => "resource limits",
         }

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::mem;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use blazesym::helper::ElfResolver;
 use blazesym::symbolize::{CodeInfo, FindSymOpts, ResolvedSym, Symbolize};
@@ -169,8 +169,11 @@ fn shown_path(path: &Path) -> String {
 
 fn resolver(file: &File, want: Want) -> Result<(ElfResolver, u64), &'static str> {
     let copy = shadow::copy(file, want, MAX_COPY)?;
-    let path = PathBuf::from(format!("/proc/self/fd/{}", copy.file.as_raw_fd()));
-    let resolver = open_resolver(&path).ok_or("damaged symbols or debug information")?;
+    let number = copy.file.as_raw_fd();
+    // The helper's root directory may be the list of its descriptors.
+    let mut paths = [format!("/proc/self/fd/{number}"), format!("/{number}")].into_iter();
+    let resolver = paths.find_map(|path| open_resolver(Path::new(&path)));
+    let resolver = resolver.ok_or("damaged symbols or debug information")?;
     Ok((resolver, copy.size))
 }
 

@@ -36,6 +36,9 @@ fn it_names_a_stack_without_user_capabilities_environment_files_or_network() {
     assert_eq!(status(pid, "NoNewPrivs"), "1");
     assert_eq!(status(pid, "Seccomp"), "2");
     assert_eq!(status(pid, "Threads"), "1");
+    let root = fs::read_link(format!("/proc/{pid}/root")).unwrap();
+    assert_eq!(root, Path::new(&format!("/proc/{pid}/fd")));
+    assert_eq!(fs::read_link(format!("/proc/{pid}/cwd")).unwrap(), root);
     assert_eq!(fs::read(format!("/proc/{pid}/environ")).unwrap(), b"");
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     for (limit, value) in [

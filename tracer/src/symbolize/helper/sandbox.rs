@@ -4,9 +4,7 @@
 use std::fs::{self, File};
 
 use caps::CapSet;
-use landlock::{
-    ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetError, RulesetStatus, Scope,
-};
+use landlock::{ABI, Access, AccessFs, AccessNet, Ruleset, RulesetAttr, RulesetError, Scope};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{
     DumpableBehavior, Gid, Resource, Rlimit, Signal, Uid, geteuid, getrlimit, setrlimit,
@@ -26,17 +24,19 @@ pub(super) fn confine() -> Vec<Wall> {
     // When memory runs out, this process is to go, not the tracer or what it watches.
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
     let bounded = bound();
+    // Only who started as root can; landlock does more, where there is one.
+    let _ = see_own_descriptors_only();
     let no_new_privs = rustix::thread::set_no_new_privs(true).is_ok();
     let unprivileged = drop_rights() && no_new_privs;
     // Both are reset when the user changes.
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     let unprivileged = unprivileged && is_unprivileged();
-    let landlocked = landlock().is_ok_and(|status| status != RulesetStatus::NotEnforced);
+    let _ = landlock();
     let filtered = seccomp::apply();
     [
         (Wall::User, unprivileged),
-        (Wall::Landlock, landlocked && !opens_files()),
+        (Wall::Files, !opens_files()),
         (
             Wall::Seccomp,
             filtered && !makes_sockets() && !opens_for_writing(),
@@ -71,6 +71,12 @@ fn bound() -> bool {
     })
 }
 
+/// Makes the list of this process's descriptors its root directory.
+fn see_own_descriptors_only() -> rustix::io::Result<()> {
+    rustix::process::chdir("/proc/self/fd")?;
+    rustix::process::chroot(".")
+}
+
 /// The bounding set first, while that is still permitted. Without capabilities it bounds nothing.
 fn drop_rights() -> bool {
     let _ = caps::clear(None, CapSet::Bounding);
@@ -99,18 +105,20 @@ fn is_unprivileged() -> bool {
 }
 
 /// Denies every file, TCP and, where the kernel knows them, signals and abstract sockets.
-fn landlock() -> Result<RulesetStatus, RulesetError> {
+fn landlock() -> Result<(), RulesetError> {
     let abi = ABI::V6;
     let ruleset = Ruleset::default()
         .handle_access(AccessFs::from_all(abi))?
         .handle_access(AccessNet::from_all(abi))?
         .scope(Scope::from_all(abi))?;
-    Ok(ruleset.create()?.restrict_self()?.ruleset)
+    ruleset.create()?.restrict_self()?;
+    Ok(())
 }
 
-/// A file that everybody may read on every system. What comes of it is closed unread.
+/// Files that everybody may read on every system. What comes of it is closed unread.
 fn opens_files() -> bool {
-    File::open("/proc/self/status").is_ok() || File::open("/").is_ok()
+    let known = ["/proc/self/status", "/proc/version", "/etc/passwd"];
+    known.iter().any(|path| File::open(path).is_ok())
 }
 
 fn opens_for_writing() -> bool {

@@ -66,8 +66,8 @@ fn filter() -> Option<BpfProgram> {
             exactly(1, libc::F_GETFL as u64)?,
         ],
     );
-    // blazesym takes its private copies by name, /proc/self/fd/N. Landlock refuses every other
-    // file; these are on no file system that it guards.
+    // blazesym takes its private copies by name, from the list of this process's descriptors. All
+    // other files are kept away by other means: filters do not see names.
     let read_only = (libc::O_RDONLY | libc::O_CLOEXEC) as u64;
     rules.insert(libc::SYS_openat, vec![exactly(2, read_only)?]);
     let filter = SeccompFilter::new(
