@@ -269,7 +269,8 @@ impl<'o> Session<'o> {
     pub fn inquire(&mut self) -> anyhow::Result<()> {
         let demands = diagnose::demands(&self.tracker, &blame::blamed);
         let mut warnings = Vec::new();
-        for key in demands.stacks {
+        let wanted = demands.stacks.into_iter().chain(self.stacks.failed());
+        for key in wanted.collect::<BTreeSet<_>>() {
             let named = self.stacks.name(key, &mut self.symbolizer, &mut warnings);
             if let Some(stack) = named {
                 self.feed(Input::Stack { key, stack })?;

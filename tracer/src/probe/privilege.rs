@@ -140,6 +140,15 @@ pub fn needed_after_attach(mode: &Mode) -> Vec<Capability> {
     }
 }
 
+/// What the helper process that reads program files gives up by: it becomes another user, leaves the
+/// file system, and empties its bounding set. Never effective in the tracer; a root tracer's helper is started with them.
+const FOR_THE_HELPER: [Capability; 4] = [
+    Capability::CAP_SETGID,
+    Capability::CAP_SETUID,
+    Capability::CAP_SETPCAP,
+    Capability::CAP_SYS_CHROOT,
+];
+
 /// Gives up every capability but `keep`, for good: neither it nor a program it starts gets one back.
 /// Files that need privilege to open must be open by now. Capabilities belong to threads: call it
 /// while there is only one, as the others would keep theirs.
@@ -174,10 +183,21 @@ fn restrict_this_thread(keep: &[Capability]) -> Result<(), DropError> {
         .iter()
         .filter_map(|wanted| narrowest(*wanted, &permitted))
         .collect();
+    let helper = FOR_THE_HELPER.into_iter().collect();
+    let in_reserve = permitted.intersection(&helper).copied();
+    // Without root, the helper has nothing to give up; without looking into processes, none is
+    // started.
+    let root = rustix::process::geteuid().is_root();
+    let starts_one = root && keep.contains(&Capability::CAP_SYS_PTRACE);
+    let kept = keep
+        .iter()
+        .copied()
+        .chain(in_reserve.filter(|_| starts_one));
+    let kept: HashSet<Capability> = kept.collect();
     caps::clear(None, CapSet::Ambient)?;
     caps::clear(None, CapSet::Inheritable)?;
     caps::set(None, CapSet::Effective, &keep)?;
-    caps::set(None, CapSet::Permitted, &keep)?;
+    caps::set(None, CapSet::Permitted, &kept)?;
     rustix::thread::set_no_new_privs(true)?;
     Ok(())
 }
@@ -282,18 +302,25 @@ mod tests {
     }
 
     #[test]
-    fn a_restricted_thread_holds_no_more_than_it_keeps() {
+    fn a_restricted_thread_uses_no_more_than_it_keeps() {
         let restricted = std::thread::spawn(|| {
-            restrict_this_thread(&[CAP_BPF]).unwrap();
+            restrict_this_thread(&[CAP_BPF, CAP_SYS_PTRACE]).unwrap();
+            let kept = [CAP_BPF, CAP_SYS_PTRACE];
             let left = caps::read(None, CapSet::Permitted).unwrap();
             assert!(
-                left.iter().all(|capability| *capability == CAP_BPF),
+                left.iter()
+                    .all(|capability| kept.contains(capability)
+                        || FOR_THE_HELPER.contains(capability)),
                 "{left:?}"
             );
-            assert_eq!(left, caps::read(None, CapSet::Effective).unwrap());
+            let effective = caps::read(None, CapSet::Effective).unwrap();
+            assert!(
+                effective.iter().all(|capability| kept.contains(capability)),
+                "{effective:?}"
+            );
             assert!(caps::read(None, CapSet::Inheritable).unwrap().is_empty());
             assert!(rustix::thread::no_new_privs().unwrap());
-            caps::raise(None, CapSet::Permitted, CAP_SYS_PTRACE).unwrap_err();
+            caps::raise(None, CapSet::Permitted, CAP_PERFMON).unwrap_err();
         });
         restricted.join().unwrap();
     }

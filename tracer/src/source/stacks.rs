@@ -1,7 +1,10 @@
 //! Stack copies by key. A copy is kept as it came and named only when a stuck socket refers to it;
 //! later copies under the same key must agree, and only the frames on which they agree are kept.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+};
 
 use tracer_common::event::StackCopy as Wire;
 
@@ -15,6 +18,7 @@ pub const PAGE: usize = tracer_common::event::PAGE;
 /// Copies kept: at most 20 KiB each, typically 2-8 KiB.
 const MAX_COPIES: usize = 2048;
 
+#[derive(Default)]
 struct Copy {
     pid: u32,
     start_boot: u64,
@@ -27,6 +31,8 @@ struct Copy {
 
 enum Entry {
     Raw(Copy),
+    /// Told already, but badly: the helper process that names failed.
+    Failed(Copy),
     Named(Stack),
 }
 
@@ -57,13 +63,17 @@ impl Stacks {
         };
         match self.entries.get_mut(&wire.key) {
             Some(Entry::Named(known)) => {
-                let again = name(&copy, symbolizer, warnings);
+                let (again, failed) = name(&copy, symbolizer, warnings);
+                if failed {
+                    return None;
+                }
                 let agreed = common(known, &again);
                 let news = agreed != *known;
                 *known = agreed;
                 return news.then(|| known.clone());
             }
             Some(raw @ Entry::Raw(_)) => *raw = Entry::Raw(copy),
+            Some(failed @ Entry::Failed(_)) => *failed = Entry::Failed(copy),
             None => {
                 self.make_room();
                 self.entries.insert(wire.key, Entry::Raw(copy));
@@ -81,12 +91,29 @@ impl Stacks {
         warnings: &mut Vec<Warning>,
     ) -> Option<Stack> {
         let entry = self.entries.get_mut(&key)?;
-        let Entry::Raw(copy) = entry else {
+        let (Entry::Raw(copy) | Entry::Failed(copy)) = &*entry else {
             return None;
         };
-        let stack = name(copy, symbolizer, warnings);
-        *entry = Entry::Named(stack.clone());
+        let (stack, failed) = name(copy, symbolizer, warnings);
+        if !failed {
+            *entry = Entry::Named(stack.clone());
+        } else if let Entry::Raw(copy) = entry {
+            *entry = Entry::Failed(mem::take(copy));
+        } else {
+            return None;
+        }
         Some(stack)
+    }
+
+    /// Those that deserve another attempt.
+    pub fn failed(&self) -> Vec<u64> {
+        let failed = |(key, entry): (&u64, &Entry)| match entry {
+            Entry::Failed(_) => Some(*key),
+            Entry::Raw(_) | Entry::Named(_) => None,
+        };
+        let mut keys: Vec<u64> = self.entries.iter().filter_map(failed).collect();
+        keys.sort_unstable();
+        keys
     }
 
     fn make_room(&mut self) {
@@ -100,7 +127,8 @@ impl Stacks {
     }
 }
 
-fn name(copy: &Copy, symbolizer: &mut Symbolizer, warnings: &mut Vec<Warning>) -> Stack {
+/// And whether the helper process failed.
+fn name(copy: &Copy, symbolizer: &mut Symbolizer, warnings: &mut Vec<Warning>) -> (Stack, bool) {
     let resolved = symbolizer.resolve(&StackCopy {
         pid: copy.pid,
         start_boot_ns: copy.start_boot,
@@ -111,7 +139,7 @@ fn name(copy: &Copy, symbolizer: &mut Symbolizer, warnings: &mut Vec<Warning>) -
         bytes: &copy.bytes,
     });
     warnings.extend(resolved.warnings);
-    resolved.stack
+    (resolved.stack, resolved.failed)
 }
 
 /// The innermost frames two stacks share; what lies further out is not known.

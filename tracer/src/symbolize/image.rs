@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{Endianness, Object, ObjectSection, ReadCache, elf};
@@ -31,6 +31,8 @@ pub(super) struct Image {
     /// Kept open: the symbols may be wanted when the process and the path are gone.
     pub file: File,
     pub id: FileId,
+    /// Of the host, root's own, and not yet known to be for this build.
+    pub debug_file: OnceLock<File>,
     pub build_id: Option<String>,
     /// Go keeps frame pointers, has no `.eh_frame` and ends its chains with a zero.
     pub go: bool,
@@ -72,6 +74,7 @@ impl Image {
             loads,
             file,
             id,
+            debug_file: OnceLock::new(),
         })
     }
 

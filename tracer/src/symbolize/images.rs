@@ -1,16 +1,15 @@
-//! The images in use by any process, each read once, and their names. Bounded: the least recently
-//! used go first.
+//! The images in use by any process, each read once, and their names. The tracer bounds the images;
+//! of the names, the least recently used go first.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 
 use super::image::Image;
+use super::message::Key;
 use super::names::Names;
 use super::open::FileId;
 
-/// Images with their unwind tables: 10-500 KiB each for usual files, and one descriptor.
-const MAX_IMAGES: usize = 256;
 /// Files whose names are loaded, and the bytes those may hold together.
 const MAX_NAMED: usize = 64;
 const MAX_NAMES_BYTES: u64 = 1 << 30;
@@ -22,34 +21,48 @@ struct Used<T> {
     at: u64,
 }
 
-#[derive(Default)]
+/// Is told whose names are read next, and whether for the first time.
+pub(super) type Teller = Box<dyn Fn(FileId, bool)>;
+
 pub(super) struct Images {
     clock: u64,
-    files: HashMap<FileId, Used<Arc<Image>>>,
+    files: HashMap<Key, Arc<Image>>,
     memory: Vec<(Vec<u8>, Arc<Image>)>,
     names: HashMap<FileId, Used<Names>>,
-    pub evicted: u64,
+    tell: Teller,
     pub evicted_names: u64,
 }
 
 impl Images {
-    pub(super) fn file(&mut self, file: File, id: FileId) -> Result<Arc<Image>, &'static str> {
-        self.clock += 1;
-        if let Some(known) = self.files.get_mut(&id) {
-            known.at = self.clock;
-            return Ok(Arc::clone(&known.value));
+    pub(super) fn new(tell: Teller) -> Self {
+        Self {
+            clock: 0,
+            files: HashMap::new(),
+            memory: Vec::new(),
+            names: HashMap::new(),
+            tell,
+            evicted_names: 0,
         }
-        let image = Arc::new(Image::parse(file, id)?);
-        let used = Used {
-            value: Arc::clone(&image),
-            at: self.clock,
-        };
-        self.files.insert(id, used);
-        if self.files.len() > MAX_IMAGES {
-            evict_oldest(&mut self.files);
-            self.evicted += 1;
+    }
+
+    pub(super) fn add(&mut self, key: Key, image: Arc<Image>) {
+        self.files.insert(key, image);
+    }
+
+    /// The first one stays.
+    pub(super) fn add_debug_file(&mut self, of: Key, file: File) {
+        if let Some(image) = self.files.get(&of) {
+            let _ = image.debug_file.set(file);
         }
-        Ok(image)
+    }
+
+    pub(super) fn file(&self, key: Key) -> Option<Arc<Image>> {
+        self.files.get(&key).map(Arc::clone)
+    }
+
+    /// Processes that use the image keep it.
+    pub(super) fn drop(&mut self, key: Key) {
+        self.files.remove(&key);
     }
 
     pub(super) fn memory(&mut self, bytes: Vec<u8>) -> Result<Arc<Image>, &'static str> {
@@ -67,7 +80,9 @@ impl Images {
     /// Loads the names on first use; `library` tells which kind of file it is loaded for.
     pub(super) fn names(&mut self, image: &Image, library: bool) -> &mut Names {
         self.clock += 1;
-        if !self.names.contains_key(&image.id) {
+        let first = !self.names.contains_key(&image.id);
+        (self.tell)(image.id, first);
+        if first {
             let names = Names::load(image, library);
             while self.names.len() >= MAX_NAMED
                 || (!self.names.is_empty() && self.names_bytes() + names.size > MAX_NAMES_BYTES)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use procfs::process::{MMapPath, MemoryMap, MemoryMaps, Process};
 use procfs::{FromBufRead, ProcError};
+use serde::{Deserialize, Serialize};
 
 use super::warning::Warning;
 
@@ -16,7 +17,7 @@ const MAX_MAPS_BYTES: u64 = 64 << 20;
 /// Names come from the traced process.
 const MAX_NAME: usize = 255;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Backing {
     File,
     Vdso,
@@ -24,21 +25,24 @@ pub(super) enum Backing {
     Anonymous,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mapping {
     pub range: Range<u64>,
     pub offset: u64,
-    /// Major and minor number.
+    /// Major and minor number. Who unwinds and names is not told where the file is.
+    #[serde(skip)]
     pub dev: (u32, u32),
+    #[serde(skip)]
     pub ino: u64,
     pub backing: Backing,
+    #[serde(skip)]
     pub path: PathBuf,
     /// What a report calls it: the file name, `[vdso]`, `[anon]`.
     pub name: String,
 }
 
 /// When a process started, in clock ticks since boot: the second half of its identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Start(u64);
 
 impl Start {

@@ -1,13 +1,19 @@
 //! Names the code that a copied stack was executing: registers and stack bytes in, frames out.
-//! Requests and answers are plain data and nothing is shared with other modules, so that all of it
-//! can run in a separate process without privileges. What cannot be known is left out and said.
+//! Here, with the tracer's privileges, processes are looked at and files opened; everything that
+//! reads those files happens in a helper process without any. What cannot be known is said.
 
+mod channel;
 mod code;
+mod degraded;
 mod demangle;
+mod files;
 mod frames;
+mod helper;
 mod image;
 mod images;
+mod link;
 mod maps;
+mod message;
 mod names;
 mod open;
 mod process;
@@ -26,19 +32,21 @@ pub mod blame;
 mod tests;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::stack::{Frame, Stack};
-use frames::Naming;
-use images::Images;
+use crate::model::stack::Stack;
+use files::Files;
+use link::Link;
 use maps::Start;
+use message::Named;
 use process::Process;
-use unwind::Walk;
 
+pub use helper::serve_if_asked;
 pub use request::{Evicted, Resolved, StackCopy};
 pub use warning::Warning;
 
-/// Processes whose code is remembered; each keeps 10-30 KiB beside the shared images.
+/// Processes whose code is remembered; each keeps 10-30 KiB beside the shared files.
 const MAX_PROCESSES: usize = 512;
 /// A list of mappings is used unasked for this long. Older, it is compared with the kernel's: code
 /// may have been loaded in place of other code, and exec does not change a process's start time.
@@ -51,22 +59,44 @@ struct Remembered {
     used: u64,
 }
 
-/// Unwinds and names. Not `Send`: parsed debug information is shared by reference counts.
-#[derive(Default)]
+/// Looks at processes, and has their stacks unwound and named.
 pub struct Symbolizer {
     processes: HashMap<u32, Remembered>,
-    images: Images,
+    files: Files,
+    link: Link,
     clock: u64,
     evicted_processes: u64,
 }
 
+impl Default for Symbolizer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Symbolizer {
+    /// The helper is this program again, also when its file was replaced.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_program("/proc/self/exe".into())
+    }
+
+    /// With another program that calls [`serve_if_asked`] first of all.
+    pub fn with_program(program: PathBuf) -> Self {
+        Self::with_link(Link::to_program(program))
+    }
+
+    fn with_link(link: Link) -> Self {
+        Self {
+            processes: HashMap::new(),
+            files: Files::default(),
+            link,
+            clock: 0,
+            evicted_processes: 0,
+        }
     }
 
     /// Reads and remembers what a process has mapped, so that its stacks can be named after it is
-    /// gone. Files not seen before are opened and their unwind tables read; symbols are not.
+    /// gone. Files not seen before are opened, and read when a stack leads there.
     pub fn warm(&mut self, pid: u32) {
         // What cannot be read is remembered with the rest, and told when a stack leads there.
         let _ = self.look(pid);
@@ -75,57 +105,73 @@ impl Symbolizer {
     /// The process executed another program or ended: its addresses mean nothing any more.
     pub fn forget(&mut self, pid: u32) {
         self.processes.remove(&pid);
+        self.link.forget(pid);
     }
 
     pub fn evicted(&self) -> Evicted {
         Evicted {
             processes: self.evicted_processes,
-            images: self.images.evicted,
-            names: self.images.evicted_names,
+            images: self.files.evicted,
+            names: self.link.evicted_names(),
         }
     }
 
+    /// Process id of the helper, once there was something to name.
+    pub fn helper(&self) -> Option<u32> {
+        self.link.helper()
+    }
+
+    /// Takes as long as the helper may, some seconds at worst.
     pub fn resolve(&mut self, copy: &StackCopy<'_>) -> Resolved {
-        let mut warnings = Vec::new();
         if let Err(warning) = self.prepare(copy) {
-            warnings.push(warning);
             return Resolved {
-                stack: only_address(copy.pc),
-                warnings,
+                stack: degraded::only_address(copy.pc),
+                warnings: vec![warning],
+                failed: false,
             };
         }
-        let mut walk = self.walk(copy);
-        if walk.left_known_code && self.refresh(copy) {
-            walk = self.walk(copy);
+        let mut answer = self.ask(copy);
+        if answer.as_ref().is_ok_and(|named| named.left_known_code) && self.refresh(copy) {
+            answer = self.ask(copy);
         }
-        if walk.addresses.is_empty() {
-            return Resolved {
-                stack: only_address(copy.pc),
-                warnings,
-            };
-        }
-        let Self {
-            processes, images, ..
-        } = self;
-        let mut frames = Vec::new();
-        if let Some(known) = processes.get(&copy.pid) {
-            if walk.left_known_code && known.process.omitted {
-                warnings.push(maps::too_many(copy.pid));
-            }
-            let mut naming = Naming {
-                pid: copy.pid,
-                code: known.process.walker.code(),
-                images,
-                warnings: &mut warnings,
-            };
-            frames = naming.frames(&walk);
-        }
-        Resolved {
-            stack: Stack {
-                frames,
-                truncated: walk.truncated,
+        let mut resolved = match answer {
+            Ok(named) => self.complete(named, copy),
+            Err(warning) => Resolved {
+                stack: self.innermost(copy),
+                failed: warning.is_passing(),
+                warnings: vec![warning],
             },
-            warnings,
+        };
+        resolved.warnings.extend(self.link.take_warnings());
+        resolved
+    }
+
+    fn ask(&mut self, copy: &StackCopy<'_>) -> Result<Named, Warning> {
+        self.clock += 1;
+        let pid = copy.pid;
+        let known = self.processes.get_mut(&pid);
+        let known = known.ok_or(Warning::ProcessGone { pid })?;
+        known.used = self.clock;
+        self.link.name(&known.process, copy)
+    }
+
+    fn complete(&self, named: Named, copy: &StackCopy<'_>) -> Resolved {
+        let mut resolved = named.resolved;
+        resolved.failed = false;
+        let known = self.processes.get(&copy.pid);
+        let omitted = known.is_some_and(|known| known.process.omitted);
+        if resolved.stack.frames.is_empty() {
+            resolved.stack = degraded::only_address(copy.pc);
+        } else if named.left_known_code && omitted {
+            resolved.warnings.insert(0, maps::too_many(copy.pid));
+        }
+        resolved
+    }
+
+    fn innermost(&self, copy: &StackCopy<'_>) -> Stack {
+        match self.processes.get(&copy.pid) {
+            Some(known) => degraded::innermost(&known.process, copy.pc),
+            None => degraded::only_address(copy.pc),
         }
     }
 
@@ -166,12 +212,22 @@ impl Symbolizer {
         }
     }
 
-    /// Asks for the mappings again when they may have changed; true when a new walk makes sense.
+    /// Asks for the mappings again when they may have changed; true when they have.
     fn refresh(&mut self, copy: &StackCopy<'_>) -> bool {
+        let version = |known: &Self| {
+            known
+                .processes
+                .get(&copy.pid)
+                .map(|old| old.process.version)
+        };
         let old = self.processes.get(&copy.pid);
         let due = old.is_some_and(|known| known.process.checked.elapsed() >= REFRESH);
         let start = old.map(|known| known.process.start);
-        due && start.is_some() && maps::started(copy.pid) == start && self.look(copy.pid).is_ok()
+        let before = version(self);
+        due && start.is_some()
+            && maps::started(copy.pid) == start
+            && self.look(copy.pid).is_ok()
+            && version(self) != before
     }
 
     fn look(&mut self, pid: u32) -> Result<(), Warning> {
@@ -179,7 +235,12 @@ impl Symbolizer {
         let old = self.processes.remove(&pid);
         let old_use = old.as_ref().map_or(self.clock, |known| known.used);
         let old = old.map(|known| known.process);
-        let (process, used, result) = match Process::look(pid, old, &mut self.images) {
+        let mut dropped = Vec::new();
+        let looked = Process::look(pid, old, self.clock, &mut self.files, &mut dropped);
+        for key in dropped {
+            self.link.drop_file(key);
+        }
+        let (process, used, result) = match looked {
             Ok(process) => (Some(process), self.clock, Ok(())),
             Err(failure) => (failure.1, old_use, Err(failure.0)),
         };
@@ -191,29 +252,9 @@ impl Symbolizer {
             let Some(pid) = oldest.map(|(pid, _)| *pid) else {
                 break;
             };
-            self.processes.remove(&pid);
+            self.forget(pid);
             self.evicted_processes += 1;
         }
         result
-    }
-
-    fn walk(&mut self, copy: &StackCopy<'_>) -> Walk {
-        self.clock += 1;
-        let Some(known) = self.processes.get_mut(&copy.pid) else {
-            return Walk::unknown();
-        };
-        known.used = self.clock;
-        known.process.walker.walk(copy)
-    }
-}
-
-/// All that can be said without the process: an address that no module explains.
-fn only_address(pc: u64) -> Stack {
-    Stack {
-        frames: vec![Frame {
-            offset: pc,
-            ..Frame::default()
-        }],
-        truncated: true,
     }
 }

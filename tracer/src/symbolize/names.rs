@@ -6,23 +6,22 @@ use std::fs::File;
 use std::mem;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use blazesym::helper::ElfResolver;
 use blazesym::symbolize::{CodeInfo, FindSymOpts, ResolvedSym, Symbolize};
 
 use super::demangle::{cut, readable};
 use super::image::Image;
-use super::open::{self, FileId};
+use super::open::FileId;
 use super::shadow::{self, Want};
 
 /// Memory that the names of one file may take. A browser with full DWARF stays below.
-const MAX_COPY: u64 = 1 << 30;
+pub(super) const MAX_COPY: u64 = 1 << 30;
 const MAX_REMEMBERED: usize = 4096;
 const MAX_PATH: usize = 512;
 /// Deeper nests of inlined functions are cut at the outer end.
 const MAX_INLINED: usize = 64;
-const DEBUG_ROOT: &str = "/usr/lib/debug";
 
 /// What is at one address, innermost first; the last entry is the function that was really called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,17 +63,16 @@ impl Names {
         }
         if library {
             names.debug_file_untried = true;
-        } else {
-            names
-                .resolvers
-                .extend(separate_debug_file(image, Want::SymbolsAndDwarf));
+        } else if let Some((resolver, size)) = separate_debug_file(image, Want::SymbolsAndDwarf) {
+            names.resolvers.push(resolver);
+            names.size = size;
         }
         let full = resolver(&image.file, Want::SymbolsAndDwarf);
         // Broken or enormous DWARF must not cost the plain symbols.
         match full.or_else(|_| resolver(&image.file, Want::Symbols)) {
             Ok((resolver, size)) => {
                 names.resolvers.push(resolver);
-                names.size = size;
+                names.size += size;
             }
             Err(reason) if names.resolvers.is_empty() => {
                 names.problem = Some(Problem::Unusable(reason));
@@ -99,6 +97,7 @@ impl Names {
             resolvers,
             debug_file_untried: untried,
             remembered,
+            size,
             ..
         } = self;
         remembered.entry(address).or_insert_with(|| {
@@ -106,7 +105,10 @@ impl Names {
             if !answer.is_empty() || !mem::take(untried) {
                 return answer;
             }
-            resolvers.extend(separate_debug_file(image, Want::Symbols));
+            if let Some((resolver, more)) = separate_debug_file(image, Want::Symbols) {
+                resolvers.push(resolver);
+                *size += more;
+            }
             ask(resolvers, address)
         })
     }
@@ -167,32 +169,32 @@ fn shown_path(path: &Path) -> String {
 
 fn resolver(file: &File, want: Want) -> Result<(ElfResolver, u64), &'static str> {
     let copy = shadow::copy(file, want, MAX_COPY)?;
-    let path = PathBuf::from(format!("/proc/self/fd/{}", copy.file.as_raw_fd()));
-    let resolver = open_resolver(&path, &[]).ok_or("damaged symbols or debug information")?;
+    let number = copy.file.as_raw_fd();
+    // The helper's root directory may be the list of its descriptors.
+    let mut paths = [format!("/proc/self/fd/{number}"), format!("/{number}")].into_iter();
+    let resolver = paths.find_map(|path| open_resolver(Path::new(&path)));
+    let resolver = resolver.ok_or("damaged symbols or debug information")?;
     Ok((resolver, copy.size))
 }
 
-/// The copy's mapping outlives its descriptor.
-fn open_resolver(path: &Path, debug_dirs: &[&Path]) -> Option<ElfResolver> {
-    catch_unwind(|| ElfResolver::open_with_debug_dirs(path, debug_dirs).ok())
+/// The copy's mapping outlives its descriptor. No directory is searched for further files.
+fn open_resolver(path: &Path) -> Option<ElfResolver> {
+    let nowhere: [&Path; 0] = [];
+    catch_unwind(|| ElfResolver::open_with_debug_dirs(path, nowhere).ok())
         .ok()
         .flatten()
 }
 
-/// Only the host's own directory: a container's could hold anything. Owned by root, so it may be
-/// mapped in place and its links followed.
-fn separate_debug_file(image: &Image, want: Want) -> Option<ElfResolver> {
+/// Used only when it was made for this very build.
+fn separate_debug_file(image: &Image, want: Want) -> Option<(ElfResolver, u64)> {
     let build_id = image.build_id.as_deref()?;
-    let (directory, rest) = build_id.split_at_checked(2)?;
-    let path = format!("{DEBUG_ROOT}/.build-id/{directory}/{rest}.debug");
-    let file = open::trusted_file(Path::new(&path))?;
-    let symbols_from = file.try_clone().ok()?;
-    let id = FileId::of(&file).ok()?;
-    if Image::parse(file, id).ok()?.build_id.as_deref() != Some(build_id) {
+    let file = image.debug_file.get()?;
+    let id = FileId::of(file).ok()?;
+    let found = Image::parse(file.try_clone().ok()?, id).ok()?;
+    if found.build_id.as_deref() != Some(build_id) {
         return None;
     }
-    match want {
-        Want::Symbols => Some(resolver(&symbols_from, want).ok()?.0),
-        Want::SymbolsAndDwarf => open_resolver(Path::new(&path), &[Path::new(DEBUG_ROOT)]),
-    }
+    resolver(file, want)
+        .or_else(|_| resolver(file, Want::Symbols))
+        .ok()
 }

@@ -7,10 +7,16 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use serde::{Deserialize, Serialize};
+
 use super::maps::Mapping;
+use super::message::is_build_id;
+
+/// Where a host keeps debug information apart from programs.
+const DEBUG_ROOT: &str = "/usr/lib/debug";
 
 /// What tells one version of a file from the next. In-place rewriting changes size or mtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct FileId {
     dev: u64,
     ino: u64,
@@ -93,8 +99,17 @@ fn by_path(pid: u32, mapping: &Mapping) -> Result<(File, FileId), OpenError> {
     readable(&handle, &stat)
 }
 
-/// A file of the host that only root can have written, such as separate debug information.
-pub(super) fn trusted_file(path: &Path) -> Option<File> {
+/// Separate debug information for a build. Only the host's own directory: a container's could hold
+/// anything. The build-id was read from an untrusted file and must not become any other path.
+pub(super) fn debug_file(build_id: &str) -> Option<File> {
+    let (directory, rest) = build_id.split_at_checked(2)?;
+    let usable = is_build_id(build_id) && !rest.is_empty();
+    let path = format!("{DEBUG_ROOT}/.build-id/{directory}/{rest}.debug");
+    usable.then(|| trusted_file(Path::new(&path)))?
+}
+
+/// A file of the host that only root can have written.
+fn trusted_file(path: &Path) -> Option<File> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let handle = rustix::fs::open(path, flags, Mode::empty()).ok()?;
     let stat = rustix::fs::fstat(&handle).ok()?;

@@ -1,25 +1,35 @@
-//! One process as last seen: its identity and its code. Built while the process lives, usable after.
+//! One process as last seen: its identity and where its code is. Seen while it lives, usable after.
+//! Opens files and copies the vDSO, but looks into neither.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::time::Instant;
 
-use super::code::{Code, CodeIndex};
-use super::image::Image;
-use super::images::Images;
+use super::files::{Files, Held};
 use super::maps::{self, Backing, CodeMap, Mapping, Start};
+use super::message::Key;
 use super::open::{self, OpenError};
-use super::unwind::CodeWalker;
 use super::warning::Warning;
 
 /// The vDSO has 1-3 pages of code; a process can move it but hardly grow it.
 const MAX_VDSO: u64 = 64 << 10;
 
+pub(super) enum Source {
+    Nothing,
+    File(Rc<Held>),
+    Memory(Vec<u8>),
+    /// Why there is no file.
+    Problem(Warning),
+}
+
 pub(super) struct Process {
+    pub pid: u32,
     pub start: Start,
-    pub walker: CodeWalker,
+    pub code: Vec<(Mapping, Source)>,
+    /// Another one after every change.
+    pub version: u64,
     /// It has more mappings of code than are kept.
     pub omitted: bool,
     /// When the mappings were last compared with the kernel's list.
@@ -27,11 +37,14 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Reads what the process has mapped now. `old` is reused when nothing changed.
+    /// Reads what the process has mapped now. `old` is reused when nothing changed. `dropped` takes
+    /// in the files that had to go.
     pub(super) fn look(
         pid: u32,
         old: Option<Self>,
-        images: &mut Images,
+        version: u64,
+        files: &mut Files,
+        dropped: &mut Vec<Key>,
     ) -> Result<Self, Box<(Warning, Option<Self>)>> {
         let map = match maps::read(pid) {
             Ok(map) => map,
@@ -41,39 +54,66 @@ impl Process {
         if let Some(mut old) = old
             && old.start == map.start
         {
-            if same_mappings(old.walker.code(), &map.mappings) {
+            if old
+                .code
+                .iter()
+                .map(|(mapping, _)| mapping)
+                .eq(&map.mappings)
+            {
                 old.checked = Instant::now();
                 return Ok(old);
             }
             // Their descriptors keep the inodes from being reused, so the numbers prove identity,
             // also where the path was deleted meanwhile.
-            seen.extend(old.walker.code().iter().filter_map(known_file));
+            seen.extend(old.code.iter().filter_map(known_file));
         }
-        Ok(Self::build(Loader { pid, images, seen }, map))
+        let loader = Loader {
+            pid,
+            files,
+            seen,
+            dropped,
+        };
+        Ok(Self::build(loader, map, version))
     }
 
-    fn build(mut loader: Loader<'_>, map: CodeMap) -> Self {
-        let mappings = map.mappings.into_iter();
-        let code = mappings.map(|mapping| loader.code(mapping)).collect();
+    fn build(mut loader: Loader<'_>, map: CodeMap, version: u64) -> Self {
+        let with_source = |mapping: Mapping| (loader.source(&mapping), mapping);
+        let code = map.mappings.into_iter().map(with_source);
+        let code = code.map(|(source, mapping)| (mapping, source)).collect();
         Self {
+            pid: loader.pid,
             start: map.start,
-            walker: CodeWalker::new(CodeIndex::new(code)),
+            code,
+            version,
             omitted: map.omitted,
             checked: Instant::now(),
         }
     }
+
+    pub(super) fn at(&self, address: u64) -> Option<&(Mapping, Source)> {
+        let mut code = self.code.iter();
+        code.find(|(mapping, _)| mapping.range.contains(&address))
+    }
+
+    /// Each once, with the name of its module.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&Rc<Held>, &str)> {
+        let mut known = std::collections::HashSet::new();
+        let files = self
+            .code
+            .iter()
+            .filter_map(|(mapping, source)| match source {
+                Source::File(held) => Some((held, mapping.name.as_str())),
+                _ => None,
+            });
+        files.filter(move |(held, _)| known.insert(held.key))
+    }
 }
 
-fn same_mappings(code: &CodeIndex, mappings: &[Mapping]) -> bool {
-    let known = code.iter().map(|code| &code.mapping);
-    known.eq(mappings.iter())
-}
-
-fn known_file(code: &Code) -> Option<(Inode, Result<Arc<Image>, Warning>)> {
-    let mapping = &code.mapping;
-    let image = code.image.as_ref()?;
-    let file = mapping.backing == Backing::File;
-    file.then(|| ((mapping.dev, mapping.ino), Ok(Arc::clone(image))))
+fn known_file((mapping, source): &(Mapping, Source)) -> Option<(Inode, Result<Rc<Held>, Warning>)> {
+    match source {
+        Source::File(held) => Some(((mapping.dev, mapping.ino), Ok(Rc::clone(held)))),
+        _ => None,
+    }
 }
 
 /// Device and inode, as far as the list of mappings knows a file.
@@ -81,41 +121,35 @@ type Inode = ((u32, u32), u64);
 
 struct Loader<'a> {
     pid: u32,
-    images: &'a mut Images,
+    files: &'a mut Files,
     /// A file is opened once for all its mappings.
-    seen: HashMap<Inode, Result<Arc<Image>, Warning>>,
+    seen: HashMap<Inode, Result<Rc<Held>, Warning>>,
+    dropped: &'a mut Vec<Key>,
 }
 
 impl Loader<'_> {
-    fn code(&mut self, mapping: Mapping) -> Code {
+    fn source(&mut self, mapping: &Mapping) -> Source {
         match mapping.backing {
-            Backing::Anonymous => Code::new(mapping, None),
-            Backing::Vdso => {
-                let bytes = vdso(self.pid, &mapping);
-                let image = bytes.and_then(|bytes| self.images.memory(bytes).ok());
-                Code::new(mapping, image)
-            }
-            Backing::File => match self.file(&mapping) {
-                Ok(image) => Code::new(mapping, Some(image)),
-                Err(problem) => Code {
-                    problem: Some(problem),
-                    ..Code::new(mapping, None)
-                },
+            Backing::Anonymous => Source::Nothing,
+            Backing::Vdso => vdso(self.pid, mapping).map_or(Source::Nothing, Source::Memory),
+            Backing::File => match self.file(mapping) {
+                Ok(held) => Source::File(held),
+                Err(problem) => Source::Problem(problem),
             },
         }
     }
 
-    fn file(&mut self, mapping: &Mapping) -> Result<Arc<Image>, Warning> {
+    fn file(&mut self, mapping: &Mapping) -> Result<Rc<Held>, Warning> {
         let key = (mapping.dev, mapping.ino);
         if let Some(known) = self.seen.get(&key) {
             return known.clone();
         }
-        let image = self.open(mapping);
-        self.seen.insert(key, image.clone());
-        image
+        let held = self.open(mapping);
+        self.seen.insert(key, held.clone());
+        held
     }
 
-    fn open(&mut self, mapping: &Mapping) -> Result<Arc<Image>, Warning> {
+    fn open(&mut self, mapping: &Mapping) -> Result<Rc<Held>, Warning> {
         let (pid, module) = (self.pid, mapping.name.clone());
         let unreadable = |module, reason: String| Warning::FileUnreadable {
             pid,
@@ -130,13 +164,9 @@ impl Loader<'_> {
             }
             Err(OpenError::Os(errno)) => return Err(unreadable(module, errno.to_string())),
         };
-        self.images
-            .file(file, id)
-            .map_err(|reason| Warning::NotAProgram {
-                pid,
-                module,
-                reason: reason.to_owned(),
-            })
+        let (held, dropped) = self.files.hold(file, id);
+        self.dropped.extend(dropped);
+        Ok(held)
     }
 }
 

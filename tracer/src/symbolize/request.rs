@@ -30,6 +30,8 @@ pub struct StackCopy<'a> {
 pub struct Resolved {
     pub stack: Stack,
     pub warnings: Vec<Warning>,
+    /// The helper process failed this time: another time there may be more to say.
+    pub failed: bool,
 }
 
 /// What the bounds of the caches have cost so far: the evicted is read again when needed.

@@ -43,4 +43,44 @@ pub enum Warning {
     CallersSearched { module: String },
     #[error("symbols of {module} cannot be used ({reason}): its code stays unnamed")]
     SymbolsUnusable { module: String, reason: String },
+    #[error(
+        "the process that reads program files cannot be started ({reason}): code is shown as \
+         module+0xoffset: see that /proc is mounted and processes can be started"
+    )]
+    HelperUnavailable { reason: String },
+    #[error(
+        "the process that reads program files {how} while {doing}: some code may be shown as \
+         module+0xoffset: a damaged or hostile file can do this; the tracer goes on"
+    )]
+    HelperEnded { how: String, doing: String },
+    #[error(
+        "the process that reads program files failed several times and is given a rest: until then \
+         code is shown as module+0xoffset"
+    )]
+    HelperResting,
+    #[error(
+        "{module} made the process that reads program files fail twice: it is not read any more: \
+         its code is shown as module+0xoffset"
+    )]
+    FileRefused { module: String },
+    #[error(
+        "stacks of process {pid} made the process that reads program files fail twice: they are \
+         not unwound any more: only the innermost module+0xoffset is known"
+    )]
+    StacksRefused { pid: u32 },
+    #[error(
+        "the process that reads program files is confined less than it should be, without \
+         {missing}: this kernel or container does not offer it: trace only programs you would run"
+    )]
+    ConfinedLess { missing: String },
+}
+
+impl Warning {
+    /// The helper process is in trouble now and may be well later.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::HelperUnavailable { .. } | Self::HelperEnded { .. } | Self::HelperResting
+        )
+    }
 }

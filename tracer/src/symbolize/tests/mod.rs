@@ -10,8 +10,57 @@ mod program;
 mod speed;
 mod tableless;
 
-use super::{Resolved, Symbolizer};
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::Resolved;
+use super::helper::serve;
+use super::link::{Link, Peer};
 use crate::model::stack::Frame;
+
+/// With a helper in a thread of the test, which has no `main` of its own to be started again. The
+/// helper as a process is tested in `tracer/tests/helper`.
+struct Symbolizer(super::Symbolizer);
+
+impl Symbolizer {
+    fn new() -> Self {
+        let launch = |socket: OwnedFd| {
+            let ours = socket.as_fd().try_clone_to_owned()?;
+            std::thread::spawn(move || serve(socket, Vec::new()));
+            Ok(Box::new(Thread(ours)) as Box<dyn Peer>)
+        };
+        Self(super::Symbolizer::with_link(Link::new(Box::new(launch))))
+    }
+}
+
+impl Deref for Symbolizer {
+    type Target = super::Symbolizer;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Symbolizer {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+struct Thread(OwnedFd);
+
+impl Peer for Thread {
+    fn id(&self) -> Option<u32> {
+        None
+    }
+
+    fn has_ended(&mut self) -> bool {
+        false
+    }
+
+    fn end(&mut self) {
+        rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both).unwrap();
+    }
+}
 
 /// Functions that were really called, innermost first; `?` for those without a name.
 fn functions(frames: &[Frame]) -> Vec<&str> {

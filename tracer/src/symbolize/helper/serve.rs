@@ -1,0 +1,163 @@
+//! Takes requests, one after the other, and answers them. What it is sent decides how much it
+//! remembers: the tracer keeps the bounds and says what to drop.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustix::fd::OwnedFd;
+
+use crate::model::stack::Stack;
+use crate::symbolize::StackCopy;
+use crate::symbolize::channel::{self, Broken};
+use crate::symbolize::code::{Code, CodeIndex};
+use crate::symbolize::frames::Naming;
+use crate::symbolize::image::Image;
+use crate::symbolize::images::Images;
+use crate::symbolize::message::{
+    Answer, Content, Copy, Key, MAX_REQUEST, Named, Region, Request, Unusable, Wall,
+};
+use crate::symbolize::open::FileId;
+use crate::symbolize::request::Resolved;
+use crate::symbolize::unwind::CodeWalker;
+
+struct Server {
+    socket: Rc<OwnedFd>,
+    images: Images,
+    processes: HashMap<u32, CodeWalker>,
+}
+
+/// Ends when the tracer closes its side.
+pub(in crate::symbolize) fn serve(socket: OwnedFd, without: Vec<Wall>) -> Result<(), Broken> {
+    let socket = Rc::new(socket);
+    let teller = Rc::clone(&socket);
+    // When this cannot be told, the answer cannot be given either.
+    let tell = move |id, first| {
+        let _ = channel::send(teller.as_fd(), &Answer::Reading { id, first }, None, None);
+    };
+    let mut server = Server {
+        images: Images::new(Box::new(tell)),
+        socket,
+        processes: HashMap::new(),
+    };
+    server.answer(&Answer::Ready { without })?;
+    loop {
+        match channel::receive(server.socket.as_fd(), MAX_REQUEST, None) {
+            Ok((request, descriptor)) => server.handle(request, descriptor)?,
+            Err(Broken::Closed) => return Ok(()),
+            Err(broken) => return Err(broken),
+        }
+    }
+}
+
+impl Server {
+    fn answer(&self, answer: &Answer) -> Result<(), Broken> {
+        channel::send(self.socket.as_fd(), answer, None, None)
+    }
+
+    fn handle(&mut self, request: Request, descriptor: Option<OwnedFd>) -> Result<(), Broken> {
+        let file = || descriptor.map(File::from).ok_or(Broken::Malformed);
+        match request {
+            Request::File { key, id } => {
+                let answer = self.load(key, file()?, id);
+                self.answer(&answer)?;
+            }
+            Request::DebugFile { of } => self.images.add_debug_file(of, file()?),
+            Request::Drop { key } => self.images.drop(key),
+            Request::Process { pid, regions } => {
+                let code = regions
+                    .into_iter()
+                    .map(|region| self.code(region))
+                    .collect();
+                let walker = CodeWalker::new(CodeIndex::new(code));
+                self.processes.insert(pid, walker);
+            }
+            Request::Forget { pid } => {
+                self.processes.remove(&pid);
+            }
+            Request::Name(copy) => {
+                let named = self.name(&copy);
+                self.answer(&Answer::Named(named))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, key: Key, file: File, id: FileId) -> Answer {
+        if FileId::of(&file) != Ok(id) {
+            let outcome = Err(Unusable::Changed);
+            return Answer::Loaded { key, outcome };
+        }
+        let outcome = match Image::parse(file, id) {
+            Ok(image) => {
+                let build_id = image.build_id.clone();
+                self.images.add(key, Arc::new(image));
+                Ok(build_id)
+            }
+            Err(reason) => Err(Unusable::Because(reason.to_owned())),
+        };
+        Answer::Loaded { key, outcome }
+    }
+
+    fn code(&mut self, region: Region) -> Code {
+        let Region { mapping, content } = region;
+        match content {
+            Content::Nothing => Code::new(mapping, None),
+            Content::File(key) => Code::new(mapping, self.images.file(key)),
+            Content::Memory(bytes) => {
+                let image = self.images.memory(bytes).ok();
+                Code::new(mapping, image)
+            }
+            Content::Problem(problem) => Code {
+                problem: Some(problem),
+                ..Code::new(mapping, None)
+            },
+        }
+    }
+
+    fn name(&mut self, copy: &Copy) -> Named {
+        let mut named = Named {
+            number: copy.number,
+            resolved: Resolved::default(),
+            left_known_code: false,
+            evicted_names: self.images.evicted_names,
+        };
+        let Some(walker) = self.processes.get_mut(&copy.pid) else {
+            return named;
+        };
+        let walk = walker.walk(&view(copy));
+        let mut warnings = Vec::new();
+        let mut naming = Naming {
+            pid: copy.pid,
+            code: walker.code(),
+            images: &mut self.images,
+            warnings: &mut warnings,
+        };
+        let frames = naming.frames(&walk);
+        named.resolved = Resolved {
+            stack: Stack {
+                frames,
+                truncated: walk.truncated,
+            },
+            warnings,
+            failed: false,
+        };
+        named.left_known_code = walk.left_known_code;
+        named.evicted_names = self.images.evicted_names;
+        named
+    }
+}
+
+fn view(copy: &Copy) -> StackCopy<'_> {
+    StackCopy {
+        pid: copy.pid,
+        start_boot_ns: 0,
+        pc: copy.pc,
+        sp: copy.sp,
+        fp: copy.fp,
+        lr: copy.lr,
+        bytes: &copy.bytes,
+    }
+}

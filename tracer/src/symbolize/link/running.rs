@@ -1,0 +1,248 @@
+//! One helper from its start on: what it was told already, and the conversation about one stack.
+//! Knows how long to wait, and says who is to blame when that was not enough.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::time::{Duration, Instant};
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use super::suspects::Suspect;
+use super::{Launch, Peer};
+use crate::symbolize::StackCopy;
+use crate::symbolize::channel::{self, Broken};
+use crate::symbolize::files::Held;
+use crate::symbolize::message::{
+    Answer, Content, Copy, Key, MAX_ANSWER, Named, Region, Request, Unusable, Wall,
+};
+use crate::symbolize::open::{self, FileId};
+use crate::symbolize::process::{Process, Source};
+use crate::symbolize::warning::Warning;
+
+/// To start on a busy machine.
+const STARTED: Duration = Duration::from_secs(5);
+/// To unwind one stack, or to look up the names in one file.
+const ANSWER: Duration = Duration::from_secs(2);
+/// To read the unwind tables of a file, or its names for the first time: 1 GiB of debug
+/// information takes some seconds.
+const LOAD: Duration = Duration::from_secs(10);
+/// For all of it, however many files take part.
+const WHOLE: Duration = Duration::from_secs(20);
+
+pub(super) struct Running {
+    pub peer: Box<dyn Peer>,
+    socket: OwnedFd,
+    ready: bool,
+    pub files: HashSet<Key>,
+    /// With the version that was sent.
+    pub processes: HashMap<u32, u64>,
+    /// To be said with the next request.
+    pub later: Vec<Request>,
+    pub evicted_names: u64,
+}
+
+/// Why there is no answer, and what was going on.
+pub(super) struct Failure {
+    pub broken: Broken,
+    pub suspect: Option<Suspect>,
+    pub doing: String,
+}
+
+impl Running {
+    pub(super) fn start(launch: &mut Launch) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC;
+        let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        Ok(Self {
+            peer: launch(theirs)?,
+            socket,
+            ready: false,
+            files: HashSet::new(),
+            processes: HashMap::new(),
+            later: Vec::new(),
+            evicted_names: 0,
+        })
+    }
+
+    pub(super) fn name(
+        &mut self,
+        process: &Process,
+        copy: &StackCopy<'_>,
+        number: u64,
+        refused: &dyn Fn(FileId) -> bool,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Named, Failure> {
+        let whole = Instant::now() + WHOLE;
+        let starting = |broken| Failure {
+            broken,
+            suspect: None,
+            doing: "starting".to_owned(),
+        };
+        if !self.ready {
+            self.become_ready(warnings).map_err(starting)?;
+        }
+        for request in std::mem::take(&mut self.later) {
+            self.send(&request, None, whole).map_err(starting)?;
+        }
+        for (held, module) in process.files() {
+            if !refused(held.id) && !self.files.contains(&held.key) {
+                self.load(held, whole).map_err(|broken| Failure {
+                    broken,
+                    suspect: Some(Suspect::File(held.id)),
+                    doing: format!("reading {module}"),
+                })?;
+            }
+        }
+        let stacks = |broken| Failure {
+            broken,
+            suspect: Some(Suspect::Stacks(process.pid, process.start)),
+            doing: format!("unwinding a stack of process {}", process.pid),
+        };
+        if self.processes.get(&process.pid) != Some(&process.version) {
+            let request = about(process, refused);
+            self.send(&request, None, whole).map_err(stacks)?;
+            self.processes.insert(process.pid, process.version);
+        }
+        let request = Request::Name(owned(copy, number));
+        self.send(&request, None, whole).map_err(stacks)?;
+        self.answer(process, number, whole)
+    }
+
+    fn become_ready(&mut self, warnings: &mut Vec<Warning>) -> Result<(), Broken> {
+        let Answer::Ready { without } = self.receive(Instant::now() + STARTED)? else {
+            return Err(Broken::Malformed);
+        };
+        self.ready = true;
+        let missing: Vec<&str> = without.into_iter().map(Wall::name).collect();
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            warnings.push(Warning::ConfinedLess { missing });
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, held: &Held, whole: Instant) -> Result<(), Broken> {
+        let key = held.key;
+        let request = Request::File { key, id: held.id };
+        self.send(&request, Some(held.file.as_fd()), whole)?;
+        let until = whole.min(Instant::now() + LOAD);
+        let outcome = match self.receive(until)? {
+            Answer::Loaded { key: of, outcome } if of == key => outcome,
+            _ => return Err(Broken::Malformed),
+        };
+        self.files.insert(key);
+        if let Ok(Some(build_id)) = &outcome
+            && let Some(file) = open::debug_file(build_id)
+        {
+            let request = Request::DebugFile { of: key };
+            self.send(&request, Some(file.as_fd()), whole)?;
+        }
+        // The first answer stays: a file does not change under one identity.
+        let _ = held.loaded.set(outcome);
+        Ok(())
+    }
+
+    fn answer(&mut self, process: &Process, number: u64, whole: Instant) -> Result<Named, Failure> {
+        let mut suspect = Suspect::Stacks(process.pid, process.start);
+        let mut doing = format!("unwinding a stack of process {}", process.pid);
+        let mut until = whole.min(Instant::now() + ANSWER);
+        loop {
+            let answer = self.receive(until).and_then(|answer| match answer {
+                Answer::Named(named) if named.number != number => Err(Broken::Malformed),
+                Answer::Named(_) | Answer::Reading { .. } => Ok(answer),
+                _ => Err(Broken::Malformed),
+            });
+            match answer {
+                Ok(Answer::Named(named)) => return Ok(named),
+                Ok(Answer::Reading { id, first }) => {
+                    let mut files = process.files();
+                    // The vDSO is no file, and asks for no patience.
+                    if let Some((_, module)) = files.find(|(held, _)| held.id == id) {
+                        let patience = if first { LOAD } else { ANSWER };
+                        until = whole.min(Instant::now() + patience);
+                        suspect = Suspect::File(id);
+                        doing = format!("looking up names in {module}");
+                    }
+                }
+                Ok(_) => {}
+                Err(broken) => {
+                    return Err(Failure {
+                        broken,
+                        suspect: Some(suspect),
+                        doing,
+                    });
+                }
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        request: &Request,
+        descriptor: Option<BorrowedFd<'_>>,
+        until: Instant,
+    ) -> Result<(), Broken> {
+        let until = until.min(Instant::now() + ANSWER);
+        channel::send(self.socket.as_fd(), request, descriptor, Some(until))
+    }
+
+    fn receive(&self, until: Instant) -> Result<Answer, Broken> {
+        let (answer, _): (Answer, _) =
+            channel::receive(self.socket.as_fd(), MAX_ANSWER, Some(until))?;
+        answer
+            .is_plausible()
+            .then_some(answer)
+            .ok_or(Broken::Malformed)
+    }
+}
+
+fn about(process: &Process, refused: &dyn Fn(FileId) -> bool) -> Request {
+    let regions = process.code.iter().map(|(mapping, source)| Region {
+        mapping: mapping.clone(),
+        content: match source {
+            Source::Nothing => Content::Nothing,
+            Source::Memory(bytes) => Content::Memory(bytes.clone()),
+            Source::Problem(problem) => Content::Problem(problem.clone()),
+            Source::File(held) => match problem(process.pid, &mapping.name, held, refused) {
+                Some(problem) => Content::Problem(problem),
+                None => Content::File(held.key),
+            },
+        },
+    });
+    Request::Process {
+        pid: process.pid,
+        regions: regions.collect(),
+    }
+}
+
+fn problem(
+    pid: u32,
+    module: &str,
+    held: &Held,
+    refused: &dyn Fn(FileId) -> bool,
+) -> Option<Warning> {
+    let module = module.to_owned();
+    if refused(held.id) {
+        return Some(Warning::FileRefused { module });
+    }
+    match held.loaded.get()?.as_ref().err()? {
+        Unusable::Changed => Some(Warning::FileReplaced { pid, module }),
+        Unusable::Because(reason) => Some(Warning::NotAProgram {
+            pid,
+            module,
+            reason: reason.clone(),
+        }),
+    }
+}
+
+fn owned(copy: &StackCopy<'_>, number: u64) -> Copy {
+    Copy {
+        number,
+        pid: copy.pid,
+        pc: copy.pc,
+        sp: copy.sp,
+        fp: copy.fp,
+        lr: copy.lr,
+        bytes: copy.bytes.to_vec(),
+    }
+}

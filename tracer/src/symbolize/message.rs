@@ -1,0 +1,246 @@
+//! What the tracer and its helper process say to each other. Neither side believes the other more
+//! than it must: the helper is told no path and no address of the tracer, and what it answers is
+//! checked before it is used.
+
+use serde::{Deserialize, Serialize};
+
+use super::demangle;
+use super::maps::Mapping;
+use super::open::FileId;
+use super::request::Resolved;
+use super::warning::Warning;
+
+/// The list of 4096 mappings with the longest names has 4.3 MiB.
+pub(super) const MAX_REQUEST: usize = 8 << 20;
+pub(super) const MAX_ANSWER: usize = 4 << 20;
+
+/// Frames, each with the functions inlined into it.
+const MAX_FRAMES: usize = 128 * 65;
+/// The longest that the helper gives to names and paths, and the module's 255 characters.
+const MAX_TEXT: usize = 1024;
+const MAX_WARNINGS: usize = 256;
+/// A build-id of 128 bytes in hexadecimal.
+const MAX_BUILD_ID: usize = 256;
+
+/// A file that the tracer opened, by the number it gave it.
+pub(super) type Key = u64;
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Request {
+    /// A mapped file; comes with its descriptor and is answered with `Loaded`.
+    File {
+        key: Key,
+        id: FileId,
+    },
+    /// Comes with a descriptor: separate debug information for the file.
+    DebugFile {
+        of: Key,
+    },
+    /// The number will not be used again.
+    Drop {
+        key: Key,
+    },
+    /// All code of a process. What else the tracer opens for it goes into a request of its own,
+    /// with the descriptor beside it.
+    Process {
+        pid: u32,
+        regions: Vec<Region>,
+    },
+    Forget {
+        pid: u32,
+    },
+    /// Answered with `Named`, after any number of `Reading`.
+    Name(Copy),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Region {
+    pub mapping: Mapping,
+    pub content: Content,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Content {
+    Nothing,
+    File(Key),
+    Memory(Vec<u8>),
+    /// Why there is no file.
+    Problem(Warning),
+}
+
+/// [`super::StackCopy`] with bytes of its own.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Copy {
+    pub number: u64,
+    pub pid: u32,
+    pub pc: u64,
+    pub sp: u64,
+    pub fp: u64,
+    pub lr: u64,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// The first word of a helper: what does not hold it, as it found by trying.
+    Ready {
+        without: Vec<Wall>,
+    },
+    Loaded {
+        key: Key,
+        outcome: Result<Option<String>, Unusable>,
+    },
+    /// The names of this file are wanted now; the first time, they have to be loaded.
+    Reading {
+        id: FileId,
+        first: bool,
+    },
+    Named(Named),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Unusable {
+    /// Rewritten since it was opened.
+    Changed,
+    /// A kind of failure, never what is in the file.
+    Because(String),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Named {
+    pub number: u64,
+    pub resolved: Resolved,
+    pub left_known_code: bool,
+    /// Symbol tables given up so far.
+    pub evicted_names: u64,
+}
+
+/// One of the things that hold the helper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Wall {
+    User,
+    Files,
+    Seccomp,
+    Limits,
+}
+
+impl Wall {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::User => "a user without rights",
+            Self::Files => "landlock or a root directory of its own",
+            Self::Seccomp => "seccomp",
+            Self::Limits => "resource limits",
+        }
+    }
+}
+
+impl Answer {
+    /// No helper that does its work says more than this.
+    pub(super) fn is_plausible(&self) -> bool {
+        match self {
+            Self::Ready { without } => without.len() <= 4,
+            Self::Reading { .. } => true,
+            Self::Loaded { outcome, .. } => match outcome {
+                Ok(build_id) => build_id.as_deref().is_none_or(is_build_id),
+                Err(Unusable::Changed) => true,
+                Err(Unusable::Because(reason)) => reason.len() <= MAX_TEXT,
+            },
+            Self::Named(named) => is_plausible(&named.resolved),
+        }
+    }
+}
+
+fn is_plausible(resolved: &Resolved) -> bool {
+    let frames = &resolved.stack.frames;
+    let short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT);
+    frames.len() <= MAX_FRAMES
+        && frames.iter().all(|frame| {
+            short(&frame.function)
+                && short(&frame.module)
+                && short(&frame.file)
+                && frame.build_id.as_deref().is_none_or(is_build_id)
+        })
+        && resolved.warnings.len() <= MAX_WARNINGS
+        && resolved
+            .warnings
+            .iter()
+            .all(|warning| warning.to_string().len() <= 2 * MAX_TEXT)
+}
+
+/// Part of a path when debug information is looked for.
+pub(super) fn is_build_id(text: &str) -> bool {
+    let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (2..=MAX_BUILD_ID).contains(&text.len()) && text.bytes().all(hex)
+}
+
+const _: () = assert!(demangle::MAX_NAME <= MAX_TEXT);
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::model::stack::{Frame, Stack};
+    use crate::symbolize::maps::Backing;
+
+    #[test]
+    fn a_mapping_crosses_without_its_path() {
+        let mapping = Mapping {
+            range: 0x1000..0x2000,
+            offset: 0x3000,
+            dev: (8, 1),
+            ino: 77,
+            backing: Backing::File,
+            path: PathBuf::from("/home/someone/app"),
+            name: "app".to_owned(),
+        };
+        let bytes = postcard::to_stdvec(&mapping).unwrap();
+        assert!(!bytes.windows(7).any(|window| window == b"someone"));
+        let back: Mapping = postcard::from_bytes(&bytes).unwrap();
+        assert_eq!(
+            (back.range, back.offset, back.name.as_str()),
+            (0x1000..0x2000, 0x3000, "app")
+        );
+        assert_eq!((back.path, back.ino), (PathBuf::new(), 0));
+    }
+
+    #[test]
+    fn a_build_id_is_no_path() {
+        assert!(is_build_id("0123456789abcdef"));
+        for bad in ["", "a", "../../etc", "ab/cd", "AB", &"a".repeat(257)] {
+            assert!(!is_build_id(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn answers_out_of_all_proportion_are_refused() {
+        let named = |frame: Frame, count: usize| {
+            Answer::Named(Named {
+                number: 1,
+                resolved: Resolved {
+                    stack: Stack {
+                        frames: vec![frame; count],
+                        truncated: false,
+                    },
+                    warnings: Vec::new(),
+                    failed: false,
+                },
+                left_known_code: false,
+                evicted_names: 0,
+            })
+        };
+        let long = Frame {
+            function: Some("x".repeat(MAX_TEXT + 1)),
+            ..Frame::default()
+        };
+        let not_hex = Frame {
+            build_id: Some("\u{1b}[2J".to_owned()),
+            ..Frame::default()
+        };
+        assert!(named(Frame::default(), MAX_FRAMES).is_plausible());
+        assert!(!named(Frame::default(), MAX_FRAMES + 1).is_plausible());
+        assert!(!named(long, 1).is_plausible());
+        assert!(!named(not_hex, 1).is_plausible());
+    }
+}
