@@ -6,7 +6,6 @@ use tracer_common::counter::Counter;
 use crate::{
     maps::{CLOSES, COUNT_CLOSES},
     skip::count,
-    table::Slot,
 };
 
 #[inline(always)]
@@ -17,10 +16,9 @@ pub fn counted() -> bool {
         .is_some_and(|on| unsafe { *on } != 0)
 }
 
-/// The socket in `slot` was closed by the code that `stack` stands for.
+/// A socket was opened by the code that the one key stands for, and closed by that of the other.
 #[inline(always)]
-pub fn note(slot: Slot, stack: u64) {
-    let opened = slot.opened_at();
+pub fn note(opened: u64, stack: u64) {
     if opened == 0 || stack == 0 {
         return;
     }

@@ -100,22 +100,27 @@ fn entered(sock: Sock<Typed>, slot: Slot, old: u8, state: u8, now: u64) {
 #[inline(always)]
 fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
     let now = emit::now();
-    let slot = table::find(sock.cookie())?;
-    let (since, late) = match slot {
-        _ if old != CLOSE_WAIT => (0, false),
-        None => (0, true),
-        Some(slot) => {
-            let way = slot.way();
-            // Closed in time: the common case, and nobody has to hear of it.
-            let stuck = way.state() != CLOSE_WAIT
-                || now.saturating_sub(way.since()) >= g::GRACE_NS.load();
-            // The old beginning stays: by it the socket's end knows that it is worth a record.
-            slot.set_state(new, if stuck { way.since() } else { now });
-            (way.since(), stuck)
-        }
-    };
     let counted = closes::counted() && is_close(sock, old, new);
-    if !late && !counted {
+    // Plain numbers: verifiers before 6.3 refuse an `Option` that outlives a branch (see `Owner`).
+    let (mut since, mut late, mut opened) = (0, false, 0);
+    match table::find(sock.cookie())? {
+        Some(slot) => {
+            if old == CLOSE_WAIT {
+                let way = slot.way();
+                since = way.since();
+                // Closed in time: the common case, and nobody has to hear of it.
+                late = way.state() != CLOSE_WAIT
+                    || now.saturating_sub(since) >= g::GRACE_NS.load();
+                // The old beginning stays: by it the socket's end knows that it is worth a record.
+                slot.set_state(new, if late { since } else { now });
+            }
+            if counted {
+                opened = slot.opened_at();
+            }
+        }
+        None => late = old == CLOSE_WAIT,
+    }
+    if !late && opened == 0 {
         return Ok(());
     }
     let owner = caller(sock, old, new);
@@ -124,9 +129,7 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
     } else {
         stack::key(owner, TOUCH_CLOSE, now)
     };
-    if let (true, Some(slot)) = (counted, slot) {
-        closes::note(slot, stack);
-    }
+    closes::note(opened, stack);
     if late {
         let change = Change {
             kind: KIND_TRANSITION,
