@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::StackCopy;
+use super::go;
 use super::image::Image;
 use super::maps::{Backing, Mapping};
 use super::warning::Warning;
@@ -40,8 +41,15 @@ impl Code {
         }
     }
 
+    /// What a Go program's own table says about leaving the function at a run-time address.
+    pub(super) fn go_leave(&self, address: u64) -> Option<go::Leave> {
+        let image = self.image.as_deref()?;
+        let address = address.wrapping_sub(self.bias?);
+        image.go.as_ref()?.leave(&image.file, image.id, address)
+    }
+
     pub(super) fn is_go(&self) -> bool {
-        self.image.as_ref().is_some_and(|image| image.go)
+        self.image.as_ref().is_some_and(|image| image.go.is_some())
     }
 }
 

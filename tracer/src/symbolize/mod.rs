@@ -5,6 +5,7 @@
 mod code;
 mod demangle;
 mod frames;
+mod go;
 mod image;
 mod images;
 mod maps;

@@ -11,6 +11,7 @@ mod x86_64 {
 
     use crate::symbolize::StackCopy;
     use crate::symbolize::code::{CodeIndex, CopiedStack};
+    use crate::symbolize::go::Leave;
     use crate::symbolize::search::{self, Caller};
     use crate::symbolize::unwind::Step;
 
@@ -50,6 +51,32 @@ mod x86_64 {
         Some(enter(&found, regs))
     }
 
+    /// Leaves a Go function by what its own table says; Go saves the frame pointer next to the
+    /// return address wherever it makes room on the stack.
+    pub(in crate::symbolize) fn leave_go(
+        leave: Leave,
+        stack: &CopiedStack<'_>,
+        regs: &mut UnwindRegsNative,
+    ) -> Option<Step> {
+        let depth = match leave {
+            Leave::Depth(depth) => depth,
+            Leave::Outermost => return Some(Step::Outermost),
+            Leave::Unknown => return Some(Step::Lost),
+        };
+        let slot = regs.sp().checked_add(depth)?;
+        let Some(return_address) = stack.read(slot) else {
+            return Some(Step::Lost);
+        };
+        let saved = slot.checked_sub(8).filter(|_| depth > 0);
+        let caller = Caller {
+            return_address,
+            sp: slot.checked_add(8)?,
+            fp: saved.and_then(|at| stack.read(at)).unwrap_or(regs.bp()),
+            searched: false,
+        };
+        Some(enter(&caller, regs))
+    }
+
     fn enter(caller: &Caller, regs: &mut UnwindRegsNative) -> Step {
         regs.set_ip(caller.return_address);
         regs.set_sp(caller.sp);
@@ -68,6 +95,7 @@ mod aarch64 {
 
     use crate::symbolize::StackCopy;
     use crate::symbolize::code::{CodeIndex, CopiedStack};
+    use crate::symbolize::go::Leave;
     use crate::symbolize::unwind::Step;
 
     /// Signed return addresses carry their signature above the 48 bits of a user address.
@@ -78,6 +106,15 @@ mod aarch64 {
 
     pub(in crate::symbolize) fn set_frame_pointer(regs: &mut UnwindRegsNative, value: u64) {
         regs.set_fp(value);
+    }
+
+    /// Go keeps frame pointers here too, and framehop follows them.
+    pub(in crate::symbolize) fn leave_go(
+        _: Leave,
+        _: &CopiedStack<'_>,
+        _: &mut UnwindRegsNative,
+    ) -> Option<Step> {
+        None
     }
 
     /// The return address of a leaf is in a register, and framehop knows.

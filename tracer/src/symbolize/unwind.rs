@@ -155,6 +155,11 @@ impl CodeWalker {
         called: bool,
     ) -> Step {
         let here = address.address_for_lookup();
+        if let Some(leave) = self.code.find(here).and_then(|code| code.go_leave(here))
+            && let Some(step) = registers::leave_go(leave, stack, regs)
+        {
+            return step;
+        }
         let cover = self.cover(here);
         if cover == Cover::Refused {
             return Step::Lost;

@@ -34,6 +34,11 @@ const NEEDS: &[Need] = &[
         why: "the rigs in Python",
     },
     Need {
+        program: "go",
+        package: "golang-go",
+        why: "programs in Go",
+    },
+    Need {
         program: "ss",
         package: "iproute2",
         why: "socket states to compare with",
