@@ -33,6 +33,8 @@ pub(super) struct Image {
     pub build_id: Option<String>,
     /// Go keeps frame pointers, has no `.eh_frame` and ends its chains with a zero.
     pub go: Option<go::Program>,
+    /// Where a program starts; libraries have none.
+    pub entry: Option<u64>,
     /// Lowest address of the image; framehop's tables are relative to it.
     pub base: u64,
     pub sections: Sections,
@@ -64,6 +66,7 @@ impl Image {
         Ok(Self {
             build_id: build_id(elf.build_id()),
             go: go::Program::of(&elf),
+            entry: Some(elf.entry()).filter(|entry| *entry != 0),
             base,
             sections: tables::without_unchecked(unwind_sections(&elf, base)),
             loads,

@@ -17,6 +17,8 @@ mod request;
 #[cfg(target_arch = "x86_64")]
 mod search;
 mod shadow;
+#[cfg(target_arch = "x86_64")]
+mod signal;
 mod tables;
 mod unwind;
 mod warning;

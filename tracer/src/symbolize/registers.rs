@@ -10,9 +10,10 @@ mod x86_64 {
     use framehop::UnwindRegsNative;
 
     use crate::symbolize::StackCopy;
-    use crate::symbolize::code::{CodeIndex, CopiedStack};
+    use crate::symbolize::code::{Code, CodeIndex, CopiedStack};
     use crate::symbolize::go::Leave;
     use crate::symbolize::search::{self, Caller};
+    use crate::symbolize::signal;
     use crate::symbolize::unwind::Step;
 
     pub(in crate::symbolize) fn new(copy: &StackCopy<'_>) -> UnwindRegsNative {
@@ -34,6 +35,20 @@ mod x86_64 {
         found
             .map(|caller| enter(&caller, regs))
             .or(Some(Step::Lost))
+    }
+
+    /// Leaves a signal handler.
+    pub(in crate::symbolize) fn interrupted(
+        code: &Code,
+        stack: &CopiedStack<'_>,
+        address: u64,
+        regs: &mut UnwindRegsNative,
+    ) -> Option<Step> {
+        let found = signal::interrupted(code, stack, address, regs.sp())?;
+        regs.set_ip(found.pc);
+        regs.set_sp(found.sp);
+        regs.set_bp(found.fp);
+        Some(Step::Interrupted { address: found.pc })
     }
 
     /// Go's system calls are made in assembly without a frame: their frame pointer is the caller's
@@ -94,7 +109,7 @@ mod aarch64 {
     use framehop::aarch64::PtrAuthMask;
 
     use crate::symbolize::StackCopy;
-    use crate::symbolize::code::{CodeIndex, CopiedStack};
+    use crate::symbolize::code::{Code, CodeIndex, CopiedStack};
     use crate::symbolize::go::Leave;
     use crate::symbolize::unwind::Step;
 
@@ -121,6 +136,16 @@ mod aarch64 {
     pub(in crate::symbolize) fn search(
         _: &CodeIndex,
         _: &CopiedStack<'_>,
+        _: &mut UnwindRegsNative,
+    ) -> Option<Step> {
+        None
+    }
+
+    /// Handlers return to the vDSO, whose tables describe it.
+    pub(in crate::symbolize) fn interrupted(
+        _: &Code,
+        _: &CopiedStack<'_>,
+        _: u64,
         _: &mut UnwindRegsNative,
     ) -> Option<Step> {
         None

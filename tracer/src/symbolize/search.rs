@@ -91,15 +91,9 @@ fn returns(index: &CodeIndex, stack: &CopiedStack<'_>, slot: u64) -> bool {
 }
 
 fn bytes_before(code: &Code, address: u64) -> Option<[u8; LONGEST_CALL]> {
-    use std::os::unix::fs::FileExt;
-
-    let image = code.image.as_deref()?;
-    let end = address.checked_sub(code.mapping.range.start)?;
-    let begin = end.checked_sub(LONGEST_CALL as u64)?;
     let mut bytes = [0; LONGEST_CALL];
-    let at = begin.checked_add(code.file_offset())?;
-    image.file.read_exact_at(&mut bytes, at).ok()?;
-    Some(bytes)
+    let begin = address.checked_sub(LONGEST_CALL as u64)?;
+    code.read(begin, &mut bytes).then_some(bytes)
 }
 
 /// `call rel32` (E8) and the indirect forms of `call` (FF /2) by length; `bN` is N bytes before the

@@ -53,6 +53,10 @@ pub(super) enum Step {
         address: u64,
         searched: bool,
     },
+    /// A signal came when this instruction was next.
+    Interrupted {
+        address: u64,
+    },
     Outermost,
     Lost,
 }
@@ -108,7 +112,7 @@ impl CodeWalker {
         });
         while walk.addresses.len() < MAX_FRAMES {
             let called = walk.addresses.len() > 1;
-            let return_address = match self.step(address, &mut regs, &stack, called) {
+            let (next, lookup) = match self.step(address, &mut regs, &stack, called) {
                 Step::Return {
                     address: return_address,
                     searched,
@@ -116,15 +120,15 @@ impl CodeWalker {
                     if searched {
                         walk.searched.get_or_insert(address.address_for_lookup());
                     }
-                    return_address
+                    (return_address, return_address.wrapping_sub(1))
                 }
+                Step::Interrupted { address } => (address, address),
                 Step::Outermost => {
                     walk.truncated = false;
                     break;
                 }
                 Step::Lost => break,
             };
-            let lookup = return_address.wrapping_sub(1);
             if self.code.find(lookup).is_none() {
                 walk.left_known_code = true;
                 break;
@@ -135,14 +139,15 @@ impl CodeWalker {
                 break;
             }
             sp = regs.sp();
-            walk.addresses.push(CodeAddress {
-                at: return_address,
-                lookup,
-            });
-            let Some(next) = FrameAddress::from_return_address(return_address) else {
-                break;
+            walk.addresses.push(CodeAddress { at: next, lookup });
+            address = if next == lookup {
+                FrameAddress::from_instruction_pointer(next)
+            } else {
+                let Some(next) = FrameAddress::from_return_address(next) else {
+                    break;
+                };
+                next
             };
-            address = next;
         }
         walk
     }
@@ -160,6 +165,12 @@ impl CodeWalker {
         {
             return step;
         }
+        if called
+            && let Some(code) = self.code.find(here)
+            && let Some(step) = registers::interrupted(code, stack, address.address(), regs)
+        {
+            return step;
+        }
         let cover = self.cover(here);
         if cover == Cover::Refused {
             return Step::Lost;
@@ -167,7 +178,9 @@ impl CodeWalker {
         if cover == Cover::Undescribed
             && let Some(code) = self.code.find(here)
             && code.image.is_some()
-            && let Some(step) = if code.is_go() {
+            && let Some(step) = if called && code.is_entry(here) {
+                Some(Step::Outermost)
+            } else if code.is_go() {
                 registers::leaf(&self.code, stack, regs, called)
             } else {
                 registers::search(&self.code, stack, regs)

@@ -39,6 +39,11 @@ const NEEDS: &[Need] = &[
         why: "programs in Go",
     },
     Need {
+        program: "musl-gcc",
+        package: "musl-tools",
+        why: "programs with another C library",
+    },
+    Need {
         program: "ss",
         package: "iproute2",
         why: "socket states to compare with",

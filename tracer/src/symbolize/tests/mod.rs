@@ -6,6 +6,7 @@ mod golang;
 mod hostile;
 mod identity;
 mod languages;
+mod libcs;
 mod native;
 mod program;
 mod speed;
