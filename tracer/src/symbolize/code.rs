@@ -74,6 +74,10 @@ impl Code {
         near && self.read(entry, &mut bytes) && clears_frame_pointer(bytes)
     }
 
+    pub(super) fn is_made_at_run_time(&self) -> bool {
+        self.mapping.backing == Backing::Anonymous
+    }
+
     pub(super) fn is_go(&self) -> bool {
         self.image.as_ref().is_some_and(|image| image.go.is_some())
     }

@@ -5,7 +5,8 @@ use std::slice;
 use super::blame;
 use super::code::{Code, CodeIndex};
 use super::images::Images;
-use super::maps::Backing;
+use super::jit::{self, Meaning};
+use super::maps::{Backing, Start};
 use super::names::{Place, Problem};
 use super::unwind::{CodeAddress, Walk};
 use super::warning::Warning;
@@ -13,6 +14,8 @@ use crate::model::stack::Frame;
 
 pub(super) struct Naming<'a> {
     pub pid: u32,
+    pub start: Start,
+    pub jit: &'a mut jit::Lists,
     pub code: &'a CodeIndex,
     pub images: &'a mut Images,
     pub warnings: &'a mut Vec<Warning>,
@@ -30,12 +33,46 @@ impl Naming<'_> {
                 self.add(code, *address, &mut frames);
             }
         }
+        let modules = self.code.iter().map(|code| code.mapping.name.as_str());
+        if let Some(missing) = jit::missing(self.pid, &frames, modules) {
+            self.warn(missing);
+        }
         frames
+    }
+
+    /// Code that no file holds. Frames of it that have no name become one.
+    fn add_made_at_run_time(&mut self, address: CodeAddress, frames: &mut Vec<Frame>) {
+        let found = self.jit.find(self.pid, self.start, address.lookup);
+        let meaning = found.unwrap_or_else(|warning| {
+            self.warn(warning);
+            None
+        });
+        let (module, place) = match meaning {
+            Some(Meaning::Function(place)) => (jit::MODULE, place),
+            Some(Meaning::Runtime(place)) => (jit::RUNTIME, place),
+            Some(Meaning::Interpreter) => (jit::INTERPRETER, Place::default()),
+            None => (jit::MODULE, Place::default()),
+        };
+        let again =
+            |last: &Frame| last.module.as_deref() == Some(module) && last.function.is_none();
+        if place.function.is_none() && frames.last().is_some_and(again) {
+            return;
+        }
+        frames.push(Frame {
+            module: Some(module.to_owned()),
+            offset: address.at,
+            function: place.function,
+            file: place.file,
+            ..Frame::default()
+        });
     }
 
     fn add(&mut self, code: &Code, address: CodeAddress, frames: &mut Vec<Frame>) {
         if let Some(problem) = &code.problem {
             self.warn(problem.clone());
+        }
+        if code.mapping.backing == Backing::Anonymous {
+            return self.add_made_at_run_time(address, frames);
         }
         let module = &code.mapping.name;
         let (Some(image), Some(bias)) = (&code.image, code.bias) else {
@@ -91,10 +128,7 @@ fn describe(problem: Problem, pid: u32, module: &str) -> Warning {
 }
 
 fn without_image(code: &Code, address: u64) -> u64 {
-    match code.mapping.backing {
-        Backing::Anonymous => address,
-        Backing::File | Backing::Vdso => address
-            .wrapping_sub(code.mapping.range.start)
-            .wrapping_add(code.file_offset()),
-    }
+    address
+        .wrapping_sub(code.mapping.range.start)
+        .wrapping_add(code.file_offset())
 }

@@ -8,6 +8,7 @@ mod frames;
 mod go;
 mod image;
 mod images;
+mod jit;
 mod maps;
 mod names;
 mod open;
@@ -59,6 +60,7 @@ struct Remembered {
 pub struct Symbolizer {
     processes: HashMap<u32, Remembered>,
     images: Images,
+    jit: jit::Lists,
     clock: u64,
     evicted_processes: u64,
 }
@@ -108,7 +110,10 @@ impl Symbolizer {
             };
         }
         let Self {
-            processes, images, ..
+            processes,
+            images,
+            jit,
+            ..
         } = self;
         let mut frames = Vec::new();
         if let Some(known) = processes.get(&copy.pid) {
@@ -117,6 +122,8 @@ impl Symbolizer {
             }
             let mut naming = Naming {
                 pid: copy.pid,
+                start: known.process.start,
+                jit,
                 code: known.process.walker.code(),
                 images,
                 warnings: &mut warnings,

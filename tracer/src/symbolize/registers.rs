@@ -37,6 +37,18 @@ mod x86_64 {
             .or(Some(Step::Lost))
     }
 
+    /// Leaves code that a runtime made.
+    pub(in crate::symbolize) fn leave_made(
+        code: &CodeIndex,
+        stack: &CopiedStack<'_>,
+        regs: &mut UnwindRegsNative,
+    ) -> Option<Step> {
+        let found = search::jit_caller(code, stack, regs.sp(), regs.bp());
+        found
+            .map(|caller| enter(&caller, regs))
+            .or(Some(Step::Lost))
+    }
+
     /// Leaves a signal handler.
     pub(in crate::symbolize) fn interrupted(
         code: &Code,
@@ -134,6 +146,15 @@ mod aarch64 {
 
     /// The return address of a leaf is in a register, and framehop knows.
     pub(in crate::symbolize) fn search(
+        _: &CodeIndex,
+        _: &CopiedStack<'_>,
+        _: &mut UnwindRegsNative,
+    ) -> Option<Step> {
+        None
+    }
+
+    /// The chain of frame pointers is all there is.
+    pub(in crate::symbolize) fn leave_made(
         _: &CodeIndex,
         _: &CopiedStack<'_>,
         _: &mut UnwindRegsNative,

@@ -3,6 +3,7 @@
 //! stack pointer, where these small functions leave no room for leftovers of earlier calls.
 
 use super::code::{Code, CodeIndex, CopiedStack};
+use super::maps::Backing;
 
 /// musl needs up to 100 bytes from the system call to the caller of `recv`.
 const REACH: u64 = 256;
@@ -58,6 +59,50 @@ pub(super) fn caller(
         fp: if kept { fp } else { saved().unwrap_or(fp) },
         searched: true,
     })
+}
+
+/// The caller of code that a runtime made: by frame pointer, or as Python's trampolines are left,
+/// which only move the stack pointer by a word. Believes what leads to known code only.
+pub(super) fn jit_caller(
+    index: &CodeIndex,
+    stack: &CopiedStack<'_>,
+    sp: u64,
+    fp: u64,
+) -> Option<Caller> {
+    let near = [sp, sp.checked_add(8)?];
+    let near = near.into_iter().find(|slot| returns(index, stack, *slot));
+    let chained = fp >= sp && fp.is_multiple_of(8) && leads_on(index, stack, fp);
+    // A return address below the frame would be skipped.
+    if chained && near.is_none_or(|slot| slot > fp) {
+        return Some(Caller {
+            return_address: stack.read(fp.checked_add(8)?)?,
+            sp: fp.checked_add(16)?,
+            fp: stack.read(fp)?,
+            searched: false,
+        });
+    }
+    let slot = near?;
+    Some(Caller {
+        return_address: stack.read(slot)?,
+        sp: slot.checked_add(8)?,
+        fp,
+        searched: false,
+    })
+}
+
+/// Whether `frame` is one: what is called from known code, or from code made at run time by a frame
+/// that lies further up.
+fn leads_on(index: &CodeIndex, stack: &CopiedStack<'_>, frame: u64) -> bool {
+    let Some(slot) = frame.checked_add(8) else {
+        return false;
+    };
+    let made = || {
+        let address = stack.read(slot)?.wrapping_sub(1);
+        let code = index.find(address)?;
+        let further = stack.read(frame)? > slot;
+        Some(code.mapping.backing == Backing::Anonymous && further)
+    };
+    returns(index, stack, slot) || made().unwrap_or(false)
 }
 
 /// The caller of a function that keeps nothing on the stack.

@@ -171,6 +171,11 @@ impl CodeWalker {
         {
             return step;
         }
+        if self.code.find(here).is_some_and(Code::is_made_at_run_time)
+            && let Some(step) = registers::leave_made(&self.code, stack, regs)
+        {
+            return step;
+        }
         let cover = self.cover(here);
         if cover == Cover::Refused {
             return Step::Lost;

@@ -4,7 +4,7 @@
 mod table;
 
 use crate::model::stack::Frame;
-use table::{EXACT, FUNCTIONS, HOSTS, MODULES};
+use table::{EXACT, FUNCTIONS, HOSTS, MADE_FILES, MADE_FOLDERS, MADE_FUNCTIONS, MODULES};
 
 /// Code that users do not want to see blamed, beside the built-in table.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +51,10 @@ impl Policy {
         let Some(module) = frame.module.as_deref() else {
             return false;
         };
-        // `[anon]` is code made at run time: real, but nobody can look it up by its address.
+        if module == "[jit]" {
+            return self.is_application_at_run_time(frame);
+        }
+        // Not the program's: the vDSO, a language runtime's stubs, an interpreter.
         if module.starts_with('[') || starts_with_any(module, &self.modules) {
             return false;
         }
@@ -71,6 +74,24 @@ impl Policy {
             || FUNCTIONS.iter().any(|prefix| subject.starts_with(prefix))
             || host.is_some();
         !runtime
+    }
+}
+
+impl Policy {
+    /// Code that a language runtime made, by the runtime's own names: another language than that of
+    /// the program's file, so its table does not apply.
+    fn is_application_at_run_time(&self, frame: &Frame) -> bool {
+        // Without a name it is real, but nobody can look it up by its address.
+        let Some(function) = frame.function.as_deref() else {
+            return false;
+        };
+        let file = frame.file.as_deref().unwrap_or_default();
+        let library = MADE_FUNCTIONS
+            .iter()
+            .any(|start| function.starts_with(start))
+            || MADE_FILES.iter().any(|start| file.starts_with(start))
+            || MADE_FOLDERS.iter().any(|folder| file.contains(folder));
+        !library && !starts_with_any(function, &self.functions)
     }
 }
 
@@ -197,6 +218,33 @@ mod tests {
             );
         }
         assert!(!is_application(&Frame::default()));
+    }
+
+    #[test]
+    fn code_made_at_run_time_is_told_by_name_and_file() {
+        for (function, file, application) in [
+            ("?", "", false),
+            ("handle", "/srv/app.js", true),
+            ("onread", "node:internal/stream_base_commons", false),
+            ("next", "/srv/node_modules/express/lib/router.js", false),
+            ("Server.read_all", "/srv/app.py", true),
+            ("recv", "/usr/lib/python3.12/ssl.py", false),
+            (
+                "get",
+                "/srv/lib/python3.12/site-packages/requests/api.py",
+                false,
+            ),
+            ("_find_and_load", "<frozen importlib._bootstrap>", false),
+            ("io.example.Pool.take", "", true),
+            ("java.net.Socket.read", "", false),
+        ] {
+            let frame = Frame {
+                file: (!file.is_empty()).then(|| file.to_owned()),
+                ..frame("[jit]", function)
+            };
+            assert_eq!(is_application(&frame), application, "{function} {file}");
+        }
+        assert!(!is_application(&frame("[runtime]", "Builtin:Call")));
     }
 
     #[test]

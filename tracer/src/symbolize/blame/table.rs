@@ -190,6 +190,32 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "JVM_",
 ];
 
+/// Code that a language runtime made, by the start of its name: Java's own packages, and what runs
+/// other people's handlers.
+pub(super) const MADE_FUNCTIONS: &[&str] = &[
+    "java.",
+    "javax.",
+    "jdk.",
+    "sun.",
+    "com.sun.",
+    "kotlin.",
+    "kotlinx.",
+    "scala.",
+    "io.netty.",
+];
+
+/// By the start of the file it was made from.
+pub(super) const MADE_FILES: &[&str] = &["node:", "<frozen "];
+
+/// By a folder on the way to that file.
+pub(super) const MADE_FOLDERS: &[&str] = &[
+    "/node_modules/",
+    "/site-packages/",
+    "/dist-packages/",
+    "/lib/python",
+    "/lib64/python",
+];
+
 /// Whole names: system call wrappers and start-up code of a statically linked C library.
 pub(super) const EXACT: &[&str] = &[
     "_start",

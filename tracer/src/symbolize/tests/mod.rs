@@ -7,6 +7,7 @@ mod hostile;
 mod identity;
 mod languages;
 mod libcs;
+mod made;
 mod native;
 mod program;
 mod speed;
