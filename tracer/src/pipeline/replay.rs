@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    output::{self, Output},
+    output::{self, Outputs},
     session,
 };
 use crate::{
@@ -30,7 +30,7 @@ pub fn run(options: &Options, file: &Path) -> anyhow::Result<u8> {
         return Err(explained(&RecordingError::Truncated { entry: 1 }).into());
     };
     let scope = tracker.opening().map(|opening| &opening.scope);
-    output::deliver(report, scope, options, Output::open(options)?)
+    output::deliver(report, scope, options, Outputs::open(options)?)
 }
 
 fn explain(file: &Path, error: &RecordingError) -> Explained {

@@ -14,14 +14,13 @@ use tracer_common::{
     state::{CLOSE, CLOSE_WAIT, LISTEN},
 };
 
-use super::scope;
+use super::{blaming, scope};
 use crate::{
     diagnose::{self, Style},
     exit::file_error,
     model::{
         input::{Input, Opening},
         report::{Hook, HookStatus, Host as ReportHost, Report, Tool},
-        stack::Frame,
     },
     options::{Mode, Options},
     probe::{
@@ -34,7 +33,7 @@ use crate::{
         status::{State, Status},
     },
     source::{epoll, process, recording::Recorder, stacks::Stacks, threads, wire},
-    symbolize::{Symbolizer, Warning, blame},
+    symbolize::{Symbolizer, Warning},
     track::Tracker,
 };
 
@@ -238,7 +237,8 @@ impl<'o> Session<'o> {
     }
 
     fn fetch(&mut self) -> anyhow::Result<()> {
-        let demands = diagnose::demands(&self.tracker, &blame::blamed);
+        let policy = blaming::policy(self.options);
+        let demands = diagnose::demands(&self.tracker, &|frames| policy.blamed(frames));
         let mut warnings = Vec::new();
         for key in demands.stacks {
             let named = self.stacks.name(key, &mut self.symbolizer, &mut warnings);
@@ -293,11 +293,8 @@ pub fn report(tracker: &Tracker, options: &Options) -> Option<Report> {
     let style = Style {
         sockets_per_site: options.sockets_per_site,
     };
-    diagnose::report(tracker, style, &blame::blamed)
-}
-
-pub fn is_application(frame: &Frame) -> bool {
-    blame::is_application(frame)
+    let policy = blaming::policy(options);
+    diagnose::report(tracker, style, &|frames| policy.blamed(frames))
 }
 
 /// Loads and attaches, then gives up every privilege that is not needed any more.

@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use super::{
-    output::{self, Output},
+    output::{self, Outputs},
     session::Session,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
-    let output = Output::open(options)?;
+    let outputs = Outputs::open(options)?;
     let nothing = Wanted {
         purposes: Vec::new(),
         accept: AcceptHook::None,
@@ -29,5 +29,5 @@ pub fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
         .opening()
         .map(|opening| opening.scope.clone());
     session.finish()?;
-    output::deliver(report, scope.as_ref(), options, output)
+    output::deliver(report, scope.as_ref(), options, outputs)
 }

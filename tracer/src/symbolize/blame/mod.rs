@@ -9,10 +9,9 @@ use table::{EXACT, FUNCTIONS, HOSTS, MADE_FILES, MADE_FOLDERS, MADE_FUNCTIONS, M
 /// Code that users do not want to see blamed, beside the built-in table.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Prefixes of function names, such as `mycompany::net::`.
-    pub functions: Vec<String>,
-    /// Prefixes of module names, such as `libmycompany`.
-    pub modules: Vec<String>,
+    /// Whole names of modules, such as `libmycompany.so.2`, and beginnings of names of functions,
+    /// such as `mycompany::net::`.
+    pub not_blamed: Vec<String>,
 }
 
 /// Index of the frame to blame under the built-in policy.
@@ -51,21 +50,18 @@ impl Policy {
         let Some(module) = frame.module.as_deref() else {
             return false;
         };
-        if module == "[jit]" {
+        if module == "[jit]" && !self.spares_module(module) {
             return self.is_application_at_run_time(frame);
         }
         // Not the program's: the vDSO, a language runtime's stubs, an interpreter.
-        if module.starts_with('[') || starts_with_any(module, &self.modules) {
-            return false;
-        }
-        if is_library(module) {
+        if module.starts_with('[') || self.spares_module(module) || is_library(module) {
             return false;
         }
         let Some(function) = frame.function.as_deref() else {
             // An interpreter's unnamed code is the interpreter.
             return !HOSTS.iter().any(|host| is_host(module, host));
         };
-        if starts_with_any(function, &self.functions) {
+        if self.spares_function(function) {
             return false;
         }
         let subject = subject(function);
@@ -91,13 +87,19 @@ impl Policy {
             .any(|start| function.starts_with(start))
             || MADE_FILES.iter().any(|start| file.starts_with(start))
             || MADE_FOLDERS.iter().any(|folder| file.contains(folder));
-        !library && !starts_with_any(function, &self.functions)
+        !library && !self.spares_function(function)
     }
-}
 
-fn starts_with_any(text: &str, prefixes: &[String]) -> bool {
-    let mut prefixes = prefixes.iter().filter(|prefix| !prefix.is_empty());
-    prefixes.any(|prefix| text.starts_with(prefix.as_str()))
+    fn spares_module(&self, module: &str) -> bool {
+        self.not_blamed.iter().any(|name| name == module)
+    }
+
+    fn spares_function(&self, function: &str) -> bool {
+        let mut names = self.not_blamed.iter().filter(|name| !name.is_empty());
+        names.any(|start| {
+            function.starts_with(start.as_str()) || subject(function).starts_with(start.as_str())
+        })
+    }
 }
 
 /// `libc` is `libc.so.6` and `libc-2.31.so`, but neither `libcurl.so` nor `libc++.so`.
@@ -270,15 +272,18 @@ mod tests {
 
     #[test]
     fn users_can_add_to_the_table() {
+        let names = ["pool::", "", "libours.so.2", "app.lib.Pool."];
         let policy = Policy {
-            functions: vec!["pool::".to_owned(), String::new()],
-            modules: vec!["libours".to_owned()],
+            not_blamed: names.map(str::to_owned).to_vec(),
         };
         let stack = [
-            frame("libours-net.so", "read"),
+            frame("libours.so.2", "take_one"),
             frame("app", "pool::take"),
-            frame("app", "serve"),
+            frame("app", "<pool::Guard as app::Take>::take"),
+            frame("[jit]", "app.lib.Pool.take"),
+            frame("libours.so.20", "serve"),
         ];
-        assert_eq!(policy.blamed(&stack), Some(2));
+        assert_eq!(policy.blamed(&stack), Some(4));
+        assert_eq!(blamed(&stack), Some(0));
     }
 }
