@@ -54,6 +54,10 @@ pub(super) enum Step {
         searched: bool,
     },
     /// A signal came when this instruction was next.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "elsewhere unwind tables describe signal frames")
+    )]
     Interrupted {
         address: u64,
     },
