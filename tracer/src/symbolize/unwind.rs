@@ -164,14 +164,14 @@ impl CodeWalker {
         called: bool,
     ) -> Step {
         let here = address.address_for_lookup();
-        if let Some(leave) = self.code.find(here).and_then(|code| code.go_leave(here))
-            && let Some(step) = registers::leave_go(leave, stack, regs)
-        {
-            return step;
-        }
         if called
             && let Some(code) = self.code.find(here)
             && let Some(step) = registers::interrupted(code, stack, address.address(), regs)
+        {
+            return step;
+        }
+        if let Some(leave) = self.code.find(here).and_then(|code| code.go_leave(here))
+            && let Some(step) = registers::leave_go(leave, stack, regs)
         {
             return step;
         }
