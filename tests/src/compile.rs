@@ -53,7 +53,7 @@ fn digest(entry: &Entry, recipe: &[String]) -> u64 {
     recipe.hash(&mut hasher);
     entry.build_args.hash(&mut hasher);
     entry.source.hash(&mut hasher);
-    for folder in ["c", "cpp", "rust"] {
+    for folder in ["c", "cpp", "go", "rust"] {
         let folder = paths::tests_dir().join("rigs").join(folder);
         let listing = fs::read_dir(&folder).expect("list the rigs");
         let mut files: Vec<_> = listing

@@ -37,6 +37,8 @@ rigs! {
     c_eof_ignored_below_stdio: "c-eof-ignored-stdio"
     c_eof_ignored_ipv6: "c-eof-ignored-ipv6"
     c_eof_ignored_v4_mapped: "c-eof-ignored-dual-stack"
+    c_eof_ignored_static_with_musl: "c-eof-ignored-musl-static"
+    c_eof_ignored_static_pie: "c-eof-ignored-static-pie"
     c_lost_reference: "c-lost-reference"
     c_lost_reference_with_debug_information: "c-lost-reference-debug"
     c_lost_reference_after_fin_with_data: "c-lost-reference-fin-with-data"
@@ -60,6 +62,8 @@ rigs! {
     cpp_lost_reference: "cpp-lost-reference"
     rust_eof_ignored: "rust-eof-ignored"
     rust_lost_reference: "rust-lost-reference"
+    go_eof_ignored: "go-eof-ignored"
+    go_eof_ignored_stripped: "go-eof-ignored-stripped"
     python_eof_ignored: "python-eof-ignored"
     python_lost_reference: "python-lost-reference"
 }

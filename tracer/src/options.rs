@@ -38,6 +38,10 @@ pub struct Options {
     pub redact_addrs: bool,
     pub accept_hook: AcceptHook,
     pub sockets_per_site: usize,
+    /// Modules and beginnings of function names that are not to be blamed.
+    pub not_blame: Vec<String>,
+    /// Where folded stacks go, beside the report.
+    pub folded: Option<PathBuf>,
     /// The exit code that reports a leak; `None` without `--fail-on-leak`.
     pub leak_exit: Option<u8>,
     /// 0, 1 for `-v`, 2 for `-vv`.
@@ -119,6 +123,8 @@ impl Options {
             redact_addrs: false,
             accept_hook: AcceptHook::Auto,
             sockets_per_site: 5,
+            not_blame: Vec::new(),
+            folded: None,
             leak_exit: None,
             verbosity: 0,
         }

@@ -7,7 +7,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{
-    ArgAction, Args, Parser, Subcommand, ValueEnum, builder::RangedU64ValueParser, value_parser,
+    ArgAction, Args, Parser, Subcommand, ValueEnum,
+    builder::{NonEmptyStringValueParser, RangedU64ValueParser},
+    value_parser,
 };
 
 use crate::options::parse_duration;
@@ -145,6 +147,13 @@ pub(super) struct Judge {
     /// List at most N sockets with each finding, oldest first
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub sockets_per_site: usize,
+    /// Do not blame frames of this module (libpool.so.2), nor functions whose names start so
+    /// (pool::); may be repeated
+    #[arg(long, value_name = "MODULE|PREFIX", value_parser = NonEmptyStringValueParser::new())]
+    pub not_blame: Vec<String>,
+    /// Also write stacks of stuck sockets to FILE, one finding a line, for flame graphs
+    #[arg(long, value_name = "FILE")]
+    pub folded: Option<PathBuf>,
     /// Exit with 23 when there is a leak
     #[arg(long)]
     pub fail_on_leak: bool,

@@ -53,6 +53,12 @@ fn each_command_takes_its_options() {
     assert_eq!(replay.leak_exit, Some(exit::LEAK));
     assert_eq!(options("doctor --json -v").mode, Mode::Doctor);
     assert_eq!(options("snapshot --output -").output, None);
+    for command in ["watch", "snapshot", "replay x.rec"] {
+        let line = format!("{command} --not-blame libpool.so --not-blame pool:: --folded f");
+        let sparing = options(&line);
+        assert_eq!(sparing.not_blame, ["libpool.so", "pool::"]);
+        assert_eq!(sparing.folded, Some("f".into()));
+    }
     let code = options("--fail-on-leak --error-exitcode 9 --accept-hook none");
     assert_eq!(
         (code.leak_exit, code.accept_hook),

@@ -62,6 +62,8 @@ impl Judge {
         options.min_age_given = self.min_age.is_some();
         options.min_age = self.min_age.unwrap_or(options.min_age);
         options.sockets_per_site = self.sockets_per_site;
+        options.not_blame = self.not_blame;
+        options.folded = self.folded;
         options.leak_exit = self
             .fail_on_leak
             .then(|| self.error_exitcode.unwrap_or(exit::LEAK));

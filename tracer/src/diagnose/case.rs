@@ -11,7 +11,7 @@ use crate::{
         socket::{Deed, Touch},
         stack::{Frame, Stack},
     },
-    track::{Listener, Socket, Tracker},
+    track::{Listener, Shown, Socket, Tracker},
 };
 
 pub struct Case<'a> {
@@ -60,7 +60,7 @@ impl<'a> Case<'a> {
     /// In its state for the threshold, not owned by the kernel, and not in use: a connection may be
     /// half closed for as long as this side still sends.
     pub fn is_stuck(&self) -> bool {
-        self.socket.inventoried
+        self.socket.shown != Shown::Never
             && self.socket.is_stuck_state()
             && self.age() >= self.min_age
             && !self.is_kernels()

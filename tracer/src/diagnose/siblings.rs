@@ -1,5 +1,5 @@
 //! How the others are closed: sockets opened at the same place as the stuck ones, by the places where
-//! close() was called on them. Counted from when the first socket was stuck.
+//! `close()` was called on them. Counted from when the first socket was stuck.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::{
     track::Tracker,
 };
 
-/// Places of close() that are named for one place of opening.
+/// Places of `close()` that are named for one place of opening.
 const MAX_NAMED: usize = 8;
 
 /// Siblings of a group's sockets that were closed.
@@ -34,16 +34,15 @@ pub fn demands(tracker: &Tracker, opened: &BTreeSet<u64>) -> Vec<u64> {
 /// `None` when no sibling was closed at a place that is known.
 pub fn of<'a>(group: &Group<'a>) -> Option<Siblings<'a>> {
     let first = group.oldest()?;
-    let (tracker, blamer) = (first.tracker, first.blamer);
     let opened = opened(&group.cases);
     let mut closed = 0;
     let mut places: BTreeMap<String, (u64, &Stack, Option<&Frame>)> = BTreeMap::new();
-    for closes in tracker.closes_of(&opened) {
+    for closes in first.tracker.closes_of(&opened) {
         closed += closes.count;
-        let Some(stack) = tracker.stack(closes.closed) else {
+        let Some(stack) = first.tracker.stack(closes.closed) else {
             continue;
         };
-        let blamed = blamer(&stack.frames).and_then(|index| stack.frames.get(index));
+        let blamed = first.blamed(stack);
         let place = blamed.map_or_else(String::new, name);
         let known = places.entry(place).or_insert((0, stack, blamed));
         known.0 += closes.count;

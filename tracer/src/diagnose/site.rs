@@ -160,12 +160,16 @@ fn key(rule: &dyn Rule, telling: Telling, case: &Case<'_>) -> String {
 }
 
 fn identity(frame: &Frame) -> String {
-    let module = frame
-        .build_id
-        .as_deref()
-        .or(frame.module.as_deref())
-        .unwrap_or("?");
-    format!("{module}+{:x}", frame.offset)
+    let module = frame.module.as_deref().unwrap_or("?");
+    let Some(build) = frame.build_id.as_deref() else {
+        // Code made at run time lies elsewhere in the next run, but its names stay.
+        if module.starts_with('[') {
+            let named = [frame.function.as_deref(), frame.file.as_deref()];
+            return format!("{module}{named:?}");
+        }
+        return format!("{module}+{:x}", frame.offset);
+    };
+    format!("{build}+{:x}", frame.offset)
 }
 
 fn digest(key: &str) -> String {
@@ -342,4 +346,30 @@ fn socket(case: &Case<'_>) -> report::Socket {
 /// Milliseconds are as exact as anyone needs to read.
 fn seconds(ns: u64) -> f64 {
     (ns / 1_000_000) as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_made_at_run_time_is_the_same_wherever_it_lies() {
+        let made = |function: Option<&str>, offset| Frame {
+            module: Some("[jit]".to_owned()),
+            function: function.map(str::to_owned),
+            offset,
+            ..Frame::default()
+        };
+        let named = identity(&made(Some("handle"), 0x7000));
+        assert_eq!(named, identity(&made(Some("handle"), 0x8000)));
+        assert_ne!(named, identity(&made(Some("other"), 0x7000)));
+        assert_eq!(identity(&made(None, 1)), identity(&made(None, 2)));
+        let file = |offset| Frame {
+            module: Some("app".to_owned()),
+            function: Some("handle".to_owned()),
+            offset,
+            ..Frame::default()
+        };
+        assert_ne!(identity(&file(0x7000)), identity(&file(0x8000)));
+    }
 }

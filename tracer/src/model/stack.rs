@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     pub function: Option<String>,
-    /// File name of the mapped file without its directories, or `[vdso]`, `[anon]`.
+    /// File name of the mapped file without its directories, or `[vdso]`, `[jit]`, `[runtime]`,
+    /// `[interpreter]` for code of no file.
     pub module: Option<String>,
     /// Address in the module's own address space (as in its ELF file).
     pub offset: u64,

@@ -7,12 +7,13 @@ use std::{
 
 use jiff::tz::TimeZone;
 
-use super::{scope, session, terminal};
+use super::{blaming, scope, terminal};
 use crate::{
     exit::{self, Explained, file_error},
-    model::{input::Scope, report::Report, verdict::Severity},
+    model::{input::Scope, report::Report, stack::Frame, verdict::Severity},
     options::Options,
     sink::{
+        folded,
         human::{self, HumanOptions},
         json, redact,
     },
@@ -36,6 +37,24 @@ impl Output {
     }
 }
 
+/// The files of a command that ends with a report.
+pub struct Outputs {
+    report: Output,
+    folded: Option<File>,
+}
+
+impl Outputs {
+    pub fn open(options: &Options) -> anyhow::Result<Self> {
+        let folded = options.folded.as_deref().map(|path| {
+            File::create(path).map_err(|error| file_error("write folded stacks to", path, error))
+        });
+        Ok(Self {
+            report: Output::open(options)?,
+            folded: folded.transpose()?,
+        })
+    }
+}
+
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
@@ -52,14 +71,18 @@ impl Write for Output {
     }
 }
 
-pub fn human<'a>(options: &Options, scope: Option<&Scope>) -> HumanOptions<'a> {
+pub fn human<'a>(
+    options: &Options,
+    scope: Option<&Scope>,
+    is_application: &'a dyn Fn(&Frame) -> bool,
+) -> HumanOptions<'a> {
     HumanOptions {
         color: terminal::color(options.output.is_some()),
         width: terminal::width(),
         verbose: options.verbosity > 0,
         time_zone: TimeZone::system(),
         scope: scope.and_then(scope::words),
-        is_application: &session::is_application,
+        is_application,
     }
 }
 
@@ -72,7 +95,7 @@ pub struct Conclusion {
 }
 
 /// Writes the report and gives the exit code it stands for.
-pub fn deliver(conclusion: Conclusion, options: &Options, output: Output) -> anyhow::Result<u8> {
+pub fn deliver(conclusion: Conclusion, options: &Options, outputs: Outputs) -> anyhow::Result<u8> {
     let Conclusion {
         mut report,
         scope,
@@ -86,11 +109,21 @@ pub fn deliver(conclusion: Conclusion, options: &Options, output: Output) -> any
     if options.redact_addrs {
         redact::redact_remote_addresses(&mut report);
     }
-    let mut out = BufWriter::new(output);
+    if let (Some(file), Some(path)) = (outputs.folded, &options.folded) {
+        folded::write_report(&mut BufWriter::new(file), &report)
+            .map_err(|error| file_error("write folded stacks to", path, error))?;
+    }
+    let mut out = BufWriter::new(outputs.report);
+    let policy = blaming::policy(options);
+    let is_application = |frame: &Frame| policy.is_application(frame);
     let written = if options.json {
         json::write_report(&mut out, &report)
     } else {
-        human::write_report(&mut out, &report, &human(options, Some(&scope)))
+        human::write_report(
+            &mut out,
+            &report,
+            &human(options, Some(&scope), &is_application),
+        )
     };
     written
         .and_then(|()| out.flush())

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{
-    output::{self, Conclusion, Output},
+    output::{self, Conclusion, Outputs},
     session,
 };
 use crate::{
@@ -35,7 +35,7 @@ pub fn run(options: &Options, file: &Path) -> anyhow::Result<u8> {
         scope: scope.unwrap_or_default(),
         unmatched: None,
     };
-    output::deliver(conclusion, options, Output::open(options)?)
+    output::deliver(conclusion, options, Outputs::open(options)?)
 }
 
 fn explain(file: &Path, error: &RecordingError) -> Explained {

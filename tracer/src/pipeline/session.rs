@@ -11,14 +11,13 @@ use tracer_common::{
     state::{CLOSE, CLOSE_WAIT, LISTEN},
 };
 
-use super::{output::Conclusion, scope, unmatched::Unmatched};
+use super::{blaming, output::Conclusion, scope, unmatched::Unmatched};
 use crate::{
     diagnose::{self, Style},
     exit::file_error,
     model::{
         input::{Input, Item, Opening},
         report::{Hook, HookStatus, Host as ReportHost, Report, Tool},
-        stack::Frame,
     },
     options::{Mode, Options},
     probe::{
@@ -31,7 +30,7 @@ use crate::{
         status::{State, Status},
     },
     source::{epoll, process, recording::Recorder, stacks::Stacks, threads, wire},
-    symbolize::{Symbolizer, Warning, blame},
+    symbolize::{Symbolizer, Warning},
     track::Tracker,
 };
 
@@ -267,7 +266,8 @@ impl<'o> Session<'o> {
 
     /// Fetches what the rules ask for.
     pub fn inquire(&mut self) -> anyhow::Result<()> {
-        let demands = diagnose::demands(&self.tracker, &blame::blamed);
+        let policy = blaming::policy(self.options);
+        let demands = diagnose::demands(&self.tracker, &|frames| policy.blamed(frames));
         let mut warnings = Vec::new();
         let wanted = demands.stacks.into_iter().chain(self.stacks.failed());
         for key in wanted.collect::<BTreeSet<_>>() {
@@ -344,11 +344,8 @@ pub fn report(tracker: &Tracker, options: &Options) -> Option<Report> {
     let style = Style {
         sockets_per_site: options.sockets_per_site,
     };
-    diagnose::report(tracker, style, &blame::blamed)
-}
-
-pub fn is_application(frame: &Frame) -> bool {
-    blame::is_application(frame)
+    let policy = blaming::policy(options);
+    diagnose::report(tracker, style, &|frames| policy.blamed(frames))
 }
 
 /// Loads and attaches, then gives up every privilege that is not needed any more.

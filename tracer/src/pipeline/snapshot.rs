@@ -1,7 +1,7 @@
 //! `sockleak snapshot`: what is stuck now, from the iterators alone. Nothing is attached.
 
 use super::{
-    output::{self, Output},
+    output::{self, Outputs},
     session::Session,
 };
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
-    let output = Output::open(options)?;
+    let outputs = Outputs::open(options)?;
     let nothing = Wanted {
         purposes: Vec::new(),
         accept: AcceptHook::None,
@@ -21,5 +21,5 @@ pub fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     };
     let mut session = Session::start(options, host, &nothing)?;
     session.inspect()?;
-    output::deliver(session.conclude()?, options, output)
+    output::deliver(session.conclude()?, options, outputs)
 }

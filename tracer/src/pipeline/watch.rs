@@ -16,12 +16,13 @@ use tokio::{
 };
 
 use super::{
-    output::{self, Output},
+    blaming,
+    output::{self, Outputs},
     session::Session,
     terminal::StatusLine,
 };
 use crate::{
-    model::report::Report,
+    model::{report::Report, stack::Frame},
     options::Options,
     probe::{attach::Wanted, host::Host},
     sink::{
@@ -39,7 +40,7 @@ const DUTY: u32 = 20;
 
 pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     let began = Instant::now();
-    let output = Output::open(options)?;
+    let outputs = Outputs::open(options)?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut session = Session::start(options, host, &Wanted::watch(options.accept_hook))?;
@@ -77,7 +78,7 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     session.drain()?;
     session.sweep()?;
     session.inspect()?;
-    output::deliver(session.conclude()?, options, output)
+    output::deliver(session.conclude()?, options, outputs)
 }
 
 /// Readiness of the ring of stack copies. tokio wants an owned descriptor; the ring keeps its own.
@@ -179,12 +180,14 @@ impl<'o> Watch<'o> {
             redact::redact_remote_addresses(&mut report);
         }
         let scope = session.tracker.opening().map(|opening| &opening.scope);
+        let policy = blaming::policy(self.options);
         for site in &report.sites {
             if !self.told.insert(site.id.clone()) {
                 continue;
             }
             self.status.clear();
-            let options = output::human(self.options, scope);
+            let is_application = |frame: &Frame| policy.is_application(frame);
+            let options = output::human(self.options, scope, &is_application);
             // stdout carries nothing but the JSON document when there is one.
             let told = if self.options.json || self.options.output.is_some() {
                 human::write_site_found(&mut io::stderr(), site, Timestamp::now(), &options)

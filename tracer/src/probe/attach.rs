@@ -217,7 +217,7 @@ pub fn refusal(error: &ProgramError) -> String {
 }
 
 /// The verifier's reason stands before its statistics
-/// (kernel/bpf/verifier.c:print_verification_stats).
+/// (`kernel/bpf/verifier.c:print_verification_stats`).
 fn reason(log: &str) -> Option<&str> {
     log.lines().map(str::trim).rfind(|line| {
         let statistics = ["processed ", "verification time ", "stack depth "];

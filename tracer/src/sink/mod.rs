@@ -1,9 +1,11 @@
 //! Where a finished report goes. A sink only renders: it decides nothing and reads no clock.
 
+pub mod folded;
 pub mod human;
 pub mod json;
 mod quantity;
 pub mod redact;
+mod telling;
 pub mod trace;
 
 #[cfg(test)]

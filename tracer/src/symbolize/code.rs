@@ -1,12 +1,17 @@
 //! The code of one process by address, and the piece of stack that was copied from it.
 
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::StackCopy;
+use super::go;
 use super::image::Image;
 use super::maps::{Backing, Mapping};
 use super::warning::Warning;
+
+/// Longer than the few instructions at a C program's entry.
+const ENTRY: u64 = 48;
 
 /// A mapping of code together with what is known about the file behind it.
 pub(super) struct Code {
@@ -40,9 +45,58 @@ impl Code {
         }
     }
 
-    pub(super) fn is_go(&self) -> bool {
-        self.image.as_ref().is_some_and(|image| image.go)
+    /// What a Go program's own table says about leaving the function at a run-time address.
+    pub(super) fn go_leave(&self, address: u64) -> Option<go::Leave> {
+        let image = self.image.as_deref()?;
+        let address = address.wrapping_sub(self.bias?);
+        image.go.as_ref()?.leave(&image.file, image.id, address)
     }
+
+    /// Instructions at a run-time address, from the file.
+    pub(super) fn read(&self, address: u64, buffer: &mut [u8]) -> bool {
+        let offset = || {
+            let at = address.checked_sub(self.mapping.range.start)?;
+            at.checked_add(self.file_offset())
+        };
+        let (Some(image), Some(at)) = (&self.image, offset()) else {
+            return false;
+        };
+        image.file.read_exact_at(buffer, at).is_ok()
+    }
+
+    /// Where the program begins; nothing called the code there.
+    pub(super) fn is_entry(&self, address: u64) -> bool {
+        let entry = || Some(self.image.as_deref()?.entry?.wrapping_add(self.bias?));
+        let Some(entry) = entry() else { return false };
+        let mut bytes = [0; 8];
+        let near = (entry..entry.saturating_add(ENTRY)).contains(&address);
+        // Linkers also give libraries an entry that means nothing.
+        near && self.read(entry, &mut bytes) && clears_frame_pointer(bytes)
+    }
+
+    pub(super) fn is_made_at_run_time(&self) -> bool {
+        self.mapping.backing == Backing::Anonymous
+    }
+
+    pub(super) fn is_go(&self) -> bool {
+        self.image.as_ref().is_some_and(|image| image.go.is_some())
+    }
+}
+
+/// As the ABI demands of the first instruction of a program.
+#[cfg(target_arch = "x86_64")]
+fn clears_frame_pointer(bytes: [u8; 8]) -> bool {
+    let bytes = bytes
+        .strip_prefix(&[0xf3, 0x0f, 0x1e, 0xfa])
+        .unwrap_or(&bytes);
+    let bytes = bytes.strip_prefix(&[0x48]).unwrap_or(bytes);
+    bytes.starts_with(&[0x31, 0xed])
+}
+
+/// `mov x29, #0`
+#[cfg(target_arch = "aarch64")]
+fn clears_frame_pointer(bytes: [u8; 8]) -> bool {
+    bytes.as_chunks().0.contains(&0xd280_001d_u32.to_le_bytes())
 }
 
 /// Sorted by address.

@@ -7,6 +7,16 @@ pub(super) const MAX_NAME: usize = 512;
 /// Longer mangled names are shown as they are, cut.
 const MAX_MANGLED: usize = 16 << 10;
 
+/// Written out before the defaults are taken away.
+const MAX_WRITTEN: usize = 8 * MAX_NAME;
+const DEFAULT_ARGUMENTS: [&str; 5] = [
+    ", std::char_traits<",
+    ", std::allocator<",
+    ", std::less<",
+    ", std::default_delete<",
+    ", std::equal_to<",
+];
+
 /// What compilers append for copies and pieces of a function; the piece belongs to the function.
 const CLONE_MARKS: [&str; 7] = [
     ".constprop.",
@@ -51,7 +61,7 @@ fn without_clone_marks(symbol: &str) -> &str {
 
 fn rust(symbol: &str) -> Option<String> {
     let name = rustc_demangle::try_demangle(symbol).ok()?;
-    let mut out = Bounded::default();
+    let mut out = Bounded::new(MAX_NAME);
     // `#` leaves out the legacy hash: it changes with every build. Full when this fails.
     let _ = write!(out, "{name:#}");
     Some(out.text)
@@ -66,24 +76,72 @@ fn cpp(symbol: &str) -> Option<String> {
     let options = cpp_demangle::DemangleOptions::default()
         .no_return_type()
         .recursion_limit(128);
-    let mut out = Bounded::default();
+    let mut out = Bounded::new(MAX_WRITTEN);
     match name.structured_demangle(&mut out, &options) {
-        Ok(()) => Some(out.text),
-        Err(_) if out.full => Some(out.text),
-        Err(_) => None,
+        Ok(()) => {}
+        Err(_) if out.full => {}
+        Err(_) => return None,
     }
+    Some(cut(&without_defaults(&out.text), MAX_NAME).to_owned())
 }
 
-/// Refuses to grow past `MAX_NAME`, which makes the demangler stop.
-#[derive(Default)]
+/// As it is written in the source, where template arguments that nobody chose are left out.
+fn without_defaults(name: &str) -> String {
+    let mut name = name.replace("std::__cxx11::", "std::");
+    for default in DEFAULT_ARGUMENTS {
+        while let Some(at) = name.find(default) {
+            let rest = name.get(at + default.len()..).unwrap_or_default();
+            let end = closing(rest).map(|end| at + default.len() + end);
+            // A name that was cut has no end: the rest of it is this argument.
+            let end = end.unwrap_or(name.len());
+            let end = end + name.get(end..).map_or(0, blank);
+            name.replace_range(at..end, "");
+        }
+    }
+    name.replace("std::basic_string<char>", "std::string")
+}
+
+/// Where the bracket is closed that was opened before `text`, and one past it.
+fn closing(text: &str) -> Option<usize> {
+    let mut open = 1_usize;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'<' => open += 1,
+            b'>' => open -= 1,
+            _ => {}
+        }
+        if open == 0 {
+            return Some(at + 1);
+        }
+    }
+    None
+}
+
+/// Old demanglers keep the brackets of nested arguments apart.
+fn blank(text: &str) -> usize {
+    usize::from(text.starts_with(" >"))
+}
+
+/// Refuses to grow past its limit, which makes the demangler stop.
 struct Bounded {
+    limit: usize,
     text: String,
     full: bool,
 }
 
+impl Bounded {
+    fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            text: String::new(),
+            full: false,
+        }
+    }
+}
+
 impl Write for Bounded {
     fn write_str(&mut self, piece: &str) -> fmt::Result {
-        let room = MAX_NAME.saturating_sub(self.text.len());
+        let room = self.limit.saturating_sub(self.text.len());
         self.text.push_str(cut(piece, room));
         if piece.len() > room {
             self.full = true;
@@ -104,6 +162,14 @@ mod tests {
             ("_RNvCs1234_6leaker6handle", "leaker::handle"),
             ("_ZN4Conn6handleEi", "Conn::handle(int)"),
             ("_Z6handleIiEvT_", "handle<int>(int)"),
+            (
+                "_Z4takeSt3mapISsSt6vectorIiSaIiEESt4lessISsESaISt4pairIKSsS1_EEE",
+                "take(std::map<std::string, std::vector<int>>)",
+            ),
+            (
+                "_ZN4Pool3putERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE",
+                "Pool::put(std::string const&)",
+            ),
             ("handle_client.constprop.0", "handle_client"),
             ("handle_client.part.0.cold", "handle_client"),
             ("recv@@GLIBC_2.2.5", "recv"),

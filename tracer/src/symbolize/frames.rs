@@ -5,6 +5,7 @@ use std::slice;
 use super::blame;
 use super::code::{Code, CodeIndex};
 use super::images::Images;
+use super::jit::{self, Meaning};
 use super::maps::Backing;
 use super::names::{Place, Problem};
 use super::unwind::{CodeAddress, Walk};
@@ -13,6 +14,8 @@ use crate::model::stack::Frame;
 
 pub(super) struct Naming<'a> {
     pub pid: u32,
+    /// What the process's runtime calls its code.
+    pub jit: Option<&'a jit::Names>,
     pub code: &'a CodeIndex,
     pub images: &'a mut Images,
     pub warnings: &'a mut Vec<Warning>,
@@ -30,12 +33,42 @@ impl Naming<'_> {
                 self.add(code, *address, &mut frames);
             }
         }
+        let modules = self.code.iter().map(|code| code.mapping.name.as_str());
+        if let Some(missing) = jit::missing(self.pid, &frames, modules) {
+            self.warn(missing);
+        }
         frames
+    }
+
+    /// Code that no file holds. Frames of it that have no name become one.
+    fn add_made_at_run_time(&mut self, address: CodeAddress, frames: &mut Vec<Frame>) {
+        let meaning = self.jit.and_then(|names| names.find(address.lookup));
+        let (module, place) = match meaning {
+            Some(Meaning::Function(place)) => (jit::MODULE, place),
+            Some(Meaning::Runtime(place)) => (jit::RUNTIME, place),
+            Some(Meaning::Interpreter) => (jit::INTERPRETER, Place::default()),
+            None => (jit::MODULE, Place::default()),
+        };
+        let again =
+            |last: &Frame| last.module.as_deref() == Some(module) && last.function.is_none();
+        if place.function.is_none() && frames.last().is_some_and(again) {
+            return;
+        }
+        frames.push(Frame {
+            module: Some(module.to_owned()),
+            offset: address.at,
+            function: place.function,
+            file: place.file,
+            ..Frame::default()
+        });
     }
 
     fn add(&mut self, code: &Code, address: CodeAddress, frames: &mut Vec<Frame>) {
         if let Some(problem) = &code.problem {
             self.warn(problem.clone());
+        }
+        if code.mapping.backing == Backing::Anonymous {
+            return self.add_made_at_run_time(address, frames);
         }
         let module = &code.mapping.name;
         let (Some(image), Some(bias)) = (&code.image, code.bias) else {
@@ -91,10 +124,7 @@ fn describe(problem: Problem, pid: u32, module: &str) -> Warning {
 }
 
 fn without_image(code: &Code, address: u64) -> u64 {
-    match code.mapping.backing {
-        Backing::Anonymous => address,
-        Backing::File | Backing::Vdso => address
-            .wrapping_sub(code.mapping.range.start)
-            .wrapping_add(code.file_offset()),
-    }
+    address
+        .wrapping_sub(code.mapping.range.start)
+        .wrapping_add(code.file_offset())
 }

@@ -8,13 +8,12 @@ use std::sync::{Arc, OnceLock};
 use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{Endianness, Object, ObjectSection, ReadCache, elf};
 
+use super::go;
 use super::open::FileId;
 use super::tables::{self, Sections};
 
 /// The largest browsers have 20 MiB of `.eh_frame`.
 const MAX_SECTION: u64 = 128 << 20;
-/// Survive stripping, because the Go runtime needs them.
-const GO_SECTIONS: [&str; 3] = [".gopclntab", ".data.rel.ro.gopclntab", ".go.buildinfo"];
 const MAX_LOADS: usize = 64;
 
 pub(super) type Bytes = Arc<[u8]>;
@@ -35,7 +34,9 @@ pub(super) struct Image {
     pub debug_file: OnceLock<File>,
     pub build_id: Option<String>,
     /// Go keeps frame pointers, has no `.eh_frame` and ends its chains with a zero.
-    pub go: bool,
+    pub go: Option<go::Program>,
+    /// Where a program starts; libraries have none.
+    pub entry: Option<u64>,
     /// Lowest address of the image; framehop's tables are relative to it.
     pub base: u64,
     pub sections: Sections,
@@ -66,9 +67,8 @@ impl Image {
         let base = base.ok_or("no loadable segment")? & !0xfff;
         Ok(Self {
             build_id: build_id(elf.build_id()),
-            go: GO_SECTIONS
-                .iter()
-                .any(|name| elf.section_by_name(name).is_some()),
+            go: go::Program::of(&elf),
+            entry: Some(elf.entry()).filter(|entry| *entry != 0),
             base,
             sections: tables::without_unchecked(unwind_sections(&elf, base)),
             loads,

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use procfs::process::{MMapPath, MemoryMap, MemoryMaps, Process};
 use procfs::{FromBufRead, ProcError};
@@ -50,6 +51,11 @@ impl Start {
     pub(super) fn from_boot_ns(ns: u64) -> Option<Self> {
         let per_tick = 1_000_000_000 / procfs::ticks_per_second().max(1);
         (ns != 0).then(|| Self(ns / per_tick.max(1)))
+    }
+
+    pub(super) fn since_boot(self) -> Duration {
+        let per_tick = 1_000_000_000 / procfs::ticks_per_second().max(1);
+        Duration::from_nanos(self.0.saturating_mul(per_tick))
     }
 
     /// One tick of tolerance: the two sides may round differently.

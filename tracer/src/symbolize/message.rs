@@ -49,6 +49,14 @@ pub(super) enum Request {
     Forget {
         pid: u32,
     },
+    /// Comes with a descriptor: the names that the process's runtime lists for code it made.
+    JitNames {
+        pid: u32,
+    },
+    /// There is no such list any more, or others need its place.
+    DropJitNames {
+        pid: u32,
+    },
     /// Answered with `Named`, after any number of `Reading`.
     Name(Copy),
 }

@@ -8,9 +8,11 @@ mod degraded;
 mod demangle;
 mod files;
 mod frames;
+mod go;
 mod helper;
 mod image;
 mod images;
+mod jit;
 mod link;
 mod maps;
 mod message;
@@ -22,6 +24,8 @@ mod request;
 #[cfg(target_arch = "x86_64")]
 mod search;
 mod shadow;
+#[cfg(target_arch = "x86_64")]
+mod signal;
 mod tables;
 mod unwind;
 mod warning;
@@ -63,6 +67,7 @@ struct Remembered {
 pub struct Symbolizer {
     processes: HashMap<u32, Remembered>,
     files: Files,
+    jit: jit::Offers,
     link: Link,
     clock: u64,
     evicted_processes: u64,
@@ -89,6 +94,7 @@ impl Symbolizer {
         Self {
             processes: HashMap::new(),
             files: Files::default(),
+            jit: jit::Offers::default(),
             link,
             clock: 0,
             evicted_processes: 0,
@@ -152,7 +158,8 @@ impl Symbolizer {
         let known = self.processes.get_mut(&pid);
         let known = known.ok_or(Warning::ProcessGone { pid })?;
         known.used = self.clock;
-        self.link.name(&known.process, copy)
+        let offer = self.jit.offer(&known.process);
+        self.link.name(&known.process, offer, copy)
     }
 
     fn complete(&self, named: Named, copy: &StackCopy<'_>) -> Resolved {
@@ -164,6 +171,11 @@ impl Symbolizer {
             resolved.stack = degraded::only_address(copy.pc);
         } else if named.left_known_code && omitted {
             resolved.warnings.insert(0, maps::too_many(copy.pid));
+        }
+        if let Some(refused) = self.jit.refused(copy.pid)
+            && resolved.stack.frames.iter().any(jit::is_unnamed)
+        {
+            resolved.warnings.push(refused.clone());
         }
         resolved
     }

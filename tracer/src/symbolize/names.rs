@@ -100,7 +100,12 @@ impl Names {
             size,
             ..
         } = self;
+        let replaced = self.problem == Some(Problem::Replaced);
         remembered.entry(address).or_insert_with(|| {
+            let go = image.go.as_ref().filter(|_| !replaced);
+            if let Some(places) = go.and_then(|go| go.places(&image.file, image.id, address)) {
+                return places;
+            }
             let answer = ask(resolvers, address);
             if !answer.is_empty() || !mem::take(untried) {
                 return answer;

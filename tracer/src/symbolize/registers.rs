@@ -10,8 +10,10 @@ mod x86_64 {
     use framehop::UnwindRegsNative;
 
     use crate::symbolize::StackCopy;
-    use crate::symbolize::code::{CodeIndex, CopiedStack};
+    use crate::symbolize::code::{Code, CodeIndex, CopiedStack};
+    use crate::symbolize::go::Leave;
     use crate::symbolize::search::{self, Caller};
+    use crate::symbolize::signal;
     use crate::symbolize::unwind::Step;
 
     pub(in crate::symbolize) fn new(copy: &StackCopy<'_>) -> UnwindRegsNative {
@@ -35,6 +37,32 @@ mod x86_64 {
             .or(Some(Step::Lost))
     }
 
+    /// Leaves code that a runtime made.
+    pub(in crate::symbolize) fn leave_made(
+        code: &CodeIndex,
+        stack: &CopiedStack<'_>,
+        regs: &mut UnwindRegsNative,
+    ) -> Option<Step> {
+        let found = search::jit_caller(code, stack, regs.sp(), regs.bp());
+        found
+            .map(|caller| enter(&caller, regs))
+            .or(Some(Step::Lost))
+    }
+
+    /// Leaves a signal handler.
+    pub(in crate::symbolize) fn interrupted(
+        code: &Code,
+        stack: &CopiedStack<'_>,
+        address: u64,
+        regs: &mut UnwindRegsNative,
+    ) -> Option<Step> {
+        let found = signal::interrupted(code, stack, address, regs.sp())?;
+        regs.set_ip(found.pc);
+        regs.set_sp(found.sp);
+        regs.set_bp(found.fp);
+        Some(Step::Interrupted { address: found.pc })
+    }
+
     /// Go's system calls are made in assembly without a frame: their frame pointer is the caller's
     /// and would skip it.
     pub(in crate::symbolize) fn leaf(
@@ -48,6 +76,32 @@ mod x86_64 {
         }
         let found = search::leaf_caller(code, stack, regs.sp(), regs.bp())?;
         Some(enter(&found, regs))
+    }
+
+    /// Leaves a Go function by what its own table says; Go saves the frame pointer next to the
+    /// return address wherever it makes room on the stack.
+    pub(in crate::symbolize) fn leave_go(
+        leave: Leave,
+        stack: &CopiedStack<'_>,
+        regs: &mut UnwindRegsNative,
+    ) -> Option<Step> {
+        let depth = match leave {
+            Leave::Depth(depth) => depth,
+            Leave::Outermost => return Some(Step::Outermost),
+            Leave::Unknown => return Some(Step::Lost),
+        };
+        let slot = regs.sp().checked_add(depth)?;
+        let Some(return_address) = stack.read(slot) else {
+            return Some(Step::Lost);
+        };
+        let saved = slot.checked_sub(8).filter(|_| depth > 0);
+        let caller = Caller {
+            return_address,
+            sp: slot.checked_add(8)?,
+            fp: saved.and_then(|at| stack.read(at)).unwrap_or(regs.bp()),
+            searched: false,
+        };
+        Some(enter(&caller, regs))
     }
 
     fn enter(caller: &Caller, regs: &mut UnwindRegsNative) -> Step {
@@ -67,7 +121,8 @@ mod aarch64 {
     use framehop::aarch64::PtrAuthMask;
 
     use crate::symbolize::StackCopy;
-    use crate::symbolize::code::{CodeIndex, CopiedStack};
+    use crate::symbolize::code::{Code, CodeIndex, CopiedStack};
+    use crate::symbolize::go::Leave;
     use crate::symbolize::unwind::Step;
 
     /// Signed return addresses carry their signature above the 48 bits of a user address.
@@ -80,10 +135,38 @@ mod aarch64 {
         regs.set_fp(value);
     }
 
+    /// Go keeps frame pointers here too, and framehop follows them.
+    pub(in crate::symbolize) fn leave_go(
+        _: Leave,
+        _: &CopiedStack<'_>,
+        _: &mut UnwindRegsNative,
+    ) -> Option<Step> {
+        None
+    }
+
     /// The return address of a leaf is in a register, and framehop knows.
     pub(in crate::symbolize) fn search(
         _: &CodeIndex,
         _: &CopiedStack<'_>,
+        _: &mut UnwindRegsNative,
+    ) -> Option<Step> {
+        None
+    }
+
+    /// The chain of frame pointers is all there is.
+    pub(in crate::symbolize) fn leave_made(
+        _: &CodeIndex,
+        _: &CopiedStack<'_>,
+        _: &mut UnwindRegsNative,
+    ) -> Option<Step> {
+        None
+    }
+
+    /// Handlers return to the vDSO, whose tables describe it.
+    pub(in crate::symbolize) fn interrupted(
+        _: &Code,
+        _: &CopiedStack<'_>,
+        _: u64,
         _: &mut UnwindRegsNative,
     ) -> Option<Step> {
         None

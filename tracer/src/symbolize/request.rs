@@ -25,7 +25,8 @@ pub struct StackCopy<'a> {
 /// `objdump` and `addr2line` use): the program counter in the innermost frame, the return address
 /// itself in the others, although those are looked up one byte earlier. Inlined frames carry the
 /// offset of the frame they were inlined into. Code of a file that could not be read has its
-/// offset in the file, code of no file (`[anon]`, or no module) its run-time address.
+/// offset in the file, code of no file (`[jit]`, `[runtime]`, `[interpreter]`, or
+/// no module) its run-time address; a run of frames of it without names is one frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolved {
     pub stack: Stack,

@@ -3,6 +3,7 @@
 //! stack pointer, where these small functions leave no room for leftovers of earlier calls.
 
 use super::code::{Code, CodeIndex, CopiedStack};
+use super::maps::Backing;
 
 /// musl needs up to 100 bytes from the system call to the caller of `recv`.
 const REACH: u64 = 256;
@@ -60,6 +61,50 @@ pub(super) fn caller(
     })
 }
 
+/// The caller of code that a runtime made: by frame pointer, or as Python's trampolines are left,
+/// which only move the stack pointer by a word. Believes what leads to known code only.
+pub(super) fn jit_caller(
+    index: &CodeIndex,
+    stack: &CopiedStack<'_>,
+    sp: u64,
+    fp: u64,
+) -> Option<Caller> {
+    let near = [sp, sp.checked_add(8)?];
+    let near = near.into_iter().find(|slot| returns(index, stack, *slot));
+    let chained = fp >= sp && fp.is_multiple_of(8) && leads_on(index, stack, fp);
+    // A return address below the frame would be skipped.
+    if chained && near.is_none_or(|slot| slot > fp) {
+        return Some(Caller {
+            return_address: stack.read(fp.checked_add(8)?)?,
+            sp: fp.checked_add(16)?,
+            fp: stack.read(fp)?,
+            searched: false,
+        });
+    }
+    let slot = near?;
+    Some(Caller {
+        return_address: stack.read(slot)?,
+        sp: slot.checked_add(8)?,
+        fp,
+        searched: false,
+    })
+}
+
+/// Whether `frame` is one: what is called from known code, or from code made at run time by a frame
+/// that lies further up.
+fn leads_on(index: &CodeIndex, stack: &CopiedStack<'_>, frame: u64) -> bool {
+    let Some(slot) = frame.checked_add(8) else {
+        return false;
+    };
+    let made = || {
+        let address = stack.read(slot)?.wrapping_sub(1);
+        let code = index.find(address)?;
+        let further = stack.read(frame)? > slot;
+        Some(code.mapping.backing == Backing::Anonymous && further)
+    };
+    returns(index, stack, slot) || made().unwrap_or(false)
+}
+
 /// The caller of a function that keeps nothing on the stack.
 pub(super) fn leaf_caller(
     index: &CodeIndex,
@@ -91,15 +136,9 @@ fn returns(index: &CodeIndex, stack: &CopiedStack<'_>, slot: u64) -> bool {
 }
 
 fn bytes_before(code: &Code, address: u64) -> Option<[u8; LONGEST_CALL]> {
-    use std::os::unix::fs::FileExt;
-
-    let image = code.image.as_deref()?;
-    let end = address.checked_sub(code.mapping.range.start)?;
-    let begin = end.checked_sub(LONGEST_CALL as u64)?;
     let mut bytes = [0; LONGEST_CALL];
-    let at = begin.checked_add(code.file_offset())?;
-    image.file.read_exact_at(&mut bytes, at).ok()?;
-    Some(bytes)
+    let begin = address.checked_sub(LONGEST_CALL as u64)?;
+    code.read(begin, &mut bytes).then_some(bytes)
 }
 
 /// `call rel32` (E8) and the indirect forms of `call` (FF /2) by length; `bN` is N bytes before the

@@ -53,6 +53,14 @@ pub(super) enum Step {
         address: u64,
         searched: bool,
     },
+    /// A signal came when this instruction was next.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "elsewhere unwind tables describe signal frames")
+    )]
+    Interrupted {
+        address: u64,
+    },
     Outermost,
     Lost,
 }
@@ -108,7 +116,7 @@ impl CodeWalker {
         });
         while walk.addresses.len() < MAX_FRAMES {
             let called = walk.addresses.len() > 1;
-            let return_address = match self.step(address, &mut regs, &stack, called) {
+            let (next, lookup) = match self.step(address, &mut regs, &stack, called) {
                 Step::Return {
                     address: return_address,
                     searched,
@@ -116,15 +124,15 @@ impl CodeWalker {
                     if searched {
                         walk.searched.get_or_insert(address.address_for_lookup());
                     }
-                    return_address
+                    (return_address, return_address.wrapping_sub(1))
                 }
+                Step::Interrupted { address } => (address, address),
                 Step::Outermost => {
                     walk.truncated = false;
                     break;
                 }
                 Step::Lost => break,
             };
-            let lookup = return_address.wrapping_sub(1);
             if self.code.find(lookup).is_none() {
                 walk.left_known_code = true;
                 break;
@@ -135,14 +143,15 @@ impl CodeWalker {
                 break;
             }
             sp = regs.sp();
-            walk.addresses.push(CodeAddress {
-                at: return_address,
-                lookup,
-            });
-            let Some(next) = FrameAddress::from_return_address(return_address) else {
-                break;
+            walk.addresses.push(CodeAddress { at: next, lookup });
+            address = if next == lookup {
+                FrameAddress::from_instruction_pointer(next)
+            } else {
+                let Some(next) = FrameAddress::from_return_address(next) else {
+                    break;
+                };
+                next
             };
-            address = next;
         }
         walk
     }
@@ -155,6 +164,22 @@ impl CodeWalker {
         called: bool,
     ) -> Step {
         let here = address.address_for_lookup();
+        if called
+            && let Some(code) = self.code.find(here)
+            && let Some(step) = registers::interrupted(code, stack, address.address(), regs)
+        {
+            return step;
+        }
+        if let Some(leave) = self.code.find(here).and_then(|code| code.go_leave(here))
+            && let Some(step) = registers::leave_go(leave, stack, regs)
+        {
+            return step;
+        }
+        if self.code.find(here).is_some_and(Code::is_made_at_run_time)
+            && let Some(step) = registers::leave_made(&self.code, stack, regs)
+        {
+            return step;
+        }
         let cover = self.cover(here);
         if cover == Cover::Refused {
             return Step::Lost;
@@ -162,7 +187,9 @@ impl CodeWalker {
         if cover == Cover::Undescribed
             && let Some(code) = self.code.find(here)
             && code.image.is_some()
-            && let Some(step) = if code.is_go() {
+            && let Some(step) = if called && code.is_entry(here) {
+                Some(Step::Outermost)
+            } else if code.is_go() {
                 registers::leaf(&self.code, stack, regs, called)
             } else {
                 registers::search(&self.code, stack, regs)

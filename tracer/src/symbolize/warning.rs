@@ -41,6 +41,17 @@ pub enum Warning {
          on the stack and may be wrong"
     )]
     CallersSearched { module: String },
+    #[error("names of {code} in process {pid} are not known: {remedy}")]
+    JitUnnamed {
+        pid: u32,
+        code: String,
+        remedy: String,
+    },
+    #[error(
+        "the list of names that the runtime of process {pid} wrote (/tmp/perf-PID.map) is not \
+         used: {reason}"
+    )]
+    JitListRefused { pid: u32, reason: String },
     #[error("symbols of {module} cannot be used ({reason}): its code stays unnamed")]
     SymbolsUnusable { module: String, reason: String },
     #[error(

@@ -20,7 +20,7 @@ use crate::model::{
     stack::Stack,
 };
 
-pub use socket::Socket;
+pub use socket::{Shown, Socket};
 
 /// How much is remembered at most. The oldest knowledge is kept; what finds no room is counted.
 #[derive(Clone, Copy, Debug)]
@@ -229,8 +229,7 @@ impl Tracker {
             let grace = self.grace();
             // Sockets that came to be known while the iterators ran are not expected in them.
             self.sockets.retain(|cookie, socket| {
-                let present = std::mem::take(&mut socket.present);
-                let stays = present || socket.known_since >= inventory.from;
+                let stays = socket.shown == Shown::Now || socket.known_since >= inventory.from;
                 if !stays && socket.must_be_told_of(grace) {
                     self.missing.insert(*cookie);
                 }
@@ -238,9 +237,11 @@ impl Tracker {
             });
             self.listeners.clear();
             self.repaired_loss = self.counters.all_lost();
-        } else {
-            let sockets = self.sockets.values_mut();
-            sockets.for_each(|socket| socket.present = false);
+        }
+        for socket in self.sockets.values_mut() {
+            if socket.shown == Shown::Now {
+                socket.shown = Shown::Before;
+            }
         }
         self.learn_listeners(listeners);
     }

@@ -22,10 +22,8 @@ pub struct Socket {
     pub seen: u64,
     pub entry: Option<Entry>,
     pub history: History,
-    /// The inventory that is being settled shows it.
-    pub present: bool,
-    /// The rest comes from the last inventory.
-    pub inventoried: bool,
+    pub shown: Shown,
+    // The rest comes from the last inventory.
     pub has_socket: bool,
     /// The first inventory to show it accepted after one that did not; 0 when there was none.
     pub accepted_at: u64,
@@ -33,6 +31,15 @@ pub struct Socket {
     pub recv_q: u32,
     pub send_q: u32,
     pub holders: Holders,
+}
+
+/// By an inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    Never,
+    Before,
+    /// By the one that is being settled.
+    Now,
 }
 
 impl Socket {
@@ -48,8 +55,7 @@ impl Socket {
             seen: known_since,
             entry: None,
             history: History::default(),
-            present: false,
-            inventoried: false,
+            shown: Shown::Never,
             has_socket: false,
             accepted_at: 0,
             inode: 0,
@@ -143,7 +149,7 @@ impl Socket {
             }
             self.state = item.state;
         }
-        if self.inventoried && !self.has_socket && item.has_socket {
+        if self.shown != Shown::Never && !self.has_socket && item.has_socket {
             self.accepted_at = at;
         }
         self.has_socket = item.has_socket;
@@ -151,8 +157,7 @@ impl Socket {
         self.recv_q = item.recv_q;
         self.send_q = item.send_q;
         self.holders = item.holders;
-        self.present = true;
-        self.inventoried = true;
+        self.shown = Shown::Now;
         self.seen = at;
     }
 

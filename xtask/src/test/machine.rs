@@ -34,6 +34,16 @@ const NEEDS: &[Need] = &[
         why: "the rigs in Python",
     },
     Need {
+        program: "go",
+        package: "golang-go",
+        why: "programs in Go",
+    },
+    Need {
+        program: "musl-gcc",
+        package: "musl-tools",
+        why: "programs with another C library",
+    },
+    Need {
         program: "ss",
         package: "iproute2",
         why: "socket states to compare with",

@@ -10,6 +10,7 @@ use crate::model::report::{Blame, Direction, Process, Site};
 use crate::model::untrusted::Untrusted;
 use crate::model::verdict::Severity;
 use crate::sink::quantity::{age, counted, grouped, growth};
+use crate::sink::telling::telling;
 
 const MAX_PEERS: usize = 3;
 const SHORT_NAME: usize = 60;
@@ -60,7 +61,7 @@ fn no_blame(site: &Site) -> &'static str {
         &site.stacks.eof,
         &site.stacks.last_used,
     ];
-    match stacks::telling(site) {
+    match telling(site) {
         Some(_) if own.iter().all(|stack| stack.is_none()) => {
             "no function: nobody was seen using these sockets; the stack below is what the process does now"
         }

@@ -4,15 +4,14 @@
 mod table;
 
 use crate::model::stack::Frame;
-use table::{EXACT, FUNCTIONS, HOSTS, MODULES};
+use table::{EXACT, FUNCTIONS, HOSTS, MADE_FILES, MADE_FOLDERS, MADE_FUNCTIONS, MODULES};
 
 /// Code that users do not want to see blamed, beside the built-in table.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Prefixes of function names, such as `mycompany::net::`.
-    pub functions: Vec<String>,
-    /// Prefixes of module names, such as `libmycompany`.
-    pub modules: Vec<String>,
+    /// Whole names of modules, such as `libmycompany.so.2`, and beginnings of names of functions,
+    /// such as `mycompany::net::`.
+    pub not_blamed: Vec<String>,
 }
 
 /// Index of the frame to blame under the built-in policy.
@@ -51,18 +50,18 @@ impl Policy {
         let Some(module) = frame.module.as_deref() else {
             return false;
         };
-        // `[anon]` is code made at run time: real, but nobody can look it up by its address.
-        if module.starts_with('[') || starts_with_any(module, &self.modules) {
-            return false;
+        if module == "[jit]" && !self.spares_module(module) {
+            return self.is_application_at_run_time(frame);
         }
-        if is_library(module) {
+        // Not the program's: the vDSO, a language runtime's stubs, an interpreter.
+        if module.starts_with('[') || self.spares_module(module) || is_library(module) {
             return false;
         }
         let Some(function) = frame.function.as_deref() else {
             // An interpreter's unnamed code is the interpreter.
             return !HOSTS.iter().any(|host| is_host(module, host));
         };
-        if starts_with_any(function, &self.functions) {
+        if self.spares_function(function) {
             return false;
         }
         let subject = subject(function);
@@ -74,9 +73,33 @@ impl Policy {
     }
 }
 
-fn starts_with_any(text: &str, prefixes: &[String]) -> bool {
-    let mut prefixes = prefixes.iter().filter(|prefix| !prefix.is_empty());
-    prefixes.any(|prefix| text.starts_with(prefix.as_str()))
+impl Policy {
+    /// Code that a language runtime made, by the runtime's own names: another language than that of
+    /// the program's file, so its table does not apply.
+    fn is_application_at_run_time(&self, frame: &Frame) -> bool {
+        // Without a name it is real, but nobody can look it up by its address.
+        let Some(function) = frame.function.as_deref() else {
+            return false;
+        };
+        let file = frame.file.as_deref().unwrap_or_default();
+        let library = MADE_FUNCTIONS
+            .iter()
+            .any(|start| function.starts_with(start))
+            || MADE_FILES.iter().any(|start| file.starts_with(start))
+            || MADE_FOLDERS.iter().any(|folder| file.contains(folder));
+        !library && !self.spares_function(function)
+    }
+
+    fn spares_module(&self, module: &str) -> bool {
+        self.not_blamed.iter().any(|name| name == module)
+    }
+
+    fn spares_function(&self, function: &str) -> bool {
+        let mut names = self.not_blamed.iter().filter(|name| !name.is_empty());
+        names.any(|start| {
+            function.starts_with(start.as_str()) || subject(function).starts_with(start.as_str())
+        })
+    }
 }
 
 /// `libc` is `libc.so.6` and `libc-2.31.so`, but neither `libcurl.so` nor `libc++.so`.
@@ -156,6 +179,11 @@ mod tests {
             ("app", "net.(*conn).Read"),
             ("app", "runtime.goexit"),
             ("app", "crypto/tls.(*Conn).Read"),
+            ("app", "internal/runtime/syscall/linux.Syscall6"),
+            ("app", "net/http/httputil.(*ReverseProxy).copyBuffer"),
+            ("app", "encoding/json.(*Decoder).refill"),
+            ("app", "bufio.(*Reader).fill"),
+            ("app", "_cgo_171e95bb935e_Cfunc_c_read"),
             ("app", "__libc_start_main"),
             ("app", "_start"),
             ("app", "recv"),
@@ -195,6 +223,33 @@ mod tests {
     }
 
     #[test]
+    fn code_made_at_run_time_is_told_by_name_and_file() {
+        for (function, file, application) in [
+            ("?", "", false),
+            ("handle", "/srv/app.js", true),
+            ("onread", "node:internal/stream_base_commons", false),
+            ("next", "/srv/node_modules/express/lib/router.js", false),
+            ("Server.read_all", "/srv/app.py", true),
+            ("recv", "/usr/lib/python3.12/ssl.py", false),
+            (
+                "get",
+                "/srv/lib/python3.12/site-packages/requests/api.py",
+                false,
+            ),
+            ("_find_and_load", "<frozen importlib._bootstrap>", false),
+            ("io.example.Pool.take", "", true),
+            ("java.net.Socket.read", "", false),
+        ] {
+            let frame = Frame {
+                file: (!file.is_empty()).then(|| file.to_owned()),
+                ..frame("[jit]", function)
+            };
+            assert_eq!(is_application(&frame), application, "{function} {file}");
+        }
+        assert!(!is_application(&frame("[runtime]", "Builtin:Call")));
+    }
+
+    #[test]
     fn the_innermost_application_frame_is_blamed() {
         let stack = [
             frame("libc.so.6", "recv"),
@@ -217,15 +272,18 @@ mod tests {
 
     #[test]
     fn users_can_add_to_the_table() {
+        let names = ["pool::", "", "libours.so.2", "app.lib.Pool."];
         let policy = Policy {
-            functions: vec!["pool::".to_owned(), String::new()],
-            modules: vec!["libours".to_owned()],
+            not_blamed: names.map(str::to_owned).to_vec(),
         };
         let stack = [
-            frame("libours-net.so", "read"),
+            frame("libours.so.2", "take_one"),
             frame("app", "pool::take"),
-            frame("app", "serve"),
+            frame("app", "<pool::Guard as app::Take>::take"),
+            frame("[jit]", "app.lib.Pool.take"),
+            frame("libours.so.20", "serve"),
         ];
-        assert_eq!(policy.blamed(&stack), Some(2));
+        assert_eq!(policy.blamed(&stack), Some(4));
+        assert_eq!(blamed(&stack), Some(0));
     }
 }

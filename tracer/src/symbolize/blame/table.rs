@@ -122,18 +122,30 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "syscall.",
     "net.",
     "net/http.",
+    "net/http/",
     "net/textproto.",
     "net/rpc.",
-    "crypto/tls.",
+    "net/smtp.",
+    "crypto/",
     "bufio.",
+    "bytes.",
+    "compress/",
+    "encoding/",
+    "fmt.",
     "io.",
+    "io/ioutil.",
+    "log.",
     "os.",
     "time.",
     "sync.",
     "context.",
     "reflect.",
-    "golang.org/x/sys/",
+    "golang.org/x/crypto/",
     "golang.org/x/net/",
+    "golang.org/x/sys/",
+    "vendor/golang.org/",
+    "_cgo_",
+    "_Cfunc_",
     // TLS and event loops linked in
     "SSL_",
     "ssl3_",
@@ -178,6 +190,32 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "JVM_",
 ];
 
+/// Code that a language runtime made, by the start of its name: Java's own packages, and what runs
+/// other people's handlers.
+pub(super) const MADE_FUNCTIONS: &[&str] = &[
+    "java.",
+    "javax.",
+    "jdk.",
+    "sun.",
+    "com.sun.",
+    "kotlin.",
+    "kotlinx.",
+    "scala.",
+    "io.netty.",
+];
+
+/// By the start of the file it was made from.
+pub(super) const MADE_FILES: &[&str] = &["node:", "<frozen "];
+
+/// By a folder on the way to that file.
+pub(super) const MADE_FOLDERS: &[&str] = &[
+    "/node_modules/",
+    "/site-packages/",
+    "/dist-packages/",
+    "/lib/python",
+    "/lib64/python",
+];
+
 /// Whole names: system call wrappers and start-up code of a statically linked C library.
 pub(super) const EXACT: &[&str] = &[
     "_start",
@@ -186,6 +224,10 @@ pub(super) const EXACT: &[&str] = &[
     "__clone",
     "clone",
     "clone3",
+    "sccp",
+    "libc_start_main_stage2",
+    "__restore",
+    "__restore_rt",
     "__cp_begin",
     "__cp_end",
     "__cp_cancel",

@@ -16,6 +16,7 @@ use crate::symbolize::code::{Code, CodeIndex};
 use crate::symbolize::frames::Naming;
 use crate::symbolize::image::Image;
 use crate::symbolize::images::Images;
+use crate::symbolize::jit;
 use crate::symbolize::message::{
     Answer, Content, Copy, Key, MAX_REQUEST, Named, Region, Request, Unusable, Wall,
 };
@@ -27,6 +28,7 @@ struct Server {
     socket: Rc<OwnedFd>,
     images: Images,
     processes: HashMap<u32, CodeWalker>,
+    jit: HashMap<u32, jit::Names>,
 }
 
 /// Ends when the tracer closes its side.
@@ -41,6 +43,7 @@ pub(in crate::symbolize) fn serve(socket: OwnedFd, without: Vec<Wall>) -> Result
         images: Images::new(Box::new(tell)),
         socket,
         processes: HashMap::new(),
+        jit: HashMap::new(),
     };
     server.answer(&Answer::Ready { without })?;
     loop {
@@ -76,6 +79,12 @@ impl Server {
             }
             Request::Forget { pid } => {
                 self.processes.remove(&pid);
+            }
+            Request::JitNames { pid } => {
+                self.jit.insert(pid, jit::Names::read(&file()?));
+            }
+            Request::DropJitNames { pid } => {
+                self.jit.remove(&pid);
             }
             Request::Name(copy) => {
                 let named = self.name(&copy);
@@ -131,6 +140,7 @@ impl Server {
         let mut warnings = Vec::new();
         let mut naming = Naming {
             pid: copy.pid,
+            jit: self.jit.get(&copy.pid),
             code: walker.code(),
             images: &mut self.images,
             warnings: &mut warnings,

@@ -13,6 +13,7 @@ use std::time::Instant;
 use rustix::fd::OwnedFd;
 
 use super::StackCopy;
+use super::jit::Offer;
 use super::message::{Key, Named, Request};
 use super::open::FileId;
 use super::process::Process;
@@ -96,6 +97,7 @@ impl Link {
     pub(super) fn name(
         &mut self,
         process: &Process,
+        offer: Option<&Offer>,
         copy: &StackCopy<'_>,
     ) -> Result<Named, Warning> {
         let (pid, start) = (process.pid, process.start);
@@ -107,7 +109,7 @@ impl Link {
         let number = self.last_number;
         let suspects = &self.suspects;
         let refused = |id: FileId| suspects.refuses(Suspect::File(id));
-        let answer = running.name(process, copy, number, &refused, &mut self.warnings);
+        let answer = running.name(process, offer, copy, number, &refused, &mut self.warnings);
         match answer {
             Ok(named) => {
                 running.evicted_names = named.evicted_names;

@@ -1,7 +1,7 @@
 //! One helper from its start on: what it was told already, and the conversation about one stack.
 //! Knows how long to wait, and says who is to blame when that was not enough.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use super::{Launch, Peer};
 use crate::symbolize::StackCopy;
 use crate::symbolize::channel::{self, Broken};
 use crate::symbolize::files::Held;
+use crate::symbolize::jit::{MAX_LISTS, Offer};
 use crate::symbolize::message::{
     Answer, Content, Copy, Key, MAX_ANSWER, Named, Region, Request, Unusable, Wall,
 };
@@ -37,6 +38,8 @@ pub(super) struct Running {
     pub files: HashSet<Key>,
     /// With the version that was sent.
     pub processes: HashMap<u32, u64>,
+    /// Processes whose runtime's names were sent, with the number of the list; oldest first.
+    lists: VecDeque<(u32, u64)>,
     /// To be said with the next request.
     pub later: Vec<Request>,
     pub evicted_names: u64,
@@ -59,6 +62,7 @@ impl Running {
             ready: false,
             files: HashSet::new(),
             processes: HashMap::new(),
+            lists: VecDeque::new(),
             later: Vec::new(),
             evicted_names: 0,
         })
@@ -67,6 +71,7 @@ impl Running {
     pub(super) fn name(
         &mut self,
         process: &Process,
+        offer: Option<&Offer>,
         copy: &StackCopy<'_>,
         number: u64,
         refused: &dyn Fn(FileId) -> bool,
@@ -103,9 +108,14 @@ impl Running {
             self.send(&request, None, whole).map_err(stacks)?;
             self.processes.insert(process.pid, process.version);
         }
+        let patience = if self.send_list(process.pid, offer, whole).map_err(stacks)? {
+            LOAD
+        } else {
+            ANSWER
+        };
         let request = Request::Name(owned(copy, number));
         self.send(&request, None, whole).map_err(stacks)?;
-        self.answer(process, number, whole)
+        self.answer(process, number, patience, whole)
     }
 
     fn become_ready(&mut self, warnings: &mut Vec<Warning>) -> Result<(), Broken> {
@@ -142,10 +152,44 @@ impl Running {
         Ok(())
     }
 
-    fn answer(&mut self, process: &Process, number: u64, whole: Instant) -> Result<Named, Failure> {
+    /// Makes the helper know this list of the process, or none. True when it has to be read first.
+    fn send_list(
+        &mut self,
+        pid: u32,
+        offer: Option<&Offer>,
+        whole: Instant,
+    ) -> Result<bool, Broken> {
+        let known = self.lists.iter().position(|(of, _)| *of == pid);
+        let sent = known.and_then(|place| self.lists.get(place));
+        if sent.map(|(_, number)| *number) == offer.map(|offer| offer.number) {
+            return Ok(false);
+        }
+        known.and_then(|place| self.lists.remove(place));
+        let Some(offer) = offer else {
+            self.send(&Request::DropJitNames { pid }, None, whole)?;
+            return Ok(false);
+        };
+        if self.lists.len() >= MAX_LISTS
+            && let Some((pid, _)) = self.lists.pop_front()
+        {
+            self.send(&Request::DropJitNames { pid }, None, whole)?;
+        }
+        let descriptor = Some(offer.file.as_fd());
+        self.send(&Request::JitNames { pid }, descriptor, whole)?;
+        self.lists.push_back((pid, offer.number));
+        Ok(true)
+    }
+
+    fn answer(
+        &mut self,
+        process: &Process,
+        number: u64,
+        patience: Duration,
+        whole: Instant,
+    ) -> Result<Named, Failure> {
         let mut suspect = Suspect::Stacks(process.pid, process.start);
         let mut doing = format!("unwinding a stack of process {}", process.pid);
-        let mut until = whole.min(Instant::now() + ANSWER);
+        let mut until = whole.min(Instant::now() + patience);
         loop {
             let answer = self.receive(until).and_then(|answer| match answer {
                 Answer::Named(named) if named.number != number => Err(Broken::Malformed),

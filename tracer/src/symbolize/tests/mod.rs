@@ -2,9 +2,12 @@
 // They know system call numbers and register names.
 #![cfg(target_arch = "x86_64")]
 
+mod golang;
 mod hostile;
 mod identity;
 mod languages;
+mod libcs;
+mod made;
 mod native;
 mod program;
 mod speed;

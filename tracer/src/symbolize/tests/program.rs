@@ -178,6 +178,15 @@ impl Blocked {
         }
     }
 
+    /// Writes a byte to its standard input, and waits until it blocks in another call.
+    pub(super) fn answer(&mut self, syscall: u64) {
+        use std::io::Write;
+
+        self.child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        self.syscall = syscall;
+        self.wait();
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }

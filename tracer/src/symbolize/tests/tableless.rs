@@ -120,7 +120,7 @@ KEEP long raw_read(int fd, char *b) {
 KEEP long net_read(int fd) { char b[8]; return raw_read(fd, b) + b[0]; }
 KEEP long handle(int fd) { return net_read(fd) + 1; }
 void body(void) { volatile long sum = handle(0); for (;;) sum++; }
-__asm__(".globl _start\n_start: xor %ebp, %ebp\n call body\n");
+__asm__(".globl _start\n_start: push $0\n pop %rbp\n call body\n");
 "#;
     let options = [
         "-O2",

@@ -1,0 +1,215 @@
+//! One function of a Go program, found by an address inside it, and what its tables say.
+
+use std::ops::Range;
+
+use super::header::{Header, Version};
+use super::values;
+use super::window::{Source, Window};
+
+/// Index of the table that numbers the inlined calls.
+const INLINED: u64 = 2;
+/// Index of the reference to the tree of inlined calls.
+const INLINE_TREE: u64 = 3;
+const NO_DATA: u32 = u32::MAX;
+/// More tables of one kind than any release has.
+const MAX_TABLES: u32 = 64;
+/// Nothing called it: the first function of a goroutine or thread.
+const FLAG_TOP: u8 = 1;
+/// Changes the stack pointer in ways that no table follows.
+const FLAG_MOVES_STACK: u8 = 2;
+
+pub(super) struct Function {
+    /// Addresses in the ELF file.
+    pub range: Range<u64>,
+    name: u32,
+    depths: u32,
+    files: u32,
+    lines: u32,
+    tables: u32,
+    unit: u32,
+    flags: u8,
+    references: u8,
+    /// Where the numbers of its further tables begin.
+    variable: Window,
+}
+
+impl Function {
+    /// Binary search in the sorted index. Its last entry is the end of the last function.
+    pub(super) fn find(source: &impl Source, header: &Header, text: u64, pc: u64) -> Option<Self> {
+        let (mut low, mut high) = (0, header.functions);
+        // Invariant: entry `low` starts at or before `pc`, entry `high` after it.
+        let (first, _) = index(source, header, text, low)?;
+        let (end, _) = index(source, header, text, high)?;
+        if pc < first || pc >= end {
+            return None;
+        }
+        while high - low > 1 {
+            let middle = low.midpoint(high);
+            if index(source, header, text, middle)?.0 <= pc {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        let found = Self::numbered(source, header, text, low)?;
+        found.range.contains(&pc).then_some(found)
+    }
+
+    pub(super) fn numbered(
+        source: &impl Source,
+        header: &Header,
+        text: u64,
+        number: u64,
+    ) -> Option<Self> {
+        let (start, record) = index(source, header, text, number)?;
+        let (end, _) = index(source, header, text, number.checked_add(1)?)?;
+        Self::read(source, header, text, record, start..end)
+    }
+
+    fn read(
+        source: &impl Source,
+        header: &Header,
+        text: u64,
+        record: u64,
+        range: Range<u64>,
+    ) -> Option<Self> {
+        let record = header.records.from(record)?;
+        let word = |at| record.u32(source, at);
+        // The entry is a pointer in 1.16 and an offset since.
+        let (entry, rest) = match header.version {
+            Version::Go1_16 => (record.u64(source, 0)?, 8),
+            Version::Go1_18 | Version::Go1_20 => (text.checked_add(word(0)?.into())?, 4),
+        };
+        // The record repeats where its function starts.
+        if entry != range.start {
+            return None;
+        }
+        let tail = match header.version {
+            Version::Go1_16 | Version::Go1_18 => rest + 32,
+            Version::Go1_20 => rest + 36,
+        };
+        let [_, flags, _, references] = record.bytes(source, tail)?;
+        let tables = word(rest + 24)?;
+        Some(Self {
+            range,
+            name: word(rest)?,
+            depths: word(rest + 12)?,
+            files: word(rest + 16)?,
+            lines: word(rest + 20)?,
+            tables,
+            unit: word(rest + 28)?,
+            flags,
+            references,
+            variable: record.from(tail + 4)?,
+        })
+        .filter(|function| function.tables <= MAX_TABLES)
+    }
+
+    pub(super) fn name(&self, source: &impl Source, header: &Header) -> Option<String> {
+        header.names.text(source, self.name.into())
+    }
+
+    pub(super) fn is_top(&self) -> bool {
+        self.flags & FLAG_TOP != 0
+    }
+
+    pub(super) fn moves_stack(&self) -> bool {
+        self.flags & FLAG_MOVES_STACK != 0
+    }
+
+    /// How far the stack pointer is below where it was when the function was entered.
+    pub(super) fn depth(&self, source: &impl Source, header: &Header, pc: u64) -> Option<u64> {
+        let depth = self.value(source, header, self.depths, pc)?;
+        u64::try_from(depth).ok()
+    }
+
+    pub(super) fn line(&self, source: &impl Source, header: &Header, pc: u64) -> Option<u32> {
+        let line = self.value(source, header, self.lines, pc)?;
+        u32::try_from(line).ok().filter(|line| *line != 0)
+    }
+
+    pub(super) fn file(&self, source: &impl Source, header: &Header, pc: u64) -> Option<String> {
+        let number = self.value(source, header, self.files, pc)?;
+        let number = u64::from(self.unit).checked_add(u64::try_from(number).ok()?)?;
+        let name = header.units.u32(source, number.checked_mul(4)?)?;
+        if name == NO_DATA {
+            return None;
+        }
+        let name = header.files.text(source, name.into())?;
+        // `<autogenerated>` is no file.
+        (!name.starts_with('<')).then_some(name)
+    }
+
+    /// The number of the innermost inlined call at `pc`; `None` when the function's own code is
+    /// there.
+    pub(super) fn inlined(
+        &self,
+        source: &impl Source,
+        header: &Header,
+        pc: u64,
+    ) -> Result<Option<u32>, Damaged> {
+        if u64::from(self.tables) <= INLINED {
+            return Ok(None);
+        }
+        let table = self.variable.u32(source, INLINED * 4).ok_or(Damaged)?;
+        // No table of this kind.
+        if table == 0 {
+            return Ok(None);
+        }
+        let value = self.value(source, header, table, pc).ok_or(Damaged)?;
+        Ok(u32::try_from(value).ok())
+    }
+
+    /// Where the tree of inlined calls is, from the start of the functions' data.
+    pub(super) fn inline_tree(&self, source: &impl Source, header: &Header) -> Option<u32> {
+        if header.version < Version::Go1_18 || u64::from(self.references) <= INLINE_TREE {
+            return None;
+        }
+        let at = (u64::from(self.tables) + INLINE_TREE) * 4;
+        let offset = self.variable.u32(source, at)?;
+        (offset != NO_DATA).then_some(offset)
+    }
+
+    fn value(&self, source: &impl Source, header: &Header, table: u32, pc: u64) -> Option<i32> {
+        // Zero is never written: no table.
+        (table != 0).then_some(())?;
+        let range = self.range.clone();
+        values::at(
+            source,
+            header.values,
+            table.into(),
+            header.quantum,
+            range,
+            pc,
+        )
+    }
+}
+
+pub(super) struct Damaged;
+
+/// Start of the function with this number, and where its record is.
+fn index(source: &impl Source, header: &Header, text: u64, number: u64) -> Option<(u64, u64)> {
+    match header.version {
+        Version::Go1_16 => {
+            let at = number.checked_mul(16)?;
+            let start = header.records.u64(source, at)?;
+            // The last entry has no record.
+            let record = if number < header.functions {
+                header.records.u64(source, at + 8)?
+            } else {
+                0
+            };
+            Some((start, record))
+        }
+        Version::Go1_18 | Version::Go1_20 => {
+            let at = number.checked_mul(8)?;
+            let start = header.records.u32(source, at)?;
+            let record = if number < header.functions {
+                header.records.u32(source, at + 4)?
+            } else {
+                0
+            };
+            Some((text.checked_add(start.into())?, record.into()))
+        }
+    }
+}
