@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::{
-        input::{Opening, Process},
+        input::{Opening, Process, Scope},
         report::{EventCounts, Report, SchemaId, Totals, Window},
     },
     track::{Socket, Tracker},
@@ -35,7 +35,10 @@ pub struct Demands {
 pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
     let mut demands = Demands::default();
     let mut opened = BTreeSet::new();
-    for case in cases(tracker, blamer).iter().filter(|case| case.is_stuck()) {
+    let scope = tracker.opening().map(|opening| &opening.scope);
+    let asked = |case: &&Case<'_>| scope.is_none_or(|scope| may_be_in(scope, case));
+    let cases = cases(tracker, blamer);
+    for case in cases.iter().filter(|case| case.is_stuck()).filter(asked) {
         let history = case.socket.history;
         let touches = [history.opened, history.used, history.eof];
         for touch in touches.into_iter().flatten() {
@@ -110,17 +113,25 @@ fn cases<'a>(tracker: &'a Tracker, blamer: Blamer<'a>) -> Vec<Case<'a>> {
 
 /// Does the user want to see it? A filter that needs an owner leaves out what has none.
 fn in_scope(case: &Case<'_>, opening: &Opening) -> bool {
-    let scope = &opening.scope;
+    fits(&opening.scope, case, false)
+}
+
+/// The same before its processes were looked at.
+fn may_be_in(scope: &Scope, case: &Case<'_>) -> bool {
+    fits(scope, case, true)
+}
+
+fn fits(scope: &Scope, case: &Case<'_>, unknown_fits: bool) -> bool {
     let ends = &case.socket.ends;
     let ports = scope.ports.is_empty()
         || scope.ports.contains(&ends.local.port())
         || scope.ports.contains(&ends.remote.port());
     let owners = case.owners();
     let any = |fits: &dyn Fn(&Process) -> bool| {
-        owners
-            .iter()
-            .filter_map(|pid| case.tracker.process(*pid))
-            .any(fits)
+        owners.iter().any(|pid| match case.tracker.process(*pid) {
+            Some(process) => fits(process),
+            None => unknown_fits,
+        })
     };
     let pids = scope.pids.is_empty()
         || owners

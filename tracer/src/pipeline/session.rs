@@ -267,6 +267,17 @@ impl<'o> Session<'o> {
     /// Fetches what the rules ask for.
     pub fn inquire(&mut self) -> anyhow::Result<()> {
         let policy = blaming::policy(self.options);
+        let filter = &self.options.filter;
+        if filter.comm.is_some() || filter.cgroup.is_some() {
+            // Whom a filter means shows only when the processes are known.
+            let all = diagnose::demands(&self.tracker, &|frames| policy.blamed(frames)).processes;
+            let unknown = |pid: &u32| self.tracker.process(*pid).is_none();
+            for pid in all.into_iter().filter(unknown).collect::<Vec<_>>() {
+                if let Some(process) = process::read(pid, self.options.show_cmdline) {
+                    self.feed(Input::Process(process))?;
+                }
+            }
+        }
         let demands = diagnose::demands(&self.tracker, &|frames| policy.blamed(frames));
         let mut warnings = Vec::new();
         let wanted = demands.stacks.into_iter().chain(self.stacks.failed());

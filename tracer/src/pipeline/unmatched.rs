@@ -38,7 +38,7 @@ impl Unmatched {
             return;
         }
         self.searched = Some(Instant::now());
-        if process::any_named(comm) {
+        if process::any_named(|name| comm.matches(name)) {
             self.comm = None;
         }
     }

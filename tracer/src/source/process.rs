@@ -5,10 +5,7 @@ use std::{io, path::Path};
 use jiff::Timestamp;
 use procfs::process::{LimitValue, Process as Proc};
 
-use crate::{
-    model::{input::Process, untrusted::Untrusted},
-    options::Comm,
-};
+use crate::model::{input::Process, untrusted::Untrusted};
 
 /// Lengths a traced process can choose are bounded.
 const MAX_TEXT: usize = 4096;
@@ -75,15 +72,14 @@ pub fn with_descendants(pids: &[u32]) -> Vec<u32> {
     family
 }
 
-/// Does a process of this name exist?
-pub fn any_named(comm: &Comm) -> bool {
-    let names = procfs::process::all_processes()
+/// Does a process of such a name exist?
+pub fn any_named(fits: impl Fn(&Untrusted) -> bool) -> bool {
+    procfs::process::all_processes()
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|proc| proc.stat().ok())
-        .map(|stat| Untrusted::new(stat.comm));
-    names.into_iter().any(|name| comm.matches(&name))
+        .any(|stat| fits(&Untrusted::new(stat.comm)))
 }
 
 /// TCP sockets of this network namespace, all states but `TIME_WAIT` (/proc/net/sockstat).

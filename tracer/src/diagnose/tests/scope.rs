@@ -46,6 +46,23 @@ fn a_port_is_local_or_remote() {
     assert!(seen(two(), |scope| scope.ports = vec![7]).is_empty());
 }
 
+/// Nothing is read or named for what nobody asked for; but who is meant has to be found out first.
+#[test]
+fn demands_keep_to_what_was_asked_for() {
+    let demanded = |world: World, narrow: &dyn Fn(&mut crate::model::input::Scope)| {
+        let mut world = world;
+        narrow(&mut world.opening.scope);
+        let demands = crate::diagnose::demands(&world.tracker(), &|_| None);
+        Vec::from_iter(demands.processes)
+    };
+    let other = |scope: &mut crate::model::input::Scope| scope.comm = Some("other".to_owned());
+    assert_eq!(demanded(two(), &|_| {}), [SERVER, OTHER]);
+    assert_eq!(demanded(two(), &|scope| scope.ports = vec![81]), [OTHER]);
+    assert_eq!(demanded(two(), &other), [OTHER]);
+    let unknown = two().without(|input| matches!(input, Input::Process(_)));
+    assert_eq!(demanded(unknown, &other), [SERVER, OTHER]);
+}
+
 /// The kernel follows forks; what it follows now is what counts.
 #[test]
 fn a_pid_stands_for_itself_and_its_children() {
