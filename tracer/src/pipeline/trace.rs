@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     io::{BufWriter, Write},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -45,6 +45,8 @@ use crate::{
 /// The ring holds 140,000 transitions; drained this often, 3 million a second fit.
 const DRAIN: Duration = Duration::from_millis(40);
 const RING_BYTES: u32 = 16 << 20;
+/// How long a record that is being written is waited for at the end.
+const FILLED: Duration = Duration::from_secs(1);
 /// Sockets whose current state's beginning is remembered.
 const MAX_STATES: usize = 1_000_000;
 
@@ -80,7 +82,7 @@ pub async fn run(options: &Options) -> anyhow::Result<u8> {
             _ = terminate.recv() => break,
         }
     }
-    tracing.drain()?;
+    tracing.drain_to_the_end().await?;
     tracing.finish()
 }
 
@@ -210,8 +212,31 @@ impl<'o> Tracing<'o> {
         }
     }
 
+    /// A record that a CPU has reserved and not yet filled holds up all that follow it in the ring
+    /// (`kernel/bpf/ringbuf.c`), so the end of the ring is not always its end.
+    async fn drain_to_the_end(&mut self) -> anyhow::Result<()> {
+        let patience = Instant::now() + FILLED;
+        loop {
+            // Counted before it is drained: what comes later need not have been received.
+            let submitted = self.counters()?.submitted;
+            self.drain()?;
+            let outstanding = submitted.saturating_sub(self.counters()?.received);
+            if outstanding == 0 {
+                return Ok(());
+            }
+            if Instant::now() >= patience {
+                return Err(stuck_in_the_ring(outstanding).into());
+            }
+            sleep(DRAIN).await;
+        }
+    }
+
+    fn counters(&self) -> anyhow::Result<Counters> {
+        self.live.counters().context("read the counters")
+    }
+
     fn finish(mut self) -> anyhow::Result<u8> {
-        let counters = self.live.counters().context("read the counters")?;
+        let counters = self.counters()?;
         if counters.all_lost() > 0 {
             return Err(lost(&counters).into());
         }
@@ -231,6 +256,14 @@ impl<'o> Tracing<'o> {
     fn checked(&self, result: std::io::Result<()>) -> anyhow::Result<()> {
         result.map_err(|error| output::failed(self.options, error))
     }
+}
+
+fn stuck_in_the_ring(records: u64) -> Explained {
+    Explained::new(
+        format!("{records} transitions did not come out of the ring"),
+        "the machine was too busy for the task that was writing them",
+        "run it again",
+    )
 }
 
 /// The greatest part of the loss decides what there is to do.
