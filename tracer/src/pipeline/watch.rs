@@ -35,8 +35,11 @@ use crate::{
 const DRAIN: Duration = Duration::from_millis(100);
 /// Without anything new, the iterators still check the table this often.
 const RECONCILE: Duration = Duration::from_secs(30);
-/// Inspections take at most one part in this many of the time.
+/// Inspections take at most one part in this many of the time,
 const DUTY: u32 = 20;
+/// unless that would keep a new site from the user for longer than this; but never more than a fifth.
+const PATIENCE: Duration = Duration::from_secs(5);
+const MOST: u32 = 5;
 
 pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     let began = Instant::now();
@@ -163,7 +166,8 @@ impl<'o> Watch<'o> {
         let now = Instant::now();
         let took = now.duration_since(began);
         self.last_inspection = now;
-        self.may_inspect = now + (took * DUTY).max(Duration::from_millis(200));
+        let pause = (took * DUTY).min(PATIENCE.max(took * MOST));
+        self.may_inspect = now + pause.max(Duration::from_millis(200));
         self.inspected = session
             .tracker
             .older_than(self.options.min_age.as_nanos() as u64);
