@@ -23,10 +23,10 @@ pub fn note(opened: u64, stack: u64) {
         return;
     }
     let pair = [opened, stack];
-    if let Some(closed) = CLOSES.get_ptr_mut(&pair) {
+    if let Some(closed) = CLOSES.get_ptr_mut(pair) {
         // SAFETY: a per-CPU element, as in `skip::count`.
         unsafe { *closed += 1 };
-    } else if CLOSES.insert(&pair, &1, 0).is_err() {
+    } else if CLOSES.insert(pair, 1, 0).is_err() {
         count(Counter::CloseUncounted);
     }
 }

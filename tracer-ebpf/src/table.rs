@@ -71,7 +71,11 @@ impl Slot {
         };
         // SAFETY: a valid map element.
         let touch = unsafe { &(*facts).opened };
-        if touch.holds(self.tag) { touch.stack } else { 0 }
+        if touch.holds(self.tag) {
+            touch.stack
+        } else {
+            0
+        }
     }
 
     #[inline(always)]

@@ -109,8 +109,7 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
                 let way = slot.way();
                 since = way.since();
                 // Closed in time: the common case, and nobody has to hear of it.
-                late = way.state() != CLOSE_WAIT
-                    || now.saturating_sub(since) >= g::GRACE_NS.load();
+                late = way.state() != CLOSE_WAIT || now.saturating_sub(since) >= g::GRACE_NS.load();
                 // The old beginning stays: by it the socket's end knows that it is worth a record.
                 slot.set_state(new, if late { since } else { now });
             }

@@ -7,6 +7,7 @@ mod replay;
 mod scope;
 mod session;
 mod snapshot;
+mod start;
 mod terminal;
 mod trace;
 mod unmatched;

@@ -11,23 +11,27 @@ use tracer_common::{
     state::{CLOSE, CLOSE_WAIT, LISTEN},
 };
 
-use super::{blaming, output::Conclusion, scope, unmatched::Unmatched};
+use super::{
+    blaming,
+    output::Conclusion,
+    scope,
+    start::{grace, hook, start, table_size},
+    unmatched::Unmatched,
+};
 use crate::{
     diagnose::{self, Style},
     exit::file_error,
     model::{
         input::{Input, Item, Opening},
-        report::{Hook, HookStatus, Host as ReportHost, Report, Tool},
+        report::{Host as ReportHost, Report, Tool},
     },
     options::{Mode, Options},
     probe::{
         attach::Wanted,
-        explain,
         host::{Host, mono_now_ns},
         live::Live,
         object::Settings,
         privilege,
-        status::{State, Status},
     },
     source::{epoll, process, recording::Recorder, stacks::Stacks, threads, wire},
     symbolize::{Symbolizer, Warning},
@@ -357,51 +361,6 @@ pub fn report(tracker: &Tracker, options: &Options) -> Option<Report> {
     };
     let policy = blaming::policy(options);
     diagnose::report(tracker, style, &|frames| policy.blamed(frames))
-}
-
-/// Loads and attaches, then gives up every privilege that is not needed any more.
-pub fn start(
-    settings: &Settings,
-    wanted: &Wanted,
-    pids: &[u32],
-    mode: &Mode,
-) -> anyhow::Result<Live> {
-    privilege::raise_memlock_limit();
-    let live =
-        Live::start(settings, wanted, pids).map_err(|error| explain::explain_start(&error))?;
-    if let Err(kept) = privilege::drop_privileges(&privilege::needed_after_attach(mode)) {
-        tracing::info!("{kept}");
-    }
-    Ok(live)
-}
-
-fn hook(status: &Status) -> Hook {
-    let (outcome, reason) = match &status.state {
-        State::Attached => (HookStatus::Attached, None),
-        State::Degraded { reason } => (HookStatus::Degraded, Some(reason.clone())),
-        State::Unavailable { reason } => (HookStatus::Unavailable, Some(reason.clone())),
-    };
-    Hook {
-        name: status.name.to_owned(),
-        kind: status.kind.to_owned(),
-        status: outcome,
-        reason,
-    }
-}
-
-/// Four times the sockets of now, so that few lose their place; a small table stays in the caches.
-fn table_size() -> u32 {
-    use tracer_common::table::{DEFAULT_WAYS, MAX_WAYS};
-    let sockets = process::tcp_sockets().unwrap_or(0);
-    sockets
-        .saturating_mul(4)
-        .clamp(DEFAULT_WAYS, MAX_WAYS)
-        .next_power_of_two()
-}
-
-/// Half of the threshold, so that a socket is known well before it counts as stuck.
-fn grace(min_age: Duration) -> u64 {
-    ns(min_age / 2).clamp(20_000_000, 1_000_000_000)
 }
 
 pub fn ns(duration: Duration) -> u64 {

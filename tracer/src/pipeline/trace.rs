@@ -19,7 +19,7 @@ use tracer_common::{
 
 use super::{
     output::{self, Output},
-    session,
+    start,
     unmatched::Unmatched,
 };
 use crate::{
@@ -68,7 +68,7 @@ pub async fn run(options: &Options) -> anyhow::Result<u8> {
         log_level: if options.verbosity > 1 { 5 } else { 0 },
         ..Settings::default()
     };
-    let live = session::start(&settings, &Wanted::trace(), &pids, &options.mode)?;
+    let live = start::start(&settings, &Wanted::trace(), &pids, &options.mode)?;
     let mut tracing = Tracing::new(options, live, output)?;
     let deadline = sleep(options.duration.unwrap_or(Duration::MAX / 4));
     tokio::pin!(deadline);

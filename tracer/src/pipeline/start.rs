@@ -1,0 +1,64 @@
+//! Puts the kernel program in place for a run, and how large and how patient it is to be.
+
+use std::time::Duration;
+
+use super::session::ns;
+use crate::{
+    model::report::{Hook, HookStatus},
+    options::Mode,
+    probe::{
+        attach::Wanted,
+        explain,
+        live::Live,
+        object::Settings,
+        privilege,
+        status::{State, Status},
+    },
+    source::process,
+};
+
+/// Loads and attaches, then gives up every privilege that is not needed any more.
+pub fn start(
+    settings: &Settings,
+    wanted: &Wanted,
+    pids: &[u32],
+    mode: &Mode,
+) -> anyhow::Result<Live> {
+    privilege::raise_memlock_limit();
+    let live =
+        Live::start(settings, wanted, pids).map_err(|error| explain::explain_start(&error))?;
+    if let Err(kept) = privilege::drop_privileges(&privilege::needed_after_attach(mode)) {
+        tracing::info!("{kept}");
+    }
+    Ok(live)
+}
+
+/// As the report lists it.
+pub fn hook(status: &Status) -> Hook {
+    let (outcome, reason) = match &status.state {
+        State::Attached => (HookStatus::Attached, None),
+        State::Degraded { reason } => (HookStatus::Degraded, Some(reason.clone())),
+        State::Unavailable { reason } => (HookStatus::Unavailable, Some(reason.clone())),
+    };
+    Hook {
+        name: status.name.to_owned(),
+        kind: status.kind.to_owned(),
+        status: outcome,
+        reason,
+    }
+}
+
+/// Four times the sockets of now, so that few lose their place; a small table stays in the caches.
+pub fn table_size() -> u32 {
+    use tracer_common::table::{DEFAULT_WAYS, MAX_WAYS};
+    let sockets = process::tcp_sockets().unwrap_or(0);
+    sockets
+        .saturating_mul(4)
+        .clamp(DEFAULT_WAYS, MAX_WAYS)
+        .next_power_of_two()
+}
+
+/// Half of the threshold, so that a socket is known well before it counts as stuck.
+pub fn grace(min_age: Duration) -> u64 {
+    ns(min_age / 2).clamp(20_000_000, 1_000_000_000)
+}
