@@ -9,8 +9,8 @@ use crate::probe::{
     status::State,
 };
 
-const TRAMPOLINES: &str = "Linux 5.17 or newer with CONFIG_FUNCTION_TRACER=y and \
-     CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y allows them; most distribution kernels do";
+const TRAMPOLINES: &str = "fexit needs Linux 5.17 or newer with CONFIG_FUNCTION_TRACER=y and \
+     CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y; most distribution kernels have them";
 
 pub(super) fn of(
     hook: &Hook,

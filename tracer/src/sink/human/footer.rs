@@ -111,6 +111,9 @@ pub(super) fn blind_spots(report: &Report) -> usize {
 
 /// Short enough for one line: the hooks that are not attached are named above it.
 fn last_line(report: &Report) -> String {
+    if report.hooks.is_empty() {
+        return "no hooks attached: this is what the kernel's iterators listed".to_owned();
+    }
     let events = &report.window.events;
     let hooks = |status| {
         report

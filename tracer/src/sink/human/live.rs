@@ -29,7 +29,12 @@ pub fn write_site_found(
         .process
         .as_ref()
         .map_or_else(|| "no process".to_owned(), named);
-    let blame = site.blame.as_ref().map(blamed_in_short).unwrap_or_default();
+    // Without a function, where the sockets are is what tells two sites of a process apart.
+    let place = match (&site.blame, &site.local) {
+        (Some(blame), _) => blamed_in_short(blame),
+        (None, Some(local)) => format!("on {local}"),
+        (None, None) => String::new(),
+    };
     let line = format!(
         "{}  {}  {}  {}  {}  {}",
         page.paint(DIM, &time),
@@ -37,7 +42,7 @@ pub fn write_site_found(
         page.paint(BOLD, site.verdict.name()),
         page.paint(PLAIN, &counted(site.count, "socket")),
         page.paint(PLAIN, &process),
-        page.paint(BOLD, &blame),
+        page.paint(BOLD, &place),
     );
     page.line(line.trim_end())?;
     page.flush()
