@@ -2,6 +2,8 @@
 //! Here, with the tracer's privileges, processes are looked at and files opened; everything that
 //! reads those files happens in a helper process without any. What cannot be known is said.
 
+#[cfg(target_arch = "x86_64")]
+mod calls;
 mod channel;
 mod code;
 mod degraded;

@@ -28,9 +28,10 @@ mod x86_64 {
     pub(in crate::symbolize) fn search(
         code: &CodeIndex,
         stack: &CopiedStack<'_>,
+        here: u64,
         regs: &mut UnwindRegsNative,
     ) -> Option<Step> {
-        let found = search::caller(code, stack, regs.sp(), regs.bp());
+        let found = search::caller(code, stack, here, regs.sp(), regs.bp());
         // Frame pointers were weighed already: framehop is not to follow them after all.
         found
             .map(|caller| enter(&caller, regs))
@@ -148,6 +149,7 @@ mod aarch64 {
     pub(in crate::symbolize) fn search(
         _: &CodeIndex,
         _: &CopiedStack<'_>,
+        _: u64,
         _: &mut UnwindRegsNative,
     ) -> Option<Step> {
         None

@@ -1,14 +1,14 @@
 //! The caller of a function that no table describes, found on the stack: musl's system call
 //! wrappers, assembly. Accepts only an address that a call instruction returns to, close above the
-//! stack pointer, where these small functions leave no room for leftovers of earlier calls.
+//! stack pointer, and only if that call can have led here: some of these functions make room that
+//! they do not use, where leftovers of earlier calls remain.
 
-use super::code::{Code, CodeIndex, CopiedStack};
+use super::calls;
+use super::code::{CodeIndex, CopiedStack};
 use super::maps::Backing;
 
 /// musl needs up to 100 bytes from the system call to the caller of `recv`.
 const REACH: u64 = 256;
-/// The longest call instruction on `x86_64`: prefix, opcode, SIB byte, 32-bit displacement.
-const LONGEST_CALL: usize = 7;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Caller {
@@ -22,16 +22,21 @@ pub(super) struct Caller {
 pub(super) fn caller(
     index: &CodeIndex,
     stack: &CopiedStack<'_>,
+    here: u64,
     sp: u64,
     fp: u64,
 ) -> Option<Caller> {
+    let led = |slot: u64| {
+        let address = stack.read(slot);
+        address.is_some_and(|address| calls::can_have_led(index, address, here))
+    };
     let above = fp >= sp && fp < u64::MAX - 16;
     let chained = Some(fp).filter(|frame| above && returns(index, stack, *frame + 8));
-    let nearest = slots(sp, sp.saturating_add(REACH)).find(|slot| returns(index, stack, *slot));
+    let nearest = slots(sp, sp.saturating_add(REACH)).find(|slot| led(*slot));
     // Frame pointers are believed only when nothing below them looks like a return address:
     // otherwise the register is a caller's and functions would be skipped.
     if let Some(frame) = chained
-        && !slots(sp, frame).any(|slot| returns(index, stack, slot))
+        && !slots(sp, frame).any(led)
     {
         return Some(Caller {
             return_address: stack.read(frame + 8)?,
@@ -127,66 +132,6 @@ fn slots(from: u64, to: u64) -> impl Iterator<Item = u64> {
 
 /// Whether the stack at `slot` holds an address that follows a call instruction.
 fn returns(index: &CodeIndex, stack: &CopiedStack<'_>, slot: u64) -> bool {
-    let Some(address) = stack.read(slot) else {
-        return false;
-    };
-    let code = index.find(address.wrapping_sub(1));
-    code.and_then(|code| bytes_before(code, address))
-        .is_some_and(ends_with_call)
-}
-
-fn bytes_before(code: &Code, address: u64) -> Option<[u8; LONGEST_CALL]> {
-    let mut bytes = [0; LONGEST_CALL];
-    let begin = address.checked_sub(LONGEST_CALL as u64)?;
-    code.read(begin, &mut bytes).then_some(bytes)
-}
-
-/// `call rel32` (E8) and the indirect forms of `call` (FF /2) by length; `bN` is N bytes before the
-/// return address.
-fn ends_with_call(bytes: [u8; LONGEST_CALL]) -> bool {
-    let [b7, b6, b5, b4, b3, b2, b1] = bytes;
-    let indirect = |opcode: u8, modrm: u8, mode: u8, sib: bool| {
-        let form = modrm >> 6 == mode && (modrm >> 3) & 7 == 2;
-        opcode == 0xff && form && (modrm & 7 == 4) == sib
-    };
-    // Without a displacement, base 5 means a 32-bit one instead: that form has six bytes.
-    let plain = indirect(b2, b1, 0, false) && b1 & 7 != 5;
-    b5 == 0xe8
-        || (b6 == 0xff && b5 == 0x15)
-        || (b2 == 0xff && b1 >> 3 == 0b11_010)
-        || plain
-        || indirect(b3, b2, 0, true)
-        || indirect(b3, b2, 1, false)
-        || indirect(b4, b3, 1, true)
-        || indirect(b6, b5, 2, false)
-        || indirect(b7, b6, 2, true)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn call_instructions_are_told_from_others() {
-        for (code, call) in [
-            (&[0xe8, 1, 2, 3, 4][..], true),         // call rel32
-            (&[0xff, 0xd0], true),                   // call *%rax
-            (&[0x41, 0xff, 0xd4], true),             // call *%r12
-            (&[0xff, 0x10], true),                   // call *(%rax)
-            (&[0xff, 0x14, 0xc7], true),             // call *(%rdi,%rax,8)
-            (&[0xff, 0x50, 8], true),                // call *8(%rax)
-            (&[0xff, 0x54, 0x24, 8], true),          // call *8(%rsp)
-            (&[0xff, 0x15, 1, 2, 3, 4], true),       // call *disp(%rip)
-            (&[0xff, 0x90, 1, 2, 3, 4], true),       // call *disp(%rax)
-            (&[0xff, 0x94, 0xc7, 1, 2, 3, 4], true), // call *disp(%rdi,%rax,8)
-            (&[0xff, 0xe0], false),                  // jmp *%rax
-            (&[0xe9, 1, 2, 3, 4], false),            // jmp rel32
-            (&[0x0f, 0x05], false),                  // syscall
-            (&[0x55], false),                        // push %rbp
-        ] {
-            let mut bytes = [0x90; LONGEST_CALL];
-            bytes[LONGEST_CALL - code.len()..].copy_from_slice(code);
-            assert_eq!(ends_with_call(bytes), call, "{code:x?}");
-        }
-    }
+    let address = stack.read(slot);
+    address.is_some_and(|address| calls::follows_call(index, address))
 }

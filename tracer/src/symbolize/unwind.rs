@@ -192,7 +192,7 @@ impl CodeWalker {
             } else if code.is_go() {
                 registers::leaf(&self.code, stack, regs, called)
             } else {
-                registers::search(&self.code, stack, regs)
+                registers::search(&self.code, stack, here, regs)
             }
         {
             return step;
