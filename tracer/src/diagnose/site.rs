@@ -308,8 +308,11 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
             state: Some(thread.state),
             syscall: thread.syscall.clone(),
             fd: thread.fd,
-            since_seconds: None,
+            since_seconds: thread
+                .since
+                .map(|since| seconds(oldest.now.saturating_sub(since))),
             stack: thread.stack.clone(),
+            name: thread.name.clone().map(Untrusted::new),
         })
         .collect()
 }

@@ -172,6 +172,12 @@ pub struct Thread {
     pub syscall: Option<String>,
     pub fd: Option<i32>,
     pub stack: Vec<Frame>,
+    /// The latest moment it can have been blocked: since then it has not run.
+    #[serde(default)]
+    pub since: Option<u64>,
+    /// What its runtime calls it, where that says more than the kernel's 15 bytes.
+    #[serde(default)]
+    pub name: Option<String>,
 }
 
 /// A line of an epoll descriptor's fdinfo (`fs/eventpoll.c:ep_show_fdinfo`).

@@ -254,8 +254,18 @@ pub struct Holder {
     pub state: Option<char>,
     pub syscall: Option<String>,
     pub fd: Option<i32>,
+    /// It has been blocked for at least this long.
     pub since_seconds: Option<f64>,
     pub stack: Vec<Frame>,
+    /// What its runtime calls it, where that says more than `comm`: the name of a Java thread.
+    #[serde(default)]
+    pub name: Option<Untrusted>,
+}
+
+impl Holder {
+    pub fn called(&self) -> &Untrusted {
+        self.name.as_ref().unwrap_or(&self.comm)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

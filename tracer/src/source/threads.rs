@@ -55,6 +55,8 @@ pub fn read(process: &Process, asked: &BTreeSet<u32>, symbolizer: &mut Symbolize
                     .map(str::to_owned),
                 fd: blocked.as_ref().and_then(Syscall::fd),
                 stack,
+                since: None,
+                name: None,
             })
         })
         .collect();

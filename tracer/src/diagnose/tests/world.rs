@@ -197,6 +197,8 @@ pub fn thread(tid: u32, syscall: &str, stack: Vec<Frame>) -> Thread {
         syscall: Some(syscall.to_owned()),
         fd: None,
         stack,
+        since: None,
+        name: None,
     }
 }
 

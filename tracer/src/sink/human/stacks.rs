@@ -85,7 +85,7 @@ fn holders_heading(site: &Site) -> String {
         .count();
     let threads = site.stacks.holders.len();
     match here {
-        0 | 1 => format!("where thread {} (tid {}) is now", first.comm, first.tid),
+        0 | 1 => format!("where thread {} (tid {}) is now", first.called(), first.tid),
         same if same == threads => format!("where all {same} threads are now"),
         same => format!("where {same} of the {threads} threads are now"),
     }

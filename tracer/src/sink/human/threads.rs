@@ -52,9 +52,9 @@ pub(super) fn write(
 
 fn describe(holder: &Holder, verdict: Verdict) -> String {
     let name = if holder.pid == holder.tid {
-        format!("{}[{}]", holder.comm, holder.pid)
+        format!("{}[{}]", holder.called(), holder.pid)
     } else {
-        format!("{} (tid {})", holder.comm, holder.tid)
+        format!("{} (tid {})", holder.called(), holder.tid)
     };
     if verdict == Verdict::InheritedFd {
         let fd = holder

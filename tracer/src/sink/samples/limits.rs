@@ -16,6 +16,7 @@ pub(crate) fn inherited_and_unknown() -> Report {
         fd: Some(12),
         since_seconds: None,
         stack: Vec::new(),
+        name: None,
     };
     let inherited = Site {
         confidence: Confidence::Medium,

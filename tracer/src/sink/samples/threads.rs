@@ -30,6 +30,7 @@ pub(crate) fn never_accepted() -> Report {
         fd: Some(5),
         since_seconds: Some(402.0),
         stack: stack.clone(),
+        name: None,
     };
     let waiting = |mut socket: Socket| {
         socket.inode = None;
@@ -112,6 +113,7 @@ pub(crate) fn worker_starvation() -> Report {
         fd: Some(90 + nth as i32),
         since_seconds: Some(f64::from(93_600 - nth * 60)),
         stack: stack.clone(),
+        name: None,
     };
     let holders: Vec<Holder> = (1..=7).map(worker).collect();
     let site = Site {

@@ -169,7 +169,7 @@ prop_compose! {
     ) -> Thread {
         Thread {
             tid, comm: "worker".into(), state: 'S', syscall: syscall.map(str::to_owned),
-            fd: None, stack: stack.frames,
+            fd: None, stack: stack.frames, since: None, name: None,
         }
     }
 }
