@@ -33,8 +33,8 @@ use crate::{
         object::Settings,
         privilege,
     },
-    source::{epoll, process, recording::Recorder, stacks::Stacks, threads, wire},
-    symbolize::{Symbolizer, Warning},
+    source::{epoll, jvm::Jvms, process, recording::Recorder, stacks::Stacks, threads, wire},
+    symbolize::Symbolizer,
     track::Tracker,
 };
 
@@ -49,6 +49,8 @@ pub struct Session<'o> {
     options: &'o Options,
     symbolizer: Symbolizer,
     stacks: Stacks,
+    /// `None` when the user does not want them to be asked.
+    jvms: Option<Jvms>,
     recorder: Option<Recorder>,
     grace_ns: u64,
     told: BTreeSet<String>,
@@ -124,6 +126,7 @@ impl<'o> Session<'o> {
             options,
             symbolizer: Symbolizer::new(),
             stacks: Stacks::default(),
+            jvms: options.jvm_attach.then(|| Jvms::new(host.in_pid_namespace)),
             recorder,
             grace_ns,
             told: BTreeSet::new(),
@@ -296,8 +299,14 @@ impl<'o> Session<'o> {
                 continue;
             };
             if index < MAX_THREADED {
-                let threads = threads::read(&process, &demands.threads, &mut self.symbolizer);
+                let symbolizer = &mut self.symbolizer;
+                let mut read = || threads::read(&process, &demands.threads, symbolizer);
+                let (threads, refused) = match &mut self.jvms {
+                    Some(jvms) => jvms.threads(&process, read),
+                    None => (read(), None),
+                };
                 self.feed(Input::Threads { pid, threads })?;
+                self.warn(refused)?;
             }
             self.feed(Input::Process(process))?;
         }
@@ -310,7 +319,7 @@ impl<'o> Session<'o> {
         self.feed(Input::Tick { at: mono_now_ns() })
     }
 
-    fn warn(&mut self, warnings: Vec<Warning>) -> anyhow::Result<()> {
+    fn warn(&mut self, warnings: impl IntoIterator<Item = impl ToString>) -> anyhow::Result<()> {
         for warning in warnings {
             let text = warning.to_string();
             if self.told.insert(text.clone()) {

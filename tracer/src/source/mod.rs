@@ -1,6 +1,7 @@
 //! Where inputs come from: the attached kernel program, /proc, or a recording.
 
 pub mod epoll;
+pub mod jvm;
 pub mod process;
 pub mod recording;
 pub mod stacks;
