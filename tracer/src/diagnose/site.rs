@@ -12,7 +12,7 @@ use super::{Case, Group, Proof, Rule, Telling, siblings};
 use crate::model::{
     cookie::Cookie,
     endpoint::{Endpoint, Peer, Remote},
-    input::Process,
+    input::{Process, Thread},
     report::{self, Blame, Family, FdRef, Holder, Site, StackName, Stacks},
     stack::{Frame, Stack},
     tcp_state::TcpState,
@@ -292,14 +292,18 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
     let mut pids: Vec<u32> = group.cases.iter().flat_map(Case::owners).copied().collect();
     pids.sort_unstable();
     pids.dedup();
-    pids.iter()
+    let mut threads: Vec<_> = pids
+        .iter()
         .flat_map(|pid| {
-            oldest
-                .tracker
-                .threads(*pid)
-                .iter()
-                .map(move |thread| (*pid, thread))
+            let threads = oldest.tracker.threads(*pid).iter();
+            threads.map(move |thread| (*pid, thread))
         })
+        .collect();
+    // A Java virtual machine alone has more threads than are shown.
+    let in_runtime = |thread: &Thread| (oldest.blamer)(&thread.stack).is_none();
+    threads.sort_by_cached_key(|(_, thread)| in_runtime(thread));
+    threads
+        .into_iter()
         .take(MAX_HOLDERS)
         .map(|(pid, thread)| Holder {
             pid,

@@ -179,3 +179,76 @@ impl Drop for Jvms {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Read,
+        os::unix::process::ExitStatusExt,
+        path::Path,
+        process::{Child, Command, Stdio},
+    };
+
+    use super::*;
+
+    fn start(program: &Path, arguments: &[&str]) -> Child {
+        let child = Command::new(program)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        child
+    }
+
+    /// What is said of the process, which must be as alive as before.
+    fn refusal(mut child: Child, output: &str) -> Option<Why> {
+        let process = crate::source::process::read(child.id(), false).unwrap();
+        let (_, refused) = Jvms::new(false).threads(&process, Vec::new);
+        std::thread::sleep(Duration::from_millis(300));
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        let mut text = String::new();
+        child.stdout.unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, output);
+        refused.map(|refusal| refusal.why)
+    }
+
+    #[test]
+    fn who_is_no_machine_is_not_signalled_whatever_its_name() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let copy = |program: &str, name: &str| {
+            let copy = folder.path().join(name);
+            std::fs::copy(program, &copy).unwrap();
+            copy
+        };
+        let java = copy("/bin/sleep", "java");
+        assert_eq!(refusal(start(&java, &["60"]), ""), None);
+        let deaf = copy("/bin/sleep", "libjvm.so");
+        assert_eq!(refusal(start(&deaf, &["60"]), ""), Some(Why::NotCaught));
+        std::fs::remove_file(deaf).unwrap();
+        let catches = copy("/bin/sh", "libjvm.so");
+        let script = "trap 'echo caught' QUIT; while :; do sleep 0.1; done";
+        let child = start(&catches, &["-c", script]);
+        let pid = child.id();
+        assert_eq!(refusal(child, ""), Some(Why::Unproven { pid }));
+    }
+
+    #[test]
+    fn few_are_asked_at_once() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let deaf = folder.path().join("libjvm.so");
+        std::fs::copy("/bin/sleep", &deaf).unwrap();
+        let mut jvms = Jvms::new(false);
+        let mut last = None;
+        for _ in 0..=AT_ONCE {
+            let mut child = start(&deaf, &["60"]);
+            let process = crate::source::process::read(child.id(), false).unwrap();
+            last = jvms.threads(&process, Vec::new).1;
+            assert_eq!(jvms.threads(&process, Vec::new).1, None, "asked again");
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        assert_eq!(last.unwrap().why, Why::TooMany(AT_ONCE));
+    }
+}
