@@ -33,7 +33,14 @@ use crate::{
         object::Settings,
         privilege,
     },
-    source::{epoll, jvm::Jvms, process, recording::Recorder, stacks::Stacks, threads, wire},
+    source::{
+        epoll,
+        jvm::{Jvms, Looked},
+        process,
+        recording::Recorder,
+        stacks::Stacks,
+        threads, wire,
+    },
     symbolize::Symbolizer,
     track::Tracker,
 };
@@ -299,14 +306,19 @@ impl<'o> Session<'o> {
                 continue;
             };
             if index < MAX_THREADED {
-                let symbolizer = &mut self.symbolizer;
-                let mut read = || threads::read(&process, &demands.threads, symbolizer);
-                let (threads, refused) = match &mut self.jvms {
-                    Some(jvms) => jvms.threads(&process, read),
-                    None => (read(), None),
-                };
+                let mut asked = demands.threads.clone();
+                let looked = self
+                    .jvms
+                    .as_mut()
+                    .map(|jvms| jvms.look(std::slice::from_ref(&process)));
+                asked.extend(looked.iter().flat_map(Looked::waiting));
+                let mut threads = [threads::read(&process, &asked, &mut self.symbolizer)];
+                if let Some((jvms, looked)) = self.jvms.as_mut().zip(looked) {
+                    let refused = jvms.name(looked, &mut threads);
+                    self.warn(refused)?;
+                }
+                let [threads] = threads;
                 self.feed(Input::Threads { pid, threads })?;
-                self.warn(refused)?;
             }
             self.feed(Input::Process(process))?;
         }

@@ -17,35 +17,46 @@ pub(super) struct Named {
     moment: Option<Moment>,
 }
 
-/// By thread id as this process sees it.
-pub(super) type Names = HashMap<u32, Named>;
+/// All that a machine said of its threads, by thread id as this process sees it.
+#[derive(Debug, Default)]
+pub(super) struct Names(HashMap<u32, Named>);
 
-/// `before` was seen before the threads' own stacks were read and the dump was made.
-pub(super) fn by_thread(mut dump: Dump, before: Moments) -> Names {
-    before
-        .into_iter()
-        .filter_map(|(tid, seen)| {
+impl Names {
+    /// `before` was seen before the threads' own stacks were read and the dump was made.
+    pub(super) fn of(mut dump: Dump, before: Moments) -> Self {
+        let named = before.into_iter().filter_map(|(tid, seen)| {
             let thread = dump.remove(&seen.own_tid)?;
             let moment = seen.moment;
             Some((tid, Named { thread, moment }))
-        })
-        .collect()
-}
+        });
+        Self(named.collect())
+    }
 
-/// Names all; frames are given to those threads only that have not moved from `before` until `now`.
-pub(super) fn apply(names: &Names, now: &Moments, threads: &mut [Thread]) {
-    for thread in threads {
-        let Some(named) = names.get(&thread.tid) else {
-            continue;
-        };
-        if !named.thread.name.is_empty() {
-            thread.name = Some(named.thread.name.clone());
-        }
-        let moment = now.get(&thread.tid).and_then(|seen| seen.moment.as_ref());
-        let unmoved = moment.is_some() && moment == named.moment.as_ref();
-        if unmoved && thread.syscall.is_some() && !named.thread.frames.is_empty() {
-            let stack = std::mem::take(&mut thread.stack);
-            thread.stack = joined(stack, &named.thread.frames);
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn waiting(&self) -> Vec<u32> {
+        let waits = |named: &Named| named.moment.as_ref().is_some_and(Moment::is_outward);
+        let waiting = self.0.iter().filter(|(_, named)| waits(named));
+        waiting.map(|(tid, _)| *tid).collect()
+    }
+
+    /// Names all; frames are given to those threads only that have not moved from `before` until `now`.
+    pub(super) fn give(&self, now: &Moments, threads: &mut [Thread]) {
+        for thread in threads {
+            let Some(named) = self.0.get(&thread.tid) else {
+                continue;
+            };
+            if !named.thread.name.is_empty() {
+                thread.name = Some(named.thread.name.clone());
+            }
+            let moment = now.get(&thread.tid).and_then(|seen| seen.moment.as_ref());
+            let unmoved = moment.is_some() && moment == named.moment.as_ref();
+            if unmoved && thread.syscall.is_some() && !named.thread.frames.is_empty() {
+                let stack = std::mem::take(&mut thread.stack);
+                thread.stack = joined(stack, &named.thread.frames);
+            }
         }
     }
 }
@@ -113,14 +124,14 @@ mod tests {
             (102, seen(0x12, moment(5))),
             (103, seen(0x13, moment(5))),
         ];
-        let names = by_thread(dump, before.into());
+        let names = Names::of(dump, before.into());
         let now = [
             (101, seen(0x11, moment(5))),
             (102, seen(0x12, moment(6))),
             (103, seen(0x13, moment(5))),
         ];
         let mut threads = [thread(101), thread(102), thread(103)];
-        apply(&names, &now.into(), &mut threads);
+        names.give(&now.into(), &mut threads);
         assert_eq!(threads[0].name.as_deref(), Some("pool-1-thread-1-of-many"));
         let functions: Vec<_> = threads[0]
             .stack
@@ -144,12 +155,12 @@ mod tests {
     #[test]
     fn an_unread_native_stack_leaves_the_java_frames() {
         let dump = dump::parse("\"a\" nid=1 x\n\tat app.A.f(A.java:1)\n");
-        let names = by_thread(dump, [(1, seen(1, moment(1)))].into());
+        let names = Names::of(dump, [(1, seen(1, moment(1)))].into());
         let mut threads = [Thread {
             stack: Vec::new(),
             ..thread(1)
         }];
-        apply(&names, &[(1, seen(1, moment(1)))].into(), &mut threads);
+        names.give(&[(1, seen(1, moment(1)))].into(), &mut threads);
         assert_eq!(threads[0].stack.len(), 1);
     }
 }

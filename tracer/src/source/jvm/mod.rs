@@ -39,6 +39,31 @@ struct Known {
     names: Names,
 }
 
+/// What a process is, before its threads are read.
+enum Machine {
+    None,
+    /// Not long ago. The threads in it that wait for something other than each other.
+    Asked(Vec<u32>),
+    Ask(Box<Target>, Moments),
+    Refuses(Why),
+}
+
+/// Processes that were looked at, and what is to be asked of whom.
+pub struct Looked<'p>(Vec<(&'p Process, Machine)>);
+
+impl Looked<'_> {
+    /// Threads whose native stacks are worth reading: a machine has dozens of its own that only
+    /// wait for work.
+    pub fn waiting(&self) -> Vec<u32> {
+        let of = |(_, machine): &(_, Machine)| match machine {
+            Machine::Asked(waiting) => waiting.clone(),
+            Machine::Ask(_, moments) => moments::waiting(moments),
+            Machine::None | Machine::Refuses(_) => Vec::new(),
+        };
+        self.0.iter().flat_map(of).collect()
+    }
+}
+
 /// Asks the virtual machines among the processes it is shown.
 pub struct Jvms {
     limits: Limits,
@@ -59,59 +84,51 @@ impl Jvms {
         }
     }
 
-    /// The process's threads as `read` finds them, named by its virtual machine if it has one. Takes
-    /// some seconds at worst.
-    pub fn threads(
-        &mut self,
-        process: &Process,
-        read: impl FnOnce() -> Vec<Thread>,
-    ) -> (Vec<Thread>, Option<Refusal>) {
+    /// To be called before the threads' own stacks are read, so that who has not moved from here to
+    /// [`Self::name`] had both stacks at one moment.
+    pub fn look<'p>(&mut self, processes: &'p [Process]) -> Looked<'p> {
         let now = Instant::now();
-        let is_current =
-            |known: &Known| known.start_boot == process.start_boot && now < known.until;
-        if !self.known.get(&process.pid).is_some_and(is_current) {
-            return self.look(process, read);
-        }
-        let mut threads = read();
-        self.name(process, &mut threads);
-        (threads, None)
+        let mut look = |process: &Process| {
+            let known = self.known.get(&process.pid);
+            let known = known.filter(|known| known.start_boot == process.start_boot);
+            if let Some(known) = known.filter(|known| now < known.until) {
+                return Machine::Asked(known.names.waiting());
+            }
+            match self.find(process) {
+                Ok(None) => Machine::None,
+                Ok(Some(target)) => Machine::Ask(Box::new(target), moments::of(process.pid)),
+                Err(why) => Machine::Refuses(why),
+            }
+        };
+        let machines = processes.iter().map(|process| (process, look(process)));
+        Looked(machines.collect())
     }
 
-    fn look(
-        &mut self,
-        process: &Process,
-        read: impl FnOnce() -> Vec<Thread>,
-    ) -> (Vec<Thread>, Option<Refusal>) {
-        let refused = |why| {
+    /// Gives the threads, which were read of the same processes, their names and frames. Takes some
+    /// seconds at worst. Returns why some have none.
+    pub fn name(&mut self, looked: Looked<'_>, threads: &mut [Vec<Thread>]) -> Vec<Refusal> {
+        let mut refusals = Vec::new();
+        for ((process, machine), threads) in looked.0.into_iter().zip(threads) {
+            let (known, why) = match machine {
+                Machine::Asked(_) => (None, None),
+                Machine::None => (Some((EVERY, Names::default())), None),
+                Machine::Refuses(why) => (Some((AFTER_REFUSAL, Names::default())), Some(why)),
+                Machine::Ask(target, before) => match self.ask(*target, before) {
+                    Ok((names, why)) => (Some((EVERY, names)), why),
+                    Err(why) => (Some((AFTER_REFUSAL, Names::default())), Some(why)),
+                },
+            };
+            if let Some((time, names)) = known {
+                self.remember(process, time, names);
+            }
+            let names = self.known.get(&process.pid).map(|known| &known.names);
+            if let Some(names) = names.filter(|names| !names.is_empty()) {
+                names.give(&moments::of(process.pid), threads);
+            }
             let pid = process.pid;
-            Some(Refusal { pid, why })
-        };
-        let target = match self.find(process) {
-            Ok(Some(target)) => target,
-            Ok(None) => {
-                self.remember(process, EVERY, Names::new());
-                return (read(), None);
-            }
-            Err(why) => {
-                self.remember(process, AFTER_REFUSAL, Names::new());
-                return (read(), refused(why));
-            }
-        };
-        // Around both the stacks and the dump: who has not moved meanwhile has both at one moment.
-        let before = moments::of(process.pid);
-        let mut threads = read();
-        let why = match self.ask(target, before) {
-            Ok((names, why)) => {
-                self.remember(process, EVERY, names);
-                self.name(process, &mut threads);
-                why
-            }
-            Err(why) => {
-                self.remember(process, AFTER_REFUSAL, Names::new());
-                Some(why)
-            }
-        };
-        (threads, why.and_then(refused))
+            refusals.extend(why.map(|why| Refusal { pid, why }));
+        }
+        refusals
     }
 
     fn find(&mut self, process: &Process) -> Result<Option<Target>, Why> {
@@ -140,15 +157,7 @@ impl Jvms {
         if dump.is_empty() {
             return Err(answer.cut.unwrap_or(Why::Nonsense));
         }
-        Ok((merge::by_thread(dump, before), answer.cut))
-    }
-
-    fn name(&self, process: &Process, threads: &mut [Thread]) {
-        if let Some(known) = self.known.get(&process.pid)
-            && !known.names.is_empty()
-        {
-            merge::apply(&known.names, &moments::of(process.pid), threads);
-        }
+        Ok((Names::of(dump, before), answer.cut))
     }
 
     fn remember(&mut self, process: &Process, time: Duration, names: Names) {
@@ -204,7 +213,9 @@ mod tests {
     /// What is said of the process, which must be as alive as before.
     fn refusal(mut child: Child, output: &str) -> Option<Why> {
         let process = crate::source::process::read(child.id(), false).unwrap();
-        let (_, refused) = Jvms::new(false).threads(&process, Vec::new);
+        let mut jvms = Jvms::new(false);
+        let looked = jvms.look(std::slice::from_ref(&process));
+        let refused = jvms.name(looked, &mut [Vec::new()]).pop();
         std::thread::sleep(Duration::from_millis(300));
         child.kill().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));
@@ -244,8 +255,12 @@ mod tests {
         for _ in 0..=AT_ONCE {
             let mut child = start(&deaf, &["60"]);
             let process = crate::source::process::read(child.id(), false).unwrap();
-            last = jvms.threads(&process, Vec::new).1;
-            assert_eq!(jvms.threads(&process, Vec::new).1, None, "asked again");
+            let mut refusals = || {
+                let looked = jvms.look(std::slice::from_ref(&process));
+                jvms.name(looked, &mut [Vec::new()])
+            };
+            last = refusals().pop();
+            assert_eq!(refusals(), [], "asked again");
             child.kill().unwrap();
             child.wait().unwrap();
         }

@@ -15,6 +15,14 @@ pub(super) struct Moment {
     switches: (u64, u64),
 }
 
+impl Moment {
+    /// Not in a futex, where threads wait for each other and for work.
+    pub(super) fn is_outward(&self) -> bool {
+        let number = self.call.split(' ').next().unwrap_or_default();
+        number.parse() != Ok(libc::SYS_futex)
+    }
+}
+
 #[cfg(test)]
 impl Moment {
     pub(super) fn new(call: &str, switches: u64) -> Self {
@@ -34,6 +42,13 @@ pub(super) struct Seen {
 
 /// By thread id as this process sees it.
 pub(super) type Moments = HashMap<u32, Seen>;
+
+/// Those that wait for something other than each other.
+pub(super) fn waiting(moments: &Moments) -> Vec<u32> {
+    let waits = |seen: &Seen| seen.moment.as_ref().is_some_and(Moment::is_outward);
+    let waiting = moments.iter().filter(|(_, seen)| waits(seen));
+    waiting.map(|(tid, _)| *tid).collect()
+}
 
 pub(super) fn of(pid: u32) -> Moments {
     let tasks = Proc::new(pid as i32).and_then(|proc| proc.tasks());
