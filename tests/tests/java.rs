@@ -1,4 +1,4 @@
-//! Java virtual machines whose workers block in write(): their names and frames are in the report,
+//! Java virtual machines whose workers block in `write()`: their names and frames are in the report,
 //! whoever's and wherever they are; and nobody is asked who does not say that he may be.
 #![allow(
     clippy::expect_used,

@@ -168,8 +168,8 @@ impl<'a> Trigger<'a> {
         let name = target::trigger(target.own_pid);
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let made = match rustix::fs::openat(&target.tmp, &name, flags, mode) {
+        let rights = Mode::RUSR | Mode::WUSR;
+        let made = match rustix::fs::openat(&target.tmp, &name, flags, rights) {
             Ok(_) => true,
             Err(Errno::EXIST) => false,
             Err(errno) => return Err(Why::failed("make a file in its /tmp")(errno)),

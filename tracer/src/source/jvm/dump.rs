@@ -229,9 +229,8 @@ Full thread dump OpenJDK 64-Bit Server VM (17.0.15+6 mixed mode, sharing):
         for _ in 0..1000 {
             text.push_str("\tat a.B.c(D.java:1)\n");
         }
-        for id in 2..20_000 {
-            text.push_str(&format!("\"t\" nid={id} x\n"));
-        }
+        let more = (2..20_000).map(|id| format!("\"t\" nid={id} x\n"));
+        text.extend(more);
         let dump = parse(&text);
         assert_eq!(dump.len(), MAX_THREADS);
         assert_eq!(dump[&1].name.len(), MAX_NAME);

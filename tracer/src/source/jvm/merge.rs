@@ -105,12 +105,9 @@ mod tests {
         }
     }
 
-    fn seen(own_tid: u32, moment: Option<Moment>) -> Seen {
+    fn seen(own_tid: u32, switches: u64) -> Seen {
+        let moment = Some(Moment::new("1 0x9", switches));
         Seen { own_tid, moment }
-    }
-
-    fn moment(switches: u64) -> Option<Moment> {
-        Some(Moment::new("1 0x9", switches))
     }
 
     #[test]
@@ -120,15 +117,15 @@ mod tests {
              \tat app.Handler.handle(Handler.java:7)\n\n\"mover\" #2 nid=0x12 x\n\tat app.Mover.f(M.java:1)\n\n",
         );
         let before = [
-            (101, seen(0x11, moment(5))),
-            (102, seen(0x12, moment(5))),
-            (103, seen(0x13, moment(5))),
+            (101, seen(0x11, 5)),
+            (102, seen(0x12, 5)),
+            (103, seen(0x13, 5)),
         ];
         let names = Names::of(dump, before.into());
         let now = [
-            (101, seen(0x11, moment(5))),
-            (102, seen(0x12, moment(6))),
-            (103, seen(0x13, moment(5))),
+            (101, seen(0x11, 5)),
+            (102, seen(0x12, 6)),
+            (103, seen(0x13, 5)),
         ];
         let mut threads = [thread(101), thread(102), thread(103)];
         names.give(&now.into(), &mut threads);
@@ -155,12 +152,12 @@ mod tests {
     #[test]
     fn an_unread_native_stack_leaves_the_java_frames() {
         let dump = dump::parse("\"a\" nid=1 x\n\tat app.A.f(A.java:1)\n");
-        let names = Names::of(dump, [(1, seen(1, moment(1)))].into());
+        let names = Names::of(dump, [(1, seen(1, 1))].into());
         let mut threads = [Thread {
             stack: Vec::new(),
             ..thread(1)
         }];
-        names.give(&[(1, seen(1, moment(1)))].into(), &mut threads);
+        names.give(&[(1, seen(1, 1))].into(), &mut threads);
         assert_eq!(threads[0].stack.len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! The performance data that a HotSpot virtual machine publishes (`/tmp/hsperfdata_USER/PID`, mapped in
+//! The performance data that a `HotSpot` virtual machine publishes (`/tmp/hsperfdata_USER/PID`, mapped in
 //! its memory): says whether the machine takes requests. The layout is that of the JDK's
 //! `perfMemory.hpp`, version 2.
 

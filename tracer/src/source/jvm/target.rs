@@ -1,4 +1,4 @@
-//! Is a process a HotSpot Java virtual machine, and may it be asked? Decides by what it has mapped and
+//! Is a process a `HotSpot` Java virtual machine, and may it be asked? Decides by what it has mapped and
 //! by its own performance data, never by a name it can choose without being one.
 
 use std::fs::File;
@@ -137,7 +137,7 @@ fn parse_range(text: &str) -> Option<Range<u64>> {
 fn takes_requests(proc: &Proc, range: Range<u64>) -> Option<bool> {
     let length = usize::try_from(range.end.checked_sub(range.start)?).ok()?;
     let mut data = vec![0; length.min(perfdata::MAX_BYTES)];
-    let memory: File = proc.open_relative("mem").ok()?.into();
+    let memory: File = proc.open_relative("mem").ok()?;
     memory.read_exact_at(&mut data, range.start).ok()?;
     perfdata::takes_requests(&data)
 }

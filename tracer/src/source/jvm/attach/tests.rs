@@ -104,7 +104,7 @@ fn who_never_stops_answering_is_cut_off() {
         let place = Place::new();
         place.listen(move |mut stream| {
             stream.write_all(DONE).unwrap();
-            let line = [b'\n'; 64 << 10];
+            let line = vec![b'\n'; 64 << 10];
             let mut left = 100 << 20;
             while left > 0 && stream.write_all(&line).is_ok() {
                 left -= line.len();
