@@ -27,7 +27,7 @@ pub enum Why {
     Unproven { pid: u32 },
     #[error("it does not catch SIGQUIT (-Xrs), with which a request begins: start it without that")]
     NotCaught,
-    #[error("it is stopped")]
+    #[error("it is stopped or frozen, and could not answer")]
     Stopped,
     #[error("it runs as another user, and sockleak may not act as that one: run sockleak as root")]
     OtherUser,

@@ -62,7 +62,7 @@ pub(super) fn find(process: &Process) -> Result<Option<Target>, Why> {
         return Err(Why::Disabled);
     }
     let tmp = open_tmp(process.pid)?;
-    let stopped = status.state.starts_with(['T', 't', 'Z', 'X']);
+    let stopped = status.state.starts_with(['T', 't', 'Z', 'X']) || is_frozen(process);
     let may_be_signalled = if stopped {
         Err(Why::Stopped)
     } else if status.sigcgt & SIGQUIT_BIT == 0 {
@@ -94,6 +94,16 @@ pub(super) fn is_still(process: &Process) -> bool {
     Proc::new(process.pid as i32)
         .and_then(|proc| proc.stat())
         .is_ok_and(|stat| stat.starttime.saturating_mul(tick) == process.start_boot)
+}
+
+/// By its cgroup (version 2) or one above; its state does not show it. The signal would wait for longer
+/// than the file that makes it a request.
+fn is_frozen(process: &Process) -> bool {
+    let events = |path: &String| format!("/sys/fs/cgroup{path}/cgroup.events");
+    let events = process.cgroup.as_ref().map(events);
+    events
+        .and_then(|path| std::fs::read_to_string(path).ok())
+        .is_some_and(|text| text.lines().any(|line| line == "frozen 1"))
 }
 
 struct Machine {
