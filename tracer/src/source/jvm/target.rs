@@ -62,7 +62,8 @@ pub(super) fn find(process: &Process) -> Result<Option<Target>, Why> {
         return Err(Why::Disabled);
     }
     let tmp = open_tmp(process.pid)?;
-    let stopped = status.state.starts_with(['T', 't', 'Z', 'X']) || is_frozen(process);
+    // A freezer of version 1 shows as D, in which a first thread otherwise hardly is.
+    let stopped = status.state.starts_with(['T', 't', 'Z', 'X', 'D']) || is_frozen(process);
     let may_be_signalled = if stopped {
         Err(Why::Stopped)
     } else if status.sigcgt & SIGQUIT_BIT == 0 {
@@ -99,11 +100,14 @@ pub(super) fn is_still(process: &Process) -> bool {
 /// By its cgroup (version 2) or one above; its state does not show it. The signal would wait for longer
 /// than the file that makes it a request.
 fn is_frozen(process: &Process) -> bool {
-    let events = |path: &String| format!("/sys/fs/cgroup{path}/cgroup.events");
-    let events = process.cgroup.as_ref().map(events);
-    events
-        .and_then(|path| std::fs::read_to_string(path).ok())
-        .is_some_and(|text| text.lines().any(|line| line == "frozen 1"))
+    let Some(cgroup) = &process.cgroup else {
+        return false;
+    };
+    // Beside version 1, systemd mounts it one level deeper.
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .iter()
+        .filter_map(|mount| std::fs::read_to_string(format!("{mount}{cgroup}/cgroup.events")).ok())
+        .any(|text| text.lines().any(|line| line == "frozen 1"))
 }
 
 struct Machine {
