@@ -134,6 +134,7 @@ impl Frame {
 pub struct HolderThread {
     pub pid: u32,
     pub comm: String,
+    pub name: Option<String>,
     pub stack: Option<Vec<Frame>>,
 }
 

@@ -49,6 +49,8 @@ pub struct Options {
     pub output: Option<PathBuf>,
     pub record: Option<PathBuf>,
     pub show_cmdline: bool,
+    /// Ask Java virtual machines what their threads do.
+    pub jvm_attach: bool,
     pub redact_addrs: bool,
     pub accept_hook: AcceptHook,
     pub sockets_per_site: usize,
@@ -134,6 +136,7 @@ impl Options {
             output: None,
             record: None,
             show_cmdline: false,
+            jvm_attach: true,
             redact_addrs: false,
             accept_hook: AcceptHook::Auto,
             sockets_per_site: 5,

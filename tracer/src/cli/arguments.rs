@@ -76,6 +76,8 @@ pub(super) struct Watch {
     pub addresses: Addresses,
     #[command(flatten)]
     pub cmdline: Cmdline,
+    #[command(flatten)]
+    pub looking: Looking,
     /// Also keep all observations in FILE, for `sockleak replay FILE`
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
@@ -102,6 +104,8 @@ pub(super) struct Snapshot {
     pub addresses: Addresses,
     #[command(flatten)]
     pub cmdline: Cmdline,
+    #[command(flatten)]
+    pub looking: Looking,
 }
 
 #[derive(Debug, Args)]
@@ -218,6 +222,15 @@ pub(super) struct Cmdline {
     /// Show command lines of processes; they can hold secrets
     #[arg(long)]
     pub show_cmdline: bool,
+}
+
+/// How far it goes to find out more.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options")]
+pub(super) struct Looking {
+    /// Do not ask Java virtual machines for the names and frames of their threads
+    #[arg(long)]
+    pub no_jvm_attach: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

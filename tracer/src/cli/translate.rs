@@ -18,6 +18,7 @@ impl From<Cli> for Options {
                 it.print.into(&mut options);
                 options.redact_addrs = it.addresses.redact_addrs;
                 options.show_cmdline = it.cmdline.show_cmdline;
+                options.jvm_attach = !it.looking.no_jvm_attach;
                 options.record = it.record;
                 options.accept_hook = it.accept_hook.into();
             }
@@ -28,6 +29,7 @@ impl From<Cli> for Options {
                 it.print.into(&mut options);
                 options.redact_addrs = it.addresses.redact_addrs;
                 options.show_cmdline = it.cmdline.show_cmdline;
+                options.jvm_attach = !it.looking.no_jvm_attach;
             }
             Command::Trace(it) => {
                 options.mode = Mode::Trace;

@@ -39,11 +39,7 @@ impl<'a> Case<'a> {
         let thread = self.thread_of(touch).filter(|thread| !waits(thread))?;
         let then = self.stack(Some(touch))?;
         let blamed = self.blamed(then)?;
-        let same = |frame: &Frame| {
-            frame.module == blamed.module
-                && blamed.function.is_some()
-                && frame.function == blamed.function
-        };
+        let same = |frame: &Frame| blamed.function.is_some() && frame.is_same_code(blamed);
         thread.stack.iter().any(same).then_some(thread)
     }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::model::{
     cookie::Cookie,
     endpoint::{Endpoint, Peer, Remote},
-    input::Process,
+    input::{Process, Thread},
     report::{self, Blame, Family, FdRef, Holder, Site, StackName, Stacks},
     stack::Stack,
     tcp_state::TcpState,
@@ -157,12 +157,12 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
         threads.map(move |thread| (pid, thread))
     };
     let mut threads: Vec<_> = pids.iter().flat_map(of).collect();
-    // Those that show the cause come first.
-    threads.sort_by_key(|(_, thread)| {
-        telling
-            .iter()
-            .position(|tid| *tid == thread.tid)
-            .unwrap_or(usize::MAX)
+    // Those that show the cause come first, then those with a word to say: a Java virtual machine alone has
+    // more threads than are shown.
+    let in_runtime = |thread: &Thread| (oldest.blamer)(&thread.stack).is_none();
+    threads.sort_by_cached_key(|(_, thread)| {
+        let place = telling.iter().position(|tid| *tid == thread.tid);
+        (place.unwrap_or(usize::MAX), in_runtime(thread))
     });
     threads
         .into_iter()

@@ -2,13 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The module of frames that a Java virtual machine named itself, in a thread dump.
+pub const JAVA: &str = "[java]";
+
 /// One frame of the public report. `function` is `None` when no symbol covers the address; then
 /// `module` and `offset` say where it is and `build_id` says in which build.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     pub function: Option<String>,
     /// File name of the mapped file without its directories, or `[vdso]`, `[jit]`, `[runtime]`,
-    /// `[interpreter]` for code of no file.
+    /// `[interpreter]`, `[java]` for code of no file.
     pub module: Option<String>,
     /// Address in the module's own address space (as in its ELF file).
     pub offset: u64,
@@ -16,6 +19,20 @@ pub struct Frame {
     pub file: Option<String>,
     pub line: Option<u32>,
     pub inlined: bool,
+}
+
+impl Frame {
+    /// Of the same function and module; a Java function may once be named by the list of compiled
+    /// code and once by a thread dump.
+    pub fn is_same_code(&self, other: &Self) -> bool {
+        const MADE: [&str; 2] = ["[jit]", JAVA];
+        let made = |frame: &Self| {
+            let module = frame.module.as_deref();
+            module.is_some_and(|module| MADE.contains(&module))
+        };
+        self.function == other.function
+            && (self.module == other.module || made(self) && made(other))
+    }
 }
 
 /// A named stack and what is known to be missing from it.

@@ -10,7 +10,7 @@ use crate::{
     model::input::{Connection, Input},
     options::Mode,
     probe::host::mono_now_ns,
-    source::{epoll, process, sockdiag, threads},
+    source::{epoll, jvm::Looked, process, sockdiag, threads},
 };
 
 /// Processes whose threads are looked at for one report.
@@ -46,7 +46,18 @@ impl Session<'_> {
                 continue;
             };
             if index < MAX_THREADED {
-                let mut threads = threads::read(&process, &demands.threads, &mut self.symbolizer);
+                let mut asked = demands.threads.clone();
+                let looked = self
+                    .jvms
+                    .as_mut()
+                    .map(|jvms| jvms.look(std::slice::from_ref(&process)));
+                asked.extend(looked.iter().flat_map(Looked::waiting));
+                let mut threads = [threads::read(&process, &asked, &mut self.symbolizer)];
+                if let Some((jvms, looked)) = self.jvms.as_mut().zip(looked) {
+                    let refused = jvms.name(looked, &mut threads);
+                    self.warn(refused)?;
+                }
+                let [mut threads] = threads;
                 threads::find_sockets(pid, &mut threads);
                 self.feed(Input::Threads { pid, threads })?;
             }

@@ -33,8 +33,8 @@ use crate::{
         object::Settings,
         privilege,
     },
-    source::{process, recording::Recorder, stacks::Stacks, wire},
-    symbolize::{Symbolizer, Warning},
+    source::{jvm::Jvms, process, recording::Recorder, stacks::Stacks, wire},
+    symbolize::Symbolizer,
     track::Tracker,
 };
 
@@ -47,6 +47,8 @@ pub struct Session<'o> {
     pub(super) options: &'o Options,
     pub(super) symbolizer: Symbolizer,
     pub(super) stacks: Stacks,
+    /// `None` when the user does not want them to be asked.
+    pub(super) jvms: Option<Jvms>,
     recorder: Option<Recorder>,
     grace_ns: u64,
     told: BTreeSet<String>,
@@ -122,6 +124,7 @@ impl<'o> Session<'o> {
             options,
             symbolizer: Symbolizer::new(),
             stacks: Stacks::default(),
+            jvms: options.jvm_attach.then(|| Jvms::new(host.in_pid_namespace)),
             recorder,
             grace_ns,
             told: BTreeSet::new(),
@@ -266,7 +269,10 @@ impl<'o> Session<'o> {
         Ok(())
     }
 
-    pub(super) fn warn(&mut self, warnings: Vec<Warning>) -> anyhow::Result<()> {
+    pub(super) fn warn(
+        &mut self,
+        warnings: impl IntoIterator<Item = impl ToString>,
+    ) -> anyhow::Result<()> {
         for warning in warnings {
             let text = warning.to_string();
             if self.told.insert(text.clone()) {

@@ -16,3 +16,4 @@ pub mod status;
 pub mod table;
 pub mod target;
 pub mod trial;
+pub mod user;

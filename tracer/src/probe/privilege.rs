@@ -141,7 +141,8 @@ pub fn needed_after_attach(mode: &Mode) -> Vec<Capability> {
 }
 
 /// What the helper process that reads program files gives up by: it becomes another user, leaves the
-/// file system, and empties its bounding set. Never effective in the tracer; a root tracer's helper is started with them.
+/// file system, and empties its bounding set. Not effective in the tracer; a root tracer's helper is started with them, and
+/// threads that act as another user have the first two in effect for that moment (`user`).
 const FOR_THE_HELPER: [Capability; 4] = [
     Capability::CAP_SETGID,
     Capability::CAP_SETUID,

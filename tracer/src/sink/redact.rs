@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::model::endpoint::{Endpoint, Peer, Remote};
 use crate::model::report::{Report, Site};
+use crate::model::untrusted::Untrusted;
 
 const REDACTED: &str = "redacted";
 
@@ -41,6 +42,13 @@ fn redact_site(site: &mut Site) {
         .chain([&mut site.summary, &mut site.advice])
     {
         redact_text(text, &keep);
+    }
+    // Java servers call a thread by the client that it serves.
+    let holders = site.stacks.holders.iter_mut();
+    for name in holders.filter_map(|holder| holder.name.as_mut()) {
+        let mut text = name.raw().to_owned();
+        redact_text(&mut text, &keep);
+        *name = Untrusted::new(text);
     }
 }
 
@@ -91,6 +99,10 @@ mod tests {
     #[test]
     fn no_remote_address_survives_anywhere() {
         for (name, mut report) in samples::all() {
+            let sites = report.sites.iter_mut();
+            for holder in sites.flat_map(|site| &mut site.stacks.holders) {
+                holder.name = Some(Untrusted::new("RMI TCP Connection(2)-192.0.2.77"));
+            }
             redact_remote_addresses(&mut report);
             let json = serde_json::to_string(&report).unwrap();
             for peer in ["10.0.0.9", "192.0.2.77", "2001:db8::9", "203.0.113.4"] {

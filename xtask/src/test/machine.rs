@@ -44,6 +44,11 @@ const NEEDS: &[Need] = &[
         why: "programs with another C library",
     },
     Need {
+        program: "javac",
+        package: "default-jdk-headless",
+        why: "programs in Java",
+    },
+    Need {
         program: "ss",
         package: "iproute2",
         why: "socket states to compare with",

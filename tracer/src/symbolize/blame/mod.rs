@@ -4,7 +4,7 @@
 mod table;
 
 use crate::model::stack::Frame;
-use table::{EXACT, FUNCTIONS, HOSTS, MADE_FILES, MADE_FOLDERS, MADE_FUNCTIONS, MODULES};
+use table::{EXACT, FUNCTIONS, HOSTS, MADE, MADE_FILES, MADE_FOLDERS, MADE_FUNCTIONS, MODULES};
 
 /// Code that users do not want to see blamed, beside the built-in table.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +50,7 @@ impl Policy {
         let Some(module) = frame.module.as_deref() else {
             return false;
         };
-        if module == "[jit]" && !self.spares_module(module) {
+        if MADE.contains(&module) && !self.spares_module(module) {
             return self.is_application_at_run_time(frame);
         }
         // Not the program's: the vDSO, a language runtime's stubs, an interpreter.
@@ -247,6 +247,44 @@ mod tests {
             assert_eq!(is_application(&frame), application, "{function} {file}");
         }
         assert!(!is_application(&frame("[runtime]", "Builtin:Call")));
+    }
+
+    /// The workers of the JDK's HTTP server, as a thread dump has them.
+    #[test]
+    fn the_handler_is_blamed_and_not_the_servers_below_and_above_it() {
+        let java = |function| frame("[java]", function);
+        let stack = [
+            frame("libc.so.6", "write"),
+            frame("libnio.so", "Java_sun_nio_ch_SocketDispatcher_write0"),
+            java("sun.nio.ch.SocketDispatcher.write0"),
+            java("sun.nio.ch.SocketChannelImpl.write"),
+            java("sun.net.httpserver.Request$WriteStream.write"),
+            java("java.io.BufferedOutputStream.write"),
+            java("com.sun.net.httpserver.HttpExchange.getResponseBody"),
+            java("com.example.metrics.MetricsHandler.handle"),
+            java("com.sun.net.httpserver.Filter$Chain.doFilter"),
+            java("java.util.concurrent.ThreadPoolExecutor$Worker.run"),
+        ];
+        assert_eq!(blamed(&stack), Some(7));
+        assert_eq!(blamed(&stack[8..]), None);
+        for library in [
+            "org.eclipse.jetty.io.SocketChannelEndPoint.flush",
+            "org.apache.tomcat.util.net.NioEndpoint$Poller.run",
+            "org.apache.catalina.core.StandardWrapperValve.invoke",
+            "org.springframework.web.servlet.DispatcherServlet.doDispatch",
+            "io.netty.channel.nio.NioEventLoop.run",
+            "jdk.proxy2.$Proxy12.read",
+        ] {
+            assert!(!is_application(&java(library)), "{library}");
+        }
+        for own in [
+            "io.prometheus.client.exporter.HTTPServer$HTTPMetricHandler.handle",
+            "Blocked$MetricsHandler.handle",
+            "javassist.Loader.run",
+            "org.apache.kafka.common.network.Selector.poll",
+        ] {
+            assert!(is_application(&java(own)), "{own}");
+        }
     }
 
     #[test]

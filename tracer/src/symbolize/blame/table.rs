@@ -190,6 +190,9 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "JVM_",
 ];
 
+/// Modules of code that a language runtime made and named.
+pub(super) const MADE: &[&str] = &["[jit]", crate::model::stack::JAVA];
+
 /// Code that a language runtime made, by the start of its name: Java's own packages, and what runs
 /// other people's handlers.
 pub(super) const MADE_FUNCTIONS: &[&str] = &[
@@ -201,7 +204,40 @@ pub(super) const MADE_FUNCTIONS: &[&str] = &[
     "kotlin.",
     "kotlinx.",
     "scala.",
+    "groovy.",
+    "org.codehaus.groovy.",
+    "clojure.lang.",
+    "clojure.core$",
+    // servers, clients and what drives their handlers
+    "akka.",
+    "com.google.common.util.concurrent.",
+    "com.twitter.finagle.",
+    "com.twitter.util.",
+    "io.grpc.",
+    "io.micronaut.http.",
     "io.netty.",
+    "io.quarkus.",
+    "io.reactivex.",
+    "io.undertow.",
+    "io.vertx.core.",
+    "jakarta.servlet.",
+    "okhttp3.",
+    "okio.",
+    "org.apache.catalina.",
+    "org.apache.coyote.",
+    "org.apache.hc.",
+    "org.apache.http.",
+    "org.apache.mina.",
+    "org.apache.pekko.",
+    "org.apache.thrift.",
+    "org.apache.tomcat.",
+    "org.eclipse.jetty.",
+    "org.glassfish.grizzly.",
+    "org.glassfish.jersey.",
+    "org.jboss.threads.",
+    "org.springframework.",
+    "org.xnio.",
+    "reactor.",
 ];
 
 /// By the start of the file it was made from.
