@@ -9,12 +9,9 @@
 )]
 
 use std::collections::BTreeSet;
+use tests::judge::{self, Traced};
 use tests::report::Report;
-use tests::rig::Rig;
-use tests::sockleak::Running;
-use tests::{expect, manifest, skip, wait};
-
-const OPTIONS: [&str; 5] = ["--json", "--min-age", "1s", "--duration", "60s"];
+use tests::{expect, manifest, skip};
 
 macro_rules! rigs {
     ($($test:ident: $name:literal)*) => {
@@ -83,17 +80,12 @@ fn trace(test: &str, name: &str) {
     if !skip::require_root(test) {
         return;
     }
-    let entry = manifest::entry(name);
-    tests::compile::command(&entry);
-    let tracer = Running::watch(OPTIONS);
-    let rig = Rig::leaking(&entry);
-    let twin = Rig::healthy(&entry);
-    wait::outlive_one_second();
-    let finished = tracer.stop();
-    let report = finished.report();
+    let Traced { report, rig, twin } = judge::trace(&manifest::entry(name));
     let site = expect::one_site(&report, &rig);
     expect::exact_ages(site, &rig);
-    expect::blamed(site, &rig);
+    for site in report.on_port(rig.port) {
+        expect::blamed(site, &rig);
+    }
     expect::no_site(&report, &twin);
     nothing_lost(&report);
 }
