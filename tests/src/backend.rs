@@ -5,7 +5,7 @@ use serde::Deserialize;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -28,8 +28,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Backend {
     port: u16,
-    ended: Arc<AtomicBool>,
+    shared: Arc<Shared>,
     server: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    ended: AtomicBool,
+    accepted: AtomicUsize,
 }
 
 impl Backend {
@@ -40,12 +46,12 @@ impl Backend {
         }
         listener.set_nonblocking(true).expect("do not block");
         let port = listener.local_addr().expect("its address").port();
-        let ended = Arc::new(AtomicBool::new(false));
-        let until = Arc::clone(&ended);
-        let server = std::thread::spawn(move || serve(&listener, temper, &until));
+        let shared = Arc::new(Shared::default());
+        let its = Arc::clone(&shared);
+        let server = std::thread::spawn(move || serve(&listener, temper, &its));
         Self {
             port,
-            ended,
+            shared,
             server: Some(server),
         }
     }
@@ -53,23 +59,34 @@ impl Backend {
     pub fn port(&self) -> u16 {
         self.port
     }
+
+    /// Connections the rig has made here so far.
+    pub fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::SeqCst);
+        self.shared.ended.store(true, Ordering::SeqCst);
         if let Some(server) = self.server.take() {
             let _ = server.join();
         }
     }
 }
 
-fn serve(listener: &TcpListener, temper: Temper, ended: &AtomicBool) {
+fn serve(listener: &TcpListener, temper: Temper, shared: &Shared) {
     let mut unread = Vec::new();
-    while !ended.load(Ordering::SeqCst) {
+    while !shared.ended.load(Ordering::SeqCst) {
         match listener.accept() {
-            Ok((stream, _)) if temper == Temper::Slow => unread.push(stream),
-            Ok((stream, _)) => drop(std::thread::spawn(move || converse(stream, temper))),
+            Ok((stream, _)) => {
+                shared.accepted.fetch_add(1, Ordering::SeqCst);
+                if temper == Temper::Slow {
+                    unread.push(stream);
+                } else {
+                    std::thread::spawn(move || converse(stream, temper));
+                }
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(LOOK_AGAIN),
             Err(error) => panic!("a backend cannot accept: {error}"),
         }

@@ -24,7 +24,7 @@ pub struct Rig {
     child: Child,
     output: Lines,
     /// Dropped after the rig has ended.
-    _backend: Option<Backend>,
+    backend: Option<Backend>,
 }
 
 /// How to start a rig, where that differs from the manifest.
@@ -97,7 +97,7 @@ impl Rig {
             pinned: Vec::new(),
             child,
             output,
-            _backend: backend,
+            backend,
         };
         rig.port = rig.said("ready ").parse().expect("a port after ready");
         rig
@@ -148,6 +148,11 @@ impl Rig {
     /// The pid of the child that holds the sockets, for rigs that have one.
     pub fn helper(&self) -> u32 {
         self.said("helper ").parse().expect("a pid after helper")
+    }
+
+    /// Connections it has made to the service behind it.
+    pub fn to_upstream(&self) -> usize {
+        self.backend.as_ref().map_or(0, Backend::accepted)
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {

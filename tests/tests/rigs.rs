@@ -71,15 +71,14 @@ fn held_by_whom_it_should(rig: &Rig) {
         holder,
         ..
     } = &rig.entry;
-    let upstream = rig.entry.upstream.map_or(0, |_| *count);
     let (own, helper) = match holder {
-        Holder::Rig => (count + rig.entry.pins + upstream, None),
+        Holder::Rig => (count + rig.entry.pins, None),
         Holder::Helper => (0, Some(rig.helper())),
         Holder::None => (0, None),
     };
     assert_eq!(
         client_sockets(rig, rig.pid()),
-        own + rig.entry.also_stuck(),
+        own + rig.entry.also_stuck() + rig.to_upstream(),
         "{name}: its own descriptors"
     );
     if let Some(helper) = helper {

@@ -67,10 +67,22 @@ rigs! {
     cpp_lost_reference: "cpp-lost-reference"
     rust_eof_ignored: "rust-eof-ignored"
     rust_lost_reference: "rust-lost-reference"
+    rust_never_read: "rust-never-read"
+    rust_idle_pool: "rust-idle-pool"
+    rust_worker_starvation: "rust-worker-starvation"
+    rust_event_lost: "rust-event-lost"
     go_eof_ignored: "go-eof-ignored"
     go_eof_ignored_stripped: "go-eof-ignored-stripped"
+    go_never_accepted: "go-never-accepted"
+    go_half_close_not_forwarded: "go-half-close-not-forwarded"
+    go_body_not_closed: "go-body-not-closed"
     python_eof_ignored: "python-eof-ignored"
     python_lost_reference: "python-lost-reference"
+    python_worker_starvation: "python-worker-starvation"
+    python_idle_pool: "python-idle-pool"
+    python_never_accepted: "python-never-accepted"
+    python_gc_dependent: "python-gc-dependent"
+    python_select_limit: "python-select-limit"
 }
 
 #[test]
