@@ -51,7 +51,9 @@ pub fn visit(server: SocketAddr, count: usize, manner: Manner) -> Vec<SocketAddr
         };
         stream.write_all(request).expect("send a request");
         match manner {
-            Manner::BigRequestThenClose => stream.write_all(&[b'.'; BIG]).expect("send its body"),
+            Manner::BigRequestThenClose => {
+                stream.write_all(&b".".repeat(BIG)).expect("send its body");
+            }
             Manner::ReplyThenClose | Manner::HealthCheck => take_reply(&mut stream),
             Manner::RequestThenClose => {}
             Manner::RequestThenHalfClose => {

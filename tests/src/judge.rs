@@ -37,10 +37,21 @@ pub struct Pair {
     pub given: Option<String>,
     /// The verdict is one of those that are true.
     pub right: bool,
-    /// Why the blame is wrong; `None` where it is right, or nothing is said of it.
-    pub blame: Option<String>,
+    pub blame: Blamed,
     /// The finding in short and its evidence.
     pub shown: Vec<String>,
+}
+
+/// Whether the right function was blamed.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Blamed {
+    /// There is no right answer to compare with.
+    Unchecked,
+    /// Nobody is, where no frame can be named.
+    Nobody,
+    Right,
+    Wrong(String),
 }
 
 #[derive(Debug, Serialize)]
@@ -52,6 +63,13 @@ pub struct Judgement {
     pub twin: Vec<Pair>,
     /// What makes the run itself doubtful.
     pub lost: u64,
+}
+
+impl Judgement {
+    /// As `cargo xtask rigs` reads it.
+    pub fn line(&self) -> String {
+        serde_json::to_string(self).expect("write a judgement")
+    }
 }
 
 pub fn judge(traced: &Traced) -> Judgement {
@@ -148,12 +166,15 @@ fn stated(truth: &Truth<'_>, site: &Site, source: &str) -> Pair {
     pair.given = truth.named();
     pair.right =
         site.count == truth.count && truth.severity.is_none_or(|told| told == site.severity);
-    if let Some(Err(error)) = truth
+    let checked = truth
         .blame
-        .map(|wanted| expect::blame_of(site, wanted, source))
-    {
-        pair.blame = Some(format!("{error:#}"));
-    }
+        .map(|wanted| expect::blame_of(site, wanted, source));
+    pair.blame = match checked {
+        None => Blamed::Unchecked,
+        Some(Ok(())) if site.blame.is_none() => Blamed::Nobody,
+        Some(Ok(())) => Blamed::Right,
+        Some(Err(error)) => Blamed::Wrong(format!("{error:#}")),
+    };
     pair
 }
 
@@ -172,7 +193,7 @@ fn surplus(site: &Site) -> Pair {
         expected: None,
         given: Some(verdict.clone()),
         right: false,
-        blame: None,
+        blame: Blamed::Unchecked,
         shown,
     }
 }
@@ -182,7 +203,7 @@ fn nothing(expected: Option<String>) -> Pair {
         right: expected.is_none(),
         expected,
         given: None,
-        blame: None,
+        blame: Blamed::Unchecked,
         shown: Vec::new(),
     }
 }
@@ -200,7 +221,9 @@ mod tests {
         serde_json::from_str(&text).expect("a site")
     }
 
-    fn outcome(wanted: &[&str], sites: &[Site]) -> Vec<(Option<String>, Option<String>, bool)> {
+    type Line = (String, String, bool);
+
+    fn outcome(wanted: &[&str], sites: &[Site]) -> Vec<Line> {
         let verdicts: Vec<Vec<String>> = wanted.iter().map(|name| vec![(*name).into()]).collect();
         let truth = |verdicts| Truth {
             verdicts,
@@ -209,35 +232,36 @@ mod tests {
             blame: None,
         };
         let truths: Vec<Truth<'_>> = verdicts.iter().map(|one| truth(one.as_slice())).collect();
+        let shown = |name: Option<String>| name.unwrap_or_else(|| "nothing".to_owned());
         pair(&truths, sites.iter().collect(), "")
             .into_iter()
-            .map(|pair| (pair.expected, pair.given, pair.right))
+            .map(|pair| (shown(pair.expected), shown(pair.given), pair.right))
             .collect()
     }
 
-    fn named(name: &str) -> Option<String> {
-        Some(name.to_owned())
+    fn line(expected: &str, given: &str, right: bool) -> Line {
+        (expected.to_owned(), given.to_owned(), right)
     }
 
     #[test]
     fn a_right_verdict_with_the_right_count_is_right() {
         let told = outcome(&["event-lost"], &[site("event-lost", 5)]);
-        assert_eq!(told, [(named("event-lost"), named("event-lost"), true)]);
+        assert_eq!(told, [line("event-lost", "event-lost", true)]);
         let told = outcome(&["event-lost"], &[site("event-lost", 4)]);
-        assert_eq!(told, [(named("event-lost"), named("event-lost"), false)]);
+        assert_eq!(told, [line("event-lost", "event-lost", false)]);
     }
 
     #[test]
     fn a_wrong_verdict_a_split_and_silence_are_not() {
         let told = outcome(&["event-lost"], &[site("unknown", 5)]);
-        assert_eq!(told, [(named("event-lost"), named("unknown"), false)]);
+        assert_eq!(told, [line("event-lost", "unknown", false)]);
         let told = outcome(&["event-lost"], &[]);
-        assert_eq!(told, [(named("event-lost"), None, false)]);
+        assert_eq!(told, [line("event-lost", "nothing", false)]);
         let told = outcome(
             &["event-lost"],
             &[site("unknown", 1), site("event-lost", 5)],
         );
-        assert_eq!(told[1], (named("event-lost"), named("unknown"), false));
+        assert_eq!(told[1], line("event-lost", "unknown", false));
     }
 
     #[test]
@@ -246,6 +270,6 @@ mod tests {
         let told = outcome(&both, &[site("eof-ignored", 5), site("fd-limit", 5)]);
         assert!(told.iter().all(|(_, _, right)| *right), "{told:?}");
         let told = outcome(&both, &[site("eof-ignored", 5), site("never-accepted", 5)]);
-        assert_eq!(told[1], (named("fd-limit"), named("never-accepted"), false));
+        assert_eq!(told[1], line("fd-limit", "never-accepted", false));
     }
 }

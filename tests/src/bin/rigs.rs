@@ -48,8 +48,7 @@ fn run(name: &str, connections: Option<usize>) {
 
 fn trace(name: &str) {
     let traced = judge::trace(&manifest::entry(name));
-    let judgement = serde_json::to_string(&judge::judge(&traced));
-    say(&judgement.expect("write the judgement"));
+    say(&judge::judge(&traced).line());
 }
 
 fn say(line: &str) {
