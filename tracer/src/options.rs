@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use tracer_common::config::MAX_PORTS;
 
-use crate::model::untrusted::Untrusted;
+use crate::model::{untrusted::Untrusted, verdict::Verdict};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -13,6 +13,8 @@ pub enum Mode {
     Trace,
     Doctor,
     Replay(PathBuf),
+    /// One verdict, or the list of all.
+    Explain(Option<Verdict>),
 }
 
 /// Options a command does not have are at their defaults.

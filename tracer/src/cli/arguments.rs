@@ -12,7 +12,7 @@ use clap::{
     value_parser,
 };
 
-use crate::options::parse_duration;
+use crate::{model::verdict::Verdict, options::parse_duration};
 
 /// Find sockets stuck in CLOSE_WAIT and name the code that leaks them; without a command: watch
 #[derive(Debug, Parser)]
@@ -38,6 +38,7 @@ Examples:
   sudo sockleak trace --port 5432          every transition, one line each
   sudo sockleak watch --record leak.rec    keep it; later: sockleak replay leak.rec
   sockleak doctor                          what works on this host, and the fix for the rest
+  sockleak explain worker-starvation       what a verdict means, what proves it, what to do
 
 Exit codes:
   0    done
@@ -57,6 +58,8 @@ pub(super) enum Command {
     Replay(Replay),
     /// Say what this host allows, what is missing, what that costs, and the fix
     Doctor(Doctor),
+    /// Say what a verdict means, what proves it and what to do; without one: list all
+    Explain(Explain),
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +114,23 @@ pub(super) struct Trace {
     pub print: Print,
     #[command(flatten)]
     pub addresses: Addresses,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// As in the report: eof-ignored, worker-starvation, …
+    #[arg(value_parser = verdict)]
+    pub verdict: Option<Verdict>,
+}
+
+fn verdict(name: &str) -> Result<Verdict, String> {
+    let known = Verdict::ALL
+        .into_iter()
+        .find(|verdict| verdict.name() == name);
+    known.ok_or_else(|| {
+        let names: Vec<_> = Verdict::ALL.iter().map(|verdict| verdict.name()).collect();
+        format!("there is no such verdict; there are {}", names.join(", "))
+    })
 }
 
 #[derive(Debug, Args)]

@@ -46,6 +46,7 @@ impl From<Cli> for Options {
                 options.mode = Mode::Doctor;
                 it.print.into(&mut options);
             }
+            Command::Explain(it) => options.mode = Mode::Explain(it.verdict),
         }
         options
     }

@@ -3,7 +3,11 @@
 use smallvec::SmallVec;
 use tracer_common::state::{CLOSE, CLOSE_WAIT};
 
-use super::Blamer;
+use super::{
+    Blamer,
+    pool::{self, Pool},
+    scene::Scene,
+};
 use crate::{
     model::{
         input::{Process, Thread},
@@ -20,33 +24,27 @@ pub struct Case<'a> {
     pub now: u64,
     pub min_age: u64,
     pub blamer: Blamer<'a>,
+    pub scene: &'a Scene<'a>,
     owners: Pids,
 }
 
 type Pids = SmallVec<[u32; 2]>;
 
-/// System calls in which a thread waits for new work rather than working.
-const WAITING: &[&str] = &[
-    "accept",
-    "accept4",
-    "epoll_wait",
-    "epoll_pwait",
-    "epoll_pwait2",
-    "poll",
-    "ppoll",
-    "select",
-    "pselect6",
-    "io_uring_enter",
-];
-
 impl<'a> Case<'a> {
-    pub fn new(socket: &'a Socket, tracker: &'a Tracker, min_age: u64, blamer: Blamer<'a>) -> Self {
+    pub fn new(
+        socket: &'a Socket,
+        tracker: &'a Tracker,
+        scene: &'a Scene<'a>,
+        min_age: u64,
+        blamer: Blamer<'a>,
+    ) -> Self {
         let mut case = Self {
             socket,
             tracker,
             now: tracker.now(),
             min_age,
             blamer,
+            scene,
             owners: Pids::new(),
         };
         case.owners = case.find_owners();
@@ -203,33 +201,6 @@ impl<'a> Case<'a> {
         stack.frames.get((self.blamer)(&stack.frames)?)
     }
 
-    /// The thread that made this touch, if it is still inside the function that made it and is not
-    /// merely waiting for the next piece of work: then the socket is not forgotten but its owner is
-    /// busy or blocked.
-    pub fn still_at_it(&self, touch: Option<Touch>) -> Option<&'a Thread> {
-        let touch = touch?;
-        let thread = self
-            .tracker
-            .threads(touch.pid)
-            .iter()
-            .find(|thread| thread.tid == touch.tid)?;
-        if thread
-            .syscall
-            .as_deref()
-            .is_some_and(|name| WAITING.contains(&name))
-        {
-            return None;
-        }
-        let then = self.stack(Some(touch))?;
-        let blamed = self.blamed(then)?;
-        let same = |frame: &Frame| {
-            frame.module == blamed.module
-                && blamed.function.is_some()
-                && frame.function == blamed.function
-        };
-        thread.stack.iter().any(same).then_some(thread)
-    }
-
     /// The epoll events asked for on any of its descriptors.
     pub fn epoll_events(&self) -> Option<u32> {
         self.socket.holders.iter().find_map(|holder| {
@@ -263,18 +234,28 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// Threads of the holders that sit in the same blocked write: workers that starve the rest.
+    /// Threads of the holders that are blocked in a write: workers that may starve the rest.
     pub fn threads_blocked_writing(&self) -> usize {
-        const WRITES: &[&str] = &["write", "writev", "sendto", "sendmsg", "sendfile"];
         self.owners()
             .iter()
             .flat_map(|pid| self.tracker.threads(*pid))
-            .filter(|thread| {
-                thread
-                    .syscall
-                    .as_deref()
-                    .is_some_and(|name| WRITES.contains(&name))
-            })
+            .filter(|thread| pool::writes(thread))
             .count()
+    }
+
+    /// The pool of one of its owners that has no thread left to serve anything.
+    pub fn starving_pool(&self) -> Option<(u32, &'a Pool<'a>)> {
+        let pool = |pid: &u32| Some((*pid, self.scene.pool_of(*pid)?));
+        self.owners().iter().find_map(pool)
+    }
+
+    /// The thread that should accept it: one that accepted before, or the only one there is.
+    pub fn acceptor(&self) -> Option<&'a Thread> {
+        let threads = self.tracker.threads(*self.owners().first()?);
+        let accepted = |thread: &&Thread| self.scene.has_accepted(thread.tid);
+        threads.iter().find(accepted).or(match threads {
+            [only] => Some(only),
+            _ => None,
+        })
     }
 }

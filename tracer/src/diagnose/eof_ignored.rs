@@ -3,7 +3,7 @@
 //! queue, which a last read of data together with the FIN leaves as well.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Severity, Verdict};
+use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
 
 pub struct EofIgnored;
 
@@ -76,6 +76,19 @@ impl Rule for EofIgnored {
                  it from the event loop). {}",
                 words::NOT_KEEPALIVE
             ),
+        }
+    }
+
+    fn lesson(&self) -> Lesson {
+        Lesson {
+            happened: "The client closed its side. The program was told: a read returned 0 bytes. \
+                       It did not close its own side, so the connection stays in CLOSE_WAIT until \
+                       the process ends.",
+            proof: "The read that returned 0 was seen with its stack, and no close() or \
+                       shutdown() came after it.",
+            blamed: "the function that read the end of the stream",
+            remedy: "Treat a read of 0 bytes as the end of the connection: close it, and drop it \
+                       from the event loop.",
         }
     }
 }

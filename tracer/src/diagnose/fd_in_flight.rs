@@ -3,7 +3,7 @@
 //! the same.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Severity, Verdict};
+use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
 
 pub struct FdInFlight;
 
@@ -54,6 +54,17 @@ impl Rule for FdInFlight {
                      receive what is sent to it, or be closed. The kernel frees the connections when \
                      the unix socket is closed."
                 .to_owned(),
+        }
+    }
+
+    fn lesson(&self) -> Lesson {
+        Lesson {
+            happened: "One process sent the descriptor to another over a unix socket (SCM_RIGHTS), \
+                       and the other never received the message.",
+            proof: "The connection has an inode, so it was accepted or opened, and no process \
+                       holds it.",
+            blamed: "nobody: the sender has let go of it, the receiver has not taken it",
+            remedy: "Receive and close what lies in the unix socket, or close that socket.",
         }
     }
 }

@@ -2,7 +2,13 @@
 
 use super::{Case, Rule};
 use crate::{
-    model::{input::Process, report::Direction, socket::Touch, stack::Frame, verdict::Confidence},
+    model::{
+        input::Process,
+        report::Direction,
+        socket::Touch,
+        stack::Frame,
+        verdict::{Confidence, Verdict},
+    },
     track::growth,
 };
 
@@ -12,8 +18,14 @@ pub enum Telling {
     Opened,
     LastUsed,
     Eof,
-    /// What the owner's threads do now.
+    /// What the thread that should accept does now.
     Holders,
+    /// What the workers of a starving pool do now.
+    Pool,
+    /// What the thread that serves the socket does now.
+    Owner,
+    /// Another group of the same process: this one is its victim.
+    Accused,
     Nothing,
 }
 
@@ -24,9 +36,17 @@ impl Telling {
             Self::Opened => history.opened,
             Self::LastUsed => history.used.or(history.opened),
             Self::Eof => history.eof,
-            Self::Holders | Self::Nothing => None,
+            Self::Holders | Self::Pool | Self::Owner | Self::Accused | Self::Nothing => None,
         }
     }
+}
+
+/// The group of the same process with most sockets.
+#[derive(Clone, Copy)]
+pub struct Accused<'a> {
+    pub verdict: Verdict,
+    pub count: usize,
+    pub blamed: Option<&'a Frame>,
 }
 
 pub struct Group<'a> {
@@ -42,6 +62,7 @@ pub struct Group<'a> {
     /// The telling stack of the oldest socket that has one.
     pub frames: Option<&'a [Frame]>,
     pub blamed: Option<&'a Frame>,
+    pub accused: Option<Accused<'a>>,
     pub watched_from: u64,
     pub live: bool,
     pub now: u64,

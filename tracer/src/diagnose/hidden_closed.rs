@@ -4,7 +4,7 @@
 use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Severity, Verdict};
+use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
 
 pub struct HiddenClosed;
 
@@ -69,6 +69,19 @@ impl Rule for HiddenClosed {
                 "This is what a leak looks like once keepalive or a reset has hidden it: fewer \
                  sockets in CLOSE_WAIT are not fewer leaks."
             ),
+        }
+    }
+
+    fn lesson(&self) -> Lesson {
+        Lesson {
+            happened: "The kernel has ended the connection: a reset, a timeout (keepalive), or both \
+                       directions shut down. The program still has the descriptor open. Such a \
+                       socket is in state CLOSE, which ss, netstat and /proc/net/tcp do not list: \
+                       the leak is hidden, not gone.",
+            proof: "A socket in state CLOSE that was connected once, with a descriptor open.",
+            blamed: "the function that used the connection last",
+            remedy: "Close the descriptor on every path, also after an error. Fewer sockets in \
+                       CLOSE_WAIT are not fewer leaks when keepalive or resets move them here.",
         }
     }
 }

@@ -5,7 +5,7 @@
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
 use crate::model::{
     report::Direction,
-    verdict::{Confidence, Severity, Verdict},
+    verdict::{Confidence, Lesson, Severity, Verdict},
 };
 
 pub struct IdlePool;
@@ -69,6 +69,19 @@ impl Rule for IdlePool {
                      idle connections before use. If the number grows, connections are taken from \
                      the pool and not given back: close the response on every path."
                 .to_owned(),
+        }
+    }
+
+    fn lesson(&self) -> Lesson {
+        Lesson {
+            happened: "A client keeps finished connections in a pool for later use. The server has \
+                       closed them after its idle timeout, and the pool has not noticed.",
+            proof: "The process itself opened the connection, the last answer was read in full, \
+                       and only the server's FIN is unread.",
+            blamed: "the function that opened the connection",
+            remedy: "Harmless while bounded, but the next request on such a connection fails: \
+                       make the pool's idle timeout shorter than the server's. A number that grows \
+                       is a leak: give every connection back, also after errors.",
         }
     }
 }

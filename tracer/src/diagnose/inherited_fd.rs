@@ -2,7 +2,7 @@
 //! process that opened, used or read it to its end is among the holders.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Severity, Verdict};
+use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
 
 pub struct InheritedFd;
 
@@ -64,6 +64,17 @@ impl Rule for InheritedFd {
                      a child that forks without exec must close what it does not serve, or be \
                      started before the first connection is accepted."
                 .to_owned(),
+        }
+    }
+
+    fn lesson(&self) -> Lesson {
+        Lesson {
+            happened: "A descriptor can be open in several processes, after fork() for instance. \
+                       The program closed its copy; a child still holds another, so the kernel \
+                       keeps the connection.",
+            proof: "The process that opened the connection no longer has it; others have.",
+            blamed: "the process that holds the copy",
+            remedy: "Open sockets with SOCK_CLOEXEC, and close inherited descriptors in children.",
         }
     }
 }

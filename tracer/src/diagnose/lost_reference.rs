@@ -2,7 +2,7 @@
 //! Proof: the last operation was seen, nothing came after it, and its thread is no longer there.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Severity, Verdict};
+use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
 
 pub struct LostReference;
 
@@ -90,6 +90,17 @@ impl Rule for LostReference {
                     .unwrap_or_else(|| "the function that used it last".to_owned()),
                 words::NOT_KEEPALIVE
             ),
+        }
+    }
+
+    fn lesson(&self) -> Lesson {
+        Lesson {
+            happened: "The program used the connection, then forgot it: an error path, an early \
+                       return or a dropped object skipped close().",
+            proof: "The last operation was seen, nothing came after it, no epoll set watches the \
+                       descriptor, and the thread that did it has moved on.",
+            blamed: "the function that used the connection last",
+            remedy: "Follow the connection out of that function and close it on every path.",
         }
     }
 }

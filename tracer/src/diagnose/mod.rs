@@ -4,29 +4,42 @@
 //! rule that can prove its case answers. `unknown` is an answer; a guess is not.
 
 mod case;
+mod closed_at_exit;
 mod eof_ignored;
+mod event_lost;
 mod fd_in_flight;
+mod fd_limit;
+mod forecast;
+mod gc_dependent;
 mod group;
+mod half_close_not_forwarded;
 mod hidden_closed;
 mod idle_pool;
 mod inherited_fd;
 mod lost_reference;
 mod never_accepted;
 mod never_read;
+mod owner;
+mod owner_blocked;
+mod pool;
 mod process_stopped;
+mod reading_paused;
 mod report;
+mod scene;
+mod select_limit;
 mod siblings;
 mod site;
 #[cfg(test)]
 mod tests;
 mod unknown;
 mod words;
+mod worker_starvation;
 
-use crate::model::verdict::{Confidence, Severity, Verdict};
+use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
 
 pub use case::Case;
 pub use group::{Group, Telling};
-pub use report::{Demands, Style, demands, report};
+pub use report::{Demands, Findings, Style, demands, report};
 pub use words::Words;
 
 /// Finds the frame to blame in a stack; the policy of what is application code lies elsewhere.
@@ -38,7 +51,7 @@ pub enum Answer {
     /// The rule's case is not proven.
     No,
     Yes(Proof),
-    /// The socket is in use: not stuck before this moment.
+    /// Not proven yet; at this moment it may be.
     AskAgainAt(u64),
 }
 
@@ -54,32 +67,52 @@ pub trait Rule: Sync {
     fn check(&self, case: &Case<'_>) -> Answer;
     fn severity(&self, group: &Group<'_>) -> Severity;
     fn explain(&self, group: &Group<'_>) -> Words;
+    /// For `sockleak explain`: the same for every socket.
+    fn lesson(&self) -> Lesson;
 }
 
 /// In decision order. What does not run can neither accept nor close: it comes before all the rest.
+/// What explains a crowd of sockets (a collector, a pool, a blocked thread) comes before what is said of
+/// each by itself.
 const RULES: &[&dyn Rule] = &[
     &process_stopped::ProcessStopped,
     &hidden_closed::HiddenClosed,
+    &fd_limit::FdLimit,
     &never_accepted::NeverAccepted,
     &fd_in_flight::FdInFlight,
     &inherited_fd::InheritedFd,
+    &gc_dependent::GcDependent,
+    &reading_paused::ReadingPaused,
+    &worker_starvation::WorkerStarvation,
+    &owner_blocked::OwnerBlocked,
+    &half_close_not_forwarded::HalfCloseNotForwarded,
     &eof_ignored::EofIgnored,
     &idle_pool::IdlePool,
+    &event_lost::EventLost,
+    &select_limit::SelectLimit,
     &never_read::NeverRead,
     &lost_reference::LostReference,
     &unknown::Unknown,
 ];
 
-/// The first rule that can prove its case. `None` when the socket is not stuck, or not yet.
-fn judge(case: &Case<'_>) -> Option<(&'static dyn Rule, Proof)> {
+/// What each verdict means; the rule that gives it knows.
+pub fn lesson(verdict: Verdict) -> Lesson {
+    let rule = RULES.iter().find(|rule| rule.verdict() == verdict);
+    rule.map_or(closed_at_exit::LESSON, |rule| rule.lesson())
+}
+
+/// The first rule that can prove its case, and when one that could not yet should be asked again. `None`
+/// when the socket is not stuck.
+fn judge(case: &Case<'_>) -> Option<(&'static dyn Rule, Proof, Option<u64>)> {
     if !case.is_stuck() {
         return None;
     }
+    let mut again: Option<u64> = None;
     for rule in RULES {
         match rule.check(case) {
             Answer::No => {}
-            Answer::Yes(proof) => return Some((*rule, proof)),
-            Answer::AskAgainAt(_) => return None,
+            Answer::Yes(proof) => return Some((*rule, proof, again)),
+            Answer::AskAgainAt(at) => again = Some(again.map_or(at, |known| known.min(at))),
         }
     }
     None

@@ -2,7 +2,7 @@
 //! gives; the listener is known by namespace and port.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Severity, Verdict};
+use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
 
 pub struct NeverAccepted;
 
@@ -65,6 +65,20 @@ impl Rule for NeverAccepted {
                      doing below. A larger backlog only lets more connections die. Accept in a \
                      thread that does nothing else, or bound the work done between two accepts."
                 .to_owned(),
+        }
+    }
+
+    fn lesson(&self) -> Lesson {
+        Lesson {
+            happened: "A client's connection is completed by the kernel before the program knows of \
+                       it: it waits in the accept queue. The program does not call accept(), so the \
+                       client gives up and hangs up, and the connection stays, dead, in the queue.",
+            proof: "The socket has no inode, which only accept() gives it, and belongs to a \
+                       listener whose process is known.",
+            blamed: "what the thread that should accept is doing now",
+            remedy: "Find out what keeps that thread (a lock, a slow request, a full pool). \
+                       Accept in a thread that does nothing else. A larger backlog only lets more \
+                       connections die.",
         }
     }
 }

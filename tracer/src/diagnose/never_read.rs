@@ -5,7 +5,7 @@
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
 use crate::model::{
     socket::Deed,
-    verdict::{Confidence, Severity, Verdict},
+    verdict::{Confidence, Lesson, Severity, Verdict},
 };
 
 pub struct NeverRead;
@@ -71,6 +71,18 @@ impl Rule for NeverRead {
                     .map_or_else(|| " the program".to_owned(), |name| format!(" {name}")),
                 words::NOT_KEEPALIVE
             ),
+        }
+    }
+
+    fn lesson(&self) -> Lesson {
+        Lesson {
+            happened: "The program accepted the connection and then lost it: no code reads from it, \
+                       waits for it, or closes it.",
+            proof: "accept() was seen, and no read since; the request lies unread; no epoll set \
+                       watches the descriptor; no pool of blocked workers explains a queue.",
+            blamed: "the function that called accept()",
+            remedy: "Follow the descriptor from accept(): some path neither hands it to a handler \
+                       nor closes it.",
         }
     }
 }

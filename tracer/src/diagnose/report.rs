@@ -1,11 +1,16 @@
 //! The whole report from the tracker, and what the tracker still lacks for it.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
 use super::{
-    Blamer, Case, judge, siblings,
+    Blamer, Case, judge,
+    scene::Scene,
+    siblings,
     site::{Frameset, groups, site},
 };
 use crate::{
@@ -30,6 +35,8 @@ pub struct Demands {
     pub epolls: BTreeSet<u32>,
     /// Threads that touched the sockets: are they still at it?
     pub threads: BTreeSet<u32>,
+    /// A process in each of their network namespaces.
+    pub namespaces: BTreeMap<u32, u32>,
 }
 
 pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
@@ -37,7 +44,9 @@ pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
     let mut opened = BTreeSet::new();
     let scope = tracker.opening().map(|opening| &opening.scope);
     let asked = |case: &&Case<'_>| scope.is_none_or(|scope| may_be_in(scope, case));
-    let cases = cases(tracker, blamer);
+    // What to fetch does not depend on what all cases share.
+    let scene = Scene::default();
+    let cases = cases(tracker, &scene, blamer);
     for case in cases.iter().filter(|case| case.is_stuck()).filter(asked) {
         let history = case.socket.history;
         let touches = [history.opened, history.used, history.eof];
@@ -52,6 +61,9 @@ pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
         if case.socket.recv_q > 0 && touches.iter().any(Option::is_some) {
             demands.epolls.extend(owners);
         }
+        if let Some(pid) = owners.first() {
+            demands.namespaces.entry(case.socket.netns).or_insert(*pid);
+        }
         demands.processes.extend(owners);
         opened.extend(history.opened.map(|touch| touch.stack));
     }
@@ -62,8 +74,14 @@ pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
     demands
 }
 
+/// The report, and the moment at which rules that could not prove their case yet should be asked again.
+pub struct Findings {
+    pub report: Report,
+    pub ask_again_at: Option<u64>,
+}
+
 /// `None` before the first input.
-pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Report> {
+pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Findings> {
     let opening = tracker.opening()?;
     let wall = |at: u64| wall(opening, at);
     let set = Frameset {
@@ -74,14 +92,17 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Rep
     };
     let mut totals = Totals::default();
     let mut judged = Vec::new();
-    for case in cases(tracker, blamer) {
+    let mut ask_again_at: Option<u64> = None;
+    let scene = Scene::new(tracker);
+    for case in cases(tracker, &scene, blamer) {
         if !in_scope(&case, opening) {
             continue;
         }
         totals.close_wait += u64::from(case.in_close_wait());
-        let Some((rule, proof)) = judge(&case) else {
+        let Some((rule, proof, again)) = judge(&case) else {
             continue;
         };
+        ask_again_at = ask_again_at.into_iter().chain(again).min();
         totals.stuck += 1;
         totals.unaccepted += u64::from(case.is_unaccepted());
         totals.hidden += u64::from(case.is_hidden());
@@ -102,12 +123,15 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Rep
         warnings: warnings(tracker, opening),
     };
     report.sort_sites();
-    Some(report)
+    Some(Findings {
+        report,
+        ask_again_at,
+    })
 }
 
-fn cases<'a>(tracker: &'a Tracker, blamer: Blamer<'a>) -> Vec<Case<'a>> {
+fn cases<'a>(tracker: &'a Tracker, scene: &'a Scene<'a>, blamer: Blamer<'a>) -> Vec<Case<'a>> {
     let min_age = tracker.opening().map_or(0, |opening| opening.min_age_ns);
-    let case = |socket: &'a Socket| Case::new(socket, tracker, min_age, blamer);
+    let case = |socket: &'a Socket| Case::new(socket, tracker, scene, min_age, blamer);
     tracker.sockets().into_iter().map(case).collect()
 }
 

@@ -8,11 +8,11 @@ use std::{
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{Case, Group, Proof, Rule, Telling, siblings};
+use super::{Case, Group, Proof, Rule, Telling, forecast, group::Accused, siblings};
 use crate::model::{
     cookie::Cookie,
     endpoint::{Endpoint, Peer, Remote},
-    input::Process,
+    input::{Process, Thread},
     report::{self, Blame, Family, FdRef, Holder, Site, StackName, Stacks},
     stack::{Frame, Stack},
     tcp_state::TcpState,
@@ -50,10 +50,42 @@ pub fn groups(judged: Vec<Judged<'_>>, set: Frameset) -> Vec<(String, Group<'_>)
     for (key, same) in shared.into_values() {
         members.entry(key).or_default().extend(same);
     }
-    members
+    let mut groups: Vec<(String, Group<'_>)> = members
         .into_iter()
         .filter_map(|(key, members)| Some((digest(&key), group(members, set)?)))
-        .collect()
+        .collect();
+    accuse(&mut groups);
+    groups
+}
+
+/// Victims point at the group of their process that has most sockets.
+fn accuse(groups: &mut [(String, Group<'_>)]) {
+    let mut most: HashMap<u32, Accused<'_>> = HashMap::new();
+    for (_, group) in groups
+        .iter()
+        .filter(|(_, group)| group.telling != Telling::Accused)
+    {
+        let accused = Accused {
+            verdict: group.rule.verdict(),
+            count: group.count(),
+            blamed: group.blamed,
+        };
+        if let Some(process) = group.process {
+            let known = most.entry(process.pid).or_insert(accused);
+            if known.count < accused.count {
+                *known = accused;
+            }
+        }
+    }
+    for (_, group) in groups
+        .iter_mut()
+        .filter(|(_, group)| group.telling == Telling::Accused)
+    {
+        group.accused = group
+            .process
+            .and_then(|process| most.get(&process.pid).copied());
+        group.blamed = group.accused.and_then(|accused| accused.blamed);
+    }
 }
 
 /// All that a socket's key is made of; sockets that agree in it have the same key.
@@ -63,6 +95,7 @@ struct Place {
     telling: Telling,
     process: Option<u32>,
     stack: u64,
+    thread: Option<u32>,
     /// Where there is no stack.
     end: Option<(Option<report::Direction>, SocketAddr)>,
 }
@@ -80,6 +113,7 @@ impl Place {
             telling,
             process: case.owners().first().copied(),
             stack,
+            thread: thread_of(telling, case).map(|thread| thread.tid),
             end: frames_of(telling, case).is_none().then(end),
         }
     }
@@ -111,6 +145,7 @@ fn group<'a>(members: Vec<Judged<'a>>, set: Frameset) -> Option<Group<'a>> {
         processes: owned.len() as u32,
         frames,
         blamed,
+        accused: None,
         watched_from: set.watched_from,
         live: set.live,
         now: set.now,
@@ -118,19 +153,19 @@ fn group<'a>(members: Vec<Judged<'a>>, set: Frameset) -> Option<Group<'a>> {
 }
 
 fn frames_of<'a>(telling: Telling, case: &Case<'a>) -> Option<&'a [Frame]> {
-    if telling == Telling::Holders {
-        return acceptor(case);
-    }
-    let stack = case.stack(telling.touch(case))?;
-    (!stack.frames.is_empty()).then_some(stack.frames.as_slice())
+    let frames = match thread_of(telling, case) {
+        Some(thread) => &thread.stack,
+        None => &case.stack(telling.touch(case))?.frames,
+    };
+    (!frames.is_empty()).then_some(frames.as_slice())
 }
 
-/// What the thread that should accept is doing: known when the owner has a single thread. Of several,
-/// none is proven to be the acceptor; they are listed, not blamed.
-fn acceptor<'a>(case: &Case<'a>) -> Option<&'a [Frame]> {
-    let pid = *case.owners().first()?;
-    match case.tracker.threads(pid) {
-        [only] if !only.stack.is_empty() => Some(only.stack.as_slice()),
+/// The thread that shows the cause, where it is what a thread does now.
+fn thread_of<'a>(telling: Telling, case: &Case<'a>) -> Option<&'a Thread> {
+    match telling {
+        Telling::Holders => case.acceptor(),
+        Telling::Pool => case.starving_pool()?.1.blocked.first().copied(),
+        Telling::Owner => Some(case.owner()?.thread),
         _ => None,
     }
 }
@@ -188,6 +223,11 @@ pub fn site(
     words
         .evidence
         .extend(siblings.as_ref().map(|siblings| siblings.evidence(group)));
+    let forecast = forecast::of(group);
+    words.evidence.extend(forecast.map(|forecast| {
+        let at = wall(forecast.at).strftime("%F %T UTC");
+        forecast.evidence(at)
+    }));
     let local = oldest.socket.ends.local;
     let same_local = group
         .cases
@@ -292,14 +332,30 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
     let mut pids: Vec<u32> = group.cases.iter().flat_map(Case::owners).copied().collect();
     pids.sort_unstable();
     pids.dedup();
-    pids.iter()
-        .flat_map(|pid| {
-            oldest
-                .tracker
-                .threads(*pid)
-                .iter()
-                .map(move |thread| (*pid, thread))
-        })
+    let telling: Vec<u32> = match group.telling {
+        Telling::Pool => oldest.starving_pool().map_or_else(Vec::new, |(_, pool)| {
+            pool.blocked.iter().map(|thread| thread.tid).collect()
+        }),
+        telling => thread_of(telling, oldest)
+            .iter()
+            .map(|thread| thread.tid)
+            .collect(),
+    };
+    let of = |pid: &u32| {
+        let pid = *pid;
+        let threads = oldest.tracker.threads(pid).iter();
+        threads.map(move |thread| (pid, thread))
+    };
+    let mut threads: Vec<_> = pids.iter().flat_map(of).collect();
+    // Those that show the cause come first.
+    threads.sort_by_key(|(_, thread)| {
+        telling
+            .iter()
+            .position(|tid| *tid == thread.tid)
+            .unwrap_or(usize::MAX)
+    });
+    threads
+        .into_iter()
         .take(MAX_HOLDERS)
         .map(|(pid, thread)| Holder {
             pid,

@@ -1,7 +1,7 @@
 //! `unknown`: stuck, and the facts do not prove why. Says what is known and how to learn more.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Severity, Verdict};
+use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
 
 pub struct Unknown;
 
@@ -84,6 +84,17 @@ impl Rule for Unknown {
             ),
             evidence,
             advice: format!("{advice} {}", words::NOT_KEEPALIVE),
+        }
+    }
+
+    fn lesson(&self) -> Lesson {
+        Lesson {
+            happened: "The connection is stuck, and what was seen does not prove why. Mostly it is \
+                       older than the tracer, so that nobody saw who opened, read or forgot it.",
+            proof: "Nothing: this is the answer when no other is proven. A guess would be worse.",
+            blamed: "the function that touched the connection last, where one was seen",
+            remedy: "Keep `sockleak watch` running while new ones appear, and look at what the \
+                       process's threads do.",
         }
     }
 }

@@ -37,6 +37,11 @@ pub enum Input {
     },
     /// The processes a pid filter covers now.
     Followed(Vec<u32>),
+    /// All sockets the asked-for processes have touched and that still live; replaces what was said
+    /// before.
+    Activity(Vec<Activity>),
+    /// Open connections of theirs, and those their threads are blocked on; replaces the last ones.
+    Connections(Vec<Connection>),
     Stack {
         key: u64,
         stack: Stack,
@@ -161,6 +166,12 @@ pub struct Process {
     pub state: char,
     pub threads: u32,
     pub fd_limit: Option<u64>,
+    /// Open descriptors; `None` when they cannot be counted.
+    #[serde(default)]
+    pub open_fds: Option<u64>,
+    /// Its cgroup is frozen.
+    #[serde(default)]
+    pub frozen: bool,
 }
 
 /// A thread and what it is blocked in.
@@ -175,9 +186,30 @@ pub struct Thread {
     /// The latest moment it can have been blocked: since then it has not run.
     #[serde(default)]
     pub since: Option<u64>,
+    /// Inode of the socket behind `fd`.
+    #[serde(default)]
+    pub socket: Option<u64>,
     /// What its runtime calls it, where that says more than the kernel's 15 bytes.
     #[serde(default)]
     pub name: Option<String>,
+}
+
+/// What is remembered of a live socket, stuck or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Activity {
+    pub cookie: u64,
+    pub history: History,
+}
+
+/// A socket as `sock_diag` shows it (`include/uapi/linux/inet_diag.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    pub cookie: u64,
+    pub inode: u64,
+    pub ends: Ends,
+    pub state: u8,
+    pub recv_q: u32,
+    pub send_q: u32,
 }
 
 /// A line of an epoll descriptor's fdinfo (`fs/eventpoll.c:ep_show_fdinfo`).

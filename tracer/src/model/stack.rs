@@ -24,4 +24,7 @@ pub struct Stack {
     pub frames: Vec<Frame>,
     /// The outermost callers are missing: the copy ended, or a frame had no unwind information.
     pub truncated: bool,
+    /// The kernel's name of the thread it was taken of.
+    #[serde(default)]
+    pub thread: Option<String>,
 }

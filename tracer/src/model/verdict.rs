@@ -111,6 +111,16 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// A verdict, for someone who has never heard of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Lesson {
+    pub happened: &'static str,
+    pub proof: &'static str,
+    /// Completes "What it names: …".
+    pub blamed: &'static str,
+    pub remedy: &'static str,
+}
+
 /// Ordered from weak to strong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -2,6 +2,8 @@
 //! and sinks meet; it decides nothing about sockets.
 
 mod blaming;
+mod explain;
+mod inquiry;
 mod output;
 mod replay;
 mod scope;
@@ -32,6 +34,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         Mode::Trace => current_thread()?.block_on(trace::run(options)),
         Mode::Doctor => doctor::run(options),
         Mode::Replay(file) => replay::run(options, file),
+        Mode::Explain(verdict) => explain::run(*verdict),
     }
 }
 

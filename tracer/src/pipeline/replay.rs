@@ -7,6 +7,7 @@ use super::{
     session,
 };
 use crate::{
+    diagnose::Findings,
     exit::Explained,
     model::{input::Input, untrusted::Untrusted},
     options::Options,
@@ -26,7 +27,7 @@ pub fn run(options: &Options, file: &Path) -> anyhow::Result<u8> {
         }
         tracker.apply(input);
     }
-    let Some(report) = session::report(&tracker, options) else {
+    let Some(Findings { report, .. }) = session::findings(&tracker, options) else {
         return Err(explained(&RecordingError::Truncated { entry: 1 }).into());
     };
     let scope = tracker.opening().map(|opening| opening.scope.clone());

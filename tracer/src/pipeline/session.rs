@@ -19,11 +19,11 @@ use super::{
     unmatched::Unmatched,
 };
 use crate::{
-    diagnose::{self, Style},
+    diagnose::{self, Findings, Style},
     exit::file_error,
     model::{
         input::{Input, Item, Opening},
-        report::{Host as ReportHost, Report, Tool},
+        report::{Host as ReportHost, Tool},
     },
     options::{Mode, Options},
     probe::{
@@ -33,22 +33,20 @@ use crate::{
         object::Settings,
         privilege,
     },
-    source::{epoll, process, recording::Recorder, stacks::Stacks, threads, wire},
+    source::{process, recording::Recorder, stacks::Stacks, wire},
     symbolize::{Symbolizer, Warning},
     track::Tracker,
 };
 
 /// States of sockets that can be stuck, and of those they came in through.
 const ITER_STATES: u32 = 1 << CLOSE_WAIT | 1 << CLOSE | 1 << LISTEN;
-/// Processes whose threads are looked at for one report.
-const MAX_THREADED: usize = 8;
 
 pub struct Session<'o> {
     pub live: Live,
     pub tracker: Tracker,
-    options: &'o Options,
-    symbolizer: Symbolizer,
-    stacks: Stacks,
+    pub(super) options: &'o Options,
+    pub(super) symbolizer: Symbolizer,
+    pub(super) stacks: Stacks,
     recorder: Option<Recorder>,
     grace_ns: u64,
     told: BTreeSet<String>,
@@ -268,49 +266,7 @@ impl<'o> Session<'o> {
         Ok(())
     }
 
-    /// Fetches what the rules ask for.
-    pub fn inquire(&mut self) -> anyhow::Result<()> {
-        let policy = blaming::policy(self.options);
-        let filter = &self.options.filter;
-        if filter.comm.is_some() || filter.cgroup.is_some() {
-            // Whom a filter means shows only when the processes are known.
-            let all = diagnose::demands(&self.tracker, &|frames| policy.blamed(frames)).processes;
-            let unknown = |pid: &u32| self.tracker.process(*pid).is_none();
-            for pid in all.into_iter().filter(unknown).collect::<Vec<_>>() {
-                if let Some(process) = process::read(pid, self.options.show_cmdline) {
-                    self.feed(Input::Process(process))?;
-                }
-            }
-        }
-        let demands = diagnose::demands(&self.tracker, &|frames| policy.blamed(frames));
-        let mut warnings = Vec::new();
-        let wanted = demands.stacks.into_iter().chain(self.stacks.failed());
-        for key in wanted.collect::<BTreeSet<_>>() {
-            let named = self.stacks.name(key, &mut self.symbolizer, &mut warnings);
-            if let Some(stack) = named {
-                self.feed(Input::Stack { key, stack })?;
-            }
-        }
-        for (index, pid) in demands.processes.into_iter().enumerate() {
-            let Some(process) = process::read(pid, self.options.show_cmdline) else {
-                continue;
-            };
-            if index < MAX_THREADED {
-                let threads = threads::read(&process, &demands.threads, &mut self.symbolizer);
-                self.feed(Input::Threads { pid, threads })?;
-            }
-            self.feed(Input::Process(process))?;
-        }
-        for pid in demands.epolls {
-            if let Some(interests) = epoll::read(pid) {
-                self.feed(Input::Epoll { pid, interests })?;
-            }
-        }
-        self.warn(warnings)?;
-        self.feed(Input::Tick { at: mono_now_ns() })
-    }
-
-    fn warn(&mut self, warnings: Vec<Warning>) -> anyhow::Result<()> {
+    pub(super) fn warn(&mut self, warnings: Vec<Warning>) -> anyhow::Result<()> {
         for warning in warnings {
             let text = warning.to_string();
             if self.told.insert(text.clone()) {
@@ -320,8 +276,8 @@ impl<'o> Session<'o> {
         Ok(())
     }
 
-    pub fn report(&self) -> Option<Report> {
-        report(&self.tracker, self.options)
+    pub fn findings(&self) -> Option<Findings> {
+        findings(&self.tracker, self.options)
     }
 
     /// Ends the run with its last report, and the error when a filter has matched nothing.
@@ -330,7 +286,7 @@ impl<'o> Session<'o> {
         if let Some(nothing) = &unmatched {
             self.feed(Input::Warning(nothing.sentence()))?;
         }
-        let report = self.report().context("the run gave no report")?;
+        let report = self.findings().context("the run gave no report")?.report;
         let scope = self
             .tracker
             .opening()
@@ -355,7 +311,7 @@ impl<'o> Session<'o> {
     }
 }
 
-pub fn report(tracker: &Tracker, options: &Options) -> Option<Report> {
+pub fn findings(tracker: &Tracker, options: &Options) -> Option<Findings> {
     let style = Style {
         sockets_per_site: options.sockets_per_site,
     };

@@ -22,9 +22,13 @@ use super::{
     terminal::StatusLine,
 };
 use crate::{
+    diagnose::Findings,
     model::{report::Report, stack::Frame},
     options::Options,
-    probe::{attach::Wanted, host::Host},
+    probe::{
+        attach::Wanted,
+        host::{Host, mono_now_ns},
+    },
     sink::{
         human::{self, Progress},
         redact,
@@ -106,6 +110,8 @@ struct Watch<'o> {
     /// Sockets beyond the threshold at the last inspection.
     inspected: usize,
     lost: u64,
+    /// When a rule may be able to prove what it could not (`CLOCK_MONOTONIC` ns).
+    ask_again_at: Option<u64>,
     told: BTreeSet<String>,
     totals: (u64, u64),
 }
@@ -123,6 +129,7 @@ impl<'o> Watch<'o> {
             may_inspect: now,
             inspected: 0,
             lost: 0,
+            ask_again_at: None,
             told: BTreeSet::new(),
             totals: (0, 0),
         }
@@ -144,6 +151,7 @@ impl<'o> Watch<'o> {
                 .all_lost();
             let due = stuck != self.inspected
                 || lost > self.lost
+                || self.ask_again_at.is_some_and(|at| mono_now_ns() >= at)
                 || now.duration_since(self.last_inspection) >= RECONCILE;
             self.lost = lost;
             if due && now >= self.may_inspect {
@@ -171,7 +179,12 @@ impl<'o> Watch<'o> {
         self.inspected = session
             .tracker
             .older_than(self.options.min_age.as_nanos() as u64);
-        if let Some(report) = session.report() {
+        if let Some(Findings {
+            report,
+            ask_again_at,
+        }) = session.findings()
+        {
+            self.ask_again_at = ask_again_at;
             self.totals = (report.totals.close_wait, report.totals.stuck);
             self.tell(report, session)?;
         }

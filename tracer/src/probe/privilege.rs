@@ -13,7 +13,7 @@ use crate::{exit::Explained, options::Mode};
 /// Everything that is known to make the tracer fail, found before it is tried.
 pub fn check_required(mode: &Mode, host: &Host) -> Result<(), Explained> {
     match mode {
-        Mode::Replay(_) | Mode::Doctor => Ok(()),
+        Mode::Replay(_) | Mode::Doctor | Mode::Explain(_) => Ok(()),
         Mode::Watch | Mode::Snapshot | Mode::Trace => {
             check(host, &Held::now(), rustix::process::geteuid().is_root())
         }
@@ -136,7 +136,7 @@ pub fn needed_after_attach(mode: &Mode) -> Vec<Capability> {
             needs
         }
         Mode::Trace => vec![Capability::CAP_BPF],
-        Mode::Replay(_) | Mode::Doctor => Vec::new(),
+        Mode::Replay(_) | Mode::Doctor | Mode::Explain(_) => Vec::new(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! User side of the kernel's socket table: sweep the tags for stuck sockets, read the facts of those.
 //! How the table works: `tracer_common::table`.
 
+use std::collections::BTreeSet;
+
 use aya::maps::{Array, MapData, MapError};
 use tracer_common::{
     state::{CLOSE, CLOSE_WAIT},
@@ -10,10 +12,12 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::object::Chunk;
 use crate::model::{
-    input::Promoted,
+    input::{Activity, Promoted},
     socket::{Ends, Entry, History, Touch},
 };
 
+/// One system call each: 65,536 take about 50 ms.
+const MAX_LOOKED_AT: usize = 65_536;
 const FACT_WORDS: usize = size_of::<Facts>() / 8;
 
 pub struct Table {
@@ -71,6 +75,34 @@ impl Table {
             return Ok(None);
         };
         Ok(Some(history(cookie, &self.facts_at(index)?)))
+    }
+
+    /// All live sockets that one of these processes has touched, as of the last sweep; at most
+    /// [`MAX_LOOKED_AT`] sockets are looked at.
+    pub fn touched_by(&self, pids: &BTreeSet<u32>) -> Result<Vec<Activity>, MapError> {
+        let mut found = Vec::new();
+        let taken = self.swept.iter().enumerate().flat_map(|(chunk, words)| {
+            let index = move |place| chunk * SETS_PER_CHUNK * WAYS + place;
+            ways(words)
+                .enumerate()
+                .filter(|(_, way)| way.tag != 0)
+                .map(move |(place, way)| (index(place), way))
+        });
+        for (index, way) in taken.take(MAX_LOOKED_AT) {
+            let history = history(way.tag, &self.facts_at(index as u32)?);
+            let touches = [history.opened, history.used, history.eof];
+            if touches
+                .iter()
+                .flatten()
+                .any(|touch| pids.contains(&touch.pid))
+            {
+                found.push(Activity {
+                    cookie: way.tag,
+                    history,
+                });
+            }
+        }
+        Ok(found)
     }
 
     fn find(&self, cookie: u64) -> Option<(u32, Way)> {

@@ -1,8 +1,10 @@
 //! Where inputs come from: the attached kernel program, /proc, or a recording.
 
 pub mod epoll;
+pub mod freezer;
 pub mod process;
 pub mod recording;
+pub mod sockdiag;
 pub mod stacks;
 pub mod threads;
 pub mod wire;

@@ -5,6 +5,7 @@ use std::{io, path::Path};
 use jiff::Timestamp;
 use procfs::process::{LimitValue, Process as Proc};
 
+use super::freezer::is_frozen;
 use crate::model::{input::Process, untrusted::Untrusted};
 
 /// Lengths a traced process can choose are bounded.
@@ -47,7 +48,19 @@ pub fn read(pid: u32, with_cmdline: bool) -> Option<Process> {
         state: stat.state,
         threads: stat.num_threads as u32,
         fd_limit,
+        open_fds: open_fds(pid),
+        frozen: is_frozen(&proc),
     })
+}
+
+/// The folder's size is the number of its entries since Linux 6.2 (`fs/proc/fd.c:proc_fd_getattr`); before
+/// that it is 0.
+fn open_fds(pid: u32) -> Option<u64> {
+    let folder = format!("/proc/{pid}/fd");
+    match std::fs::metadata(&folder).ok()?.len() {
+        0 => Some(std::fs::read_dir(folder).ok()?.count() as u64),
+        size => Some(size),
+    }
 }
 
 /// `pid` and everything below it now.

@@ -2,7 +2,7 @@
 //! file is noticed at the first frame that does not check out.
 //!
 //! ```text
-//! "SOCKLEAK-RECORDING 1\n"  then per input: u32 length, u32 CRC-32 of the payload, payload;
+//! "SOCKLEAK-RECORDING 2\n"  then per input: u32 length, u32 CRC-32 of the payload, payload;
 //! at the end: u32 0, u32 0
 //! ```
 

@@ -8,6 +8,7 @@ use std::{
 
 use tracer_common::event::StackCopy as Wire;
 
+use super::wire::comm;
 use crate::{
     model::stack::Stack,
     symbolize::{StackCopy, Symbolizer, Warning},
@@ -26,6 +27,7 @@ struct Copy {
     sp: u64,
     fp: u64,
     lr: u64,
+    comm: String,
     bytes: Box<[u8]>,
 }
 
@@ -59,6 +61,7 @@ impl Stacks {
             sp: wire.sp,
             fp: wire.fp,
             lr: wire.lr,
+            comm: comm(&wire.comm),
             bytes: wire.bytes().into(),
         };
         match self.entries.get_mut(&wire.key) {
@@ -139,7 +142,11 @@ fn name(copy: &Copy, symbolizer: &mut Symbolizer, warnings: &mut Vec<Warning>) -
         bytes: &copy.bytes,
     });
     warnings.extend(resolved.warnings);
-    (resolved.stack, resolved.failed)
+    let stack = Stack {
+        thread: Some(copy.comm.clone()),
+        ..resolved.stack
+    };
+    (stack, resolved.failed)
 }
 
 /// The innermost frames two stacks share; what lies further out is not known.
@@ -155,6 +162,7 @@ fn common(one: &Stack, other: &Stack) -> Stack {
     Stack {
         truncated: !whole || one.truncated || other.truncated,
         frames,
+        thread: one.thread.clone().filter(|_| one.thread == other.thread),
     }
 }
 
@@ -171,6 +179,7 @@ mod tests {
         Stack {
             frames: names.iter().map(frame).collect(),
             truncated: false,
+            thread: None,
         }
     }
 

@@ -56,6 +56,7 @@ pub fn read(process: &Process, asked: &BTreeSet<u32>, symbolizer: &mut Symbolize
                 fd: blocked.as_ref().and_then(Syscall::fd),
                 stack,
                 since: None,
+                socket: None,
                 name: None,
             })
         })
@@ -110,6 +111,22 @@ impl Syscall {
         name(self.number)
             .filter(|name| TAKES_FD.contains(name))
             .and_then(|_| i32::try_from(self.first).ok())
+    }
+}
+
+/// Names the sockets that threads are blocked on, which may be on other descriptors by now: only for
+/// showing whom a thread waits for.
+pub fn find_sockets(pid: u32, threads: &mut [Thread]) {
+    for thread in threads {
+        let Some(fd) = thread.fd else { continue };
+        let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+        thread.socket = link.ok().and_then(|target| {
+            let inode = target
+                .to_str()?
+                .strip_prefix("socket:[")?
+                .strip_suffix(']')?;
+            inode.parse().ok()
+        });
     }
 }
 

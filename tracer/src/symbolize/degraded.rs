@@ -40,5 +40,6 @@ fn alone(frame: Frame) -> Stack {
     Stack {
         frames: vec![frame],
         truncated: true,
+        thread: None,
     }
 }

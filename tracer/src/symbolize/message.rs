@@ -230,6 +230,7 @@ mod tests {
                     stack: Stack {
                         frames: vec![frame; count],
                         truncated: false,
+                        thread: None,
                     },
                     warnings: Vec::new(),
                     failed: false,

@@ -3,6 +3,7 @@
 //! contradictory inputs; the next inventory settles them.
 
 pub mod growth;
+mod reading;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -13,8 +14,8 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN, SHUTDOWN_MASK};
 
 use crate::model::{
     input::{
-        Closes, Counters, Input, Interest, Inventory, Item, Opening, Process, Promoted, Thread,
-        Transition,
+        Activity, Closes, Connection, Counters, Input, Interest, Inventory, Item, Opening, Process,
+        Promoted, Thread, Transition,
     },
     socket::{Ends, History, Holders},
     stack::Stack,
@@ -70,10 +71,14 @@ pub struct Tracker {
     listeners: Vec<Listener>,
     processes: BTreeMap<u32, Process>,
     threads: BTreeMap<u32, Vec<Thread>>,
+    /// Threads that ran at every look, and since which.
+    running: BTreeMap<u32, u64>,
     stacks: BTreeMap<u64, Stack>,
     followed: Vec<u32>,
     closes: Vec<Closes>,
     epolls: BTreeMap<u32, Vec<Interest>>,
+    activity: Vec<Activity>,
+    connections: Vec<Connection>,
     counters: Counters,
     drift: Drift,
     /// Gone at the last complete inventory; the event may still be on its way.
@@ -122,6 +127,7 @@ impl Tracker {
                 self.processes.insert(process.pid, process);
             }
             Input::Threads { pid, threads } => {
+                self.note_running(pid, &threads);
                 self.threads.insert(pid, threads);
             }
             Input::Stack { key, stack } => {
@@ -138,6 +144,8 @@ impl Tracker {
             Input::Epoll { pid, interests } => {
                 self.epolls.insert(pid, interests);
             }
+            Input::Activity(activity) => self.activity = activity,
+            Input::Connections(connections) => self.connections = connections,
             Input::Tick { .. } => {}
         }
     }
@@ -182,6 +190,20 @@ impl Tracker {
             self.shelf.insert(cookie, history);
         } else {
             self.unfollowed += 1;
+        }
+    }
+
+    fn note_running(&mut self, pid: u32, threads: &[Thread]) {
+        for known in self.threads.get(&pid).into_iter().flatten() {
+            if !threads
+                .iter()
+                .any(|thread| thread.tid == known.tid && thread.state == 'R')
+            {
+                self.running.remove(&known.tid);
+            }
+        }
+        for thread in threads.iter().filter(|thread| thread.state == 'R') {
+            self.running.entry(thread.tid).or_insert(self.now);
         }
     }
 
@@ -270,122 +292,5 @@ impl Tracker {
             self.drift.unseen += 1;
         }
         self.insert(Socket::from_item(item, at));
-    }
-}
-
-/// Reading.
-impl Tracker {
-    pub fn now(&self) -> u64 {
-        self.now
-    }
-
-    pub fn opening(&self) -> Option<&Opening> {
-        self.opening.as_deref()
-    }
-
-    pub fn knows(&self, cookie: u64) -> bool {
-        self.sockets
-            .get(&cookie)
-            .is_some_and(|socket| !socket.since_is_lower_bound)
-    }
-
-    /// In the order of their cookies, so that output never depends on hashing.
-    pub fn sockets(&self) -> Vec<&Socket> {
-        self.sockets.values().map(Box::as_ref).collect()
-    }
-
-    pub fn count(&self) -> usize {
-        self.sockets.len()
-    }
-
-    /// Sockets whose state is at least `age` old; cheap enough for every tick.
-    pub fn older_than(&self, age: u64) -> usize {
-        self.sockets
-            .values()
-            .filter(|socket| socket.age(self.now) >= age)
-            .count()
-    }
-
-    /// The listener a connection came in through: the same namespace and port, the most specific
-    /// address first.
-    pub fn listener_of(&self, socket: &Socket) -> Option<&Listener> {
-        let local = socket.ends.local;
-        let fits = |listener: &&Listener| {
-            listener.netns == socket.netns
-                && listener.ends.local.port() == local.port()
-                && (listener.ends.local.ip().to_canonical() == local.ip().to_canonical()
-                    || listener.ends.local.ip().is_unspecified())
-        };
-        self.listeners
-            .iter()
-            .filter(fits)
-            .min_by_key(|listener| listener.ends.local.ip().is_unspecified())
-    }
-
-    /// When the iterators last began to look for holders.
-    pub fn inventory_from(&self) -> u64 {
-        self.inventory_from
-    }
-
-    pub fn process(&self, pid: u32) -> Option<&Process> {
-        self.processes.get(&pid)
-    }
-
-    pub fn threads(&self, pid: u32) -> &[Thread] {
-        self.threads.get(&pid).map_or(&[], Vec::as_slice)
-    }
-
-    pub fn stack(&self, key: u64) -> Option<&Stack> {
-        self.stacks.get(&key)
-    }
-
-    /// Where sockets were closed that were opened at these places.
-    pub fn closes_of(&self, opened: &BTreeSet<u64>) -> impl Iterator<Item = Closes> {
-        let fits = |closes: &&Closes| opened.contains(&closes.opened);
-        self.closes.iter().filter(fits).copied()
-    }
-
-    /// What the process's epoll sets watch; `None` when it was not looked at.
-    pub fn epoll(&self, pid: u32) -> Option<&[Interest]> {
-        self.epolls.get(&pid).map(Vec::as_slice)
-    }
-
-    /// The processes a pid filter covers now, children included.
-    pub fn followed(&self) -> &[u32] {
-        &self.followed
-    }
-
-    pub fn counters(&self) -> Counters {
-        self.counters
-    }
-
-    /// Reports of sockets that were read from the kernel's table rather than sent: none can be lost.
-    pub fn promoted(&self) -> u64 {
-        self.promoted
-    }
-
-    pub fn drift(&self) -> Drift {
-        self.drift
-    }
-
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
-    /// Sockets in `CLOSE_WAIT` at the last inventory, of any age and owner.
-    pub fn close_wait(&self) -> u64 {
-        self.close_wait
-    }
-
-    /// Sockets that could not be followed because a bound was reached.
-    pub fn unfollowed(&self) -> u64 {
-        self.unfollowed
-    }
-
-    /// Nothing was lost since the last complete inventory, and there was one.
-    pub fn is_complete(&self) -> bool {
-        self.inventories > 0
-            && self.counters.all_lost() <= self.repaired_loss
-            && self.unfollowed == 0
     }
 }

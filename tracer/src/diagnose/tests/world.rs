@@ -198,6 +198,7 @@ pub fn thread(tid: u32, syscall: &str, stack: Vec<Frame>) -> Thread {
         fd: None,
         stack,
         since: None,
+        socket: None,
         name: None,
     }
 }
@@ -216,6 +217,8 @@ pub fn process(pid: u32) -> Process {
         state: 'S',
         threads: 1,
         fd_limit: None,
+        open_fds: None,
+        frozen: false,
     }
 }
 
@@ -295,7 +298,11 @@ impl World {
         let truncated = false;
         self.with(Input::Stack {
             key,
-            stack: Stack { frames, truncated },
+            stack: Stack {
+                frames,
+                truncated,
+                thread: None,
+            },
         })
     }
 
@@ -387,5 +394,7 @@ pub fn report(tracker: &Tracker) -> Report {
     let style = Style {
         sockets_per_site: 5,
     };
-    diagnose::report(tracker, style, &application).unwrap()
+    diagnose::report(tracker, style, &application)
+        .unwrap()
+        .report
 }

@@ -5,6 +5,7 @@ mod fit;
 mod footer;
 mod frames;
 mod headline;
+mod lesson;
 mod live;
 mod site;
 mod sockets;
@@ -16,6 +17,7 @@ use std::io;
 
 use jiff::tz::TimeZone;
 
+pub use lesson::write_lesson;
 pub use live::{Progress, status_line, write_site_found};
 
 use self::style::{BOLD, Page};

@@ -150,6 +150,7 @@ impl Server {
             stack: Stack {
                 frames,
                 truncated: walk.truncated,
+                thread: None,
             },
             warnings,
             failed: false,

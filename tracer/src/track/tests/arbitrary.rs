@@ -158,6 +158,7 @@ prop_compose! {
         Process {
             pid, start_boot: 0, start_wall: None, comm: "server".into(), exe, cmdline: None,
             service: None, cgroup: None, parent: 1, state, threads: 1, fd_limit,
+            open_fds: Some(7), frozen: false,
         }
     }
 }
@@ -169,7 +170,7 @@ prop_compose! {
     ) -> Thread {
         Thread {
             tid, comm: "worker".into(), state: 'S', syscall: syscall.map(str::to_owned),
-            fd: None, stack: stack.frames, since: None, name: None,
+            fd: None, stack: stack.frames, since: None, socket: None, name: None,
         }
     }
 }
@@ -187,7 +188,11 @@ fn stack() -> impl Strategy<Value = Stack> {
         offset,
         ..Frame::default()
     });
-    (vec(frame, 0..4), any::<bool>()).prop_map(|(frames, truncated)| Stack { frames, truncated })
+    (vec(frame, 0..4), any::<bool>()).prop_map(|(frames, truncated)| Stack {
+        frames,
+        truncated,
+        thread: None,
+    })
 }
 
 prop_compose! {

@@ -30,7 +30,7 @@ pub fn report(tracker: &Tracker) -> Report {
     let style = Style {
         sockets_per_site: 3,
     };
-    diagnose::report(tracker, style, &first).unwrap()
+    diagnose::report(tracker, style, &first).unwrap().report
 }
 
 fn is_stuck(item: &Item) -> bool {

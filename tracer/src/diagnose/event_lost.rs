@@ -1,0 +1,131 @@
+//! `event-lost`: the event loop cannot learn that the peer hung up. Proof: an epoll set holds the
+//! descriptor, but its mask lacks what a FIN raises; or the event is told once only (one-shot, edge) and
+//! was not followed by a read, while the loop waits for the next.
+
+use super::{
+    Answer, Case, Group, Rule, Telling, Words,
+    owner::epoll::{EDGE, ONE_SHOT, PRIVATE, TELLS_OF_FIN},
+    words, yes,
+};
+use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+
+pub struct EventLost;
+
+impl Rule for EventLost {
+    fn verdict(&self) -> Verdict {
+        Verdict::EventLost
+    }
+
+    fn check(&self, case: &Case<'_>) -> Answer {
+        if case.socket.recv_q == 0 || case.socket.history.eof.is_some() {
+            return Answer::No;
+        }
+        let Some(events) = case.epoll_events() else {
+            return Answer::No;
+        };
+        if Loss::of(events).is_none() || !case.loop_waits() {
+            return Answer::No;
+        }
+        yes(Confidence::High, Telling::LastUsed)
+    }
+
+    fn severity(&self, _group: &Group<'_>) -> Severity {
+        Severity::Leak
+    }
+
+    fn explain(&self, group: &Group<'_>) -> Words {
+        let oldest = group.oldest();
+        let events = oldest.and_then(Case::epoll_events).unwrap_or_default();
+        let loss = Loss::of(events).unwrap_or(Loss::NotAsked);
+        let mut evidence = vec![
+            format!(
+                "an epoll set holds their descriptors, events {events:#x}: {}",
+                loss.means()
+            ),
+            "a thread of the process waits in that kind of set for the next event".to_owned(),
+            format!(
+                "Recv-Q is {}: the end of the stream lies unread",
+                words::recv_q(group)
+            ),
+        ];
+        if let Some(touch) = oldest.and_then(Case::last_touch) {
+            evidence.push(format!(
+                "the last thing done to the oldest was {}{}, {} ago",
+                words::deed(&touch),
+                words::within(group),
+                words::span(group.now.saturating_sub(touch.at))
+            ));
+        }
+        evidence.extend(words::age_evidence(group));
+        Words {
+            summary: format!(
+                "{} are watched by an event loop that is not told the peer hung up{}",
+                words::sockets(group.count()),
+                group
+                    .function()
+                    .map(|name| format!("; they were last touched in {name}"))
+                    .unwrap_or_default()
+            ),
+            evidence,
+            advice: format!("{} {}", loss.remedy(), words::NOT_KEEPALIVE),
+        }
+    }
+
+    fn lesson(&self) -> Lesson {
+        Lesson {
+            happened: "The connection is in an event loop's epoll set, but in a way that does not report \
+                       the peer's hang-up: readability is not asked for, or a one-shot event was \
+                       delivered and not armed again, or an edge was delivered and not read to the end.",
+            proof: "The mask of the descriptor in /proc/PID/fdinfo, the unread FIN in Recv-Q, and a loop \
+                    that waits for the next event.",
+            blamed: "the function that touched the connection last: it, or what it returned to, should \
+                     have asked for the next event",
+            remedy: "Ask for EPOLLIN or EPOLLRDHUP at all times; arm one-shot registrations again on \
+                     every path; after an edge, read until EAGAIN or 0.",
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Loss {
+    NotAsked,
+    OneShotSpent,
+    Edge,
+}
+
+impl Loss {
+    fn of(events: u32) -> Option<Self> {
+        if events & ONE_SHOT != 0 && events & !PRIVATE == 0 {
+            Some(Self::OneShotSpent)
+        } else if events & TELLS_OF_FIN == 0 {
+            Some(Self::NotAsked)
+        } else if events & EDGE != 0 {
+            Some(Self::Edge)
+        } else {
+            None
+        }
+    }
+
+    fn means(self) -> &'static str {
+        match self {
+            Self::NotAsked => "neither EPOLLIN nor EPOLLRDHUP, so a FIN raises nothing",
+            Self::OneShotSpent => "a one-shot event was delivered and never armed again",
+            Self::Edge => {
+                "edge-triggered: the event was delivered once, and no read to the end followed"
+            }
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::NotAsked => {
+                "Keep EPOLLRDHUP (or EPOLLIN) in the mask even while nothing is expected from the peer."
+            }
+            Self::OneShotSpent => {
+                "Arm the descriptor again (EPOLL_CTL_MOD) on every path that is done with an event, or \
+                 close it."
+            }
+            Self::Edge => "After an edge, read until EAGAIN or 0 before waiting again.",
+        }
+    }
+}

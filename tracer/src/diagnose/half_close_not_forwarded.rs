@@ -1,0 +1,78 @@
+//! `half-close-not-forwarded`: a proxy read the end of one side and left the other side open. Proof: the
+//! read's own event, and the partner connection is still open in both directions: no `shutdown()`.
+
+use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
+use crate::model::{
+    endpoint::Endpoint,
+    verdict::{Confidence, Lesson, Severity, Verdict},
+};
+
+pub struct HalfCloseNotForwarded;
+
+impl Rule for HalfCloseNotForwarded {
+    fn verdict(&self) -> Verdict {
+        Verdict::HalfCloseNotForwarded
+    }
+
+    fn check(&self, case: &Case<'_>) -> Answer {
+        let history = case.socket.history;
+        let Some(partner) = case.scene.partner_of(case.socket.cookie) else {
+            return Answer::No;
+        };
+        // Whoever relays has written to the other side what it read here.
+        if history.eof.is_none() || case.socket.recv_q != 0 || partner.history.used.is_none() {
+            return Answer::No;
+        }
+        yes(Confidence::Medium, Telling::Eof)
+    }
+
+    fn severity(&self, _group: &Group<'_>) -> Severity {
+        Severity::Leak
+    }
+
+    fn explain(&self, group: &Group<'_>) -> Words {
+        let ago = words::ago(group, |case| case.socket.history.eof).unwrap_or_default();
+        let mut evidence = vec![format!(
+            "a read{} returned 0 (the peer has closed), most recently {ago} ago; neither close() nor \
+             shutdown() came after it",
+            words::within(group)
+        )];
+        let partner = group
+            .oldest()
+            .and_then(|case| case.scene.partner_of(case.socket.cookie));
+        if let Some(partner) = partner {
+            evidence.push(format!(
+                "the process opened one connection for each of them; that of the oldest, to {}, is still \
+                 ESTABLISHED: it was not told that nothing more will come",
+                Endpoint(partner.connection.ends.remote)
+            ));
+        }
+        evidence.push("Recv-Q is 0: nothing is left to pass on".to_owned());
+        evidence.extend(words::age_evidence(group));
+        Words {
+            summary: format!(
+                "{} of a relay were read to the end{}, and the end was not passed on to the other side",
+                words::sockets(group.count()),
+                words::within(group)
+            ),
+            evidence,
+            advice: format!(
+                "When a read returns 0, call shutdown(SHUT_WR) on the other connection, and close both \
+                 once both directions have ended. {}",
+                words::NOT_KEEPALIVE
+            ),
+        }
+    }
+
+    fn lesson(&self) -> Lesson {
+        Lesson {
+            happened: "A proxy copies between two connections. One side hung up; the proxy read that, but \
+                       did not tell the other side, which therefore keeps its half open, and both stay.",
+            proof: "A read returned 0 on this connection, and the one connection the process opened for \
+                    it is still ESTABLISHED: no shutdown() was called on it.",
+            blamed: "the function that read the end of the stream",
+            remedy: "Forward the end: shutdown(SHUT_WR) on the other connection, close() on both when \
+                     both directions are done.",
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Pools of worker threads: threads of one process with a common name stem that were started at the same
+//! place. Is every one of them blocked in something that is not waiting for work?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tracer_common::state::ESTABLISHED;
+
+use crate::{
+    model::{
+        input::{Connection, Thread},
+        socket::Deed,
+        stack::Frame,
+    },
+    track::Tracker,
+};
+
+/// A pool of which no thread is left to serve anything.
+#[derive(Clone, Debug)]
+pub struct Pool<'a> {
+    /// What the names of its threads have in common.
+    pub stem: String,
+    /// Those in the system call and the place that most of them are in; first the longest blocked.
+    pub blocked: Vec<&'a Thread>,
+    /// All of its threads.
+    pub size: usize,
+}
+
+const WRITES: &[&str] = &["write", "writev", "sendto", "sendmsg", "sendfile"];
+const READS: &[&str] = &["read", "readv", "recvfrom", "recvmsg"];
+/// Whoever is in one of these is busy with the work it has.
+const BUSY: &[&str] = &[
+    "connect",
+    "fsync",
+    "nanosleep",
+    "clock_nanosleep",
+    "wait4",
+    "waitid",
+];
+const ACCEPTS: &[&str] = &["accept", "accept4"];
+/// Outermost frames by which threads that were started alike are known.
+const ROOTS: usize = 3;
+
+pub fn writes(thread: &Thread) -> bool {
+    is_in(thread, WRITES)
+}
+
+fn is_in(thread: &Thread, calls: &[&str]) -> bool {
+    thread
+        .syscall
+        .as_deref()
+        .is_some_and(|name| calls.contains(&name))
+}
+
+/// The connection behind the descriptor a thread is blocked on.
+pub fn connection<'a>(tracker: &'a Tracker, thread: &Thread) -> Option<&'a Connection> {
+    let inode = thread.socket?;
+    tracker
+        .connections()
+        .iter()
+        .find(|connection| connection.inode == inode)
+}
+
+/// Is it blocked in work, rather than waiting for some? A write to somebody who does not read; a read
+/// from somebody the process itself has asked; sleep, disk, a child.
+fn is_busy(tracker: &Tracker, thread: &Thread) -> bool {
+    if writes(thread) {
+        return connection(tracker, thread).is_none_or(|connection| connection.send_q > 0);
+    }
+    if is_in(thread, READS) {
+        return connection(tracker, thread).is_some_and(|connection| {
+            connection.state == ESTABLISHED && connection.recv_q == 0 && asked(tracker, connection)
+        });
+    }
+    is_in(thread, BUSY)
+}
+
+/// Did the process itself open the connection?
+fn asked(tracker: &Tracker, connection: &Connection) -> bool {
+    tracker.activity().iter().any(|activity| {
+        activity.cookie == connection.cookie
+            && activity
+                .history
+                .opened
+                .is_some_and(|opened| opened.deed == Deed::Connect)
+    })
+}
+
+/// The largest pool of the process all of whose threads are busy. A single thread is a pool only when it is
+/// not the one that accepts.
+pub fn starving<'a>(tracker: &'a Tracker, pid: u32, acceptors: &BTreeSet<u32>) -> Option<Pool<'a>> {
+    let mut pools: BTreeMap<(String, Vec<Root<'a>>), Vec<&Thread>> = BTreeMap::new();
+    for thread in tracker.threads(pid) {
+        if acceptors.contains(&thread.tid) || is_in(thread, ACCEPTS) {
+            continue;
+        }
+        let stem = stem(thread.name.as_deref().unwrap_or(&thread.comm));
+        pools
+            .entry((stem, roots(&thread.stack)))
+            .or_default()
+            .push(thread);
+    }
+    let busy = |threads: &&Vec<&Thread>| threads.iter().all(|thread| is_busy(tracker, thread));
+    let is_pool = |threads: &&Vec<&Thread>| match threads.as_slice() {
+        [only] => only.tid != pid && writes(only),
+        more => more.len() > 1,
+    };
+    let ((stem, _), threads) = pools
+        .iter()
+        .filter(|(_, threads)| is_pool(threads) && busy(threads))
+        .max_by_key(|(_, threads)| threads.len())?;
+    Some(Pool {
+        stem: stem.clone(),
+        blocked: crowd(threads),
+        size: threads.len(),
+    })
+}
+
+/// The threads in the call and the place that most of them are in.
+fn crowd<'a>(threads: &[&'a Thread]) -> Vec<&'a Thread> {
+    let mut places: BTreeMap<_, Vec<&'a Thread>> = BTreeMap::new();
+    for &thread in threads {
+        let place: Vec<_> = thread.stack.iter().map(root).collect();
+        places
+            .entry((thread.syscall.as_deref(), place))
+            .or_default()
+            .push(thread);
+    }
+    let mut most = places
+        .into_values()
+        .max_by_key(Vec::len)
+        .unwrap_or_default();
+    most.sort_by_key(|thread| (thread.since.unwrap_or(u64::MAX), thread.tid));
+    most
+}
+
+/// Where a frame is, comparable.
+type Root<'a> = (Option<&'a str>, Option<&'a str>, u64);
+
+fn root(frame: &Frame) -> Root<'_> {
+    (
+        frame.module.as_deref(),
+        frame.function.as_deref(),
+        frame.offset,
+    )
+}
+
+fn roots(stack: &[Frame]) -> Vec<Root<'_>> {
+    stack.iter().rev().take(ROOTS).map(root).collect()
+}
+
+/// `pool-1-thread-3` is of `pool-1-thread-`; what has no number is of itself.
+fn stem(name: &str) -> String {
+    name.trim_end_matches(|c: char| c.is_ascii_digit())
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_at_the_end_do_not_tell_pools_apart() {
+        assert_eq!(stem("pool-1-thread-3"), "pool-1-thread-");
+        assert_eq!(stem("worker"), "worker");
+    }
+}

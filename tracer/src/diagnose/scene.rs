@@ -1,0 +1,148 @@
+//! What all cases of one report share; looked at once, because thousands of sockets ask for it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use tracer_common::state::ESTABLISHED;
+
+use super::pool::{self, Pool};
+use crate::{
+    model::{
+        input::Connection,
+        socket::{Deed, History, Touch},
+    },
+    track::Tracker,
+};
+
+#[derive(Default)]
+pub struct Scene<'a> {
+    /// The socket each thread touched last.
+    newest: HashMap<u32, (u64, u64)>,
+    partners: HashMap<u64, Partner>,
+    /// Threads that accepted a connection that still lives.
+    acceptors: BTreeSet<u32>,
+    accepted: BTreeMap<u32, Vec<u64>>,
+    pools: BTreeMap<u32, Pool<'a>>,
+}
+
+/// The other side of a relay: the one connection its process opened between accepting a connection
+/// and accepting the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Partner {
+    pub history: History,
+    /// As `sock_diag` showed it: open in both directions.
+    pub connection: Connection,
+}
+
+impl<'a> Scene<'a> {
+    pub fn new(tracker: &'a Tracker) -> Self {
+        let mut scene = Self::default();
+        let live = tracker.activity().iter();
+        let live = live.map(|activity| (activity.cookie, activity.history));
+        let stuck = tracker.sockets().into_iter();
+        let stuck = stuck.map(|socket| (socket.cookie, socket.history));
+        let mut openings: BTreeMap<u32, BTreeMap<(u64, u64), Deed>> = BTreeMap::new();
+        let mut histories = HashMap::new();
+        for (cookie, history) in live.chain(stuck) {
+            histories.insert(cookie, history);
+            for touch in touches(history) {
+                let newest = scene.newest.entry(touch.tid).or_insert((cookie, touch.at));
+                if touch.at > newest.1 {
+                    *newest = (cookie, touch.at);
+                }
+            }
+            if let Some(opened) = history.opened {
+                let of_process = openings.entry(opened.pid).or_default();
+                of_process.insert((opened.at, cookie), opened.deed);
+                if opened.deed == Deed::Accept {
+                    scene.acceptors.insert(opened.tid);
+                    scene
+                        .accepted
+                        .entry(opened.pid)
+                        .or_default()
+                        .push(opened.at);
+                }
+            }
+        }
+        scene.pair(tracker, &openings, &histories);
+        let pools = tracker.threaded().filter_map(|pid| {
+            let pool = pool::starving(tracker, pid, &scene.acceptors)?;
+            Some((pid, pool))
+        });
+        scene.pools = pools.collect();
+        scene
+    }
+
+    fn pair(
+        &mut self,
+        tracker: &Tracker,
+        openings: &BTreeMap<u32, BTreeMap<(u64, u64), Deed>>,
+        histories: &HashMap<u64, History>,
+    ) {
+        let open: HashMap<u64, Connection> = tracker
+            .connections()
+            .iter()
+            .filter(|connection| connection.state == ESTABLISHED)
+            .map(|connection| (connection.cookie, *connection))
+            .collect();
+        for of_process in openings.values() {
+            let mut accepted = None;
+            let mut connected = Vec::new();
+            let mut pairs = Vec::new();
+            let mut settle = |accepted: Option<u64>, connected: &mut Vec<u64>| {
+                if let (Some(accepted), [only]) = (accepted, connected.as_slice()) {
+                    pairs.push((accepted, *only));
+                }
+                connected.clear();
+            };
+            for ((_, cookie), deed) in of_process {
+                match deed {
+                    Deed::Accept => {
+                        settle(accepted.replace(*cookie), &mut connected);
+                    }
+                    Deed::Connect => connected.push(*cookie),
+                    _ => {}
+                }
+            }
+            settle(accepted, &mut connected);
+            for (one, other) in pairs.iter().flat_map(|(a, b)| [(*a, *b), (*b, *a)]) {
+                if let (Some(connection), Some(history)) = (open.get(&other), histories.get(&other))
+                {
+                    let partner = Partner {
+                        history: *history,
+                        connection: *connection,
+                    };
+                    self.partners.insert(one, partner);
+                }
+            }
+        }
+    }
+
+    /// Of all living sockets, the one this thread touched last.
+    pub fn newest_of(&self, tid: u32) -> Option<u64> {
+        self.newest.get(&tid).map(|(cookie, _)| *cookie)
+    }
+
+    pub fn partner_of(&self, cookie: u64) -> Option<&Partner> {
+        self.partners.get(&cookie)
+    }
+
+    pub fn has_accepted(&self, tid: u32) -> bool {
+        self.acceptors.contains(&tid)
+    }
+
+    /// Living connections the process has accepted since then.
+    pub fn accepted_since(&self, pid: u32, since: u64) -> usize {
+        let accepted = self.accepted.get(&pid).into_iter().flatten();
+        accepted.filter(|at| **at >= since).count()
+    }
+
+    pub fn pool_of(&self, pid: u32) -> Option<&Pool<'a>> {
+        self.pools.get(&pid)
+    }
+}
+
+fn touches(history: History) -> impl Iterator<Item = Touch> {
+    [history.opened, history.used, history.eof]
+        .into_iter()
+        .flatten()
+}

@@ -1,0 +1,69 @@
+//! `select-limit`: descriptors of 1024 and above are invisible to `select()` (FD_SETSIZE). Proof: all
+//! descriptors of the socket are, nothing was read, and a thread of the process waits in `select()`.
+
+use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
+use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+
+pub struct SelectLimit;
+
+/// `__FD_SETSIZE` of include/uapi/linux/posix_types.h.
+const FD_SETSIZE: u32 = 1024;
+
+impl Rule for SelectLimit {
+    fn verdict(&self) -> Verdict {
+        Verdict::SelectLimit
+    }
+
+    fn check(&self, case: &Case<'_>) -> Answer {
+        let holders = &case.socket.holders;
+        let invisible = !holders.is_empty() && holders.iter().all(|h| h.fd >= FD_SETSIZE);
+        if !invisible
+            || case.socket.recv_q == 0
+            || !case.uses_select()
+            || case.epoll_events().is_some()
+        {
+            return Answer::No;
+        }
+        yes(Confidence::Medium, Telling::Opened)
+    }
+
+    fn severity(&self, _group: &Group<'_>) -> Severity {
+        Severity::Leak
+    }
+
+    fn explain(&self, group: &Group<'_>) -> Words {
+        let fds = group.cases.iter().flat_map(|case| &case.socket.holders);
+        let lowest = fds.map(|holder| holder.fd).min().unwrap_or_default();
+        let mut evidence = vec![
+            format!(
+                "all their descriptors are {lowest} or above; select() sees none from {FD_SETSIZE} on"
+            ),
+            "a thread of the process waits in select(), and no epoll set holds them".to_owned(),
+            format!("Recv-Q is {}: nobody reads from them", words::recv_q(group)),
+        ];
+        evidence.extend(words::age_evidence(group));
+        Words {
+            summary: format!(
+                "{} have descriptors of {FD_SETSIZE} and above, which the program's select() loop cannot \
+                 see",
+                words::sockets(group.count())
+            ),
+            evidence,
+            advice: format!(
+                "Use poll() or epoll instead of select(), which cannot be enlarged; until then, refuse \
+                 connections whose descriptor is {FD_SETSIZE} or above."
+            ),
+        }
+    }
+
+    fn lesson(&self) -> Lesson {
+        Lesson {
+            happened: "The program waits for its connections with select(), whose sets end at descriptor \
+                       1023. Connections with higher descriptors are open, but never reported as readable.",
+            proof: "Every descriptor of the connection is 1024 or above, data or the FIN lies unread, and \
+                    a thread of the process waits in select().",
+            blamed: "the function that opened the connection",
+            remedy: "Use poll() or epoll. Look for what keeps so many descriptors open as well.",
+        }
+    }
+}

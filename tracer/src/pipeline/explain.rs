@@ -1,0 +1,34 @@
+//! `sockleak explain`: what a verdict means. Asks nothing of the machine.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+
+use super::terminal;
+use crate::{diagnose, exit, model::verdict::Verdict, sink::human};
+
+pub fn run(verdict: Option<Verdict>) -> anyhow::Result<u8> {
+    let mut out = io::stdout().lock();
+    let written = match verdict {
+        Some(verdict) => {
+            let page = (terminal::color(false), terminal::width());
+            human::write_lesson(&mut out, verdict, &diagnose::lesson(verdict), page)
+        }
+        None => list(&mut out),
+    };
+    written.context("write to stdout")?;
+    Ok(exit::DONE)
+}
+
+fn list(out: &mut dyn Write) -> io::Result<()> {
+    writeln!(
+        out,
+        "Why a socket is stuck; `sockleak explain NAME` says more.\n"
+    )?;
+    let names = Verdict::ALL.iter().map(|verdict| verdict.name().len());
+    let width = names.max().unwrap_or(0);
+    for verdict in Verdict::ALL {
+        writeln!(out, "  {verdict:width$}  {}", verdict.title())?;
+    }
+    out.flush()
+}

@@ -1,0 +1,145 @@
+//! What can be asked of the tracker.
+
+use std::collections::BTreeSet;
+
+use super::{Drift, Listener, Socket, Tracker};
+use crate::model::{
+    input::{Activity, Closes, Connection, Counters, Interest, Opening, Process, Thread},
+    stack::Stack,
+};
+
+impl Tracker {
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    pub fn opening(&self) -> Option<&Opening> {
+        self.opening.as_deref()
+    }
+
+    pub fn knows(&self, cookie: u64) -> bool {
+        self.sockets
+            .get(&cookie)
+            .is_some_and(|socket| !socket.since_is_lower_bound)
+    }
+
+    /// In the order of their cookies, so that output never depends on hashing.
+    pub fn sockets(&self) -> Vec<&Socket> {
+        self.sockets.values().map(Box::as_ref).collect()
+    }
+
+    pub fn count(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Sockets whose state is at least `age` old; cheap enough for every tick.
+    pub fn older_than(&self, age: u64) -> usize {
+        self.sockets
+            .values()
+            .filter(|socket| socket.age(self.now) >= age)
+            .count()
+    }
+
+    /// The listener a connection came in through: the same namespace and port, the most specific
+    /// address first.
+    pub fn listener_of(&self, socket: &Socket) -> Option<&Listener> {
+        let local = socket.ends.local;
+        let fits = |listener: &&Listener| {
+            listener.netns == socket.netns
+                && listener.ends.local.port() == local.port()
+                && (listener.ends.local.ip().to_canonical() == local.ip().to_canonical()
+                    || listener.ends.local.ip().is_unspecified())
+        };
+        self.listeners
+            .iter()
+            .filter(fits)
+            .min_by_key(|listener| listener.ends.local.ip().is_unspecified())
+    }
+
+    /// When the iterators last began to look for holders.
+    pub fn inventory_from(&self) -> u64 {
+        self.inventory_from
+    }
+
+    pub fn process(&self, pid: u32) -> Option<&Process> {
+        self.processes.get(&pid)
+    }
+
+    /// Processes whose threads were looked at.
+    pub fn threaded(&self) -> impl Iterator<Item = u32> {
+        self.threads.keys().copied()
+    }
+
+    pub fn threads(&self, pid: u32) -> &[Thread] {
+        self.threads.get(&pid).map_or(&[], Vec::as_slice)
+    }
+
+    /// The first of the looks at which this thread ran, if it ran at all of them since.
+    pub fn running_since(&self, tid: u32) -> Option<u64> {
+        self.running.get(&tid).copied()
+    }
+
+    pub fn stack(&self, key: u64) -> Option<&Stack> {
+        self.stacks.get(&key)
+    }
+
+    /// Where sockets were closed that were opened at these places.
+    pub fn closes_of(&self, opened: &BTreeSet<u64>) -> impl Iterator<Item = Closes> {
+        let fits = |closes: &&Closes| opened.contains(&closes.opened);
+        self.closes.iter().filter(fits).copied()
+    }
+
+    /// What the process's epoll sets watch; `None` when it was not looked at.
+    pub fn epoll(&self, pid: u32) -> Option<&[Interest]> {
+        self.epolls.get(&pid).map(Vec::as_slice)
+    }
+
+    /// Live sockets, stuck or not, that the asked-for processes have touched.
+    pub fn activity(&self) -> &[Activity] {
+        &self.activity
+    }
+
+    /// Open connections of theirs.
+    pub fn connections(&self) -> &[Connection] {
+        &self.connections
+    }
+
+    /// The processes a pid filter covers now, children included.
+    pub fn followed(&self) -> &[u32] {
+        &self.followed
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Reports of sockets that were read from the kernel's table rather than sent: none can be lost.
+    pub fn promoted(&self) -> u64 {
+        self.promoted
+    }
+
+    pub fn drift(&self) -> Drift {
+        self.drift
+    }
+
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Sockets in `CLOSE_WAIT` at the last inventory, of any age and owner.
+    pub fn close_wait(&self) -> u64 {
+        self.close_wait
+    }
+
+    /// Sockets that could not be followed because a bound was reached.
+    pub fn unfollowed(&self) -> u64 {
+        self.unfollowed
+    }
+
+    /// Nothing was lost since the last complete inventory, and there was one.
+    pub fn is_complete(&self) -> bool {
+        self.inventories > 0
+            && self.counters.all_lost() <= self.repaired_loss
+            && self.unfollowed == 0
+    }
+}
