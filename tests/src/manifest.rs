@@ -99,7 +99,8 @@ pub struct Blame {
     /// Nobody is a right answer too: frames of an interpreter's program may be out of reach.
     #[serde(default)]
     pub or_nobody: bool,
-    /// The field of `stacks` which holds the blamed frame; `any` where more than one may.
+    /// The field of `stacks` which holds the blamed frame; `any` where more than one may,
+    /// `another` where the stacks are those of another finding, which this one points to.
     pub stack: String,
     /// Application frames above the blamed one, in this order, others may lie between.
     #[serde(default)]

@@ -155,6 +155,10 @@ impl Rig {
         self.backend.as_ref().map_or(0, Backend::accepted)
     }
 
+    pub fn upstream_port(&self) -> Option<u16> {
+        self.backend.as_ref().map(Backend::port)
+    }
+
     pub fn signal(&self, signal: rustix::process::Signal) {
         process::signal(&self.child, signal);
     }

@@ -7,7 +7,7 @@
 static void lower_the_limit(const struct rig *r) {
     int next = dup(STDIN_FILENO);
     if (next < 0) rig_fail("dup");
-    close(next);
+    for (int fd = next; fd < 1024; fd++) close(fd); /* whatever was inherited */
     struct rlimit files;
     files.rlim_cur = files.rlim_max = (rlim_t)(next + r->connections);
     if (setrlimit(RLIMIT_NOFILE, &files) < 0) rig_fail("setrlimit");
