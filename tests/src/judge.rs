@@ -6,6 +6,7 @@ use crate::rig::Rig;
 use crate::sockleak::Running;
 use crate::{compile, expect, wait};
 use serde::Serialize;
+use std::time::Duration;
 
 const OPTIONS: [&str; 5] = ["--json", "--min-age", "1s", "--duration", "60s"];
 
@@ -24,6 +25,7 @@ pub fn trace(entry: &Entry) -> Traced {
     let rig = Rig::leaking(entry);
     let twin = Rig::healthy(entry);
     wait::outlive_one_second();
+    std::thread::sleep(Duration::from_secs(entry.watch_seconds));
     let report = tracer.stop().report();
     Traced { report, rig, twin }
 }

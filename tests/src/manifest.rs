@@ -37,6 +37,9 @@ pub struct Entry {
     pub verdicts: Vec<String>,
     /// Only `info` for what is no leak; not checked where it depends on growth.
     pub severity: Option<String>,
+    /// How long it is watched once it is stuck, where the proof takes longer than growing old does.
+    #[serde(default)]
+    pub watch_seconds: u64,
     /// What is said of the clients of the warm-up, where those get stuck too, held by the rig.
     pub also: Option<Also>,
     pub count: usize,

@@ -42,21 +42,27 @@ APP int on_readable(const struct rig *r, int loop, int fd) {
     return (int)got;
 }
 
+APP int on_new_client(struct rig *r, int loop, int edge) {
+    int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
+    if (fd < 0) rig_fail("accept");
+    if (edge) look_up_client(fd);
+    r->served++;
+    return watch_for(loop, EPOLL_CTL_ADD, fd, edge ? EPOLLIN | EPOLLET : EPOLLIN | EPOLLONESHOT);
+}
+
 APP int run_loop(struct rig *r, int loop) {
     int edge = !strcmp(r->cause, "edge");
     for (;;) {
         struct epoll_event event;
-        rig_wait(r, loop);
-        if (epoll_wait(loop, &event, 1, 0) < 1) continue;
-        if (event.data.fd != r->listener) {
-            if (event.events & EPOLLIN && edge) on_edge(r, event.data.fd);
-            else if (event.events & EPOLLIN) on_readable(r, loop, event.data.fd);
+        char end;
+        if (epoll_wait(loop, &event, 1, r->reported ? -1 : 20) < 1) {
+            if (!r->reported) rig_report(r);
             continue;
         }
-        int fd = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
-        if (fd < 0) rig_fail("accept");
-        if (edge) look_up_client(fd);
-        watch_for(loop, EPOLL_CTL_ADD, fd, edge ? EPOLLIN | EPOLLET : EPOLLIN | EPOLLONESHOT);
+        if (event.data.fd == STDIN_FILENO && read(STDIN_FILENO, &end, 1) <= 0) exit(0);
+        if (event.data.fd == r->listener) on_new_client(r, loop, edge);
+        else if (event.events & EPOLLIN && edge) on_edge(r, event.data.fd);
+        else if (event.events & EPOLLIN) on_readable(r, loop, event.data.fd);
     }
 }
 
@@ -64,6 +70,7 @@ int main(int argc, char **argv) {
     struct rig r = rig_options(argc, argv);
     int loop = epoll_create1(EPOLL_CLOEXEC);
     rig_listen(&r);
+    watch_for(loop, EPOLL_CTL_ADD, STDIN_FILENO, EPOLLIN);
     watch_for(loop, EPOLL_CTL_ADD, r.listener, EPOLLIN);
     return run_loop(&r, loop);
 }
