@@ -23,8 +23,11 @@ impl Rule for EventLost {
         let Some(events) = case.epoll_events() else {
             return Answer::No;
         };
-        if Loss::of(events).is_none() || !case.loop_waits() {
-            return Answer::No;
+        match Loss::of(events) {
+            // Until the loop waits again, it may be about to read what the edge told.
+            Some(Loss::Edge) if !case.loop_waits() => return Answer::No,
+            Some(_) => {}
+            None => return Answer::No,
         }
         yes(Confidence::High, Telling::LastUsed)
     }
@@ -42,7 +45,6 @@ impl Rule for EventLost {
                 "an epoll set holds their descriptors, events {events:#x}: {}",
                 loss.means()
             ),
-            "a thread of the process waits in that kind of set for the next event".to_owned(),
             format!(
                 "Recv-Q is {}: the end of the stream lies unread",
                 words::recv_q(group)
@@ -76,8 +78,8 @@ impl Rule for EventLost {
             happened: "The connection is in an event loop's epoll set, but in a way that does not report \
                        the peer's hang-up: readability is not asked for, or a one-shot event was \
                        delivered and not armed again, or an edge was delivered and not read to the end.",
-            proof: "The mask of the descriptor in /proc/PID/fdinfo, the unread FIN in Recv-Q, and a loop \
-                    that waits for the next event.",
+            proof: "The mask of the descriptor in /proc/PID/fdinfo, and the unread FIN in Recv-Q; of an edge \
+                    also that the loop waits for the next event.",
             blamed: "the function that touched the connection last: it, or what it returned to, should \
                      have asked for the next event",
             remedy: "Ask for EPOLLIN or EPOLLRDHUP at all times; arm one-shot registrations again on \

@@ -104,7 +104,7 @@ impl<'a> Case<'a> {
 
     /// A thread of the owners waits in its event loop.
     pub fn loop_waits(&self) -> bool {
-        self.some_thread_is_in(LOOPS)
+        self.some_thread_is_in(WAITING)
     }
 
     pub fn uses_select(&self) -> bool {

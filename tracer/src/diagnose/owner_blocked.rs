@@ -19,7 +19,10 @@ impl Rule for OwnerBlocked {
                 None => Answer::No,
             };
         };
-        let sure = owner.runs_since.is_none() && case.whole_life_seen() && case.nothing_lost();
+        let sure = owner.runs_since.is_none()
+            && case.whole_life_seen()
+            && case.scene.knows(case.socket.cookie)
+            && case.nothing_lost();
         yes(
             if sure {
                 Confidence::High
@@ -99,7 +102,7 @@ impl Rule for OwnerBlocked {
 /// What a system call means to whoever wrote the program.
 fn in_what(syscall: Option<&str>) -> String {
     match syscall {
-        Some("futex") => "futex(), waiting for a lock or another thread".to_owned(),
+        Some("futex") => "futex() (a lock, or another thread)".to_owned(),
         Some(name) => format!("{name}()"),
         None => "the kernel".to_owned(),
     }

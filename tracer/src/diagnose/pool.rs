@@ -1,5 +1,5 @@
-//! Pools of worker threads: threads of one process with a common name stem that were started at the same
-//! place. Is every one of them blocked in something that is not waiting for work?
+//! Pools of worker threads: threads of one process whose names differ by a number at most. Is every one of
+//! them blocked in something that is not waiting for work?
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,8 +37,6 @@ const BUSY: &[&str] = &[
     "waitid",
 ];
 const ACCEPTS: &[&str] = &["accept", "accept4"];
-/// Outermost frames by which threads that were started alike are known.
-const ROOTS: usize = 3;
 
 pub fn writes(thread: &Thread) -> bool {
     is_in(thread, WRITES)
@@ -85,26 +83,24 @@ fn asked(tracker: &Tracker, connection: &Connection) -> bool {
     })
 }
 
-/// The largest pool of the process all of whose threads are busy. A single thread is a pool only when it is
-/// not the one that accepts.
+/// The largest pool of the process all of whose threads are busy. Threads without a name of their own have
+/// the program's, as the main thread has, which is of no pool; then one idle thread of any purpose keeps
+/// the pool from being called starving.
 pub fn starving<'a>(tracker: &'a Tracker, pid: u32, acceptors: &BTreeSet<u32>) -> Option<Pool<'a>> {
-    let mut pools: BTreeMap<(String, Vec<Root<'a>>), Vec<&Thread>> = BTreeMap::new();
+    let mut pools: BTreeMap<String, Vec<&Thread>> = BTreeMap::new();
     for thread in tracker.threads(pid) {
-        if acceptors.contains(&thread.tid) || is_in(thread, ACCEPTS) {
+        if thread.tid == pid || acceptors.contains(&thread.tid) || is_in(thread, ACCEPTS) {
             continue;
         }
         let stem = stem(thread.name.as_deref().unwrap_or(&thread.comm));
-        pools
-            .entry((stem, roots(&thread.stack)))
-            .or_default()
-            .push(thread);
+        pools.entry(stem).or_default().push(thread);
     }
     let busy = |threads: &&Vec<&Thread>| threads.iter().all(|thread| is_busy(tracker, thread));
     let is_pool = |threads: &&Vec<&Thread>| match threads.as_slice() {
-        [only] => only.tid != pid && writes(only),
+        [only] => writes(only),
         more => more.len() > 1,
     };
-    let ((stem, _), threads) = pools
+    let (stem, threads) = pools
         .iter()
         .filter(|(_, threads)| is_pool(threads) && busy(threads))
         .max_by_key(|(_, threads)| threads.len())?;
@@ -119,7 +115,8 @@ pub fn starving<'a>(tracker: &'a Tracker, pid: u32, acceptors: &BTreeSet<u32>) -
 fn crowd<'a>(threads: &[&'a Thread]) -> Vec<&'a Thread> {
     let mut places: BTreeMap<_, Vec<&'a Thread>> = BTreeMap::new();
     for &thread in threads {
-        let place: Vec<_> = thread.stack.iter().map(root).collect();
+        let place = |frame: &'a Frame| (&frame.module, &frame.function, frame.offset);
+        let place: Vec<_> = thread.stack.iter().map(place).collect();
         places
             .entry((thread.syscall.as_deref(), place))
             .or_default()
@@ -131,21 +128,6 @@ fn crowd<'a>(threads: &[&'a Thread]) -> Vec<&'a Thread> {
         .unwrap_or_default();
     most.sort_by_key(|thread| (thread.since.unwrap_or(u64::MAX), thread.tid));
     most
-}
-
-/// Where a frame is, comparable.
-type Root<'a> = (Option<&'a str>, Option<&'a str>, u64);
-
-fn root(frame: &Frame) -> Root<'_> {
-    (
-        frame.module.as_deref(),
-        frame.function.as_deref(),
-        frame.offset,
-    )
-}
-
-fn roots(stack: &[Frame]) -> Vec<Root<'_>> {
-    stack.iter().rev().take(ROOTS).map(root).collect()
 }
 
 /// `pool-1-thread-3` is of `pool-1-thread-`; what has no number is of itself.

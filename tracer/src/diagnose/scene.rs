@@ -1,6 +1,6 @@
 //! What all cases of one report share; looked at once, because thousands of sockets ask for it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use tracer_common::state::ESTABLISHED;
 
@@ -17,6 +17,8 @@ use crate::{
 pub struct Scene<'a> {
     /// The socket each thread touched last.
     newest: HashMap<u32, (u64, u64)>,
+    /// Sockets of which it is known what else their threads have touched.
+    known: HashSet<u64>,
     partners: HashMap<u64, Partner>,
     /// Threads that accepted a connection that still lives.
     acceptors: BTreeSet<u32>,
@@ -36,6 +38,7 @@ pub struct Partner {
 impl<'a> Scene<'a> {
     pub fn new(tracker: &'a Tracker) -> Self {
         let mut scene = Self::default();
+        scene.known = tracker.activity().iter().map(|live| live.cookie).collect();
         let live = tracker.activity().iter();
         let live = live.map(|activity| (activity.cookie, activity.history));
         let stuck = tracker.sockets().into_iter();
@@ -120,6 +123,10 @@ impl<'a> Scene<'a> {
     /// Of all living sockets, the one this thread touched last.
     pub fn newest_of(&self, tid: u32) -> Option<u64> {
         self.newest.get(&tid).map(|(cookie, _)| *cookie)
+    }
+
+    pub fn knows(&self, cookie: u64) -> bool {
+        self.known.contains(&cookie)
     }
 
     pub fn partner_of(&self, cookie: u64) -> Option<&Partner> {

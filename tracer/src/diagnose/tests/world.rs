@@ -7,7 +7,8 @@ use crate::{
     diagnose::{self, Style},
     model::{
         input::{
-            Counters, Input, Interest, Inventory, Item, Opening, Process, Promoted, Scope, Thread,
+            Activity, Connection, Counters, Input, Interest, Inventory, Item, Opening, Process,
+            Promoted, Scope, Thread,
         },
         report::{Hook, HookStatus, Host, Report, Site, Tool},
         socket::{Deed, Ends, Entry, History, Holder, Touch},
@@ -292,6 +293,18 @@ impl World {
             .map(|fd| Interest { fd: *fd, events: 1 })
             .collect();
         self.with(Input::Epoll { pid, interests })
+    }
+
+    /// What else the processes have touched, and which of it is open.
+    pub fn with_neighbours(self, neighbours: &[(u64, History, Connection)]) -> Self {
+        let activity = |(cookie, history, _): &(u64, History, Connection)| Activity {
+            cookie: *cookie,
+            history: *history,
+        };
+        let activity = neighbours.iter().map(activity).collect();
+        let open = neighbours.iter().map(|(.., connection)| *connection);
+        self.with(Input::Activity(activity))
+            .with(Input::Connections(open.collect()))
     }
 
     pub fn with_stack(self, key: u64, frames: Vec<Frame>) -> Self {
