@@ -8,7 +8,9 @@ use std::time::Duration;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: rig\r\n\r\n";
 const HEALTH_CHECK: &[u8] = b"GET /health HTTP/1.1\r\nHost: rig\r\n\r\n";
-const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub(crate) const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+/// More than a slow backend takes, less than the rig itself has room for.
+const BIG: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the upstream keeps idle connections.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(100);
@@ -25,6 +27,8 @@ pub enum Manner {
     HealthCheck,
     /// Ask and leave without waiting.
     RequestThenClose,
+    /// The same with a request of 64 KiB, which a proxy passes on piece by piece.
+    BigRequestThenClose,
     /// One after the other: ask, say that nothing more comes, take the reply, close.
     RequestThenHalfClose,
     /// One after the other: ask, take the reply, reset the connection.
@@ -47,6 +51,9 @@ pub fn visit(server: SocketAddr, count: usize, manner: Manner) -> Vec<SocketAddr
         };
         stream.write_all(request).expect("send a request");
         match manner {
+            Manner::BigRequestThenClose => {
+                stream.write_all(&b".".repeat(BIG)).expect("send its body");
+            }
             Manner::ReplyThenClose | Manner::HealthCheck => take_reply(&mut stream),
             Manner::RequestThenClose => {}
             Manner::RequestThenHalfClose => {

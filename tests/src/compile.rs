@@ -33,6 +33,7 @@ fn build(entry: &Entry, source: &Path) -> PathBuf {
     let made = aside.path().join(&entry.name);
     let place = |part: &String| match part.as_str() {
         "{source}" => source.as_os_str().to_owned(),
+        "{rig.go}" => source.with_file_name("rig.go").into_os_string(),
         "{output}" => made.as_os_str().to_owned(),
         other => other.into(),
     };

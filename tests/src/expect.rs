@@ -3,6 +3,7 @@ use crate::manifest::{Blame, Entry, Holder, State};
 use crate::process;
 use crate::report::{Frame, Report, Site};
 use crate::rig::Rig;
+use anyhow::{Context as _, Result, ensure};
 use std::collections::BTreeMap;
 
 /// The one site of a leaking rig; panics, with all it saw, when the report says anything else.
@@ -13,18 +14,27 @@ pub fn one_site<'a>(report: &'a Report, rig: &Rig) -> &'a Site {
         .iter()
         .map(|site| (&site.verdict, site.count, &site.blame))
         .collect();
+    let also = rig.entry.also.as_ref().filter(|_| rig.stuck > 0);
+    let wanted = 1 + usize::from(also.is_some());
     assert_eq!(
         sites.len(),
-        1,
-        "{name}: one site, not {told:?}; warnings {:?}",
+        wanted,
+        "{name}: {wanted} sites, not {told:?}; warnings {:?}",
         report.warnings
     );
-    let site = sites[0];
-    assert!(
-        rig.entry.verdicts.contains(&site.verdict),
-        "{name}: verdict {}: {site:#?}",
-        site.verdict
-    );
+    let right = |site: &&&Site| rig.entry.verdicts.contains(&site.verdict);
+    let site = *sites
+        .iter()
+        .find(right)
+        .unwrap_or_else(|| panic!("{name}: verdict {told:?}: {sites:#?}"));
+    if let Some(also) = also {
+        let other = sites.iter().find(|other| other.verdict == also.verdict);
+        let other = other.unwrap_or_else(|| panic!("{name}: no {} in {told:?}", also.verdict));
+        assert_eq!(other.count, rig.entry.also_stuck(), "{name}: {other:#?}");
+    }
+    if let Some(severity) = &rig.entry.severity {
+        assert_eq!(&site.severity, severity, "{name}: {site:#?}");
+    }
     assert_eq!(site.count, rig.stuck, "{name}: count");
     assert_eq!(
         site.direction.as_deref(),
@@ -145,50 +155,52 @@ fn holders(site: &Site, rig: &Rig) {
 
 /// The function that is blamed, the stack it comes from and, where they exist, file and line.
 pub fn blamed(site: &Site, rig: &Rig) {
-    let name = &rig.entry.name;
-    let Some(wanted) = &rig.entry.blame else {
-        return;
-    };
+    let also = rig.entry.also.as_ref();
+    let second = also.filter(|also| also.verdict == site.verdict);
+    let wanted = second.map_or(rig.entry.blame.as_ref(), |also| also.blame.as_ref());
+    if let Some(wanted) = wanted {
+        let right = blame_of(site, wanted, &rig.entry.source);
+        right.unwrap_or_else(|error| panic!("{}: {error:#}: {site:#?}", rig.entry.name));
+    }
+}
+
+/// Whether this site blames what was wanted, and the reason when it does not.
+pub fn blame_of(site: &Site, wanted: &Blame, source: &str) -> Result<()> {
     let nobody = site.blame.is_none() && wanted.or_nobody;
     if nobody || site.verdict == "unknown" {
-        return;
+        return Ok(());
     }
-    let blame = site
-        .blame
-        .as_ref()
-        .unwrap_or_else(|| panic!("{name}: nobody is blamed: {site:#?}"));
+    let blame = site.blame.as_ref().context("nobody is blamed")?;
     if wanted.unnamed {
         let offset = blame.function.rsplit_once("+0x").map(|(_, digits)| digits);
         let hex =
             |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
-        assert!(
+        ensure!(
             offset.is_some_and(hex),
-            "{name}: no symbols, and yet {}",
+            "no symbols, and yet {}",
             blame.function
         );
     } else {
-        assert_eq!(
-            Some(&blame.function),
-            wanted.function.as_ref(),
-            "{name}: {site:#?}"
+        ensure!(
+            Some(&blame.function) == wanted.function.as_ref(),
+            "it blames {}, not {:?}",
+            blame.function,
+            wanted.function
         );
     }
-    assert_eq!(blame.inlined, wanted.inlined, "{name}: inlined: {blame:?}");
+    ensure!(blame.inlined == wanted.inlined, "inlined: {blame:?}");
+    if wanted.stack == "another" {
+        return Ok(());
+    }
     let stacks = site.stacks.named(&wanted.stack);
     let shows = |stack: &Vec<Frame>| in_order(stack, &blame.function, &wanted.callers);
-    assert!(
+    ensure!(
         stacks.iter().any(shows),
-        "{name}: stacks.{}: {:#?}",
+        "stacks.{} does not have it below {:?}",
         wanted.stack,
-        site.stacks
+        wanted.callers
     );
-    source_line(
-        name,
-        wanted,
-        blame.file.as_deref(),
-        blame.line,
-        &rig.entry.source,
-    );
+    source_line(wanted, blame.file.as_deref(), blame.line, source)
 }
 
 fn in_order(stack: &[Frame], blamed: &str, callers: &[String]) -> bool {
@@ -197,19 +209,22 @@ fn in_order(stack: &[Frame], blamed: &str, callers: &[String]) -> bool {
     wanted.all(|function| frames.any(|frame| frame == function))
 }
 
-fn source_line(name: &str, wanted: &Blame, file: Option<&str>, line: Option<u32>, source: &str) {
-    let Some(ending) = &wanted.file else { return };
-    assert!(
+fn source_line(wanted: &Blame, file: Option<&str>, line: Option<u32>, source: &str) -> Result<()> {
+    let Some(ending) = &wanted.file else {
+        return Ok(());
+    };
+    ensure!(
         file.is_some_and(|file| file.ends_with(ending.as_str())),
-        "{name}: file {file:?}"
+        "file {file:?}"
     );
     let path = crate::paths::tests_dir().join("rigs").join(source);
     let text = std::fs::read_to_string(path).expect("read a rig's source");
-    let line = line.unwrap_or_else(|| panic!("{name}: a file without a line"));
+    let line = line.context("a file without a line")?;
     let shown = text.lines().nth(line as usize - 1).unwrap_or_default();
     let wanted = wanted.line_contains.as_deref().unwrap_or_default();
-    assert!(
+    ensure!(
         shown.contains(wanted),
-        "{name}: line {line} reads {shown:?}, not {wanted:?}"
+        "line {line} reads {shown:?}, not {wanted:?}"
     );
+    Ok(())
 }

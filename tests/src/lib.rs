@@ -11,10 +11,12 @@
     reason = "test support fails a test by panicking, and may say why on stderr"
 )]
 
+pub mod backend;
 pub mod bpf;
 pub mod client;
 pub mod compile;
 pub mod expect;
+pub mod judge;
 pub mod lines;
 pub mod manifest;
 pub mod netns;

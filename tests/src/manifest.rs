@@ -1,4 +1,5 @@
 //! The rigs and what must be said of each of them, as written in `rigs/manifest.json`.
+use crate::backend::Temper;
 use crate::client::Manner;
 use crate::paths;
 use serde::Deserialize;
@@ -24,15 +25,23 @@ pub struct Entry {
     #[serde(default)]
     pub args: Vec<String>,
     pub client: Manner,
-    /// Clients that are served properly before the leak begins.
+    /// The service behind the rig, which is told its port with `--upstream`.
+    pub upstream: Option<Temper>,
+    /// Clients that come before the leak begins; served properly, unless `also` says otherwise.
     #[serde(default)]
     pub warm_up: usize,
     /// Clients that ask, never read the reply, and stay.
     #[serde(default)]
     pub pins: usize,
-    /// Every verdict that is true of this rig; mostly one. `unknown` beside another says that
-    /// nobody needs to prove the case, and that a different answer would be wrong.
+    /// Every verdict that is true of this rig; mostly one. The first is the one it is made for.
     pub verdicts: Vec<String>,
+    /// Only `info` for what is no leak; not checked where it depends on growth.
+    pub severity: Option<String>,
+    /// How long it is watched once it is stuck, where the proof takes longer than growing old does.
+    #[serde(default)]
+    pub watch_seconds: u64,
+    /// What is said of the clients of the warm-up, where those get stuck too, held by the rig.
+    pub also: Option<Also>,
     pub count: usize,
     pub direction: String,
     #[serde(default)]
@@ -41,6 +50,21 @@ pub struct Entry {
     pub holder: Holder,
     /// Absent where no application frame can be named.
     pub blame: Option<Blame>,
+}
+
+/// A second finding, of the connections that came first.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Also {
+    pub verdict: String,
+    pub blame: Option<Blame>,
+}
+
+impl Entry {
+    /// How many sockets its second finding has.
+    pub fn also_stuck(&self) -> usize {
+        self.also.as_ref().map_or(0, |_| self.warm_up)
+    }
 }
 
 /// The state the rig's sockets end in.
@@ -78,7 +102,8 @@ pub struct Blame {
     /// Nobody is a right answer too: frames of an interpreter's program may be out of reach.
     #[serde(default)]
     pub or_nobody: bool,
-    /// The field of `stacks` which holds the blamed frame.
+    /// The field of `stacks` which holds the blamed frame; `any` where more than one may,
+    /// `another` where the stacks are those of another finding, which this one points to.
     pub stack: String,
     /// Application frames above the blamed one, in this order, others may lie between.
     #[serde(default)]

@@ -45,6 +45,27 @@ pub fn descriptors(pid: u32) -> Vec<(u32, PathBuf)> {
     listing.flatten().filter_map(descriptor).collect()
 }
 
+/// The states of all threads of `pid`, as in `ps`: R, S, T.
+pub fn states(pid: u32) -> Vec<char> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("list its threads");
+    let state = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).ok()?;
+        stat.rsplit_once(") ")?.1.chars().next()
+    };
+    tasks.flatten().filter_map(state).collect()
+}
+
+/// How many descriptors `pid` may have.
+pub fn most_descriptors(pid: u32) -> u64 {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("read its limits");
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next());
+    let number = soft.and_then(|soft| soft.parse().ok());
+    number.expect("a limit of open files")
+}
+
 /// The inode that names the network namespace of `pid`.
 pub fn netns(pid: u32) -> u64 {
     let link = std::fs::read_link(format!("/proc/{pid}/ns/net")).expect("read a namespace link");

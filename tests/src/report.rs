@@ -106,6 +106,10 @@ impl Stacks {
                 let threads = self.holders.iter().flatten();
                 threads.filter_map(|thread| thread.stack.clone()).collect()
             }
+            "any" => ["opened", "eof", "last_used", "sibling_close", "holders"]
+                .iter()
+                .flat_map(|field| self.named(field))
+                .collect(),
             other => panic!("no stack is called {other}"),
         }
     }

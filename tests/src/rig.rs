@@ -1,4 +1,5 @@
 //! One running rig: started, driven until its sockets are stuck, and gone when dropped.
+use crate::backend::Backend;
 use crate::client::{self, Manner, Upstream};
 use crate::lines::Lines;
 use crate::manifest::Entry;
@@ -17,11 +18,13 @@ pub struct Rig {
     pub started: Instant,
     /// How many sockets this rig holds stuck; 0 for the healthy twin.
     pub stuck: usize,
-    /// The clients' ends, in the order they connected.
+    /// The clients' ends, in the order they connected; those of the warm-up only if they get stuck.
     pub clients: Vec<SocketAddr>,
     pinned: Vec<TcpStream>,
     child: Child,
     output: Lines,
+    /// Dropped after the rig has ended.
+    backend: Option<Backend>,
 }
 
 /// How to start a rig, where that differs from the manifest.
@@ -64,6 +67,10 @@ impl Rig {
         let mut words: Vec<OsString> = how.prefix.iter().map(OsString::from).collect();
         words.extend(compile::command(entry).into_iter().map(OsString::from));
         words.extend(entry.args.iter().map(OsString::from));
+        let backend = entry.upstream.map(Backend::start);
+        if let Some(backend) = &backend {
+            words.extend(["--upstream".into(), backend.port().to_string().into()]);
+        }
         words.extend(["--port".into(), port.to_string().into()]);
         words.extend(["--connections".into(), count.to_string().into()]);
         words.extend(how.healthy.then(|| "--healthy".into()));
@@ -90,6 +97,7 @@ impl Rig {
             pinned: Vec::new(),
             child,
             output,
+            backend,
         };
         rig.port = rig.said("ready ").parse().expect("a port after ready");
         rig
@@ -100,8 +108,11 @@ impl Rig {
         let address = self.address();
         if self.entry.client != Manner::Upstream {
             self.pinned = client::pin(address, self.entry.pins);
-            client::visit(address, self.entry.warm_up, Manner::ReplyThenClose);
+            let first = client::visit(address, self.entry.warm_up, Manner::ReplyThenClose);
             self.clients = client::visit(address, self.entry.count, self.entry.client);
+            if self.entry.also.is_some() {
+                self.clients.extend(first);
+            }
         }
         self.wait_until_stuck();
     }
@@ -137,6 +148,15 @@ impl Rig {
     /// The pid of the child that holds the sockets, for rigs that have one.
     pub fn helper(&self) -> u32 {
         self.said("helper ").parse().expect("a pid after helper")
+    }
+
+    /// Connections it has made to the service behind it.
+    pub fn to_upstream(&self) -> usize {
+        self.backend.as_ref().map_or(0, Backend::accepted)
+    }
+
+    pub fn upstream_port(&self) -> Option<u16> {
+        self.backend.as_ref().map(Backend::port)
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) {

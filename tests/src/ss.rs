@@ -24,6 +24,26 @@ pub fn close_wait_to(port: u16) -> BTreeSet<(String, String)> {
     text.lines().map(ends).collect()
 }
 
+/// Recv-Q of every socket in `CLOSE_WAIT` with this port on either end; the FIN counts one byte.
+pub fn unread(port: u16) -> Vec<u64> {
+    let filter = format!("( sport = :{port} or dport = :{port} )");
+    let text = ss(&["-tanH", "state", "close-wait", &filter]);
+    text.lines().map(|line| number(line, 0)).collect()
+}
+
+/// Send-Q of every established connection to this remote port.
+pub fn unsent_to(port: u16) -> Vec<u64> {
+    let filter = format!("dport = :{port}");
+    let text = ss(&["-tanH", "state", "established", &filter]);
+    text.lines().map(|line| number(line, 1)).collect()
+}
+
+fn number(line: &str, field: usize) -> u64 {
+    let text = line.split_whitespace().nth(field).unwrap_or_default();
+    let number = text.parse();
+    number.unwrap_or_else(|_| panic!("no queue in {line:?}"))
+}
+
 /// Connection ends with this port that still have a life before them: all but those in TIME-WAIT.
 pub fn alive(port: u16) -> Vec<String> {
     let filter = format!("( sport = :{port} or dport = :{port} )");

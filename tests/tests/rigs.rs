@@ -7,6 +7,7 @@
 )]
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use tests::manifest::{Entry, Holder, State};
 use tests::rig::Rig;
@@ -21,6 +22,7 @@ fn every_rig_gets_stuck_where_its_manifest_says() {
         let rig = Rig::leaking(&entry);
         seen_by_ss(&rig);
         held_by_whom_it_should(&rig);
+        as_its_verdict_says(&rig);
     }
 }
 
@@ -78,7 +80,7 @@ fn held_by_whom_it_should(rig: &Rig) {
     };
     assert_eq!(
         client_sockets(rig, rig.pid()),
-        own,
+        own + rig.entry.also_stuck() + rig.to_upstream(),
         "{name}: its own descriptors"
     );
     if let Some(helper) = helper {
@@ -87,6 +89,64 @@ fn held_by_whom_it_should(rig: &Rig) {
             *count,
             "{name}: the helper's descriptors"
         );
+    }
+}
+
+/// What its verdict is about, as far as it can be seen from outside.
+fn as_its_verdict_says(rig: &Rig) {
+    let Entry {
+        name,
+        count,
+        verdicts,
+        ..
+    } = &rig.entry;
+    let unread = ss::unread(rig.port);
+    let with = |sizes: RangeInclusive<u64>| unread.iter().filter(|q| sizes.contains(q)).count();
+    let (nothing, fin, data) = (0..=0, 1..=1, 2..=u64::MAX);
+    let sizes = match verdicts[0].as_str() {
+        "eof-ignored" | "half-close-not-forwarded" => nothing,
+        "never-read" | "never-accepted" | "fd-limit" | "select-limit" | "reading-paused"
+        | "worker-starvation" => data,
+        "process-stopped" | "gc-dependent" => fin,
+        "event-lost" => 1..=u64::MAX,
+        "hidden-closed" => return,
+        _ => 0..=u64::MAX,
+    };
+    assert_eq!(with(sizes), *count, "{name}: Recv-Q {unread:?}");
+    let pid = rig.pid();
+    let unsent = || ss::unsent_to(rig.upstream_port().expect("a service behind a proxy"));
+    match verdicts[0].as_str() {
+        "half-close-not-forwarded" => assert_eq!(unsent(), vec![0; *count], "{name}: its partners"),
+        "reading-paused" => {
+            let unsent = unsent();
+            let all = unsent.len() == *count && unsent.iter().all(|bytes| *bytes > 0);
+            assert!(all, "{name}: its partners' Send-Q {unsent:?}");
+        }
+        "process-stopped" => {
+            let states = process::states(pid);
+            assert!(
+                states.iter().all(|state| *state == 'T'),
+                "{name}: {states:?}"
+            );
+        }
+        "owner-blocked" if rig.entry.args.iter().any(|arg| arg == "cpu") => {
+            let states = process::states(pid);
+            let busy = states.iter().filter(|state| **state == 'R').count();
+            assert_eq!(busy, *count, "{name}: {states:?}");
+        }
+        "fd-limit" => {
+            let open = process::descriptors(pid).len() as u64;
+            assert_eq!(
+                open,
+                process::most_descriptors(pid),
+                "{name}: its descriptors"
+            );
+        }
+        "select-limit" => {
+            let beyond = process::sockets(pid).into_keys().filter(|fd| *fd >= 1024);
+            assert_eq!(beyond.count(), *count, "{name}: descriptors out of reach");
+        }
+        _ => {}
     }
 }
 

@@ -9,12 +9,9 @@
 )]
 
 use std::collections::BTreeSet;
+use tests::judge::{self, Traced};
 use tests::report::Report;
-use tests::rig::Rig;
-use tests::sockleak::Running;
-use tests::{expect, manifest, skip, wait};
-
-const OPTIONS: [&str; 5] = ["--json", "--min-age", "1s", "--duration", "60s"];
+use tests::{expect, manifest, skip};
 
 macro_rules! rigs {
     ($($test:ident: $name:literal)*) => {
@@ -55,17 +52,40 @@ rigs! {
     c_fd_in_flight: "c-fd-in-flight"
     c_dup_fd: "c-dup-fd"
     c_worker_starvation: "c-worker-starvation"
-    c_owner_blocked: "c-owner-blocked"
+    c_worker_starvation_by_a_lock: "c-worker-starvation-lock"
+    c_worker_starvation_by_a_silent_service: "c-worker-starvation-downstream"
+    c_never_read_beside_idle_workers: "c-never-read-idle-workers"
+    c_owner_blocked_by_a_lock: "c-owner-blocked-lock"
+    c_owner_blocked_by_a_silent_service: "c-owner-blocked-downstream"
+    c_owner_blocked_by_computing: "c-owner-blocked-cpu"
     c_event_lost_after_one_shot: "c-event-lost-one-shot"
     c_event_lost_without_readability: "c-event-lost-write-only"
+    c_event_lost_after_half_an_edge: "c-event-lost-edge"
+    c_reading_paused: "c-reading-paused"
+    c_half_close_not_forwarded: "c-half-close-not-forwarded"
+    c_fd_limit: "c-fd-limit"
+    c_select_limit: "c-select-limit"
+    c_process_stopped: "c-process-stopped"
     cpp_eof_ignored: "cpp-eof-ignored"
     cpp_lost_reference: "cpp-lost-reference"
     rust_eof_ignored: "rust-eof-ignored"
     rust_lost_reference: "rust-lost-reference"
+    rust_never_read: "rust-never-read"
+    rust_idle_pool: "rust-idle-pool"
+    rust_worker_starvation: "rust-worker-starvation"
+    rust_event_lost: "rust-event-lost"
     go_eof_ignored: "go-eof-ignored"
     go_eof_ignored_stripped: "go-eof-ignored-stripped"
+    go_never_accepted: "go-never-accepted"
+    go_half_close_not_forwarded: "go-half-close-not-forwarded"
+    go_body_not_closed: "go-body-not-closed"
     python_eof_ignored: "python-eof-ignored"
     python_lost_reference: "python-lost-reference"
+    python_worker_starvation: "python-worker-starvation"
+    python_idle_pool: "python-idle-pool"
+    python_never_accepted: "python-never-accepted"
+    python_gc_dependent: "python-gc-dependent"
+    python_select_limit: "python-select-limit"
 }
 
 #[test]
@@ -83,17 +103,12 @@ fn trace(test: &str, name: &str) {
     if !skip::require_root(test) {
         return;
     }
-    let entry = manifest::entry(name);
-    tests::compile::command(&entry);
-    let tracer = Running::watch(OPTIONS);
-    let rig = Rig::leaking(&entry);
-    let twin = Rig::healthy(&entry);
-    wait::outlive_one_second();
-    let finished = tracer.stop();
-    let report = finished.report();
+    let Traced { report, rig, twin } = judge::trace(&manifest::entry(name));
     let site = expect::one_site(&report, &rig);
     expect::exact_ages(site, &rig);
-    expect::blamed(site, &rig);
+    for site in report.on_port(rig.port) {
+        expect::blamed(site, &rig);
+    }
     expect::no_site(&report, &twin);
     nothing_lost(&report);
 }

@@ -4,8 +4,8 @@
 mod alone;
 mod churn;
 mod cpu;
-mod document;
-mod facts;
+pub mod document;
+pub mod facts;
 mod floor;
 mod generator;
 mod load;

@@ -8,6 +8,7 @@ mod layers;
 mod lint;
 mod process;
 mod repo;
+mod rigs;
 mod say;
 mod test;
 mod trouble;
@@ -34,6 +35,7 @@ enum Task {
     Lint(lint::Args),
     Vm(vm::Args),
     Bench(bench::Args),
+    Rigs(rigs::Args),
     #[command(hide = true)]
     AsRoot(test::AsRoot),
     #[command(hide = true)]
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Task::Layers(args) => layers::run(&args),
         Task::Lint(args) => lint::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Rigs(args) => rigs::run(&args),
         Task::Vm(args) => vm::run(&args),
         Task::AsRoot(args) => test::as_root(&args),
         Task::VmGuest(args) => vm::guest(&args),

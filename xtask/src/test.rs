@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use self::cargo_test::{Results, Run};
-pub use self::root::{AsRoot, as_root};
+pub use self::root::{AsRoot, as_root, elevated};
 use self::skips::Skips;
 use crate::{lint, process, repo, say};
 
@@ -44,9 +44,14 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn everything(args: &Args, results: &mut Results) -> Result<()> {
+/// Asks for root and installs what live tests need; says so.
+pub fn prepare() -> Result<()> {
     root::announce()?;
-    machine::prepare()?;
+    machine::prepare()
+}
+
+fn everything(args: &Args, results: &mut Results) -> Result<()> {
+    prepare()?;
     let skips = Skips::start()?;
     say::step("building the release binary and the tests");
     process::run(cargo().args(["build", "--release", "--locked", "--package", "tracer"]))?;

@@ -20,23 +20,6 @@ APP int serve_connection(struct rig *r) {
     return (int)got;
 }
 
-/* A second process watches the queue, so that the acceptor can be stuck in earnest. */
-static void report_when_queued(struct rig *r) {
-    pid_t acceptor = getpid();
-    pid_t watcher = fork();
-    if (watcher < 0) rig_fail("fork");
-    if (watcher > 0) return;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != acceptor) _exit(0);
-    close(r->listener);
-    while (!r->reported) {
-        rig_report(r);
-        usleep(20000);
-    }
-    fflush(stdout);
-    _exit(0);
-}
-
 int main(int argc, char **argv) {
     struct rig r = rig_options(argc, argv);
     int work = 0;
@@ -46,7 +29,7 @@ int main(int argc, char **argv) {
     rig_next(&r);
     work += serve_connection(&r);
     r.served--; /* the warm-up client is not one of those that get stuck */
-    if (!r.healthy) report_when_queued(&r);
+    if (!r.healthy) rig_report_from_outside(&r);
     for (;;) {
         if (!r.healthy) work += wait_for_backend(&r);
         rig_next(&r);

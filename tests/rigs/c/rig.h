@@ -31,7 +31,7 @@
 #define RIG_REPLY "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 struct rig {
-    int port, connections, healthy, listener, served, reported;
+    int port, upstream, connections, healthy, listener, served, reported;
     int stuck_state;                  /* TCP state in which this rig's sockets get stuck */
     int (*count)(const struct rig *); /* how this rig sees how many are */
     const char *family;               /* "4", "6", or "dual": IPv6 socket with IPv4 clients */
@@ -58,20 +58,27 @@ static inline int rig_count_held(const struct rig *r) {
     return found;
 }
 
-/* How many are stuck on the listener's port, for sockets without a descriptor in this process. */
-static inline int rig_count_on_port(const struct rig *r) {
+/* How many are stuck on the listener's port: all, or those without an inode, which accept() gives. */
+static inline int rig_count_in_table(const struct rig *r, int unaccepted_only) {
     FILE *table = fopen("/proc/self/net/tcp", "r");
     if (!table) rig_fail("/proc/self/net/tcp");
     char line[512];
     int found = 0;
     while (fgets(line, sizeof line, table)) {
-        unsigned port, state;
-        if (sscanf(line, " %*d: %*8[0-9A-F]:%x %*8[0-9A-F]:%*x %x", &port, &state) == 2)
-            found += port == (unsigned)r->port && state == (unsigned)r->stuck_state;
+        unsigned port, state, inode;
+        const char *fields = " %*d: %*8[0-9A-F]:%x %*8[0-9A-F]:%*x %x %*s %*s %*s %*s %*s %u";
+        if (sscanf(line, fields, &port, &state, &inode) == 3)
+            found += port == (unsigned)r->port && state == (unsigned)r->stuck_state &&
+                     (!unaccepted_only || inode == 0);
     }
     fclose(table);
     return found;
 }
+
+/* For sockets without a descriptor in this process. */
+static inline int rig_count_on_port(const struct rig *r) { return rig_count_in_table(r, 0); }
+
+static inline int rig_count_unaccepted(const struct rig *r) { return rig_count_in_table(r, 1); }
 
 static inline struct rig rig_options(int argc, char **argv) {
     struct rig r;
@@ -88,12 +95,13 @@ static inline struct rig rig_options(int argc, char **argv) {
             continue;
         }
         if (!strcmp(argv[i], "--port")) r.port = atoi(value);
+        else if (!strcmp(argv[i], "--upstream")) r.upstream = atoi(value);
         else if (!strcmp(argv[i], "--connections")) r.connections = atoi(value);
         else if (!strcmp(argv[i], "--family")) r.family = value;
         else if (!strcmp(argv[i], "--cause")) r.cause = value;
         else {
-            fprintf(stderr, "usage: %s [--port N] [--connections N] [--healthy] [--family 4|6|dual] "
-                            "[--cause NAME]\n", argv[0]);
+            fprintf(stderr, "usage: %s [--port N] [--upstream N] [--connections N] [--healthy] "
+                            "[--family 4|6|dual] [--cause NAME]\n", argv[0]);
             exit(2);
         }
         i++;
@@ -164,6 +172,25 @@ static inline void rig_wait(struct rig *r, int fd) {
 
 /* Returns when a client waits to be accepted. */
 static inline void rig_next(struct rig *r) { rig_wait(r, r->listener); }
+
+/* A second process watches the leak, so that this one can be stuck in earnest. */
+static inline void rig_report_from_outside(struct rig *r) {
+    pid_t stuck = getpid();
+    pid_t watcher = fork();
+    if (watcher < 0) rig_fail("fork");
+    r->reported = 1;
+    if (watcher > 0) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != stuck) _exit(0);
+    close(r->listener);
+    r->reported = 0;
+    while (!r->reported) {
+        rig_report(r);
+        usleep(20000);
+    }
+    fflush(stdout);
+    _exit(0);
+}
 
 /* Nothing more to do: stays alive, with its sockets, until the harness lets go of stdin. */
 static inline void rig_park(struct rig *r) {

@@ -4,7 +4,7 @@ import rig
 
 def handle_client_and_forget(connection, healthy):
     connection.recv(1024)
-    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    connection.sendall(rig.REPLY)
     if healthy:
         connection.close()
     else:

@@ -14,7 +14,7 @@ fn handle_client_and_forget(stream: &mut TcpStream) -> usize {
     let mut requests = 0;
     while stream.read(&mut request).is_ok_and(|got| got > 0) {
         requests += 1;
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let _ = stream.write_all(rig::REPLY);
     }
     requests
 }

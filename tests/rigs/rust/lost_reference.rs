@@ -12,7 +12,7 @@ mod rig;
 fn handle_client_and_forget(mut stream: TcpStream, healthy: bool) -> usize {
     let mut request = [0; 1024];
     let got = stream.read(&mut request).unwrap_or(0);
-    let sent = stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap_or(0);
+    let sent = stream.write(rig::REPLY).unwrap_or(0);
     if !healthy {
         return stream.into_raw_fd() as usize;
     }

@@ -1,6 +1,7 @@
-//! `rigs`: builds the rigs ahead of a run on a machine without compilers, and starts one by hand.
+//! `rigs`: builds the rigs ahead of a run on a machine without compilers, and starts one by hand;
+//! traces one with its twin, and prints the judgement as JSON: a line of the confusion matrix.
 use std::io::{Read, Write};
-use tests::{compile, manifest, rig};
+use tests::{compile, judge, manifest, rig};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -10,12 +11,13 @@ fn main() {
         ["build", name] => build(&manifest::entry(name)),
         ["run", name] => run(name, None),
         ["run", name, connections] => run(name, connections.parse().ok()),
+        ["trace", name] => trace(name),
         ["list"] => manifest::load()
             .rigs
             .iter()
             .for_each(|entry| say(&entry.name)),
         _ => {
-            say("usage: rigs list | build [NAME] | run NAME [CONNECTIONS]");
+            say("usage: rigs list | build [NAME] | trace NAME | run NAME [CONNECTIONS]");
             std::process::exit(2);
         }
     }
@@ -42,6 +44,11 @@ fn run(name: &str, connections: Option<usize>) {
         rig.stuck
     ));
     let _ = std::io::stdin().read(&mut [0]);
+}
+
+fn trace(name: &str) {
+    let traced = judge::trace(&manifest::entry(name));
+    say(&judge::judge(&traced).line());
 }
 
 fn say(line: &str) {

@@ -45,12 +45,10 @@ pub fn keep_raw(name: &str, csv: &str) -> Result<PathBuf> {
 
 fn with_section(document: &str, section: &str, text: &str) -> String {
     let (begin, end) = marks(section);
-    let body = format!("{begin}\n{}\n{end}", text.trim());
-    if let Some((before, rest)) = document.split_once(&begin)
-        && let Some((_, after)) = rest.split_once(&end)
-    {
-        return format!("{before}{body}{after}");
+    if let Some(replaced) = between(document, &begin, &end, text) {
+        return replaced;
     }
+    let body = format!("{begin}\n{}\n{end}", text.trim());
     // New: before the first section that comes later, or at the end.
     let later = SECTIONS
         .iter()
@@ -61,6 +59,13 @@ fn with_section(document: &str, section: &str, text: &str) -> String {
         Some((before, after)) => format!("{before}{body}\n\n{after}"),
         None => format!("{}\n\n{body}\n", document.trim_end()),
     }
+}
+
+/// The document with `text` between two marks; `None` when it does not have them.
+pub fn between(document: &str, begin: &str, end: &str, text: &str) -> Option<String> {
+    let (before, rest) = document.split_once(begin)?;
+    let (_, after) = rest.split_once(end)?;
+    Some(format!("{before}{begin}\n{}\n{end}{after}", text.trim()))
 }
 
 fn marks(section: &str) -> (String, String) {

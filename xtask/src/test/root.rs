@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -81,6 +82,16 @@ pub fn command(program: &str) -> Result<Command> {
     let mut sudo = Command::new("sudo");
     sudo.arg("--").arg(program);
     Ok(sudo)
+}
+
+/// A program of this checkout as root, through [`as_root`] when we are not.
+pub fn elevated(program: &Path) -> Result<Command> {
+    if is_root()? {
+        return Ok(Command::new(program));
+    }
+    let mut command = Command::new(env::current_exe().context("find this program")?);
+    command.args(["as-root", "--"]).arg(program);
+    Ok(command)
 }
 
 /// Makes `cargo test` start its binaries through [`as_root`]; cargo itself stays the user's.
