@@ -138,6 +138,8 @@ impl Frame {
 pub struct HolderThread {
     pub pid: u32,
     pub comm: String,
+    pub syscall: Option<String>,
+    pub fd: Option<u32>,
     pub stack: Option<Vec<Frame>>,
 }
 
