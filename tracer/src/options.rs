@@ -4,7 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use tracer_common::config::MAX_PORTS;
 
-use crate::model::{untrusted::Untrusted, verdict::Verdict};
+use crate::model::untrusted::Untrusted;
+pub use crate::model::verdict::Verdict;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -15,6 +16,17 @@ pub enum Mode {
     Replay(PathBuf),
     /// One verdict, or the list of all.
     Explain(Option<Verdict>),
+}
+
+/// A verdict by its public name.
+pub fn parse_verdict(name: &str) -> Result<Verdict, String> {
+    let known = Verdict::ALL
+        .into_iter()
+        .find(|verdict| verdict.name() == name);
+    known.ok_or_else(|| {
+        let names: Vec<_> = Verdict::ALL.iter().map(|verdict| verdict.name()).collect();
+        format!("there is no such verdict; there are {}", names.join(", "))
+    })
 }
 
 /// Options a command does not have are at their defaults.

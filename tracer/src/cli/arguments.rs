@@ -12,7 +12,7 @@ use clap::{
     value_parser,
 };
 
-use crate::{model::verdict::Verdict, options::parse_duration};
+use crate::options::{Verdict, parse_duration, parse_verdict};
 
 /// Find sockets stuck in CLOSE_WAIT and name the code that leaks them; without a command: watch
 #[derive(Debug, Parser)]
@@ -119,18 +119,8 @@ pub(super) struct Trace {
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// As in the report: eof-ignored, worker-starvation, …
-    #[arg(value_parser = verdict)]
+    #[arg(value_parser = parse_verdict)]
     pub verdict: Option<Verdict>,
-}
-
-fn verdict(name: &str) -> Result<Verdict, String> {
-    let known = Verdict::ALL
-        .into_iter()
-        .find(|verdict| verdict.name() == name);
-    known.ok_or_else(|| {
-        let names: Vec<_> = Verdict::ALL.iter().map(|verdict| verdict.name()).collect();
-        format!("there is no such verdict; there are {}", names.join(", "))
-    })
 }
 
 #[derive(Debug, Args)]

@@ -17,7 +17,7 @@ const THREADS: &[&str] = &[
     "Reference Handl",
     ".NET Finalizer",
 ];
-/// Functions of collectors: CPython's cyclic one, Go's finalizers.
+/// Functions of collectors: Python's cyclic one, Go's finalizers.
 const FUNCTIONS: &[&str] = &[
     "gc_collect_main",
     "gc_collect_generations",

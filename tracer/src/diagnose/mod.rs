@@ -12,6 +12,7 @@ mod fd_limit;
 mod forecast;
 mod gc_dependent;
 mod group;
+mod grouping;
 mod half_close_not_forwarded;
 mod hidden_closed;
 mod idle_pool;

@@ -8,10 +8,12 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Blamer, Case, judge,
+    Blamer, Case,
+    grouping::{Frameset, groups},
+    judge,
     scene::Scene,
     siblings,
-    site::{Frameset, groups, site},
+    site::site,
 };
 use crate::{
     model::{

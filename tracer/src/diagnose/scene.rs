@@ -37,8 +37,10 @@ pub struct Partner {
 
 impl<'a> Scene<'a> {
     pub fn new(tracker: &'a Tracker) -> Self {
-        let mut scene = Self::default();
-        scene.known = tracker.activity().iter().map(|live| live.cookie).collect();
+        let mut scene = Self {
+            known: tracker.activity().iter().map(|live| live.cookie).collect(),
+            ..Self::default()
+        };
         let live = tracker.activity().iter();
         let live = live.map(|activity| (activity.cookie, activity.history));
         let stuck = tracker.sockets().into_iter();

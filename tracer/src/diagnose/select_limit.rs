@@ -1,4 +1,4 @@
-//! `select-limit`: descriptors of 1024 and above are invisible to `select()` (FD_SETSIZE). Proof: all
+//! `select-limit`: descriptors of 1024 and above are invisible to `select()` (`FD_SETSIZE`). Proof: all
 //! descriptors of the socket are, nothing was read, and a thread of the process waits in `select()`.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
@@ -6,7 +6,7 @@ use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
 
 pub struct SelectLimit;
 
-/// `__FD_SETSIZE` of include/uapi/linux/posix_types.h.
+/// `__FD_SETSIZE` of `include/uapi/linux/posix_types.h`.
 const FD_SETSIZE: u32 = 1024;
 
 impl Rule for SelectLimit {

@@ -1,6 +1,7 @@
 //! Each rule with its proof and its near misses, and what a report is besides its verdicts.
 
 mod closed;
+mod conn;
 mod crowds;
 mod elsewhere;
 mod forgotten;

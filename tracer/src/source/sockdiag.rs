@@ -123,13 +123,13 @@ mod tests {
         })
         .unwrap();
         let cookie = rustix::net::sockopt::socket_cookie(&server).unwrap();
-        let served = seen.iter().find(|seen| seen.cookie == cookie).unwrap();
+        let of_server = seen.iter().find(|seen| seen.cookie == cookie).unwrap();
         assert_eq!(
-            (served.state, served.recv_q, served.send_q),
+            (of_server.state, of_server.recv_q, of_server.send_q),
             (ESTABLISHED, 5, 0)
         );
-        assert_eq!(served.ends.remote, client.local_addr().unwrap());
-        assert_ne!(served.inode, 0);
+        assert_eq!(of_server.ends.remote, client.local_addr().unwrap());
+        assert_ne!(of_server.inode, 0);
         assert_eq!(seen.len(), 2);
     }
 }
