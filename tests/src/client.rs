@@ -1,5 +1,6 @@
 //! The other end of every rig: clients that ask and leave in a chosen manner, and the upstream
 //! server whose idle connections a pool keeps. Loopback only.
+use crate::wait::poll_for;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Deserialize;
 use std::io::{Read, Write};
@@ -11,7 +12,13 @@ const HEALTH_CHECK: &[u8] = b"GET /health HTTP/1.1\r\nHost: rig\r\n\r\n";
 pub(crate) const REPLY: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// More than a slow backend takes, less than the rig itself has room for.
 const BIG: usize = 64 << 10;
+/// More than a client reads at once, less than the buffers of a connection hold.
+const BIG_ANSWER: usize = 128 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A rig that answers at all has begun to by then.
+const FIRST_BYTE: Duration = Duration::from_secs(1);
+/// How long a client that gives up has waited.
+const SCRAPE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the upstream keeps idle connections.
 const IDLE_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -25,6 +32,12 @@ pub enum Manner {
     AllReplyThenClose,
     /// The same, for the path that rigs close properly.
     HealthCheck,
+    /// All ask, wait for a while, and give up together.
+    GiveUp,
+    /// Real scrapes by a real Prometheus; `prometheus.rs`.
+    Prometheus,
+    /// One after the other, through a real proxy: ask, take the reply, close; `haproxy.rs`.
+    ThroughHaproxy,
     /// Ask and leave without waiting.
     RequestThenClose,
     /// The same with a request of 64 KiB, which a proxy passes on piece by piece.
@@ -35,6 +48,8 @@ pub enum Manner {
     ReplyThenReset,
     /// The rig is the client: serve it, then close what it keeps.
     Upstream,
+    /// The same with answers of 128 KiB.
+    BigUpstream,
 }
 
 /// Makes `count` clients; returns their addresses. They are all gone afterwards.
@@ -60,27 +75,39 @@ pub fn visit(server: SocketAddr, count: usize, manner: Manner) -> Vec<SocketAddr
                 stream.shutdown(Shutdown::Write).expect("half close");
                 take_reply(&mut stream);
             }
-            Manner::AllReplyThenClose => together.push(stream),
+            Manner::AllReplyThenClose | Manner::GiveUp => together.push(stream),
             Manner::ReplyThenReset => {
                 take_reply(&mut stream);
                 let at_once = Some(Duration::ZERO);
                 rustix::net::sockopt::set_socket_linger(&stream, at_once).expect("set SO_LINGER");
             }
-            Manner::Upstream => panic!("an upstream has no clients"),
+            Manner::Upstream
+            | Manner::BigUpstream
+            | Manner::Prometheus
+            | Manner::ThroughHaproxy => panic!("{manner:?} is not a manner to visit"),
         }
     }
-    together.iter_mut().for_each(take_reply);
+    if manner == Manner::GiveUp {
+        std::thread::sleep(SCRAPE_TIMEOUT);
+    } else {
+        together.iter_mut().for_each(take_reply);
+    }
     addresses
 }
 
-/// Clients that ask, never read the reply, and stay as long as the streams live.
+/// Clients that ask, never read the reply, and stay as long as the streams live. When this returns
+/// their replies have begun to come, so that a worker is at each of them; or time enough has passed.
 pub fn pin(server: SocketAddr, count: usize) -> Vec<TcpStream> {
     let ask = |_| {
         let mut stream = connect(server);
         stream.write_all(REQUEST).expect("send a request");
+        stream.set_nonblocking(true).expect("do not block");
         stream
     };
-    (0..count).map(ask).collect()
+    let pinned: Vec<TcpStream> = (0..count).map(ask).collect();
+    let begun = |stream: &TcpStream| stream.peek(&mut [0]).is_ok();
+    poll_for(FIRST_BYTE, || pinned.iter().all(begun).then_some(()));
+    pinned
 }
 
 /// One connected client, left to the test.
@@ -106,7 +133,20 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    pub fn start(connections: usize) -> Self {
+    /// For a rig that is a client; none for one that has clients.
+    pub fn start(manner: Manner, connections: usize) -> Option<Self> {
+        match manner {
+            Manner::Upstream => Some(Self::answer(connections, REPLY.to_vec())),
+            Manner::BigUpstream => {
+                let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {BIG_ANSWER}\r\n\r\n");
+                answer.extend(std::iter::repeat_n('.', BIG_ANSWER));
+                Some(Self::answer(connections, answer.into_bytes()))
+            }
+            _ => None,
+        }
+    }
+
+    fn answer(connections: usize, answer: Vec<u8>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind an upstream");
         let port = listener
             .local_addr()
@@ -118,7 +158,7 @@ impl Upstream {
                 let (mut stream, _) = listener.accept().expect("accept from the pool");
                 let got = stream.read(&mut [0; 1024]).expect("receive from the pool");
                 assert!(got > 0, "the pool sent no request");
-                stream.write_all(REPLY).expect("answer the pool");
+                stream.write_all(&answer).expect("answer the pool");
                 streams.push(stream);
             }
             // A FIN on the heels of a reply is eaten by the recv() that takes the reply.

@@ -10,10 +10,28 @@ use std::process::Command;
 /// The command that starts `entry`, without its arguments.
 pub fn command(entry: &Entry) -> Vec<PathBuf> {
     let source = paths::tests_dir().join("rigs").join(&entry.source);
-    if entry.language == "python" {
-        return vec!["python3".into(), source];
+    match runtime(entry) {
+        None => vec![build(entry, &source)],
+        Some("java") => java(build(entry, &source), &source),
+        Some(interpreter) => vec![interpreter.into(), source],
     }
-    vec![build(entry, &source)]
+}
+
+/// The program that runs `entry`, for languages whose programs are no executables of their own.
+pub fn runtime(entry: &Entry) -> Option<&str> {
+    let usual = match entry.language.as_str() {
+        "java" => "java",
+        "javascript" => "node",
+        "python" => "python3",
+        _ => return None,
+    };
+    Some(entry.interpreter.as_deref().unwrap_or(usual))
+}
+
+/// `classes` is a folder with the class that the source is named after.
+fn java(classes: PathBuf, source: &Path) -> Vec<PathBuf> {
+    let class = source.file_stem().expect("a source has a name");
+    vec!["java".into(), "-cp".into(), classes, class.into()]
 }
 
 fn build(entry: &Entry, source: &Path) -> PathBuf {
@@ -23,7 +41,7 @@ fn build(entry: &Entry, source: &Path) -> PathBuf {
     // The digest names the folder and not the program: reports show the program's name.
     let folder = paths::target().join(format!("rigs/{:016x}", digest(entry, recipe)));
     let output = folder.join(&entry.name);
-    if output.is_file() {
+    if output.exists() {
         return output;
     }
     fs::create_dir_all(&folder).expect("create target/rigs");
@@ -31,10 +49,12 @@ fn build(entry: &Entry, source: &Path) -> PathBuf {
     // leaves anything half made: compilers put their own files beside the output.
     let aside = tempfile::tempdir_in(&folder).expect("a folder to build in");
     let made = aside.path().join(&entry.name);
+    let beside = source.parent().expect("a source is in a folder");
     let place = |part: &String| match part.as_str() {
         "{source}" => source.as_os_str().to_owned(),
         "{rig.go}" => source.with_file_name("rig.go").into_os_string(),
         "{output}" => made.as_os_str().to_owned(),
+        "{folder}" => beside.as_os_str().to_owned(),
         other => other.into(),
     };
     let status = Command::new(&recipe[0])
@@ -44,7 +64,10 @@ fn build(entry: &Entry, source: &Path) -> PathBuf {
         .unwrap_or_else(|error| panic!("{}: run {}: {error}", entry.name, recipe[0]));
     let (name, compiler) = (&entry.name, &recipe[0]);
     assert!(status.success(), "{name}: {compiler} ended with {status}");
-    fs::rename(&made, &output).expect("put the rig in place");
+    // A folder cannot replace the one that another build has put there meanwhile, and need not.
+    if let Err(error) = fs::rename(&made, &output) {
+        assert!(output.is_dir(), "{name}: put it in place: {error}");
+    }
     output
 }
 
@@ -54,7 +77,7 @@ fn digest(entry: &Entry, recipe: &[String]) -> u64 {
     recipe.hash(&mut hasher);
     entry.build_args.hash(&mut hasher);
     entry.source.hash(&mut hasher);
-    for folder in ["c", "cpp", "go", "rust"] {
+    for folder in ["c", "cpp", "go", "java", "rust"] {
         let folder = paths::tests_dir().join("rigs").join(folder);
         let listing = fs::read_dir(&folder).expect("list the rigs");
         let mut files: Vec<_> = listing

@@ -24,6 +24,11 @@ pub struct Entry {
     pub build_args: Vec<String>,
     #[serde(default)]
     pub args: Vec<String>,
+    /// Instead of the language's, where the one in PATH may lack a package.
+    pub interpreter: Option<String>,
+    /// Programs and files without which this rig cannot run.
+    #[serde(default)]
+    pub needs: Vec<String>,
     pub client: Manner,
     /// The service behind the rig, which is told its port with `--upstream`.
     pub upstream: Option<Temper>,

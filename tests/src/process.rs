@@ -45,6 +45,31 @@ pub fn descriptors(pid: u32) -> Vec<(u32, PathBuf)> {
     listing.flatten().filter_map(descriptor).collect()
 }
 
+/// The number of write(2) on `x86_64` and on the architectures with the generic table.
+pub const WRITE: u64 = if cfg!(target_arch = "x86_64") { 1 } else { 64 };
+
+/// The system call a thread is in.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    pub number: u64,
+    /// Its first argument: the descriptor, for those that have one.
+    pub first: u64,
+}
+
+/// The threads of `pid` that are in a system call, by name.
+pub fn threads(pid: u32) -> Vec<(String, Call)> {
+    let listing = std::fs::read_dir(format!("/proc/{pid}/task")).expect("list threads");
+    let thread = |entry: std::fs::DirEntry| {
+        let name = std::fs::read_to_string(entry.path().join("comm")).ok()?;
+        let text = std::fs::read_to_string(entry.path().join("syscall")).ok()?;
+        let mut words = text.split_whitespace();
+        let number = words.next()?.parse().ok()?;
+        let first = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
+        Some((name.trim_end().to_owned(), Call { number, first }))
+    };
+    listing.flatten().filter_map(thread).collect()
+}
+
 /// The states of all threads of `pid`, as in `ps`: R, S, T.
 pub fn states(pid: u32) -> Vec<char> {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("list its threads");

@@ -139,6 +139,8 @@ pub struct HolderThread {
     pub pid: u32,
     pub comm: String,
     pub name: Option<String>,
+    pub syscall: Option<String>,
+    pub fd: Option<u32>,
     pub stack: Option<Vec<Frame>>,
 }
 

@@ -1,9 +1,12 @@
 //! One running rig: started, driven until its sockets are stuck, and gone when dropped.
 use crate::backend::Backend;
 use crate::client::{self, Manner, Upstream};
+use crate::haproxy::Haproxy;
 use crate::lines::Lines;
 use crate::manifest::Entry;
-use crate::{compile, process};
+use crate::prometheus::Prometheus;
+use crate::wait::wait_for;
+use crate::{compile, process, prometheus, ss};
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -62,7 +65,7 @@ impl Rig {
     /// Starts the rig and waits until it listens.
     pub fn start(entry: &Entry, how: &Start<'_>) -> Self {
         let count = how.connections.unwrap_or(entry.count);
-        let upstream = (entry.client == Manner::Upstream).then(|| Upstream::start(count));
+        let upstream = Upstream::start(entry.client, count);
         let port = upstream.as_ref().map_or(how.port, Upstream::port);
         let mut words: Vec<OsString> = how.prefix.iter().map(OsString::from).collect();
         words.extend(compile::command(entry).into_iter().map(OsString::from));
@@ -106,15 +109,62 @@ impl Rig {
     /// Plays the clients and waits until the rig says that all of its sockets are stuck.
     pub fn drive(&mut self) {
         let address = self.address();
-        if self.entry.client != Manner::Upstream {
+        let manner = self.entry.client;
+        let is_client = matches!(manner, Manner::Upstream | Manner::BigUpstream);
+        if !is_client {
             self.pinned = client::pin(address, self.entry.pins);
             let first = client::visit(address, self.entry.warm_up, Manner::ReplyThenClose);
-            self.clients = client::visit(address, self.entry.count, self.entry.client);
             if self.entry.also.is_some() {
-                self.clients.extend(first);
+                self.clients = first;
+            }
+        }
+        match manner {
+            _ if is_client => {}
+            Manner::Prometheus => return self.scraped(),
+            Manner::ThroughHaproxy => return self.proxied(),
+            _ => {
+                let these = client::visit(address, self.entry.count, manner);
+                self.clients.extend(these);
             }
         }
         self.wait_until_stuck();
+    }
+
+    /// Lets a real Prometheus do what it does until the rig has enough, and then end: what else it
+    /// had under way gets stuck too, so the count is what there is and not what was asked for.
+    /// Beyond a few, other scrapers with a time limit come beside it, for it is slow.
+    fn scraped(&mut self) {
+        let address = self.address();
+        let prometheus = Prometheus::scrape(address);
+        let others = self.entry.count.saturating_sub(prometheus::JOBS);
+        client::visit(address, others, Manner::GiveUp);
+        self.wait_until_stuck();
+        drop(prometheus);
+        if self.stuck > 0 {
+            self.count_what_is_stuck();
+        }
+    }
+
+    /// The rig's clients are the connections of a real haproxy, which ends afterwards.
+    fn proxied(&mut self) {
+        let haproxy = Haproxy::before(self.address());
+        client::visit(haproxy.address, self.entry.count, Manner::ReplyThenClose);
+        self.wait_until_stuck();
+        drop(haproxy);
+        if self.stuck > 0 {
+            self.count_what_is_stuck();
+        }
+    }
+
+    /// Takes the clients and the count from `ss`, once every client but the pinned ones has left.
+    fn count_what_is_stuck(&mut self) {
+        let pinned = self.pinned.len();
+        let left = || ss::established(self.port) == pinned;
+        wait_for("every client has left", PATIENCE, left);
+        let peer = |(_, peer): (String, String)| peer.parse().expect("an address");
+        self.clients = ss::close_wait(self.port).into_iter().map(peer).collect();
+        self.stuck = self.clients.len();
+        self.entry.count = self.stuck;
     }
 
     /// Waits for the rig's own word that its sockets are stuck.

@@ -35,7 +35,14 @@ pub fn require_program(name: &str, program: &str) -> bool {
     found
 }
 
-/// Looks in PATH and in the folders of the system administrator's programs.
+/// Whether every program and file that `entry` needs is here; when not, test `name` is skipped, on
+/// the record.
+pub fn require_needs(name: &str, entry: &crate::manifest::Entry) -> bool {
+    entry.needs.iter().all(|need| require_program(name, need))
+}
+
+/// Looks in PATH and in the folders of the system administrator's programs; the path of a file is
+/// looked at as it is.
 pub fn find_program(program: &str) -> Option<std::path::PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

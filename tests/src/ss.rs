@@ -24,6 +24,12 @@ pub fn close_wait_to(port: u16) -> BTreeSet<(String, String)> {
     text.lines().map(ends).collect()
 }
 
+/// How many connections of local `port` both ends still keep.
+pub fn established(port: u16) -> usize {
+    let text = ss(&["-tanH", "state", "established", &format!("sport = :{port}")]);
+    text.lines().count()
+}
+
 /// Recv-Q of every socket in `CLOSE_WAIT` with this port on either end; the FIN counts one byte.
 pub fn unread(port: u16) -> Vec<u64> {
     let filter = format!("( sport = :{port} or dport = :{port} )");
@@ -58,13 +64,26 @@ pub fn alive(port: u16) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// The inodes of the sockets of local `port` with something they cannot send.
+pub fn full_send_queues(port: u16) -> BTreeSet<u64> {
+    let filter = format!("sport = :{port}");
+    let text = ss(&["-taneH", "state", "established", &filter]);
+    let waits = |line: &&str| line.split_whitespace().nth(1) != Some("0");
+    text.lines().filter(waits).filter_map(inode).collect()
+}
+
+fn inode(line: &str) -> Option<u64> {
+    let mut words = line.split_whitespace();
+    words
+        .find_map(|word| word.strip_prefix("ino:"))?
+        .parse()
+        .ok()
+}
+
 /// The inode of the socket that listens on `port`.
 pub fn listener_inode(port: u16) -> Option<u64> {
     let text = ss(&["-tlneH", &format!("sport = :{port}")]);
-    let inode = text
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix("ino:"));
-    inode.and_then(|digits| digits.parse().ok())
+    inode(&text)
 }
 
 /// Inodes of unix sockets, which a rig may hold besides its TCP ones.

@@ -9,9 +9,13 @@
 )]
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 use tests::judge::{self, Traced};
 use tests::report::Report;
-use tests::{expect, manifest, skip};
+use tests::{compile, expect, manifest, skip};
+
+/// Held by a test whose rig shares its executable with others: the runtime of its language.
+static ALONE: Mutex<()> = Mutex::new(());
 
 macro_rules! rigs {
     ($($test:ident: $name:literal)*) => {
@@ -86,6 +90,20 @@ rigs! {
     python_never_accepted: "python-never-accepted"
     python_gc_dependent: "python-gc-dependent"
     python_select_limit: "python-select-limit"
+    prometheus_worker_starvation: "prometheus-worker-starvation"
+    java_worker_starvation: "java-worker-starvation"
+    java_eof_ignored: "java-eof-ignored"
+    java_lost_reference: "java-lost-reference"
+    java_gc_dependent: "java-gc-dependent"
+    java_never_accepted: "java-never-accepted"
+    java_owner_blocked: "java-owner-blocked"
+    java_idle_pool: "java-idle-pool"
+    haproxy_eof_ignored: "haproxy-eof-ignored"
+    urllib3_idle_pool: "urllib3-idle-pool"
+    python_inherited_fd: "python-inherited-fd"
+    node_eof_ignored: "node-eof-ignored"
+    node_never_read: "node-never-read"
+    node_body_not_read: "node-body-not-read"
 }
 
 #[test]
@@ -103,7 +121,13 @@ fn trace(test: &str, name: &str) {
     if !skip::require_root(test) {
         return;
     }
-    let Traced { report, rig, twin } = judge::trace(&manifest::entry(name));
+    let entry = manifest::entry(name);
+    if !skip::require_needs(test, &entry) {
+        return;
+    }
+    // One executable, one verdict, nobody to blame: a report takes two such programs for one.
+    let _alone = compile::runtime(&entry).map(|_| ALONE.lock());
+    let Traced { report, rig, twin } = judge::trace(&entry);
     let site = expect::one_site(&report, &rig);
     expect::exact_ages(site, &rig);
     for site in report.on_port(rig.port) {

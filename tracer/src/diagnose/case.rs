@@ -122,6 +122,12 @@ impl<'a> Case<'a> {
                 .is_some_and(|used| used.at >= self.socket.since)
     }
 
+    /// A relay has told the other side of the end, and waits for that side to end as well.
+    pub fn was_passed_on(&self) -> bool {
+        let partner = self.scene.partner_of(self.socket.cookie);
+        partner.is_some_and(|partner| !partner.is_open())
+    }
+
     pub fn sees_writes(&self) -> bool {
         self.observes(&["sock_send_length"])
     }

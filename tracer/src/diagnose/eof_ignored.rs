@@ -17,6 +17,9 @@ impl Rule for EofIgnored {
             return Answer::No;
         }
         let history = case.socket.history;
+        if case.was_passed_on() {
+            return Answer::No;
+        }
         if history.eof.is_some() {
             // The reader may still be at work on the answer.
             if case.still_at_it(history.eof).is_some() {

@@ -24,12 +24,12 @@ impl Rule for EventLost {
             return Answer::No;
         };
         match Loss::of(events) {
-            // Until the loop waits again, it may be about to read what the edge told.
-            Some(Loss::Edge) if !case.loop_waits() => return Answer::No,
-            Some(_) => {}
-            None => return Answer::No,
+            // Until the loop waits again, it may be about to read what the edge told; and another thread may
+            // have been handed the socket.
+            Some(Loss::Edge) if case.loop_waits() => yes(Confidence::Medium, Telling::LastUsed),
+            Some(Loss::NotAsked | Loss::OneShotSpent) => yes(Confidence::High, Telling::LastUsed),
+            Some(Loss::Edge) | None => Answer::No,
         }
-        yes(Confidence::High, Telling::LastUsed)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {

@@ -41,8 +41,7 @@ impl Rule for GcDependent {
         let Some(opened) = case.socket.history.opened else {
             return Answer::No;
         };
-        let places = [opened.stack].into();
-        let mut closes = case.tracker.closes_of(&places).peekable();
+        let mut closes = siblings::closes(case, &[opened.stack].into()).peekable();
         let all = closes.peek().is_some()
             && closes.all(|closes| {
                 let stack = case.tracker.stack(closes.closed);
@@ -61,7 +60,7 @@ impl Rule for GcDependent {
     fn explain(&self, group: &Group<'_>) -> Words {
         let by = group.oldest().and_then(|case| {
             let opened = siblings::opened(&group.cases);
-            let mut closes = case.tracker.closes_of(&opened);
+            let mut closes = siblings::closes(case, &opened);
             closes.find_map(|closes| collector(case.tracker.stack(closes.closed)?))
         });
         let mut evidence = Vec::new();

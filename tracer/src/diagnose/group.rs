@@ -36,7 +36,9 @@ impl Telling {
             Self::Opened => history.opened,
             Self::LastUsed => history.used.or(history.opened),
             Self::Eof => history.eof,
-            Self::Holders | Self::Pool | Self::Owner | Self::Accused | Self::Nothing => None,
+            // A running thread has no stack to read: what it did last is as near as one can get.
+            Self::Owner => case.last_touch(),
+            Self::Holders | Self::Pool | Self::Accused | Self::Nothing => None,
         }
     }
 }

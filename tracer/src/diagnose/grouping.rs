@@ -84,7 +84,7 @@ struct Place {
     process: Option<u32>,
     stack: u64,
     thread: Option<u32>,
-    /// Where there is no stack.
+    /// Where nobody is blamed.
     end: Option<(Option<Direction>, SocketAddr)>,
 }
 
@@ -96,13 +96,15 @@ impl Place {
             direction => (direction, ends.local),
         };
         let stack = telling.touch(case).map_or(0, |touch| touch.stack);
+        let is_nameless =
+            frames_of(telling, case).is_none_or(|frames| (case.blamer)(frames).is_none());
         Self {
             verdict: rule.verdict(),
             telling,
             process: case.owners().first().copied(),
             stack,
             thread: thread_of(telling, case).map(|thread| thread.tid),
-            end: frames_of(telling, case).is_none().then(end),
+            end: is_nameless.then(end),
         }
     }
 }
@@ -142,8 +144,8 @@ fn group<'a>(members: Vec<Judged<'a>>, set: Frameset) -> Option<Group<'a>> {
 
 fn frames_of<'a>(telling: Telling, case: &Case<'a>) -> Option<&'a [Frame]> {
     let frames = match thread_of(telling, case) {
-        Some(thread) => &thread.stack,
-        None => &case.stack(telling.touch(case))?.frames,
+        Some(thread) if !thread.stack.is_empty() => &thread.stack,
+        _ => &case.stack(telling.touch(case))?.frames,
     };
     (!frames.is_empty()).then_some(frames.as_slice())
 }
@@ -164,20 +166,19 @@ fn key(rule: &dyn Rule, telling: Telling, case: &Case<'_>) -> String {
         Some(process) => process.exe.as_deref().unwrap_or(&process.comm),
         None => "",
     };
-    let place = if let Some(frames) = frames_of(telling, case) {
-        match (case.blamer)(frames).and_then(|index| frames.get(index)) {
-            Some(blamed) => identity(blamed),
-            None => frames.iter().map(identity).collect::<Vec<_>>().join(" "),
-        }
+    let frames = frames_of(telling, case).unwrap_or_default();
+    let place = if let Some(blamed) = (case.blamer)(frames).and_then(|index| frames.get(index)) {
+        identity(blamed)
     } else {
+        // Without a place of its own, all programs of one runtime would be alike: the port tells them apart.
         let ends = &case.socket.ends;
-        match case.direction() {
-            Some(Direction::Connected) => {
-                format!("to {}", Endpoint(ends.remote))
-            }
+        let end = match case.direction() {
+            Some(Direction::Connected) => format!("to {}", Endpoint(ends.remote)),
             Some(_) => format!("port {}", ends.local.port()),
             None => "no history".to_owned(),
-        }
+        };
+        let frames = frames.iter().map(identity).collect::<Vec<_>>();
+        format!("{} {end}", frames.join(" "))
     };
     format!("{}|{program}|{telling:?}|{place}", rule.verdict().name())
 }

@@ -20,10 +20,17 @@ impl Rule for HalfCloseNotForwarded {
             return Answer::No;
         };
         // Whoever relays has written to the other side what it read here.
-        if history.eof.is_none() || case.socket.recv_q != 0 || partner.history.used.is_none() {
+        if !partner.is_open() || case.socket.recv_q != 0 || partner.history.used.is_none() {
             return Answer::No;
         }
-        yes(Confidence::Medium, Telling::Eof)
+        if history.eof.is_some() {
+            return yes(Confidence::Medium, Telling::Eof);
+        }
+        // Taken by something no hook sees, as splice() is.
+        if history.opened.is_some() && !case.fin_came_with_data() {
+            return yes(Confidence::Medium, Telling::LastUsed);
+        }
+        Answer::No
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
@@ -31,12 +38,19 @@ impl Rule for HalfCloseNotForwarded {
     }
 
     fn explain(&self, group: &Group<'_>) -> Words {
-        let ago = words::ago(group, |case| case.socket.history.eof).unwrap_or_default();
-        let mut evidence = vec![format!(
-            "a read{} returned 0 (the peer has closed), most recently {ago} ago; neither close() nor \
-             shutdown() came after it",
-            words::within(group)
-        )];
+        let ago = words::ago(group, |case| case.socket.history.eof);
+        let mut evidence = vec![match ago {
+            Some(ago) => format!(
+                "a read{} returned 0 (the peer has closed), most recently {ago} ago; neither close() nor \
+                 shutdown() came after it",
+                words::within(group)
+            ),
+            None => {
+                "the end of the stream was taken by a call that no hook sees, such as splice(); \
+                     neither close() nor shutdown() came after it"
+                    .to_owned()
+            }
+        }];
         let partner = group
             .oldest()
             .and_then(|case| case.scene.partner_of(case.socket.cookie));
@@ -68,7 +82,7 @@ impl Rule for HalfCloseNotForwarded {
         Lesson {
             happened: "A proxy copies between two connections. One side hung up; the proxy read that, but \
                        did not tell the other side, which therefore keeps its half open, and both stay.",
-            proof: "A read returned 0 on this connection, and the one connection the process opened for \
+            proof: "The end of this connection was read, and the one connection the process opened for \
                     it is still ESTABLISHED: no shutdown() was called on it.",
             blamed: "the function that read the end of the stream",
             remedy: "Forward the end: shutdown(SHUT_WR) on the other connection, close() on both when \

@@ -19,6 +19,7 @@ impl Rule for LostReference {
         // Still watched by an event loop, or still being worked on: another story.
         if case.epoll_events().is_some()
             || case.still_at_it(used).is_some()
+            || case.may_be_at_it(used)
             || case.threads_blocked_writing() > 0
         {
             return Answer::No;
@@ -71,9 +72,17 @@ impl Rule for LostReference {
             "0" => "Recv-Q is 0: the FIN came in together with the last data".to_owned(),
             other => format!("Recv-Q is {other}: data was left unread"),
         });
-        evidence.push(
-            "no thread is working on them and no epoll set was seen watching them".to_owned(),
-        );
+        let looked = group
+            .cases
+            .iter()
+            .all(|case| case.threads_known() && case.epoll_known());
+        evidence.push(if looked {
+            "no thread is working on them and no epoll set watches them".to_owned()
+        } else {
+            "no thread was seen working on them and no epoll set watching them, but not all could be \
+             looked at"
+                .to_owned()
+        });
         evidence.extend(words::age_evidence(group));
         Words {
             summary: format!(

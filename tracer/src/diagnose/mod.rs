@@ -52,7 +52,7 @@ pub enum Answer {
     /// The rule's case is not proven.
     No,
     Yes(Proof),
-    /// Not proven yet; at this moment it may be.
+    /// Not proven yet; at this moment it may be, and until then nothing else is either.
     AskAgainAt(u64),
 }
 
@@ -110,10 +110,14 @@ fn judge(case: &Case<'_>) -> Option<(&'static dyn Rule, Proof, Option<u64>)> {
     }
     let mut again: Option<u64> = None;
     for rule in RULES {
+        // What is said of each by itself would be wrong if the open question is answered with yes.
+        if again.is_some() && rule.verdict() != Verdict::Unknown {
+            continue;
+        }
         match rule.check(case) {
             Answer::No => {}
             Answer::Yes(proof) => return Some((*rule, proof, again)),
-            Answer::AskAgainAt(at) => again = Some(again.map_or(at, |known| known.min(at))),
+            Answer::AskAgainAt(at) => again = Some(at),
         }
     }
     None

@@ -1,6 +1,6 @@
 //! The thread that serves a socket: what it does now, and whether that is still about this socket.
 
-use super::Case;
+use super::{Case, pool};
 use crate::model::{input::Thread, socket::Touch, stack::Frame};
 
 /// System calls in which a thread waits for new work rather than working.
@@ -49,8 +49,7 @@ impl<'a> Case<'a> {
     pub fn owner(&self) -> Option<Owner<'a>> {
         let touch = self.last_touch()?;
         let thread = self.thread_of(touch)?;
-        let newest = self.scene.newest_of(touch.tid);
-        let goes_on = newest.is_some_and(|cookie| cookie != self.socket.cookie);
+        let goes_on = self.went_on(touch);
         let owner = |runs_since| Owner {
             thread,
             pid: touch.pid,
@@ -64,14 +63,48 @@ impl<'a> Case<'a> {
             return Some(owner(None));
         }
         let blocked = thread.syscall.is_some() && !waits(thread);
+        // What it did then has no names, what it does now has.
+        if !goes_on && blocked && self.is_nameless(touch) && pool::is_at_work(thread, self.blamer) {
+            return Some(owner(None));
+        }
         let alone = !self.some_thread_is_in(LOOPS);
         (self.epoll_would_tell() && blocked && alone).then(|| owner(None))
+    }
+
+    /// Nothing tells whether the thread that made this touch has moved on: it lives, is blocked, has touched
+    /// nothing since, and what it did then has no names to compare.
+    pub fn may_be_at_it(&self, touch: Option<Touch>) -> bool {
+        touch.is_some_and(|touch| {
+            let thread = self.thread_of(touch);
+            let blocked = thread.is_some_and(|thread| thread.syscall.is_some() && !waits(thread));
+            blocked && self.is_nameless(touch) && !self.went_on(touch)
+        })
+    }
+
+    /// The touch that proves the owner has no named place in the program.
+    pub fn is_nameless(&self, touch: Touch) -> bool {
+        let blamed = self.stack(Some(touch)).and_then(|stack| self.blamed(stack));
+        blamed.is_none_or(|frame| frame.function.is_none())
+    }
+
+    /// Has the thread that made this touch turned to another connection? One that it opened itself may be
+    /// in the service of an accepted one.
+    fn went_on(&self, touch: Touch) -> bool {
+        let newest = self.scene.newest_of(touch.tid);
+        newest.is_some_and(|(cookie, _)| {
+            let asks =
+                self.scene.is_connected(cookie) && !self.scene.is_connected(self.socket.cookie);
+            cookie != self.socket.cookie && !asks
+        })
     }
 
     /// The owner was seen on the CPU, but not for long enough to say that it does nothing else.
     pub fn owner_may_be_busy(&self) -> Option<u64> {
         let touch = self.last_touch()?;
         let since = self.tracker.running_since(touch.tid)?;
+        if self.went_on(touch) {
+            return None;
+        }
         (self.now.saturating_sub(since) < RUNS_LONG).then_some(since + RUNS_LONG)
     }
 

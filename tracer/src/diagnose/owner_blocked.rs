@@ -19,7 +19,11 @@ impl Rule for OwnerBlocked {
                 None => Answer::No,
             };
         };
+        let named = case
+            .last_touch()
+            .is_some_and(|touch| !case.is_nameless(touch));
         let sure = owner.runs_since.is_none()
+            && named
             && case.whole_life_seen()
             && case.scene.knows(case.socket.cookie)
             && case.nothing_lost();

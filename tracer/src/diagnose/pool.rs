@@ -1,14 +1,14 @@
 //! Pools of worker threads: threads of one process whose names differ by a number at most. Is every one of
 //! them blocked in something that is not waiting for work?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tracer_common::state::ESTABLISHED;
 
+use super::{Blamer, scene::Scene};
 use crate::{
     model::{
         input::{Connection, Thread},
-        socket::Deed,
         stack::Frame,
     },
     track::Tracker,
@@ -36,6 +36,18 @@ const BUSY: &[&str] = &[
     "wait4",
     "waitid",
 ];
+const LOCKS: &[&str] = &["futex", "futex_waitv"];
+/// How methods of java.util.concurrent end in which idle workers wait.
+const WAITS_FOR_JOB: &[&str] = &[
+    ".take",
+    ".takeFirst",
+    ".takeLast",
+    ".poll",
+    ".pollFirst",
+    ".pollLast",
+    ".getTask",
+    ".awaitWork",
+];
 const ACCEPTS: &[&str] = &["accept", "accept4"];
 
 pub fn writes(thread: &Thread) -> bool {
@@ -59,43 +71,77 @@ pub fn connection<'a>(tracker: &'a Tracker, thread: &Thread) -> Option<&'a Conne
 }
 
 /// Is it blocked in work, rather than waiting for some? A write to somebody who does not read; a read
-/// from somebody the process itself has asked; sleep, disk, a child.
-fn is_busy(tracker: &Tracker, thread: &Thread) -> bool {
+/// from somebody the process itself has asked; sleep, disk, a child; a lock, inside the function that
+/// touched a connection last or, where the runtime names its own frames, inside the program's.
+fn is_busy(tracker: &Tracker, scene: &Scene<'_>, blamer: Blamer<'_>, thread: &Thread) -> bool {
     if writes(thread) {
         return connection(tracker, thread).is_none_or(|connection| connection.send_q > 0);
     }
     if is_in(thread, READS) {
         return connection(tracker, thread).is_some_and(|connection| {
-            connection.state == ESTABLISHED && connection.recv_q == 0 && asked(tracker, connection)
+            connection.state == ESTABLISHED
+                && connection.recv_q == 0
+                && scene.is_connected(connection.cookie)
         });
+    }
+    if is_in(thread, LOCKS) {
+        return is_at_work(thread, blamer) || is_at_last_touch(tracker, scene, blamer, thread);
     }
     is_in(thread, BUSY)
 }
 
-/// Did the process itself open the connection?
-fn asked(tracker: &Tracker, connection: &Connection) -> bool {
-    tracker.activity().iter().any(|activity| {
-        activity.cookie == connection.cookie
-            && activity
-                .history
-                .opened
-                .is_some_and(|opened| opened.deed == Deed::Connect)
+/// By a dump of its runtime it is inside the program's own code, and not where threads wait for a job.
+pub fn is_at_work(thread: &Thread, blamer: Blamer<'_>) -> bool {
+    let dumped = |frame: &Frame| frame.module.as_deref() == Some("[java]");
+    let waits = |frame: &Frame| {
+        frame.function.as_deref().is_some_and(|name| {
+            name.starts_with("java.util.concurrent.")
+                && WAITS_FOR_JOB.iter().any(|end| name.ends_with(end))
+        })
+    };
+    thread.stack.iter().any(dumped)
+        && !thread.stack.iter().any(waits)
+        && blamer(&thread.stack).is_some()
+}
+
+fn is_at_last_touch(
+    tracker: &Tracker,
+    scene: &Scene<'_>,
+    blamer: Blamer<'_>,
+    thread: &Thread,
+) -> bool {
+    let blamed = || {
+        let (_, touch) = scene.newest_of(thread.tid)?;
+        let frames = &tracker.stack(touch.stack)?.frames;
+        frames.get(blamer(frames)?)
+    };
+    blamed().is_some_and(|blamed| {
+        blamed.function.is_some() && thread.stack.iter().any(|frame| frame.is_same_code(blamed))
     })
 }
 
 /// The largest pool of the process all of whose threads are busy. Threads without a name of their own have
 /// the program's, as the main thread has, which is of no pool; then one idle thread of any purpose keeps
 /// the pool from being called starving.
-pub fn starving<'a>(tracker: &'a Tracker, pid: u32, acceptors: &BTreeSet<u32>) -> Option<Pool<'a>> {
+pub fn starving<'a>(
+    tracker: &'a Tracker,
+    pid: u32,
+    scene: &Scene<'_>,
+    blamer: Blamer<'_>,
+) -> Option<Pool<'a>> {
     let mut pools: BTreeMap<String, Vec<&Thread>> = BTreeMap::new();
     for thread in tracker.threads(pid) {
-        if thread.tid == pid || acceptors.contains(&thread.tid) || is_in(thread, ACCEPTS) {
+        if thread.tid == pid || scene.has_accepted(thread.tid) || is_in(thread, ACCEPTS) {
             continue;
         }
         let stem = stem(thread.name.as_deref().unwrap_or(&thread.comm));
         pools.entry(stem).or_default().push(thread);
     }
-    let busy = |threads: &&Vec<&Thread>| threads.iter().all(|thread| is_busy(tracker, thread));
+    let busy = |threads: &&Vec<&Thread>| {
+        threads
+            .iter()
+            .all(|thread| is_busy(tracker, scene, blamer, thread))
+    };
     let is_pool = |threads: &&Vec<&Thread>| match threads.as_slice() {
         [only] => writes(only),
         more => more.len() > 1,

@@ -18,7 +18,7 @@ impl Rule for ReadingPaused {
         let full = case
             .scene
             .partner_of(case.socket.cookie)
-            .is_some_and(|partner| partner.connection.send_q > 0);
+            .is_some_and(|partner| partner.is_open() && partner.connection.send_q > 0);
         // The FIN alone would be unread as well; data shows that nobody reads.
         if !full || case.socket.recv_q == 0 || case.socket.history.eof.is_some() {
             return Answer::No;

@@ -1,6 +1,7 @@
 //! The whole report from the tracker, and what the tracker still lacks for it.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
@@ -34,6 +35,8 @@ pub struct Style {
 pub struct Demands {
     pub stacks: BTreeSet<u64>,
     pub processes: BTreeSet<u32>,
+    /// The same, those with most of the sockets first.
+    pub busiest: Vec<u32>,
     pub epolls: BTreeSet<u32>,
     /// Threads that touched the sockets: are they still at it?
     pub threads: BTreeSet<u32>,
@@ -44,6 +47,7 @@ pub struct Demands {
 pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
     let mut demands = Demands::default();
     let mut opened = BTreeSet::new();
+    let mut owned: BTreeMap<u32, usize> = BTreeMap::new();
     let scope = tracker.opening().map(|opening| &opening.scope);
     let asked = |case: &&Case<'_>| scope.is_none_or(|scope| may_be_in(scope, case));
     // What to fetch does not depend on what all cases share.
@@ -66,9 +70,16 @@ pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
         if let Some(pid) = owners.first() {
             demands.namespaces.entry(case.socket.netns).or_insert(*pid);
         }
+        for pid in owners {
+            *owned.entry(*pid).or_default() += 1;
+        }
         demands.processes.extend(owners);
         opened.extend(history.opened.map(|touch| touch.stack));
     }
+    demands.busiest = owned.keys().copied().collect();
+    demands
+        .busiest
+        .sort_by_key(|pid| Reverse(owned.get(pid).copied()));
     let closes = siblings::demands(tracker, &opened).into_iter();
     demands
         .stacks
@@ -95,7 +106,7 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
     let mut totals = Totals::default();
     let mut judged = Vec::new();
     let mut ask_again_at: Option<u64> = None;
-    let scene = Scene::new(tracker);
+    let scene = Scene::new(tracker, blamer);
     for case in cases(tracker, &scene, blamer) {
         if !in_scope(&case, opening) {
             continue;

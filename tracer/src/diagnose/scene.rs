@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use tracer_common::state::ESTABLISHED;
 
-use super::pool::{self, Pool};
+use super::{
+    Blamer,
+    pool::{self, Pool},
+};
 use crate::{
     model::{
         input::Connection,
@@ -16,9 +19,11 @@ use crate::{
 #[derive(Default)]
 pub struct Scene<'a> {
     /// The socket each thread touched last.
-    newest: HashMap<u32, (u64, u64)>,
+    newest: HashMap<u32, (u64, Touch)>,
     /// Sockets of which it is known what else their threads have touched.
     known: HashSet<u64>,
+    connected: HashSet<u64>,
+    places: HashMap<u64, u64>,
     partners: HashMap<u64, Partner>,
     /// Threads that accepted a connection that still lives.
     acceptors: BTreeSet<u32>,
@@ -31,12 +36,18 @@ pub struct Scene<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Partner {
     pub history: History,
-    /// As `sock_diag` showed it: open in both directions.
     pub connection: Connection,
 }
 
+impl Partner {
+    /// Nothing was said to it about an end: open in both directions.
+    pub fn is_open(&self) -> bool {
+        self.connection.state == ESTABLISHED
+    }
+}
+
 impl<'a> Scene<'a> {
-    pub fn new(tracker: &'a Tracker) -> Self {
+    pub fn new(tracker: &'a Tracker, blamer: Blamer<'_>) -> Self {
         let mut scene = Self {
             known: tracker.activity().iter().map(|live| live.cookie).collect(),
             ..Self::default()
@@ -50,14 +61,17 @@ impl<'a> Scene<'a> {
         for (cookie, history) in live.chain(stuck) {
             histories.insert(cookie, history);
             for touch in touches(history) {
-                let newest = scene.newest.entry(touch.tid).or_insert((cookie, touch.at));
-                if touch.at > newest.1 {
-                    *newest = (cookie, touch.at);
+                let newest = scene.newest.entry(touch.tid).or_insert((cookie, touch));
+                if touch.at > newest.1.at {
+                    *newest = (cookie, touch);
                 }
             }
             if let Some(opened) = history.opened {
                 let of_process = openings.entry(opened.pid).or_default();
                 of_process.insert((opened.at, cookie), opened.deed);
+                if opened.deed == Deed::Connect {
+                    scene.connected.insert(cookie);
+                }
                 if opened.deed == Deed::Accept {
                     scene.acceptors.insert(opened.tid);
                     scene
@@ -68,9 +82,10 @@ impl<'a> Scene<'a> {
                 }
             }
         }
+        scene.places = places(tracker);
         scene.pair(tracker, &openings, &histories);
         let pools = tracker.threaded().filter_map(|pid| {
-            let pool = pool::starving(tracker, pid, &scene.acceptors)?;
+            let pool = pool::starving(tracker, pid, &scene, blamer)?;
             Some((pid, pool))
         });
         scene.pools = pools.collect();
@@ -86,7 +101,6 @@ impl<'a> Scene<'a> {
         let open: HashMap<u64, Connection> = tracker
             .connections()
             .iter()
-            .filter(|connection| connection.state == ESTABLISHED)
             .map(|connection| (connection.cookie, *connection))
             .collect();
         for of_process in openings.values() {
@@ -122,9 +136,19 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// Of all living sockets, the one this thread touched last.
-    pub fn newest_of(&self, tid: u32) -> Option<u64> {
-        self.newest.get(&tid).map(|(cookie, _)| *cookie)
+    /// Of all living sockets, the one this thread touched last, and how.
+    pub fn newest_of(&self, tid: u32) -> Option<(u64, Touch)> {
+        self.newest.get(&tid).copied()
+    }
+
+    /// The process itself opened it, as far as is known.
+    pub fn is_connected(&self, cookie: u64) -> bool {
+        self.connected.contains(&cookie)
+    }
+
+    /// The same place for sockets opened along the same frames: one path can have several keys.
+    pub fn place_of(&self, opened: u64) -> u64 {
+        self.places.get(&opened).copied().unwrap_or(opened)
     }
 
     pub fn knows(&self, cookie: u64) -> bool {
@@ -148,6 +172,25 @@ impl<'a> Scene<'a> {
     pub fn pool_of(&self, pid: u32) -> Option<&Pool<'a>> {
         self.pools.get(&pid)
     }
+}
+
+/// The lowest of the keys whose stacks have the same frames, for each that is named.
+fn places(tracker: &Tracker) -> HashMap<u64, u64> {
+    let closes = tracker.closes().iter().map(|closes| closes.opened);
+    let stuck = tracker.sockets().into_iter();
+    let stuck = stuck.filter_map(|socket| Some(socket.history.opened?.stack));
+    let keys: BTreeSet<u64> = closes.chain(stuck).collect();
+    let mut by_frames: HashMap<Vec<(Option<&str>, u64)>, u64> = HashMap::new();
+    let mut places = HashMap::new();
+    for key in keys {
+        let Some(stack) = tracker.stack(key).filter(|stack| !stack.frames.is_empty()) else {
+            continue;
+        };
+        let frames = stack.frames.iter();
+        let frames = frames.map(|frame| (frame.module.as_deref(), frame.offset));
+        places.insert(key, *by_frames.entry(frames.collect()).or_insert(key));
+    }
+    places
 }
 
 fn touches(history: History) -> impl Iterator<Item = Touch> {

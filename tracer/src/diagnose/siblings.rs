@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Case, Group, words};
 use crate::{
-    model::stack::{Frame, Stack},
+    model::{
+        input::Closes,
+        stack::{Frame, Stack},
+    },
     track::Tracker,
 };
 
-/// Places of `close()` that are named for one place of opening.
-const MAX_NAMED: usize = 8;
+/// Pairs of places that are named, those of the stuck sockets first.
+const MAX_NAMED: usize = 24;
 
 /// Siblings of a group's sockets that were closed.
 pub struct Siblings<'a> {
@@ -23,12 +26,33 @@ pub struct Siblings<'a> {
     pub stack: &'a Stack,
 }
 
-/// Stacks that have to be named before [`of`] can tell.
-pub fn demands(tracker: &Tracker, opened: &BTreeSet<u64>) -> Vec<u64> {
-    let mut closes: Vec<_> = tracker.closes_of(opened).collect();
-    closes.sort_by_key(|closes| (std::cmp::Reverse(closes.count), closes.closed));
-    closes.dedup_by_key(|closes| closes.closed);
-    closes.iter().take(MAX_NAMED).map(|c| c.closed).collect()
+/// Stacks that have to be named before [`of`] can tell: where sockets were closed that were opened at these
+/// places, and where others were opened, for one path can have several keys.
+pub fn demands(tracker: &Tracker, opened: &BTreeSet<u64>) -> BTreeSet<u64> {
+    if opened.is_empty() {
+        return BTreeSet::new();
+    }
+    let mut all: Vec<_> = tracker.closes().iter().collect();
+    all.sort_by_key(|closes| {
+        let other = !opened.contains(&closes.opened);
+        (other, std::cmp::Reverse(closes.count), closes.closed)
+    });
+    let named = all.iter().take(MAX_NAMED);
+    named
+        .flat_map(|closes| [closes.closed, closes.opened])
+        .collect()
+}
+
+/// How sockets were closed that were opened where these were.
+pub fn closes<'a>(
+    case: &Case<'a>,
+    opened: &BTreeSet<u64>,
+) -> impl Iterator<Item = Closes> + use<'a> {
+    let scene = case.scene;
+    let places: BTreeSet<u64> = opened.iter().map(|key| scene.place_of(*key)).collect();
+    let all = case.tracker.closes().iter();
+    all.filter(move |closes| places.contains(&scene.place_of(closes.opened)))
+        .copied()
 }
 
 /// `None` when no sibling was closed at a place that is known.
@@ -37,7 +61,7 @@ pub fn of<'a>(group: &Group<'a>) -> Option<Siblings<'a>> {
     let opened = opened(&group.cases);
     let mut closed = 0;
     let mut places: BTreeMap<String, (u64, &Stack, Option<&Frame>)> = BTreeMap::new();
-    for closes in first.tracker.closes_of(&opened) {
+    for closes in closes(first, &opened) {
         closed += closes.count;
         let Some(stack) = first.tracker.stack(closes.closed) else {
             continue;

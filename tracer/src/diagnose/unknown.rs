@@ -50,6 +50,13 @@ impl Rule for Unknown {
                 "an epoll set watches them (events {events:#x}), yet nobody reads"
             ));
         }
+        if case.was_passed_on() {
+            evidence.push(
+                "the process opened one connection for each of them and has ended its side of that of \
+                 the oldest (FIN_WAIT): it may only wait for the peer there to close"
+                    .to_owned(),
+            );
+        }
         let writers = case.threads_blocked_writing();
         if writers > 0 {
             evidence.push(format!(

@@ -5,6 +5,7 @@
 use super::{Answer, Case, Group, Rule, Telling, Words, pool, words, yes};
 use crate::{
     model::{
+        endpoint::Endpoint,
         input::Thread,
         report::Direction,
         verdict::{Confidence, Lesson, Severity, Verdict},
@@ -152,11 +153,11 @@ pub fn one(tracker: &Tracker, thread: &Thread, now: u64) -> String {
         .fd
         .map_or_else(String::new, |fd| format!(" on fd {fd}"));
     let whom = pool::connection(tracker, thread).map_or_else(String::new, |connection| {
-        format!(
-            " to {}, whose Send-Q holds {} bytes",
-            crate::model::endpoint::Endpoint(connection.ends.remote),
-            connection.send_q
-        )
+        let remote = Endpoint(connection.ends.remote);
+        match connection.send_q {
+            0 => format!(" with {remote}"),
+            bytes => format!(" to {remote}, whose Send-Q holds {bytes} bytes"),
+        }
     });
     format!(
         "{name} (tid {}): {}{fd}{whom}{since}",

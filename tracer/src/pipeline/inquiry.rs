@@ -7,14 +7,19 @@ use anyhow::Context;
 use super::{blaming, session::Session};
 use crate::{
     diagnose,
-    model::input::{Connection, Input},
+    model::{
+        input::{Activity, Connection, Input},
+        socket::Touch,
+    },
     options::Mode,
     probe::host::mono_now_ns,
     source::{epoll, jvm::Looked, process, sockdiag, threads},
 };
 
 /// Processes whose threads are looked at for one report.
-const MAX_THREADED: usize = 8;
+const MAX_THREADED: usize = 16;
+/// Threads that wait for a lock whose last call is looked at.
+const MAX_LOCKED: usize = 64;
 /// Network namespaces whose connections are listed for one report.
 const MAX_NAMESPACES: usize = 8;
 
@@ -33,15 +38,14 @@ impl Session<'_> {
             }
         }
         let demands = diagnose::demands(&self.tracker, &|frames| policy.blamed(frames));
-        let mut warnings = Vec::new();
-        let wanted = demands.stacks.into_iter().chain(self.stacks.failed());
-        for key in wanted.collect::<BTreeSet<_>>() {
-            let named = self.stacks.name(key, &mut self.symbolizer, &mut warnings);
-            if let Some(stack) = named {
-                self.feed(Input::Stack { key, stack })?;
-            }
-        }
-        for (index, pid) in demands.processes.iter().copied().enumerate() {
+        self.name_stacks(
+            demands
+                .stacks
+                .into_iter()
+                .chain(self.stacks.failed())
+                .collect(),
+        )?;
+        for (index, pid) in demands.busiest.iter().copied().enumerate() {
             let Some(process) = process::read(pid, self.options.show_cmdline) else {
                 continue;
             };
@@ -69,8 +73,38 @@ impl Session<'_> {
             }
         }
         self.inquire_neighbours(&demands.processes, &demands.namespaces)?;
-        self.warn(warnings)?;
         self.feed(Input::Tick { at: mono_now_ns() })
+    }
+
+    fn name_stacks(&mut self, keys: BTreeSet<u64>) -> anyhow::Result<()> {
+        let mut warnings = Vec::new();
+        for key in keys {
+            let named = self.stacks.name(key, &mut self.symbolizer, &mut warnings);
+            if let Some(stack) = named {
+                self.feed(Input::Stack { key, stack })?;
+            }
+        }
+        self.warn(warnings)
+    }
+
+    /// What threads that wait for a lock did last: are they still at it?
+    fn last_touches(&self, processes: &BTreeSet<u32>, activity: &[Activity]) -> BTreeSet<u64> {
+        let threads = processes.iter().flat_map(|pid| self.tracker.threads(*pid));
+        let locked = threads.filter(|thread| thread.syscall.as_deref() == Some("futex"));
+        let locked: BTreeSet<u32> = locked.map(|thread| thread.tid).take(MAX_LOCKED).collect();
+        let mut newest: BTreeMap<u32, Touch> = BTreeMap::new();
+        let histories = activity.iter().map(|activity| activity.history);
+        let touches = histories.flat_map(|history| [history.opened, history.used, history.eof]);
+        for touch in touches
+            .flatten()
+            .filter(|touch| locked.contains(&touch.tid))
+        {
+            let known = newest.entry(touch.tid).or_insert(touch);
+            if touch.at > known.at {
+                *known = touch;
+            }
+        }
+        newest.values().map(|touch| touch.stack).collect()
     }
 
     /// Sockets that are not stuck, but may be why others are: what else the processes have touched, and
@@ -85,7 +119,9 @@ impl Session<'_> {
             let activity = self.live.table.touched_by(processes);
             let activity = activity.context("read the kernel's socket table")?;
             touched.extend(activity.iter().map(|activity| activity.cookie));
+            let doing = self.last_touches(processes, &activity);
             self.feed(Input::Activity(activity))?;
+            self.name_stacks(doing)?;
         }
         let blocked = processes.iter().flat_map(|pid| self.tracker.threads(*pid));
         let blocked: BTreeSet<u64> = blocked.filter_map(|thread| thread.socket).collect();

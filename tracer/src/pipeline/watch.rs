@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     diagnose::Findings,
-    model::{report::Report, stack::Frame},
+    model::{report::Report, stack::Frame, verdict::Verdict},
     options::Options,
     probe::{
         attach::Wanted,
@@ -199,7 +199,9 @@ impl<'o> Watch<'o> {
         let scope = session.tracker.opening().map(|opening| &opening.scope);
         let policy = blaming::policy(self.options);
         for site in &report.sites {
-            if !self.told.insert(site.id.clone()) {
+            // The open question may turn it into something else in a moment.
+            let open = self.ask_again_at.is_some() && site.verdict == Verdict::Unknown;
+            if open || !self.told.insert(site.id.clone()) {
                 continue;
             }
             self.status.clear();

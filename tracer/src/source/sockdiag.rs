@@ -21,8 +21,8 @@ use crate::{
 /// The kernel answers in pieces of at most this size (`net/netlink/af_netlink.c:netlink_dump`).
 const ANSWER: usize = 32 * 1024;
 
-/// The connections of the namespace of `pid` that are open in both directions, as far as `wanted` wants
-/// them.
+/// The connections of the namespace of `pid` that are open in both directions, or closed by this side
+/// only, as far as `wanted` wants them.
 pub fn read(pid: u32, wanted: impl Fn(&Connection) -> bool + Send) -> io::Result<Vec<Connection>> {
     // A netlink socket belongs to the namespace it was opened in, so a thread of its own goes there.
     let there = move || {
@@ -52,7 +52,7 @@ fn dump(family: u8, id: SocketId, mut tell: impl FnMut(&InetResponseHeader)) -> 
         family,
         protocol: IPPROTO_TCP,
         extensions: ExtensionFlags::empty(),
-        states: StateFlags::ESTABLISHED,
+        states: StateFlags::ESTABLISHED | StateFlags::FIN_WAIT1 | StateFlags::FIN_WAIT2,
         socket_id: id,
     };
     let mut message = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());

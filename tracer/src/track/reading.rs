@@ -1,7 +1,5 @@
 //! What can be asked of the tracker.
 
-use std::collections::BTreeSet;
-
 use super::{Drift, Listener, Socket, Tracker};
 use crate::model::{
     input::{Activity, Closes, Connection, Counters, Interest, Opening, Process, Thread},
@@ -83,10 +81,9 @@ impl Tracker {
         self.stacks.get(&key)
     }
 
-    /// Where sockets were closed that were opened at these places.
-    pub fn closes_of(&self, opened: &BTreeSet<u64>) -> impl Iterator<Item = Closes> {
-        let fits = |closes: &&Closes| opened.contains(&closes.opened);
-        self.closes.iter().filter(fits).copied()
+    /// How sockets were closed, by the places where they were opened and closed.
+    pub fn closes(&self) -> &[Closes] {
+        &self.closes
     }
 
     /// What the process's epoll sets watch; `None` when it was not looked at.

@@ -11,6 +11,7 @@ use crate::trouble::Trouble;
 use crate::{process, say};
 
 struct Need {
+    /// A program of PATH, or the path of a file.
     program: &'static str,
     /// Debian's name of the package it is in.
     package: &'static str,
@@ -37,6 +38,31 @@ const NEEDS: &[Need] = &[
         program: "go",
         package: "golang-go",
         why: "programs in Go",
+    },
+    Need {
+        program: "javac",
+        package: "openjdk-17-jdk-headless",
+        why: "programs in Java",
+    },
+    Need {
+        program: "node",
+        package: "nodejs",
+        why: "programs for Node",
+    },
+    Need {
+        program: "prometheus",
+        package: "prometheus",
+        why: "real scrapes of a metrics endpoint",
+    },
+    Need {
+        program: "haproxy",
+        package: "haproxy",
+        why: "a real proxy before a leaking service",
+    },
+    Need {
+        program: "/usr/lib/python3/dist-packages/urllib3/__init__.py",
+        package: "python3-urllib3",
+        why: "a real pool of connections",
     },
     Need {
         program: "musl-gcc",
@@ -80,6 +106,14 @@ const NEEDS: &[Need] = &[
     },
 ];
 
+/// The tests run these programs themselves, as long as they need them. Their packages would have the
+/// system run them from now on, so this part of the packages is left out.
+const SERVICES: &[&str] = &[
+    "--path-exclude=*/systemd/system/prometheus.service",
+    "--path-exclude=*/systemd/system/haproxy.service",
+    "--path-exclude=/etc/init.d/prometheus",
+    "--path-exclude=/etc/init.d/haproxy",
+];
 const TRACEFS: &str = "/sys/kernel/tracing";
 
 pub fn prepare() -> Result<()> {
@@ -125,7 +159,17 @@ fn apt(packages: &[&str]) -> Result<()> {
         process::run(&mut command)
     };
     apt(&["update"])?;
-    apt(&[&["install", "--no-install-recommends"], packages].concat())
+    let without: Vec<String> = SERVICES
+        .iter()
+        .map(|part| format!("-oDpkg::Options::={part}"))
+        .collect();
+    let without: Vec<&str> = without.iter().map(String::as_str).collect();
+    apt(&[
+        &["install", "--no-install-recommends"],
+        &without[..],
+        packages,
+    ]
+    .concat())
 }
 
 /// The accept hook for kernels without trampolines sits on a syscall tracepoint, found here.
