@@ -15,14 +15,14 @@ use super::{
     blaming,
     output::Conclusion,
     scope,
-    start::{grace, hook, start, table_size},
+    start::{grace, hook, start, table_size, without_threads},
     unmatched::Unmatched,
 };
 use crate::{
     diagnose::{self, Style},
     exit::file_error,
     model::{
-        input::{Input, Item, Opening},
+        input::{Input, Item, Opening, Process},
         report::{Host as ReportHost, Report, Tool},
     },
     options::{Mode, Options},
@@ -99,6 +99,7 @@ impl<'o> Session<'o> {
                     .to_owned(),
             );
         }
+        warnings.extend(live.without_threads.as_deref().map(without_threads));
         let opening = Opening {
             tool: Tool {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -291,14 +292,16 @@ impl<'o> Session<'o> {
                 self.feed(Input::Stack { key, stack })?;
             }
         }
-        for (index, pid) in demands.processes.into_iter().enumerate() {
-            let Some(process) = process::read(pid, self.options.show_cmdline) else {
-                continue;
-            };
-            if index < MAX_THREADED {
-                let threads = threads::read(&process, &demands.threads, &mut self.symbolizer);
-                self.feed(Input::Threads { pid, threads })?;
-            }
+        let processes: Vec<Process> = demands
+            .processes
+            .into_iter()
+            .filter_map(|pid| process::read(pid, self.options.show_cmdline))
+            .collect();
+        self.read_threads(
+            processes.get(..MAX_THREADED).unwrap_or(&processes),
+            &demands.threads,
+        )?;
+        for process in processes {
             self.feed(Input::Process(process))?;
         }
         for pid in demands.epolls {
@@ -310,12 +313,37 @@ impl<'o> Session<'o> {
         self.feed(Input::Tick { at: mono_now_ns() })
     }
 
+    fn read_threads(&mut self, processes: &[Process], asked: &BTreeSet<u32>) -> anyhow::Result<()> {
+        let mut problem = None;
+        let mut look = |pids: &[u32]| match self.live.threads(pids)? {
+            Ok(seen) => Some(seen),
+            Err(error) => {
+                problem = Some(error.to_string());
+                None
+            }
+        };
+        let threads = threads::read(processes, asked, &mut look, &mut self.symbolizer);
+        if let Some(reason) = problem {
+            self.tell(without_threads(&reason))?;
+        }
+        for (process, threads) in processes.iter().zip(threads) {
+            let pid = process.pid;
+            self.feed(Input::Threads { pid, threads })?;
+        }
+        Ok(())
+    }
+
     fn warn(&mut self, warnings: Vec<Warning>) -> anyhow::Result<()> {
         for warning in warnings {
-            let text = warning.to_string();
-            if self.told.insert(text.clone()) {
-                self.feed(Input::Warning(text))?;
-            }
+            self.tell(warning.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Once.
+    fn tell(&mut self, text: String) -> anyhow::Result<()> {
+        if self.told.insert(text.clone()) {
+            self.feed(Input::Warning(text))?;
         }
         Ok(())
     }

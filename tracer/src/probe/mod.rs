@@ -15,4 +15,5 @@ pub mod privilege;
 pub mod status;
 pub mod table;
 pub mod target;
+pub mod threads;
 pub mod trial;

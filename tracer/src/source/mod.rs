@@ -4,5 +4,6 @@ pub mod epoll;
 pub mod process;
 pub mod recording;
 pub mod stacks;
+pub mod syscall;
 pub mod threads;
 pub mod wire;
