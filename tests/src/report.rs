@@ -134,6 +134,9 @@ impl Frame {
 pub struct HolderThread {
     pub pid: u32,
     pub comm: String,
+    pub state: Option<String>,
+    pub syscall: Option<String>,
+    pub since_seconds: Option<f64>,
     pub stack: Option<Vec<Frame>>,
 }
 

@@ -139,6 +139,11 @@ impl Rig {
         self.said("helper ").parse().expect("a pid after helper")
     }
 
+    /// When the rig began to wait, nanoseconds of wall time, for rigs that say so.
+    pub fn waits_since(&self) -> u64 {
+        self.said("waits ").parse().expect("a time after waits")
+    }
+
     pub fn signal(&self, signal: rustix::process::Signal) {
         process::signal(&self.child, signal);
     }

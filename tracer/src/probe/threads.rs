@@ -127,8 +127,8 @@ fn since(item: &ThreadItem, ahead: i128) -> Option<u64> {
     u64::try_from(i128::from(item.now) - passed + passed / 1000).ok()
 }
 
-/// As fs/proc/array.c:task_state_array has it. Bits above are not reported, but for `TASK_RTLOCK_WAIT`
-/// and `TASK_FROZEN`, which count as uninterruptible (include/linux/sched.h:__task_state_index).
+/// As `fs/proc/array.c:task_state_array` has it. Bits above are not reported, but for `TASK_RTLOCK_WAIT`
+/// and `TASK_FROZEN`, which count as uninterruptible (`include/linux/sched.h:__task_state_index`).
 fn letter(state: u32) -> char {
     const REPORTED: u32 = 0x7f;
     const RTLOCK_WAIT: u32 = 0x1000;
