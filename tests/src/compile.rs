@@ -10,10 +10,18 @@ use std::process::Command;
 /// The command that starts `entry`, without its arguments.
 pub fn command(entry: &Entry) -> Vec<PathBuf> {
     let source = paths::tests_dir().join("rigs").join(&entry.source);
-    if entry.language == "python" {
-        return vec!["python3".into(), source];
-    }
-    vec![build(entry, &source)]
+    let interpreter = match entry.language.as_str() {
+        "python" => "python3",
+        "node" => "node",
+        "java" => "java",
+        _ => return vec![build(entry, &source)],
+    };
+    let options = entry.build_args.iter().map(PathBuf::from);
+    [interpreter.into()]
+        .into_iter()
+        .chain(options)
+        .chain([source])
+        .collect()
 }
 
 fn build(entry: &Entry, source: &Path) -> PathBuf {
@@ -43,6 +51,18 @@ fn build(entry: &Entry, source: &Path) -> PathBuf {
         .unwrap_or_else(|error| panic!("{}: run {}: {error}", entry.name, recipe[0]));
     let (name, compiler) = (&entry.name, &recipe[0]);
     assert!(status.success(), "{name}: {compiler} ended with {status}");
+    // What belongs to it is called after it: a library, debug information. It comes last itself, because
+    // where it is, all is.
+    for made in fs::read_dir(aside.path()).expect("list what was built") {
+        let made = made.expect("list what was built");
+        let file = made.file_name();
+        if file
+            .to_string_lossy()
+            .starts_with(&format!("{}.", entry.name))
+        {
+            fs::rename(made.path(), folder.join(file)).expect("put a part in place");
+        }
+    }
     fs::rename(&made, &output).expect("put the rig in place");
     output
 }

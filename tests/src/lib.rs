@@ -15,6 +15,7 @@ pub mod bpf;
 pub mod client;
 pub mod compile;
 pub mod expect;
+pub mod flavour;
 pub mod lines;
 pub mod manifest;
 pub mod netns;
