@@ -10,18 +10,21 @@ use std::process::Command;
 /// The command that starts `entry`, without its arguments.
 pub fn command(entry: &Entry) -> Vec<PathBuf> {
     let source = paths::tests_dir().join("rigs").join(&entry.source);
-    let interpreter = match entry.language.as_str() {
-        "python" => "python3",
-        "node" => "node",
-        "java" => "java",
-        _ => return vec![build(entry, &source)],
-    };
     let options = entry.build_args.iter().map(PathBuf::from);
-    [interpreter.into()]
-        .into_iter()
-        .chain(options)
-        .chain([source])
-        .collect()
+    let words = |program: &str| [program.into()].into_iter().chain(options);
+    match entry.language.as_str() {
+        "python" => words("python3").chain([source]).collect(),
+        "node" => words("node").chain([source]).collect(),
+        "java" => {
+            let plain = Entry {
+                build_args: Vec::new(),
+                ..entry.clone()
+            };
+            let archive = build(&plain, &source);
+            words("java").chain(["-jar".into(), archive]).collect()
+        }
+        _ => vec![build(entry, &source)],
+    }
 }
 
 fn build(entry: &Entry, source: &Path) -> PathBuf {
@@ -73,7 +76,7 @@ fn digest(entry: &Entry, recipe: &[String]) -> u64 {
     recipe.hash(&mut hasher);
     entry.build_args.hash(&mut hasher);
     entry.source.hash(&mut hasher);
-    for folder in ["c", "cpp", "go", "rust"] {
+    for folder in ["c", "cpp", "go", "java", "rust"] {
         let folder = paths::tests_dir().join("rigs").join(folder);
         let listing = fs::read_dir(&folder).expect("list the rigs");
         let mut files: Vec<_> = listing

@@ -114,10 +114,16 @@ fn debug_information_apart_is_used_only_for_its_own_build() {
     }
 }
 
+/// Java compiles the code of a first call anew for later ones, and lists only what it still has: the first
+/// connection may stand by itself.
 fn the_site<'a>(report: &'a Report, rig: &Rig) -> &'a Site {
     let sites = report.on_port(rig.port);
-    assert_eq!(sites.len(), 1, "{}: {sites:#?}", rig.entry.name);
-    sites[0]
+    let most = if rig.entry.language == "java" { 2 } else { 1 };
+    let largest = sites.iter().max_by_key(|site| site.count);
+    match largest {
+        Some(site) if sites.len() <= most => site,
+        _ => panic!("{}: {sites:#?}", rig.entry.name),
+    }
 }
 
 /// What its threads do now.

@@ -44,6 +44,21 @@ const NEEDS: &[Need] = &[
         why: "programs with another C library",
     },
     Need {
+        program: "node",
+        package: "nodejs",
+        why: "the rig in JavaScript",
+    },
+    Need {
+        program: "javac",
+        package: "default-jdk-headless",
+        why: "the rig in Java",
+    },
+    Need {
+        program: "objcopy",
+        package: "binutils",
+        why: "debug information apart from its program",
+    },
+    Need {
         program: "ss",
         package: "iproute2",
         why: "socket states to compare with",
