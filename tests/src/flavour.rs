@@ -63,9 +63,14 @@ fn interpreted(name: &str, language: &str, source: &str, args: &[&str]) -> Entry
 
 /// In the order of the document.
 pub fn all() -> Vec<Flavour> {
+    [in_c(), compiled(), interpreters()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn in_c() -> Vec<Flavour> {
     let entry = manifest::entry;
-    let java = "java/EofIgnored.java";
-    let node = "node/eof_ignored.js";
     let plugin = Entry {
         source: "c/eof_paths.c".to_owned(),
         ..built("c-eof-ignored", "c-eof-dlopen", "c-plugin", &[])
@@ -111,6 +116,12 @@ pub fn all() -> Vec<Flavour> {
         ),
         flavour("C", "in a library from `dlopen()`", plugin),
         flavour("C++", "libstdc++, `-O2`", entry("cpp-eof-ignored")),
+    ]
+}
+
+fn compiled() -> Vec<Flavour> {
+    let entry = manifest::entry;
+    vec![
         flavour(
             "C++",
             "the same, stripped",
@@ -144,11 +155,15 @@ pub fn all() -> Vec<Flavour> {
         ),
         flavour("Go", "as it comes", entry("go-eof-ignored")),
         flavour("Go", "`-ldflags='-s -w'`", entry("go-eof-ignored-stripped")),
-        flavour(
-            "Python",
-            "CPython without `-X perf`",
-            entry("python-eof-ignored"),
-        ),
+    ]
+}
+
+fn interpreters() -> Vec<Flavour> {
+    let java = "java/EofIgnored.java";
+    let node = "node/eof_ignored.js";
+    let python = manifest::entry("python-eof-ignored");
+    vec![
+        flavour("Python", "CPython without `-X perf`", python),
         flavour(
             "Node",
             "as it comes",
