@@ -12,8 +12,8 @@ pub fn command(entry: &Entry) -> Vec<PathBuf> {
     let source = paths::tests_dir().join("rigs").join(&entry.source);
     match runtime(entry) {
         None => vec![build(entry, &source)],
-        Some("java") => java(build(entry, &source), &source),
-        Some(interpreter) => vec![interpreter.into(), source],
+        Some("java") => java(entry, &source),
+        Some(interpreter) => options(interpreter, entry).chain([source]).collect(),
     }
 }
 
@@ -28,10 +28,21 @@ pub fn runtime(entry: &Entry) -> Option<&str> {
     Some(entry.interpreter.as_deref().unwrap_or(usual))
 }
 
-/// `classes` is a folder with the class that the source is named after.
-fn java(classes: PathBuf, source: &Path) -> Vec<PathBuf> {
+/// A runtime takes the options of the build itself.
+fn options<'e>(runtime: &str, entry: &'e Entry) -> impl Iterator<Item = PathBuf> + use<'e> {
+    let own = entry.build_args.iter().map(PathBuf::from);
+    [PathBuf::from(runtime)].into_iter().chain(own)
+}
+
+/// The build is a folder with the class that the source is named after.
+fn java(entry: &Entry, source: &Path) -> Vec<PathBuf> {
+    let plain = Entry {
+        build_args: Vec::new(),
+        ..entry.clone()
+    };
     let class = source.file_stem().expect("a source has a name");
-    vec!["java".into(), "-cp".into(), classes, class.into()]
+    let program = ["-cp".into(), build(&plain, source), class.into()];
+    options("java", entry).chain(program).collect()
 }
 
 fn build(entry: &Entry, source: &Path) -> PathBuf {
@@ -64,6 +75,18 @@ fn build(entry: &Entry, source: &Path) -> PathBuf {
         .unwrap_or_else(|error| panic!("{}: run {}: {error}", entry.name, recipe[0]));
     let (name, compiler) = (&entry.name, &recipe[0]);
     assert!(status.success(), "{name}: {compiler} ended with {status}");
+    // What belongs to it is called after it: a library, debug information. It comes last itself, because
+    // where it is, all is.
+    for made in fs::read_dir(aside.path()).expect("list what was built") {
+        let made = made.expect("list what was built");
+        let file = made.file_name();
+        if file
+            .to_string_lossy()
+            .starts_with(&format!("{}.", entry.name))
+        {
+            fs::rename(made.path(), folder.join(file)).expect("put a part in place");
+        }
+    }
     // A folder cannot replace the one that another build has put there meanwhile, and need not.
     if let Err(error) = fs::rename(&made, &output) {
         assert!(output.is_dir(), "{name}: put it in place: {error}");

@@ -16,6 +16,7 @@ pub mod bpf;
 pub mod client;
 pub mod compile;
 pub mod expect;
+pub mod flavour;
 pub mod haproxy;
 pub mod judge;
 pub mod lines;

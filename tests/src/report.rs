@@ -139,8 +139,10 @@ pub struct HolderThread {
     pub pid: u32,
     pub comm: String,
     pub name: Option<String>,
+    pub state: Option<String>,
     pub syscall: Option<String>,
     pub fd: Option<u32>,
+    pub since_seconds: Option<f64>,
     pub stack: Option<Vec<Frame>>,
 }
 

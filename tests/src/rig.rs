@@ -209,6 +209,11 @@ impl Rig {
         self.backend.as_ref().map(Backend::port)
     }
 
+    /// When the rig began to wait, nanoseconds of wall time, for rigs that say so.
+    pub fn waits_since(&self) -> u64 {
+        self.said("waits ").parse().expect("a time after waits")
+    }
+
     pub fn signal(&self, signal: rustix::process::Signal) {
         process::signal(&self.child, signal);
     }

@@ -29,5 +29,8 @@ pub const STACKS_BURST: u64 = 200;
 /// A key is copied again after this time, so a lost or ambiguous copy does not stay so.
 pub const STACK_REFRESH_NS: u64 = 60_000_000_000;
 
+/// Processes whose threads can be asked for at once.
+pub const MAX_ASKED: u32 = 16;
+
 /// Bit 63 marks a cookie made from the socket's address, where the kernel has no cookie to offer.
 pub const PSEUDO_COOKIE: u64 = 1 << 63;

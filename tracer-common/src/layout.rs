@@ -47,6 +47,16 @@ macro_rules! kernel_fields {
             OFF_TASK_TGID = "task_struct" "tgid" required;
             OFF_TASK_PID = "task_struct" "pid" required;
             OFF_TASK_COMM = "task_struct" "comm" required;
+            OFF_TASK_STATE = "task_struct" "__state|state" required;
+            OFF_TASK_EXIT_STATE = "task_struct" "exit_state" required;
+            OFF_TASK_ON_CPU = "task_struct" "on_cpu" optional;
+            OFF_TASK_NVCSW = "task_struct" "nvcsw" required;
+            OFF_TASK_NIVCSW = "task_struct" "nivcsw" required;
+            OFF_TASK_EXEC_START = "task_struct" "se.exec_start" optional;
+            OFF_TASK_CFS_RQ = "task_struct" "se.cfs_rq" optional;
+            OFF_CFS_RQ_RQ = "cfs_rq" "rq" optional;
+            OFF_RQ_CLOCK = "rq" "clock" optional;
+            OFF_RQ_CLOCK_TASK = "rq" "clock_task" optional;
             OFF_TASK_FILES = "task_struct" "files" required;
             OFF_FILES_FDT = "files_struct" "fdt" required;
             OFF_FDT_FD = "fdtable" "fd" required;
@@ -57,6 +67,8 @@ macro_rules! kernel_fields {
             OFF_REGS_SP = "pt_regs" "sp" optional;
             OFF_REGS_FP = "pt_regs" "bp|regs[29]" optional;
             OFF_REGS_LR = "pt_regs" "regs[30]" optional;
+            OFF_REGS_CALL = "pt_regs" "orig_ax|syscallno" optional;
+            OFF_REGS_ARG = "pt_regs" "di|orig_x0" optional;
         }
     };
 }

@@ -16,6 +16,7 @@ pub mod item;
 pub mod layout;
 pub mod state;
 pub mod table;
+pub mod thread;
 
 #[cfg(feature = "user")]
 pub mod decode;

@@ -47,7 +47,10 @@ use aya_ebpf::{
 };
 
 use crate::{
-    hooks::snapshot::{IterTaskFile, IterTcp},
+    hooks::{
+        snapshot::{IterTaskFile, IterTcp},
+        threads::IterTask,
+    },
     skip::done,
 };
 
@@ -113,6 +116,12 @@ pub extern "C" fn iter_tcp(ctx: *mut IterTcp) -> i32 {
 #[unsafe(link_section = "iter/task_file")]
 pub extern "C" fn iter_task_file(ctx: *mut IterTaskFile) -> i32 {
     done(hooks::snapshot::on_task_file(ctx))
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub extern "C" fn iter_task(ctx: *mut IterTask) -> i32 {
+    done(hooks::threads::on_task(ctx))
 }
 
 // The empty programs are the floor that the benchmark measures against.

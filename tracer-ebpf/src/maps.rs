@@ -5,6 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use tracer_common::{
+    config::MAX_ASKED,
     counter,
     table::{CHUNK_WORDS, Facts},
 };
@@ -113,6 +114,10 @@ pub static COUNT_CLOSES: Array<u32> = Array::with_max_entries(1, 0);
 /// at fork.
 #[map]
 pub static TARGETS: HashMap<u32, u8> = HashMap::with_max_entries(65_536, 0);
+
+/// Processes whose threads the iterator over tasks is to report.
+#[map]
+pub static ASKED: HashMap<u32, u8> = HashMap::with_max_entries(MAX_ASKED, 0);
 
 #[map]
 pub static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(counter::COUNT, 0);

@@ -111,7 +111,13 @@ pub fn probed_task() -> Ptr<Probed> {
 /// The saved user registers of the current task.
 #[inline(always)]
 pub fn user_regs() -> Ptr<Typed> {
-    // SAFETY: the argument is the typed current task.
-    let regs = unsafe { bpf_task_pt_regs(task().raw().cast_mut().cast()) };
+    regs_of(task())
+}
+
+/// The registers with which a task entered the kernel; of a running task they are old.
+#[inline(always)]
+pub fn regs_of(task: Ptr<Typed>) -> Ptr<Typed> {
+    // SAFETY: the argument is a typed task, as the helper demands.
+    let regs = unsafe { bpf_task_pt_regs(task.raw().cast_mut().cast()) };
     Ptr::new(regs as *const core::ffi::c_void)
 }

@@ -5,6 +5,7 @@ pub mod destroy;
 pub mod io;
 pub mod snapshot;
 pub mod task;
+pub mod threads;
 pub mod transition;
 
 use tracer_common::{config::MAX_PORTS, counter::Counter, table::Touch};

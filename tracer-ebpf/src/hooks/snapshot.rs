@@ -193,14 +193,14 @@ fn held(item: &mut SocketItem, task: *const c_void, fd: u32) {
 }
 
 #[inline(always)]
-fn write(meta: *const IterMeta, item: &SocketItem) {
+pub fn write<T>(meta: *const IterMeta, item: &T) {
     // SAFETY: the kernel's seq_file of this run; the item is plain data of the size given. When the
-    // buffer is full the kernel flushes it and calls again for the same socket.
+    // buffer is full the kernel flushes it and calls again for the same object.
     unsafe {
         bpf_seq_write(
             (*meta).seq,
             core::ptr::from_ref(item).cast(),
-            size_of::<SocketItem>() as u32,
+            size_of::<T>() as u32,
         )
     };
 }

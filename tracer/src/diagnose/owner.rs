@@ -64,7 +64,9 @@ impl<'a> Case<'a> {
         }
         let blocked = thread.syscall.is_some() && !waits(thread);
         // What it did then has no names, what it does now has.
-        if !goes_on && blocked && self.is_nameless(touch) && pool::is_at_work(thread, self.blamer) {
+        let dumped = || thread.stack.iter().any(pool::is_dumped);
+        let busy = || pool::is_busy(self.tracker, self.scene, self.blamer, thread);
+        if !goes_on && blocked && self.is_nameless(touch) && dumped() && busy() {
             return Some(owner(None));
         }
         let alone = !self.some_thread_is_in(LOOPS);

@@ -37,17 +37,8 @@ const BUSY: &[&str] = &[
     "waitid",
 ];
 const LOCKS: &[&str] = &["futex", "futex_waitv"];
-/// How methods of java.util.concurrent end in which idle workers wait.
-const WAITS_FOR_JOB: &[&str] = &[
-    ".take",
-    ".takeFirst",
-    ".takeLast",
-    ".poll",
-    ".pollFirst",
-    ".pollLast",
-    ".getTask",
-    ".awaitWork",
-];
+/// How methods of java.util.concurrent.locks end that wait for a lock.
+const TAKES_LOCK: &[&str] = &[".lock", ".lockInterruptibly"];
 const ACCEPTS: &[&str] = &["accept", "accept4"];
 
 pub fn writes(thread: &Thread) -> bool {
@@ -73,7 +64,7 @@ pub fn connection<'a>(tracker: &'a Tracker, thread: &Thread) -> Option<&'a Conne
 /// Is it blocked in work, rather than waiting for some? A write to somebody who does not read; a read
 /// from somebody the process itself has asked; sleep, disk, a child; a lock, inside the function that
 /// touched a connection last or, where the runtime names its own frames, inside the program's.
-fn is_busy(tracker: &Tracker, scene: &Scene<'_>, blamer: Blamer<'_>, thread: &Thread) -> bool {
+pub fn is_busy(tracker: &Tracker, scene: &Scene<'_>, blamer: Blamer<'_>, thread: &Thread) -> bool {
     if writes(thread) {
         return connection(tracker, thread).is_none_or(|connection| connection.send_q > 0);
     }
@@ -85,23 +76,32 @@ fn is_busy(tracker: &Tracker, scene: &Scene<'_>, blamer: Blamer<'_>, thread: &Th
         });
     }
     if is_in(thread, LOCKS) {
-        return is_at_work(thread, blamer) || is_at_last_touch(tracker, scene, blamer, thread);
+        return is_locked_out(thread, blamer) || is_at_last_touch(tracker, scene, blamer, thread);
     }
     is_in(thread, BUSY)
 }
 
-/// By a dump of its runtime it is inside the program's own code, and not where threads wait for a job.
-pub fn is_at_work(thread: &Thread, blamer: Blamer<'_>) -> bool {
-    let dumped = |frame: &Frame| frame.module.as_deref() == Some("[java]");
-    let waits = |frame: &Frame| {
+/// By a dump of its runtime it waits for a lock: in its own code at the entry of a monitor, or in a call
+/// that takes one. All other waiting may be for a job, or for a while.
+fn is_locked_out(thread: &Thread, blamer: Blamer<'_>) -> bool {
+    let mut dumped = thread
+        .stack
+        .iter()
+        .enumerate()
+        .filter(|(_, frame)| is_dumped(frame));
+    let innermost = dumped.next().map(|(place, _)| place);
+    let takes = |frame: &Frame| {
         frame.function.as_deref().is_some_and(|name| {
-            name.starts_with("java.util.concurrent.")
-                && WAITS_FOR_JOB.iter().any(|end| name.ends_with(end))
+            name.starts_with("java.util.concurrent.locks.")
+                && TAKES_LOCK.iter().any(|end| name.ends_with(end))
         })
     };
-    thread.stack.iter().any(dumped)
-        && !thread.stack.iter().any(waits)
-        && blamer(&thread.stack).is_some()
+    let at_monitor = innermost.is_some() && blamer(&thread.stack) == innermost;
+    at_monitor || dumped.any(|(_, frame)| takes(frame))
+}
+
+pub fn is_dumped(frame: &Frame) -> bool {
+    frame.module.as_deref() == Some("[java]")
 }
 
 fn is_at_last_touch(

@@ -174,13 +174,14 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// The lowest of the keys whose stacks have the same frames, for each that is named.
+/// The lowest of the keys whose stacks have the same frames in the same process, for each that is named:
+/// interpreters have the same frames in all programs.
 fn places(tracker: &Tracker) -> HashMap<u64, u64> {
     let closes = tracker.closes().iter().map(|closes| closes.opened);
     let stuck = tracker.sockets().into_iter();
     let stuck = stuck.filter_map(|socket| Some(socket.history.opened?.stack));
     let keys: BTreeSet<u64> = closes.chain(stuck).collect();
-    let mut by_frames: HashMap<Vec<(Option<&str>, u64)>, u64> = HashMap::new();
+    let mut by_frames: HashMap<(Option<u32>, Vec<(Option<&str>, u64)>), u64> = HashMap::new();
     let mut places = HashMap::new();
     for key in keys {
         let Some(stack) = tracker.stack(key).filter(|stack| !stack.frames.is_empty()) else {
@@ -188,7 +189,12 @@ fn places(tracker: &Tracker) -> HashMap<u64, u64> {
         };
         let frames = stack.frames.iter();
         let frames = frames.map(|frame| (frame.module.as_deref(), frame.offset));
-        places.insert(key, *by_frames.entry(frames.collect()).or_insert(key));
+        places.insert(
+            key,
+            *by_frames
+                .entry((stack.pid, frames.collect()))
+                .or_insert(key),
+        );
     }
     places
 }

@@ -44,4 +44,7 @@ pub struct Stack {
     /// The kernel's name of the thread it was taken of.
     #[serde(default)]
     pub thread: Option<String>,
+    /// And its process.
+    #[serde(default)]
+    pub pid: Option<u32>,
 }

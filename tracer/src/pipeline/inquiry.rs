@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 
-use super::{blaming, session::Session};
+use super::{blaming, session::Session, start::without_threads};
 use crate::{
     diagnose,
     model::{
-        input::{Activity, Connection, Input},
+        input::{Activity, Connection, Input, Process},
         socket::Touch,
     },
     options::Mode,
@@ -45,26 +45,14 @@ impl Session<'_> {
                 .chain(self.stacks.failed())
                 .collect(),
         )?;
-        for (index, pid) in demands.busiest.iter().copied().enumerate() {
-            let Some(process) = process::read(pid, self.options.show_cmdline) else {
-                continue;
-            };
-            if index < MAX_THREADED {
-                let mut asked = demands.threads.clone();
-                let looked = self
-                    .jvms
-                    .as_mut()
-                    .map(|jvms| jvms.look(std::slice::from_ref(&process)));
-                asked.extend(looked.iter().flat_map(Looked::waiting));
-                let mut threads = [threads::read(&process, &asked, &mut self.symbolizer)];
-                if let Some((jvms, looked)) = self.jvms.as_mut().zip(looked) {
-                    let refused = jvms.name(looked, &mut threads);
-                    self.warn(refused)?;
-                }
-                let [mut threads] = threads;
-                threads::find_sockets(pid, &mut threads);
-                self.feed(Input::Threads { pid, threads })?;
-            }
+        let processes: Vec<Process> = demands
+            .busiest
+            .iter()
+            .filter_map(|pid| process::read(*pid, self.options.show_cmdline))
+            .collect();
+        let looked_at = processes.get(..MAX_THREADED).unwrap_or(&processes);
+        self.read_threads(looked_at, &demands.threads)?;
+        for process in processes {
             self.feed(Input::Process(process))?;
         }
         for pid in demands.epolls {
@@ -74,6 +62,34 @@ impl Session<'_> {
         }
         self.inquire_neighbours(&demands.processes, &demands.namespaces)?;
         self.feed(Input::Tick { at: mono_now_ns() })
+    }
+
+    fn read_threads(&mut self, processes: &[Process], asked: &BTreeSet<u32>) -> anyhow::Result<()> {
+        let looked = self.jvms.as_mut().map(|jvms| jvms.look(processes));
+        let mut asked = asked.clone();
+        asked.extend(looked.iter().flat_map(Looked::waiting));
+        let mut problem = None;
+        let mut look = |pids: &[u32]| match self.live.threads(pids)? {
+            Ok(seen) => Some(seen),
+            Err(error) => {
+                problem = Some(error.to_string());
+                None
+            }
+        };
+        let mut threads = threads::read(processes, &asked, &mut look, &mut self.symbolizer);
+        if let Some(reason) = problem {
+            self.warn([without_threads(&reason)])?;
+        }
+        if let Some((jvms, looked)) = self.jvms.as_mut().zip(looked) {
+            let refused = jvms.name(looked, &mut threads);
+            self.warn(refused)?;
+        }
+        for (process, mut threads) in processes.iter().zip(threads) {
+            let pid = process.pid;
+            threads::find_sockets(pid, &mut threads);
+            self.feed(Input::Threads { pid, threads })?;
+        }
+        Ok(())
     }
 
     fn name_stacks(&mut self, keys: BTreeSet<u64>) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ use super::{
     blaming,
     output::Conclusion,
     scope,
-    start::{grace, hook, start, table_size},
+    start::{grace, hook, start, table_size, without_threads},
     unmatched::Unmatched,
 };
 use crate::{
@@ -99,6 +99,7 @@ impl<'o> Session<'o> {
                     .to_owned(),
             );
         }
+        warnings.extend(live.without_threads.as_deref().map(without_threads));
         let opening = Opening {
             tool: Tool {
                 version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -48,6 +48,13 @@ pub fn hook(status: &Status) -> Hook {
     }
 }
 
+/// What a report lacks when the iterator over threads cannot be used.
+pub fn without_threads(reason: &str) -> String {
+    format!(
+        "{reason}: nothing tells since when threads wait, and their stacks may end early (they come from /proc)"
+    )
+}
+
 /// Four times the sockets of now, so that few lose their place; a small table stays in the caches.
 pub fn table_size() -> u32 {
     use tracer_common::table::{DEFAULT_WAYS, MAX_WAYS};

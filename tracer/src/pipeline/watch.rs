@@ -85,6 +85,14 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     session.drain()?;
     session.sweep()?;
     session.inspect()?;
+    // A rule that needs a second look gets it, a second at most.
+    let again = session
+        .findings()
+        .and_then(|findings| findings.ask_again_at);
+    if let Some(at) = again {
+        sleep(Duration::from_nanos(at.saturating_sub(mono_now_ns()))).await;
+        session.inspect()?;
+    }
     output::deliver(session.conclude()?, options, outputs)
 }
 
@@ -174,8 +182,6 @@ impl<'o> Watch<'o> {
         let now = Instant::now();
         let took = now.duration_since(began);
         self.last_inspection = now;
-        let pause = (took * DUTY).min(PATIENCE.max(took * MOST));
-        self.may_inspect = now + pause.max(Duration::from_millis(200));
         self.inspected = session
             .tracker
             .older_than(self.options.min_age.as_nanos() as u64);
@@ -188,6 +194,12 @@ impl<'o> Watch<'o> {
             self.totals = (report.totals.close_wait, report.totals.stuck);
             self.tell(report, session)?;
         }
+        let patience = match self.ask_again_at {
+            Some(_) => Duration::ZERO,
+            None => PATIENCE,
+        };
+        let pause = (took * DUTY).min(patience.max(took * MOST));
+        self.may_inspect = now + pause.max(Duration::from_millis(200));
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf,
+    maps::MapError,
     programs::{Iter, ProgramError, links::LinkError},
 };
 use thiserror::Error;
@@ -39,18 +40,27 @@ pub enum IterateError {
     Read(&'static str, std::io::Error),
     #[error("cannot enter the network namespace of {0}: {1}")]
     Namespace(String, std::io::Error),
+    #[error("cannot say which processes are meant: {0}")]
+    Asking(#[from] MapError),
     #[error("a thread that runs an iterator died")]
     Thread,
 }
 
 /// Loads both iterators; they cost nothing until they are run.
 pub fn load(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), IterateError> {
-    for (program, target) in [TCP, TASK_FILE] {
-        program_of(ebpf, program)?
-            .load(target, btf)
-            .map_err(|error| IterateError::Refused(target, error))?;
+    for which in [TCP, TASK_FILE] {
+        load_one(ebpf, btf, which)?;
     }
     Ok(())
+}
+
+/// Program and target.
+pub type Which = (&'static str, &'static str);
+
+pub fn load_one(ebpf: &mut Ebpf, btf: &Btf, (program, target): Which) -> Result<(), IterateError> {
+    program_of(ebpf, program)?
+        .load(target, btf)
+        .map_err(|error| IterateError::Refused(target, error))
 }
 
 /// What exists now. What could not be seen is in the second part, one sentence each.
@@ -66,8 +76,8 @@ pub fn inventory(
     let (mut held, mut here) = (open(ebpf, TASK_FILE)?, open(ebpf, TCP)?);
     let both = Mutex::new(&mut merged);
     let (held, mut here) = thread::scope(|scope| {
-        let held = scope.spawn(|| read(TASK_FILE, &mut held, &both));
-        let here = read(TCP, &mut here, &both);
+        let held = scope.spawn(|| merge(TASK_FILE, &mut held, &both));
+        let here = merge(TCP, &mut here, &both);
         (held.join(), Some(here))
     });
     held.map_err(|_| IterateError::Thread)??;
@@ -105,7 +115,7 @@ fn program_of<'e>(ebpf: &'e mut Ebpf, name: &'static str) -> Result<&'e mut Iter
 
 fn link(
     ebpf: &mut Ebpf,
-    (program, target): (&'static str, &'static str),
+    (program, target): Which,
 ) -> Result<aya::programs::iter::IterLink, IterateError> {
     let refused = |error| IterateError::Refused(target, error);
     let program = program_of(ebpf, program)?;
@@ -113,20 +123,30 @@ fn link(
     program.take_link(id).map_err(refused)
 }
 
-fn open(ebpf: &mut Ebpf, which: (&'static str, &'static str)) -> Result<File, IterateError> {
+pub fn open(ebpf: &mut Ebpf, which: Which) -> Result<File, IterateError> {
     link(ebpf, which)?
         .into_file()
         .map_err(|error| IterateError::Link(which.1, error))
 }
 
-/// Passes the stream on piece by piece: whole, it would be the largest thing in memory.
-fn read(
-    which: (&'static str, &'static str),
+fn merge(which: Which, file: &mut File, into: &Mutex<&mut Merged>) -> Result<(), IterateError> {
+    read(which, file, size_of::<SocketItem>(), |records| {
+        into.lock()
+            .map_err(|_| IterateError::Thread)?
+            .add_all(records);
+        Ok(())
+    })
+}
+
+/// Passes the stream on piece by piece, whole records each: all of it at once would be the largest
+/// thing in memory.
+pub fn read(
+    which: Which,
     file: &mut File,
-    merged: &Mutex<&mut Merged>,
+    record: usize,
+    mut take: impl FnMut(&[u8]) -> Result<(), IterateError>,
 ) -> Result<(), IterateError> {
-    const RECORD: usize = size_of::<SocketItem>();
-    let mut buffer = vec![0; 1024 * RECORD];
+    let mut buffer = vec![0; 1024 * record];
     // Bytes at the start of the buffer that belong to a record whose end has not come yet.
     let mut kept = 0;
     loop {
@@ -140,11 +160,8 @@ fn read(
             Err(error) => return Err(IterateError::Read(which.1, error)),
         };
         let filled = kept + got;
-        let whole = filled - filled % RECORD;
-        merged
-            .lock()
-            .map_err(|_| IterateError::Thread)?
-            .add_all(buffer.get(..whole).unwrap_or_default());
+        let whole = filled - filled % record;
+        take(buffer.get(..whole).unwrap_or_default())?;
         buffer.copy_within(whole..filled, 0);
         kept = filled - whole;
     }
@@ -164,7 +181,7 @@ fn elsewhere(
         let mut file = link
             .into_file()
             .map_err(|error| IterateError::Link(TCP.1, error))?;
-        read(TCP, &mut file, merged)
+        merge(TCP, &mut file, merged)
     };
     thread::scope(|scope| scope.spawn(there).join()).map_err(|_| IterateError::Thread)?
 }

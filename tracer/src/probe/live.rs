@@ -21,6 +21,7 @@ use super::{
     object::{Object, ObjectError, Settings},
     status::Status,
     table::Table,
+    threads::{self, SeenThread},
 };
 use crate::model::input::{Closes, Counters, Inventory};
 
@@ -53,6 +54,9 @@ pub struct Live {
     targets: HashMap<MapData, u32, u8>,
     closes: PerCpuHashMap<MapData, [u64; 2], u64>,
     count_closes: Array<MapData, u32>,
+    asked: HashMap<MapData, u32, u8>,
+    /// Why the iterator over threads cannot be used.
+    pub without_threads: Option<String>,
     pub statuses: Vec<Status>,
     pub sha256: String,
     pub user_stacks: bool,
@@ -81,6 +85,9 @@ impl Live {
             targets.insert(pid, 1, 0)?;
         }
         iterate::load(&mut ebpf, &btf)?;
+        let without_threads = threads::load(&mut ebpf, &btf)
+            .err()
+            .map(|error| error.to_string());
         let statuses = attach::attach(&mut ebpf, &btf, wanted)?;
         Ok(Self {
             events: RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?,
@@ -94,6 +101,8 @@ impl Live {
             targets,
             closes: PerCpuHashMap::try_from(take(&mut ebpf, "CLOSES")?)?,
             count_closes: Array::try_from(take(&mut ebpf, "COUNT_CLOSES")?)?,
+            asked: HashMap::try_from(take(&mut ebpf, "ASKED")?)?,
+            without_threads,
             statuses,
             sha256: object.sha256,
             user_stacks: layout.gate(tracer_common::config::HAS_REGS),
@@ -134,6 +143,14 @@ impl Live {
         now: impl Fn() -> u64,
     ) -> Result<(Inventory, Vec<String>), IterateError> {
         iterate::inventory(&mut self.ebpf, now)
+    }
+
+    /// The threads of these processes; `None` where the kernel has no iterator over them.
+    pub fn threads(&mut self, pids: &[u32]) -> Option<Result<Vec<SeenThread>, IterateError>> {
+        if self.without_threads.is_some() {
+            return None;
+        }
+        Some(threads::look(&mut self.ebpf, &mut self.asked, pids))
     }
 
     /// The processes the kernel follows now: those asked for and their children.

@@ -15,5 +15,6 @@ pub mod privilege;
 pub mod status;
 pub mod table;
 pub mod target;
+pub mod threads;
 pub mod trial;
 pub mod user;

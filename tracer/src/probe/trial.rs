@@ -30,14 +30,19 @@ pub struct Trial {
     pub helpers: Option<Vec<(&'static str, bool)>>,
 }
 
-const ITERATORS: [(&str, &str); 2] = [("iter_task_file", "task_file"), ("iter_tcp", "tcp")];
+/// Program, target, and whether nothing works without it.
+const ITERATORS: [(&str, &str, bool); 3] = [
+    ("iter_task_file", "task_file", true),
+    ("iter_tcp", "tcp", true),
+    ("iter_task", "task", false),
+];
 
 /// With a `problem` found before, only what needs no privilege is looked at.
 pub fn run(problem: Option<Explained>) -> Trial {
     let mut trial = Trial {
         problem,
         sha256: Object::find().ok().map(|object| object.sha256),
-        iterators: ITERATORS.map(|(_, target)| (target, None)).to_vec(),
+        iterators: ITERATORS.map(|(_, target, _)| (target, None)).to_vec(),
         ..Trial::default()
     };
     let layout = match Layout::of_running_kernel() {
@@ -65,9 +70,9 @@ fn load(layout: &Layout, trial: &mut Trial) -> Result<(), Explained> {
         .and_then(|object| object.load(layout, &Settings::default()))
         .map_err(|error| explain_object(&error))?;
     let mut problem = None;
-    for (slot, (program, target)) in trial.iterators.iter_mut().zip(ITERATORS) {
+    for (slot, (program, target, required)) in trial.iterators.iter_mut().zip(ITERATORS) {
         let outcome = iterate(&mut ebpf, &btf, program, target);
-        if let Err(error) = &outcome {
+        if required && let Err(error) = &outcome {
             problem.get_or_insert_with(|| explain_iterate(error));
         }
         slot.1 = Some(outcome.map_err(|error| error.to_string()));

@@ -7,5 +7,6 @@ pub mod process;
 pub mod recording;
 pub mod sockdiag;
 pub mod stacks;
+pub mod syscall;
 pub mod threads;
 pub mod wire;

@@ -144,6 +144,7 @@ fn name(copy: &Copy, symbolizer: &mut Symbolizer, warnings: &mut Vec<Warning>) -
     warnings.extend(resolved.warnings);
     let stack = Stack {
         thread: Some(copy.comm.clone()),
+        pid: Some(copy.pid),
         ..resolved.stack
     };
     (stack, resolved.failed)
@@ -163,6 +164,7 @@ fn common(one: &Stack, other: &Stack) -> Stack {
         truncated: !whole || one.truncated || other.truncated,
         frames,
         thread: one.thread.clone().filter(|_| one.thread == other.thread),
+        pid: one.pid.filter(|_| one.pid == other.pid),
     }
 }
 
@@ -180,6 +182,7 @@ mod tests {
             frames: names.iter().map(frame).collect(),
             truncated: false,
             thread: None,
+            pid: None,
         }
     }
 

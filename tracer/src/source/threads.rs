@@ -1,13 +1,22 @@
-//! What the threads of a process are blocked in now, read from outside without stopping it:
-//! /proc/PID/task/TID/{status,syscall} and the stack bytes in /proc/PID/mem.
+//! What the threads of processes wait in now, and since when, without stopping them: registers and
+//! times from the kernel's iterator over tasks, stack bytes from /proc/PID/mem. A stack is believed only
+//! when the thread has not run while it was read. Without the iterator: `outside`.
 
-use std::{collections::BTreeSet, fs::File, os::unix::fs::FileExt, path::PathBuf};
+mod outside;
 
-use procfs::process::Process as Proc;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs::File,
+    os::unix::fs::FileExt,
+};
 
-use super::stacks::PAGE;
+use super::{stacks::PAGE, syscall::Syscall, wire::comm};
 use crate::{
-    model::input::{Process, Thread},
+    model::{
+        input::{Process, Thread},
+        stack::Frame,
+    },
+    probe::threads::{KernelEntry, SeenThread},
     symbolize::{StackCopy, Symbolizer},
 };
 
@@ -17,100 +26,133 @@ const MAX_ASKED: usize = 240;
 const MAX_OTHERS: usize = 16;
 const STACK_BYTES: usize = 16 * 1024;
 
-/// All threads with what they are blocked in; `asked` come first where stacks are counted.
-pub fn read(process: &Process, asked: &BTreeSet<u32>, symbolizer: &mut Symbolizer) -> Vec<Thread> {
-    let Ok(proc) = Proc::new(process.pid as i32) else {
-        return Vec::new();
-    };
-    let Ok(tasks) = proc.tasks() else {
-        return Vec::new();
-    };
-    let (mut asked_left, mut others_left) = (MAX_ASKED, MAX_OTHERS);
-    let mut threads: Vec<Thread> = tasks
-        .flatten()
-        .take(MAX_THREADS)
-        .filter_map(|task| {
-            let stat = task.stat().ok()?;
-            let tid = task.tid as u32;
-            let blocked = blocked_in(process.pid, tid);
-            let left = if asked.contains(&tid) {
-                &mut asked_left
-            } else {
-                &mut others_left
-            };
-            let stack = match &blocked {
-                Some(call) if *left > 0 => {
-                    *left -= 1;
-                    stack_of(process, call, symbolizer)
-                }
-                _ => Vec::new(),
-            };
-            Some(Thread {
-                tid,
-                comm: stat.comm,
-                state: stat.state,
-                syscall: blocked
-                    .as_ref()
-                    .and_then(|call| name(call.number))
-                    .map(str::to_owned),
-                fd: blocked.as_ref().and_then(Syscall::fd),
-                stack,
-                since: None,
-                socket: None,
-                name: None,
-            })
-        })
+/// Looks at all threads of some processes; `None` where the kernel does not show them.
+pub type Look<'l> = dyn FnMut(&[u32]) -> Option<Vec<SeenThread>> + 'l;
+
+/// The threads of each process, with what they wait in; `asked` come first where stacks are counted.
+pub fn read(
+    processes: &[Process],
+    asked: &BTreeSet<u32>,
+    look: &mut Look<'_>,
+    symbolizer: &mut Symbolizer,
+) -> Vec<Vec<Thread>> {
+    let pids: Vec<u32> = processes.iter().map(|process| process.pid).collect();
+    let seen = look(&pids).unwrap_or_default();
+    let caught: Vec<Vec<Caught>> = processes
+        .iter()
+        .map(|process| catch(process, &seen, asked))
         .collect();
-    threads.sort_by_key(|thread| thread.tid);
-    threads
+    // Who has not left a CPU since the first look, and is on none now, has not run.
+    let again = look(&pids).unwrap_or_default();
+    let switches: HashMap<u32, u64> = again
+        .iter()
+        .filter(|thread| thread.still)
+        .map(|thread| (thread.tid, thread.switches))
+        .collect();
+    let name = |(process, caught): (&Process, Vec<Caught>)| {
+        // No iterator, or in a pid namespace, where it has other numbers than /proc.
+        if caught.is_empty() {
+            return outside::read(process, asked, symbolizer);
+        }
+        let mut threads: Vec<Thread> = caught
+            .into_iter()
+            .map(|one| one.named(process, &switches, symbolizer))
+            .collect();
+        threads.sort_by_key(|thread| thread.tid);
+        threads
+    };
+    processes.iter().zip(caught).map(name).collect()
 }
 
-/// /proc/PID/task/TID/syscall of a thread that is blocked in one
-/// (Documentation/filesystems/proc.rst): number, six arguments, stack pointer, program counter.
-struct Syscall {
-    number: i64,
-    first: u64,
-    sp: u64,
-    pc: u64,
+/// A thread with its stack as bytes, which may be torn.
+struct Caught {
+    seen: SeenThread,
+    entry: Option<KernelEntry>,
+    stack: Option<Vec<u8>>,
 }
 
-impl Syscall {
-    fn parse(text: &str) -> Option<Self> {
-        let mut words = text.split_ascii_whitespace();
-        let number = words.next()?.parse().ok()?;
-        let hex = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
-        let rest: Vec<u64> = words.map_while(hex).collect();
-        let [first, _, _, _, _, _, sp, pc] = rest.try_into().ok()?;
-        Some(Self {
-            number,
-            first,
-            sp,
-            pc,
+fn catch(process: &Process, seen: &[SeenThread], asked: &BTreeSet<u32>) -> Vec<Caught> {
+    let mut room = Room::default();
+    let memory = File::open(format!("/proc/{}/mem", process.pid)).ok();
+    seen.iter()
+        .filter(|thread| is_of(thread, process))
+        .take(MAX_THREADS)
+        .map(|thread| {
+            // Before 5.15 the iterator cannot reach the registers.
+            let known = || outside::blocked_in(process.pid, thread.tid);
+            let entry = thread.entry.or_else(known).filter(|_| thread.still);
+            Caught {
+                seen: thread.clone(),
+                entry,
+                stack: entry
+                    .filter(|_| room.takes(asked.contains(&thread.tid)))
+                    .map(|entry| stack_bytes(memory.as_ref(), entry.sp)),
+            }
         })
-    }
+        .collect()
+}
 
-    /// The descriptor, for calls whose first argument is one.
-    fn fd(&self) -> Option<i32> {
-        const TAKES_FD: &[&str] = &[
-            "read",
-            "write",
-            "readv",
-            "writev",
-            "recvfrom",
-            "recvmsg",
-            "sendto",
-            "sendmsg",
-            "accept",
-            "accept4",
-            "epoll_wait",
-            "epoll_pwait",
-            "connect",
-            "sendfile",
-            "fsync",
-        ];
-        name(self.number)
-            .filter(|name| TAKES_FD.contains(name))
-            .and_then(|_| i32::try_from(self.first).ok())
+/// Another process may have got the number since. /proc rounds start times to ticks.
+fn is_of(thread: &SeenThread, process: &Process) -> bool {
+    const TWO_TICKS: u64 = 20_000_000;
+    thread.tgid == process.pid && thread.start_boot.abs_diff(process.start_boot) < TWO_TICKS
+}
+
+impl Caught {
+    fn named(
+        self,
+        process: &Process,
+        switches: &HashMap<u32, u64>,
+        symbolizer: &mut Symbolizer,
+    ) -> Thread {
+        let Self { seen, entry, stack } = self;
+        let call = entry.map(|entry| Syscall {
+            number: entry.call.into(),
+            first: entry.argument,
+        });
+        let stack = stack.filter(|_| switches.get(&seen.tid) == Some(&seen.switches));
+        Thread {
+            tid: seen.tid,
+            comm: comm(&seen.comm),
+            state: seen.state,
+            syscall: call.and_then(Syscall::name).map(str::to_owned),
+            fd: call.and_then(Syscall::fd),
+            stack: entry
+                .zip(stack)
+                .map(|(entry, bytes)| frames(process, &entry, &bytes, symbolizer))
+                .unwrap_or_default(),
+            since: seen.since,
+            socket: None,
+            name: None,
+        }
+    }
+}
+
+/// How many stacks of a process may still be read.
+struct Room {
+    asked: usize,
+    others: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            asked: MAX_ASKED,
+            others: MAX_OTHERS,
+        }
+    }
+}
+
+impl Room {
+    fn takes(&mut self, asked: bool) -> bool {
+        let left = if asked {
+            &mut self.asked
+        } else {
+            &mut self.others
+        };
+        let takes = *left > 0;
+        *left = left.saturating_sub(1);
+        takes
     }
 }
 
@@ -121,177 +163,48 @@ pub fn find_sockets(pid: u32, threads: &mut [Thread]) {
         let Some(fd) = thread.fd else { continue };
         let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}"));
         thread.socket = link.ok().and_then(|target| {
-            let inode = target
-                .to_str()?
-                .strip_prefix("socket:[")?
-                .strip_suffix(']')?;
-            inode.parse().ok()
+            let name = target.to_str()?.strip_prefix("socket:[")?;
+            name.strip_suffix(']')?.parse().ok()
         });
     }
 }
 
-fn blocked_in(pid: u32, tid: u32) -> Option<Syscall> {
-    let path: PathBuf = format!("/proc/{pid}/task/{tid}/syscall").into();
-    // "running" when it is not blocked, "-1 SP PC" outside a system call: neither parses.
-    Syscall::parse(&std::fs::read_to_string(path).ok()?)
-}
-
-fn stack_of(
+fn frames(
     process: &Process,
-    call: &Syscall,
+    entry: &KernelEntry,
+    bytes: &[u8],
     symbolizer: &mut Symbolizer,
-) -> Vec<crate::model::stack::Frame> {
-    let bytes = memory(process.pid, call.sp).unwrap_or_default();
+) -> Vec<Frame> {
     let copy = StackCopy {
         pid: process.pid,
         start_boot_ns: process.start_boot,
-        pc: call.pc,
-        sp: call.sp,
-        fp: 0,
-        lr: 0,
-        bytes: &bytes,
+        pc: entry.pc,
+        sp: entry.sp,
+        fp: entry.fp,
+        lr: entry.lr,
+        bytes,
     };
     symbolizer.resolve(&copy).stack.frames
 }
 
 /// The pages from `sp` up, as many as can be read.
-fn memory(pid: u32, sp: u64) -> Option<Vec<u8>> {
-    let file = File::open(format!("/proc/{pid}/mem")).ok()?;
+fn stack_bytes(memory: Option<&File>, sp: u64) -> Vec<u8> {
     let mut bytes = vec![0; STACK_BYTES];
     let mut have = 0;
     while have < bytes.len() {
-        let at = sp + have as u64;
+        let at = sp.saturating_add(have as u64);
         let page_end = PAGE - (at as usize % PAGE);
         let to = (have + page_end).min(STACK_BYTES);
-        let read = file.read_at(bytes.get_mut(have..to)?, at).unwrap_or(0);
+        let room = bytes.get_mut(have..to).unwrap_or_default();
+        let read = memory.map_or(0, |memory| memory.read_at(room, at).unwrap_or(0));
         have += read;
         if read == 0 {
             break;
         }
     }
     bytes.truncate(have);
-    Some(bytes)
-}
-
-/// The system calls a thread of a server blocks in; others are shown by number elsewhere.
-#[cfg(target_arch = "x86_64")]
-const NAMES: &[(i64, &str)] = &[
-    (0, "read"),
-    (1, "write"),
-    (7, "poll"),
-    (19, "readv"),
-    (20, "writev"),
-    (23, "select"),
-    (34, "pause"),
-    (35, "nanosleep"),
-    (40, "sendfile"),
-    (42, "connect"),
-    (43, "accept"),
-    (44, "sendto"),
-    (45, "recvfrom"),
-    (46, "sendmsg"),
-    (47, "recvmsg"),
-    (61, "wait4"),
-    (74, "fsync"),
-    (130, "rt_sigsuspend"),
-    (128, "rt_sigtimedwait"),
-    (202, "futex"),
-    (230, "clock_nanosleep"),
-    (232, "epoll_wait"),
-    (247, "waitid"),
-    (270, "pselect6"),
-    (271, "ppoll"),
-    (281, "epoll_pwait"),
-    (288, "accept4"),
-    (426, "io_uring_enter"),
-    (441, "epoll_pwait2"),
-    (449, "futex_waitv"),
-];
-#[cfg(target_arch = "aarch64")]
-const NAMES: &[(i64, &str)] = &[
-    (22, "epoll_pwait"),
-    (63, "read"),
-    (64, "write"),
-    (65, "readv"),
-    (66, "writev"),
-    (71, "sendfile"),
-    (72, "pselect6"),
-    (73, "ppoll"),
-    (82, "fsync"),
-    (95, "waitid"),
-    (98, "futex"),
-    (101, "nanosleep"),
-    (115, "clock_nanosleep"),
-    (133, "rt_sigsuspend"),
-    (137, "rt_sigtimedwait"),
-    (202, "accept"),
-    (203, "connect"),
-    (206, "sendto"),
-    (207, "recvfrom"),
-    (211, "sendmsg"),
-    (212, "recvmsg"),
-    (242, "accept4"),
-    (260, "wait4"),
-    (426, "io_uring_enter"),
-    (441, "epoll_pwait2"),
-    (449, "futex_waitv"),
-];
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-const NAMES: &[(i64, &str)] = &[];
-
-fn name(number: i64) -> Option<&'static str> {
-    NAMES
-        .iter()
-        .find(|(known, _)| *known == number)
-        .map(|(_, name)| *name)
+    bytes
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Barrier, Mutex};
-
-    use super::*;
-
-    #[test]
-    fn a_blocked_call_is_read_and_anything_else_is_none() {
-        let call = Syscall::parse("45 0x4 0x7ffe 0x10 0x0 0x0 0x0 0x7ffd5 0x7f001").unwrap();
-        assert_eq!((call.number, call.sp, call.pc), (45, 0x7ffd5, 0x7f001));
-        #[cfg(target_arch = "x86_64")]
-        assert_eq!(call.fd(), Some(4));
-        for text in ["", "running", "-1 0x7ffd5 0x7f001", "45 0x4 zz"] {
-            assert!(Syscall::parse(text).is_none(), "{text}");
-        }
-    }
-
-    /// More threads than stacks are read of: all are listed, and the asked-for one has its stack.
-    #[test]
-    fn all_threads_are_seen_and_the_asked_for_ones_first() {
-        let (stop, tids) = (Arc::new(Barrier::new(41)), Arc::new(Mutex::new(Vec::new())));
-        let workers: Vec<_> = (0..40)
-            .map(|_| {
-                let (stop, tids) = (Arc::clone(&stop), Arc::clone(&tids));
-                std::thread::spawn(move || {
-                    let tid = rustix::thread::gettid().as_raw_nonzero().get() as u32;
-                    tids.lock().unwrap().push(tid);
-                    stop.wait();
-                })
-            })
-            .collect();
-        while tids.lock().unwrap().len() < 40 {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        let last = *tids.lock().unwrap().iter().max().unwrap();
-        let own = crate::source::process::read(std::process::id(), false).unwrap();
-        let threads = read(&own, &BTreeSet::from([last]), &mut Symbolizer::new());
-        stop.wait();
-        for worker in workers {
-            worker.join().unwrap();
-        }
-        assert!(threads.len() > 40);
-        assert!(threads.is_sorted_by_key(|thread| thread.tid));
-        let asked = threads.iter().find(|thread| thread.tid == last).unwrap();
-        assert_eq!(asked.syscall.as_deref(), Some("futex"));
-        assert!(!asked.stack.is_empty());
-    }
-}
+mod tests;

@@ -41,5 +41,6 @@ fn alone(frame: Frame) -> Stack {
         frames: vec![frame],
         truncated: true,
         thread: None,
+        pid: None,
     }
 }

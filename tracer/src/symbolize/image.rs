@@ -30,8 +30,8 @@ pub(super) struct Image {
     /// Kept open: the symbols may be wanted when the process and the path are gone.
     pub file: File,
     pub id: FileId,
-    /// Of the host, root's own, and not yet known to be for this build.
-    pub debug_file: OnceLock<File>,
+    /// Of the process's root and of the host's, and not yet known to be for this build.
+    pub debug_files: [OnceLock<File>; 2],
     pub build_id: Option<String>,
     /// Go keeps frame pointers, has no `.eh_frame` and ends its chains with a zero.
     pub go: Option<go::Program>,
@@ -74,7 +74,7 @@ impl Image {
             loads,
             file,
             id,
-            debug_file: OnceLock::new(),
+            debug_files: Default::default(),
         })
     }
 

@@ -49,10 +49,12 @@ impl Images {
         self.files.insert(key, image);
     }
 
-    /// The first one stays.
+    /// Beyond the first two they are not wanted.
     pub(super) fn add_debug_file(&mut self, of: Key, file: File) {
-        if let Some(image) = self.files.get(&of) {
-            let _ = image.debug_file.set(file);
+        let places = self.files.get(&of).map(|image| &image.debug_files);
+        let mut places = places.into_iter().flatten();
+        if let Some(place) = places.find(|place| place.get().is_none()) {
+            let _ = place.set(file);
         }
     }
 

@@ -231,6 +231,7 @@ mod tests {
                         frames: vec![frame; count],
                         truncated: false,
                         thread: None,
+                        pid: None,
                     },
                     warnings: Vec::new(),
                     failed: false,

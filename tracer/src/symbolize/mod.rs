@@ -30,6 +30,7 @@ mod shadow;
 mod signal;
 mod tables;
 mod unwind;
+mod walker;
 mod warning;
 
 pub mod blame;
@@ -50,6 +51,7 @@ use process::Process;
 
 pub use helper::serve_if_asked;
 pub use request::{Evicted, Resolved, StackCopy};
+pub use walker::Walker;
 pub use warning::Warning;
 
 /// Processes whose code is remembered; each keeps 10-30 KiB beside the shared files.

@@ -193,12 +193,12 @@ fn open_resolver(path: &Path) -> Option<ElfResolver> {
 /// Used only when it was made for this very build.
 fn separate_debug_file(image: &Image, want: Want) -> Option<(ElfResolver, u64)> {
     let build_id = image.build_id.as_deref()?;
-    let file = image.debug_file.get()?;
-    let id = FileId::of(file).ok()?;
-    let found = Image::parse(file.try_clone().ok()?, id).ok()?;
-    if found.build_id.as_deref() != Some(build_id) {
-        return None;
-    }
+    let is_for_this_build = |file: &&File| {
+        let parse = || Image::parse(file.try_clone().ok()?, FileId::of(file).ok()?).ok();
+        parse().is_some_and(|found| found.build_id.as_deref() == Some(build_id))
+    };
+    let mut files = image.debug_files.iter().filter_map(|file| file.get());
+    let file = files.find(is_for_this_build)?;
     resolver(file, want)
         .or_else(|_| resolver(file, Want::Symbols))
         .ok()

@@ -2,7 +2,7 @@
 //! opened for reading before it is known to be a regular file, so no FIFO or device is touched.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -99,13 +99,36 @@ fn by_path(pid: u32, mapping: &Mapping) -> Result<(File, FileId), OpenError> {
     readable(&handle, &stat)
 }
 
-/// Separate debug information for a build. Only the host's own directory: a container's could hold
-/// anything. The build-id was read from an untrusted file and must not become any other path.
-pub(super) fn debug_file(build_id: &str) -> Option<File> {
+/// Separate debug information that is said to be for a build: the one the process itself would find,
+/// which is as good or bad as its program, and the host's. Neither is used unless its own build-id agrees.
+pub(super) fn debug_files(pid: u32, build_id: &str) -> Vec<File> {
+    let Some(path) = debug_path(build_id) else {
+        return Vec::new();
+    };
+    let own = in_root_of(pid, &path).and_then(|file| Some((FileId::of(&file).ok()?, file)));
+    let hosts = trusted_file(&path).and_then(|file| Some((FileId::of(&file).ok()?, file)));
+    // Outside of containers they are one file.
+    let same = own.as_ref().map(|(id, _)| *id) == hosts.as_ref().map(|(id, _)| *id);
+    let hosts = hosts.filter(|_| !same);
+    own.into_iter().chain(hosts).map(|(_, file)| file).collect()
+}
+
+/// The build-id was read from an untrusted file and must not become any other path.
+fn debug_path(build_id: &str) -> Option<PathBuf> {
     let (directory, rest) = build_id.split_at_checked(2)?;
     let usable = is_build_id(build_id) && !rest.is_empty();
-    let path = format!("{DEBUG_ROOT}/.build-id/{directory}/{rest}.debug");
-    usable.then(|| trusted_file(Path::new(&path)))?
+    usable.then(|| format!("{DEBUG_ROOT}/.build-id/{directory}/{rest}.debug").into())
+}
+
+/// The regular file that a process has at this path; links in it lead nowhere but into its own root.
+fn in_root_of(pid: u32, path: &Path) -> Option<File> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let root = format!("/proc/{pid}/root");
+    let root = rustix::fs::open(root, flags | OFlags::DIRECTORY, Mode::empty()).ok()?;
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let handle = rustix::fs::openat2(&root, path, flags, Mode::empty(), inside).ok()?;
+    let stat = rustix::fs::fstat(&handle).ok()?;
+    readable(&handle, &stat).ok().map(|(file, _)| file)
 }
 
 /// A file of the host that only root can have written.

@@ -10,7 +10,7 @@ mod x86_64 {
     use framehop::UnwindRegsNative;
 
     use crate::symbolize::StackCopy;
-    use crate::symbolize::code::{Code, CodeIndex, CopiedStack};
+    use crate::symbolize::code::{CodeIndex, CopiedStack};
     use crate::symbolize::go::Leave;
     use crate::symbolize::search::{self, Caller};
     use crate::symbolize::signal;
@@ -50,14 +50,14 @@ mod x86_64 {
             .or(Some(Step::Lost))
     }
 
+    pub(in crate::symbolize) use signal::is_return as is_signal_return;
+
     /// Leaves a signal handler.
     pub(in crate::symbolize) fn interrupted(
-        code: &Code,
         stack: &CopiedStack<'_>,
-        address: u64,
         regs: &mut UnwindRegsNative,
     ) -> Option<Step> {
-        let found = signal::interrupted(code, stack, address, regs.sp())?;
+        let found = signal::interrupted(stack, regs.sp())?;
         regs.set_ip(found.pc);
         regs.set_sp(found.sp);
         regs.set_bp(found.fp);
@@ -165,10 +165,12 @@ mod aarch64 {
     }
 
     /// Handlers return to the vDSO, whose tables describe it.
+    pub(in crate::symbolize) fn is_signal_return(_: &Code, _: u64) -> bool {
+        false
+    }
+
     pub(in crate::symbolize) fn interrupted(
-        _: &Code,
         _: &CopiedStack<'_>,
-        _: u64,
         _: &mut UnwindRegsNative,
     ) -> Option<Step> {
         None

@@ -21,24 +21,21 @@ pub(super) struct Interrupted {
     pub fp: u64,
 }
 
-/// What ran when the signal came, if `address` is where the handler returns to.
-pub(super) fn interrupted(
-    code: &Code,
-    stack: &CopiedStack<'_>,
-    address: u64,
-    sp: u64,
-) -> Option<Interrupted> {
-    let begins = RETURNS
+/// Is this where signal handlers return to? Reads the file.
+pub(super) fn is_return(code: &Code, address: u64) -> bool {
+    RETURNS
         .iter()
-        .any(|bytes| starts_with(code, address, bytes));
-    begins.then(|| {
-        let register = |at| stack.read(sp.checked_add(at)?);
-        Some(Interrupted {
-            pc: register(RIP)?,
-            sp: register(RSP)?,
-            fp: register(RBP)?,
-        })
-    })?
+        .any(|bytes| starts_with(code, address, bytes))
+}
+
+/// What ran when the signal came, with the stack pointer that its handler leaves behind.
+pub(super) fn interrupted(stack: &CopiedStack<'_>, sp: u64) -> Option<Interrupted> {
+    let register = |at| stack.read(sp.checked_add(at)?);
+    Some(Interrupted {
+        pc: register(RIP)?,
+        sp: register(RSP)?,
+        fp: register(RBP)?,
+    })
 }
 
 fn starts_with(code: &Code, address: u64, bytes: &[u8]) -> bool {

@@ -72,6 +72,7 @@ pub(super) struct CodeWalker {
     /// wrap if all processes shared a cache.
     cache: CacheNative<MayAllocateDuringUnwind>,
     covered: HashMap<u64, Cover>,
+    signal_returns: HashMap<u64, bool>,
 }
 
 impl CodeWalker {
@@ -93,6 +94,7 @@ impl CodeWalker {
             unwinder,
             cache: CacheNative::new(),
             covered: HashMap::new(),
+            signal_returns: HashMap::new(),
         }
     }
 
@@ -165,8 +167,8 @@ impl CodeWalker {
     ) -> Step {
         let here = address.address_for_lookup();
         if called
-            && let Some(code) = self.code.find(here)
-            && let Some(step) = registers::interrupted(code, stack, address.address(), regs)
+            && self.is_signal_return(address)
+            && let Some(step) = registers::interrupted(stack, regs)
         {
             return step;
         }
@@ -218,6 +220,21 @@ impl CodeWalker {
             Ok(None) if self.is_outermost(address, called, reads > 0, *regs) => Step::Outermost,
             Ok(None) | Err(_) => Step::Lost,
         }
+    }
+
+    /// Reading the file for every frame would take half of the time.
+    fn is_signal_return(&mut self, address: FrameAddress) -> bool {
+        let (here, address) = (address.address_for_lookup(), address.address());
+        if let Some(known) = self.signal_returns.get(&address) {
+            return *known;
+        }
+        let code = self.code.find(here);
+        let is_return = code.is_some_and(|code| registers::is_signal_return(code, address));
+        if self.signal_returns.len() >= MAX_REMEMBERED {
+            self.signal_returns.clear();
+        }
+        self.signal_returns.insert(address, is_return);
+        is_return
     }
 
     fn cover(&mut self, address: u64) -> Cover {

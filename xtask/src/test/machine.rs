@@ -75,6 +75,11 @@ const NEEDS: &[Need] = &[
         why: "programs in Java",
     },
     Need {
+        program: "objcopy",
+        package: "binutils",
+        why: "debug information apart from its program",
+    },
+    Need {
         program: "ss",
         package: "iproute2",
         why: "socket states to compare with",

@@ -69,7 +69,7 @@ pub fn purposes(version: (u32, u32)) -> Vec<Purpose> {
 }
 
 /// Stacks of the hooks come with `bpf_task_pt_regs`, 5.15. The stacks of waiting threads come from
-/// /proc and need nothing.
+/// the task iterator, before 5.15 with the registers in /proc.
 pub fn has_hook_stacks(version: (u32, u32)) -> bool {
     version >= (5, 15)
 }

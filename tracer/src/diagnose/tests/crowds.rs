@@ -230,6 +230,7 @@ fn only_a_collector_that_closes_all_siblings_is_a_cause() {
         frames,
         truncated: false,
         thread: Some(thread.to_owned()),
+        pid: Some(SERVER),
     };
     let close = || vec![libc("close"), frame("dispose", 90)];
     let cleaner = collected(by("Common-Cleaner", close()));

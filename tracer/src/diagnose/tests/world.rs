@@ -171,6 +171,7 @@ impl World {
                 frames,
                 truncated,
                 thread: None,
+                pid: None,
             },
         })
     }

@@ -151,6 +151,7 @@ impl Server {
                 frames,
                 truncated: walk.truncated,
                 thread: None,
+                pid: None,
             },
             warnings,
             failed: false,

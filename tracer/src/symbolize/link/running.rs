@@ -91,11 +91,12 @@ impl Running {
         }
         for (held, module) in process.files() {
             if !refused(held.id) && !self.files.contains(&held.key) {
-                self.load(held, whole).map_err(|broken| Failure {
-                    broken,
-                    suspect: Some(Suspect::File(held.id)),
-                    doing: format!("reading {module}"),
-                })?;
+                self.load(process.pid, held, whole)
+                    .map_err(|broken| Failure {
+                        broken,
+                        suspect: Some(Suspect::File(held.id)),
+                        doing: format!("reading {module}"),
+                    })?;
             }
         }
         let stacks = |broken| Failure {
@@ -131,7 +132,7 @@ impl Running {
         Ok(())
     }
 
-    fn load(&mut self, held: &Held, whole: Instant) -> Result<(), Broken> {
+    fn load(&mut self, pid: u32, held: &Held, whole: Instant) -> Result<(), Broken> {
         let key = held.key;
         let request = Request::File { key, id: held.id };
         self.send(&request, Some(held.file.as_fd()), whole)?;
@@ -141,11 +142,11 @@ impl Running {
             _ => return Err(Broken::Malformed),
         };
         self.files.insert(key);
-        if let Ok(Some(build_id)) = &outcome
-            && let Some(file) = open::debug_file(build_id)
-        {
-            let request = Request::DebugFile { of: key };
-            self.send(&request, Some(file.as_fd()), whole)?;
+        if let Ok(Some(build_id)) = &outcome {
+            for file in open::debug_files(pid, build_id) {
+                let request = Request::DebugFile { of: key };
+                self.send(&request, Some(file.as_fd()), whole)?;
+            }
         }
         // The first answer stays: a file does not change under one identity.
         let _ = held.loaded.set(outcome);

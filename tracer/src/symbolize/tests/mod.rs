@@ -10,7 +10,6 @@ mod libcs;
 mod made;
 mod native;
 mod program;
-mod speed;
 mod tableless;
 
 use std::ops::{Deref, DerefMut};

@@ -192,6 +192,7 @@ fn stack() -> impl Strategy<Value = Stack> {
         frames,
         truncated,
         thread: None,
+        pid: None,
     })
 }
 
