@@ -110,12 +110,12 @@ fn is_at_last_touch(
     blamer: Blamer<'_>,
     thread: &Thread,
 ) -> bool {
-    let blamed = || {
+    let touched = || {
         let (_, touch) = scene.newest_of(thread.tid)?;
         let frames = &tracker.stack(touch.stack)?.frames;
         frames.get(blamer(frames)?)
     };
-    blamed().is_some_and(|blamed| {
+    touched().is_some_and(|blamed| {
         blamed.function.is_some() && thread.stack.iter().any(|frame| frame.is_same_code(blamed))
     })
 }

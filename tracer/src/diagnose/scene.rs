@@ -174,6 +174,9 @@ impl<'a> Scene<'a> {
     }
 }
 
+/// Module and offset of every frame, in the process.
+type Path<'a> = (Option<u32>, Vec<(Option<&'a str>, u64)>);
+
 /// The lowest of the keys whose stacks have the same frames in the same process, for each that is named:
 /// interpreters have the same frames in all programs.
 fn places(tracker: &Tracker) -> HashMap<u64, u64> {
@@ -181,20 +184,16 @@ fn places(tracker: &Tracker) -> HashMap<u64, u64> {
     let stuck = tracker.sockets().into_iter();
     let stuck = stuck.filter_map(|socket| Some(socket.history.opened?.stack));
     let keys: BTreeSet<u64> = closes.chain(stuck).collect();
-    let mut by_frames: HashMap<(Option<u32>, Vec<(Option<&str>, u64)>), u64> = HashMap::new();
+    let mut firsts: HashMap<Path<'_>, u64> = HashMap::new();
     let mut places = HashMap::new();
     for key in keys {
-        let Some(stack) = tracker.stack(key).filter(|stack| !stack.frames.is_empty()) else {
+        let Some(known) = tracker.stack(key).filter(|known| !known.frames.is_empty()) else {
             continue;
         };
-        let frames = stack.frames.iter();
+        let frames = known.frames.iter();
         let frames = frames.map(|frame| (frame.module.as_deref(), frame.offset));
-        places.insert(
-            key,
-            *by_frames
-                .entry((stack.pid, frames.collect()))
-                .or_insert(key),
-        );
+        let path = (known.pid, frames.collect());
+        places.insert(key, *firsts.entry(path).or_insert(key));
     }
     places
 }
