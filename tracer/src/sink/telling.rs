@@ -55,9 +55,15 @@ pub(super) fn frames_of(site: &Site, name: StackName) -> Option<&[Frame]> {
     frames.filter(|frames| !frames.is_empty())
 }
 
+/// Where a thread is the cause, it comes first, and no other's stack stands for it.
 pub(super) fn holder(site: &Site) -> Option<&Holder> {
-    site.stacks
-        .holders
-        .iter()
-        .find(|holder| !holder.stack.is_empty())
+    let is_cause = matches!(
+        site.verdict,
+        Verdict::WorkerStarvation | Verdict::OwnerBlocked | Verdict::NeverAccepted
+    );
+    let holders = site.stacks.holders.iter();
+    let mut with_stack = holders
+        .take(if is_cause { 1 } else { usize::MAX })
+        .filter(|holder| !holder.stack.is_empty());
+    with_stack.next()
 }
