@@ -83,15 +83,21 @@ impl<'a> Group<'a> {
         self.cases.iter().map(|case| case.socket.since).collect()
     }
 
+    /// What came later cannot be among them yet: it is younger than the threshold.
+    fn judged_until(&self) -> u64 {
+        let min_age = self.oldest().map_or(0, |case| case.min_age);
+        self.now.saturating_sub(min_age)
+    }
+
     pub fn growth_per_minute(&self) -> Option<f64> {
         if !self.live {
             return None;
         }
-        growth::per_minute(&self.births(), self.watched_from, self.now)
+        growth::per_minute(&self.births(), self.watched_from, self.judged_until())
     }
 
     pub fn goes_on(&self) -> bool {
-        self.live && growth::goes_on(&self.births(), self.watched_from, self.now)
+        self.live && growth::goes_on(&self.births(), self.watched_from, self.judged_until())
     }
 
     /// The direction all its sockets share.

@@ -119,9 +119,10 @@ impl Rule for WorkerStarvation {
                        of its own, so nobody ever reads the queued ones. Their clients give up and hang \
                        up, which nobody notices either.",
             proof: "The request lies unread in the socket (Recv-Q), no epoll set watches it, and every \
-                    thread of a pool (threads with a common name and start) is blocked in work: in a \
+                    thread of a pool (threads whose names differ by a number) is blocked in work: in a \
                     write to a connection whose Send-Q is full because its client does not read, in a \
-                    read from a server the program asked, in sleep or on disk.",
+                    read from a server the program asked, in a lock inside the function that used a \
+                    connection last, in sleep or on disk.",
             blamed: "the function in which the workers are blocked",
             remedy: "Put a time limit on what blocks them: a send timeout, a deadline on downstream \
                      requests. Bound the queue: stop accepting when all workers are busy.",

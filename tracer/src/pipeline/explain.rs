@@ -32,3 +32,39 @@ fn list(out: &mut dyn Write) -> io::Result<()> {
     }
     out.flush()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(verdict: Verdict) -> String {
+        let mut out = Vec::new();
+        human::write_lesson(&mut out, verdict, &diagnose::lesson(verdict), (false, 80)).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_verdict_is_told_whole_and_in_known_terms() {
+        for verdict in Verdict::ALL {
+            let text = told(verdict);
+            assert!(text.starts_with(&format!("{verdict}: ")), "{text}");
+            for label in ["happened", "proof", "blames", "do"] {
+                assert!(
+                    text.lines()
+                        .any(|line| line.trim_start().starts_with(label)),
+                    "{text}"
+                );
+            }
+            assert!(
+                text.lines().all(|line| line.chars().count() <= 80),
+                "{text}"
+            );
+        }
+        let text = told(Verdict::EofIgnored);
+        assert!(
+            text.contains("CLOSE_WAIT: the state of a connection"),
+            "{text}"
+        );
+        assert!(!text.contains("Send-Q:"), "{text}");
+    }
+}

@@ -5,32 +5,34 @@ const WINDOW: u64 = 600_000_000_000;
 /// A shorter watch says nothing about minutes.
 const SHORTEST: u64 = 5_000_000_000;
 
-/// Sockets per minute that became stuck since `watched_from` (at most ten minutes back) and still
-/// are; `None` when that is too short to tell.
-pub fn per_minute(births: &[u64], watched_from: u64, now: u64) -> Option<f64> {
-    let from = start(watched_from, now)?;
-    let born = births.iter().filter(|&&birth| birth >= from).count();
-    Some(born as f64 * 60e9 / now.saturating_sub(from).max(1) as f64)
+/// Sockets per minute that became stuck between `watched_from` (at most ten minutes back) and `until`, and
+/// still are; `None` when that is too short to tell.
+pub fn per_minute(births: &[u64], watched_from: u64, until: u64) -> Option<f64> {
+    let from = start(watched_from, until)?;
+    let born = between(births, from, until);
+    Some(born as f64 * 60e9 / until.saturating_sub(from).max(1) as f64)
 }
 
-/// Does it go on? Births in the second half of the watch, at no less than a third of the rate of the
+/// Does it go on? Births in the second half of that time, at no less than a third of the rate of the
 /// first: a pool fills once, a leak does not stop.
-pub fn goes_on(births: &[u64], watched_from: u64, now: u64) -> bool {
-    let Some(from) = start(watched_from, now) else {
+pub fn goes_on(births: &[u64], watched_from: u64, until: u64) -> bool {
+    let Some(from) = start(watched_from, until) else {
         return false;
     };
-    let middle = from + now.saturating_sub(from) / 2;
-    let early = births
-        .iter()
-        .filter(|&&birth| birth >= from && birth < middle)
-        .count();
-    let late = births.iter().filter(|&&birth| birth >= middle).count();
+    let middle = from + until.saturating_sub(from) / 2;
+    let early = between(births, from, middle);
+    let late = between(births, middle, until);
     late >= 3 && late * 3 >= early
 }
 
-fn start(watched_from: u64, now: u64) -> Option<u64> {
-    let from = watched_from.max(now.saturating_sub(WINDOW));
-    (now.saturating_sub(from) >= SHORTEST).then_some(from)
+fn between(births: &[u64], from: u64, until: u64) -> usize {
+    let born = births.iter().filter(|birth| (from..until).contains(*birth));
+    born.count()
+}
+
+fn start(watched_from: u64, until: u64) -> Option<u64> {
+    let from = watched_from.max(until.saturating_sub(WINDOW));
+    (until.saturating_sub(from) >= SHORTEST).then_some(from)
 }
 
 #[cfg(test)]

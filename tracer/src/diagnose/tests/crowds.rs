@@ -3,7 +3,7 @@
 use tracer_common::state::ESTABLISHED;
 
 use super::world::{
-    Conn, END, S, SERVER, STUCK, World, conn, frame, libc, process, thread, touch, world,
+    Conn, END, S, SERVER, START, STUCK, World, conn, frame, libc, process, thread, touch, world,
 };
 use crate::model::{
     input::{Closes, Connection, Input, Interest, Thread},
@@ -286,4 +286,22 @@ fn select_cannot_see_descriptors_from_1024_on() {
     };
     assert_eq!(selects(1024).verdict(), "select-limit medium leak");
     assert_eq!(selects(200).verdict(), "never-read high leak");
+}
+
+#[test]
+fn a_leak_that_goes_on_meets_the_limit_at_a_time_that_is_said() {
+    let leaks = |limit| {
+        let mut server = process(SERVER);
+        (server.open_fds, server.fd_limit) = (Some(600), Some(limit));
+        let conns = (1..=12).map(|nth| conn(nth).accepted().eof().since(START + nth * 3 * S - S));
+        world(conns).with_process(server).site()
+    };
+    let site = leaks(1024);
+    let rate = site.growth_per_minute.unwrap();
+    let minutes = (1024.0 - 600.0) / rate;
+    let sentence = format!("{minutes:.0} min = (1024 - 600) / {rate:.1} per minute, at ");
+    let all = site.evidence.join("; ");
+    assert!(all.contains(&sentence), "{sentence}: {all}");
+    let at_limit = leaks(600).evidence.join("; ");
+    assert!(!at_limit.contains("runs out"), "{at_limit}");
 }
