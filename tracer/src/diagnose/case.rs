@@ -65,6 +65,11 @@ impl<'a> Case<'a> {
             && !self.still_sends()
     }
 
+    /// Only the exit of its process has closed it.
+    pub fn has_ended(&self) -> bool {
+        self.socket.ended_at.is_some()
+    }
+
     pub fn in_close_wait(&self) -> bool {
         self.socket.state == CLOSE_WAIT
     }

@@ -1,13 +1,77 @@
-//! `closed-at-exit` is not the answer of a rule here: only a run that starts the program itself sees its exit
-//! as the end of the test.
+//! `closed-at-exit`: the program never closed it; the kernel did when the process exited. Proof: it was stuck
+//! beyond the threshold, and the exiting task made the transition that ended it.
 
-use crate::model::verdict::Lesson;
-
-pub const LESSON: Lesson = Lesson {
-    happened: "The program never closed the connection; it went away only because the process exited.",
-    proof: "The transition out of CLOSE_WAIT was made by an exiting task. Only a run that starts the program \
-            under test itself can call that a leak; this version has no such command yet, and never gives \
-            this verdict.",
-    blamed: "the function that used or opened the connection last",
-    remedy: "Close the connection where it is done with, so that a long-lived process does not collect them.",
+use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
+use crate::model::{
+    report::Direction,
+    verdict::{Confidence, Lesson, Severity, Verdict},
 };
+
+pub struct ClosedAtExit;
+
+impl Rule for ClosedAtExit {
+    fn verdict(&self) -> Verdict {
+        Verdict::ClosedAtExit
+    }
+
+    fn check(&self, case: &Case<'_>) -> Answer {
+        if !case.has_ended() {
+            return Answer::No;
+        }
+        yes(Confidence::High, Telling::LastUsed)
+    }
+
+    /// A pool of finished connections may be left to the exit; the rest was forgotten.
+    fn severity(&self, group: &Group<'_>) -> Severity {
+        let is_idle = |case: &Case<'_>| {
+            case.direction() == Some(Direction::Connected) && case.socket.recv_q == 1
+        };
+        if group.cases.iter().all(is_idle) {
+            Severity::Info
+        } else {
+            Severity::Leak
+        }
+    }
+
+    fn explain(&self, group: &Group<'_>) -> Words {
+        let mut evidence = vec![
+            "the transition that ended them was made by the exiting process itself".to_owned(),
+            format!("their last Recv-Q was {}", words::recv_q(group)),
+        ];
+        let read = words::how_many(group, |case| case.socket.history.eof.is_some());
+        if read > 0 {
+            evidence.push(format!(
+                "{read} of {}: a read had returned 0 (the peer has closed), and no close() came after it",
+                group.count()
+            ));
+        }
+        evidence.extend(words::age_evidence(group));
+        Words {
+            summary: format!(
+                "{}{} stayed in CLOSE_WAIT until the process exited; the program never closed them",
+                words::sockets(group.count()),
+                group
+                    .function()
+                    .map(|name| format!(" last used in {name}"))
+                    .unwrap_or_default()
+            ),
+            evidence,
+            advice: "Close the connection where it is done with: a process that lives longer collects \
+                     them. Why this one exited is another question; running out of descriptors is a \
+                     common answer."
+                .to_owned(),
+        }
+    }
+
+    fn lesson(&self) -> Lesson {
+        Lesson {
+            happened: "The program never closed the connection. It went away because the process exited, \
+                       and the kernel closes what an exiting process has open.",
+            proof: "It was stuck for longer than the threshold, and the transition out of CLOSE_WAIT was \
+                    made by the exiting process itself.",
+            blamed: "the function that used the connection last, or opened it",
+            remedy: "Close the connection where it is done with, so that a long-lived process does not \
+                     collect them.",
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! From judged sockets to groups: exact, and with ids that are the same after a restart.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
 };
@@ -114,14 +115,14 @@ fn group<'a>(members: Vec<Judged<'a>>, set: Frameset) -> Option<Group<'a>> {
     let (rule, telling) = (*rule, proof.telling);
     let confidence = members.iter().map(|(_, proof, _)| proof.confidence).min()?;
     let mut cases: Vec<Case<'a>> = members.into_iter().map(|(_, _, case)| case).collect();
-    cases.sort_by_key(|case| (case.socket.since, case.socket.cookie));
+    cases.sort_by_key(|case| (Reverse(case.age()), case.socket.cookie));
     let mut owned: BTreeMap<u32, usize> = BTreeMap::new();
     for pid in cases.iter().flat_map(Case::owners).copied() {
         *owned.entry(pid).or_default() += 1;
     }
     let most = owned
         .iter()
-        .max_by_key(|(pid, count)| (**count, std::cmp::Reverse(**pid)));
+        .max_by_key(|(pid, count)| (**count, Reverse(**pid)));
     let tracker = cases.first()?.tracker;
     let process = most.and_then(|(pid, _)| tracker.process(*pid));
     let frames = cases.iter().find_map(|case| frames_of(telling, case));

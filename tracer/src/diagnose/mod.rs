@@ -72,10 +72,11 @@ pub trait Rule: Sync {
     fn lesson(&self) -> Lesson;
 }
 
-/// In decision order. What does not run can neither accept nor close: it comes before all the rest.
+/// In decision order. What is over comes first; what does not run can neither accept nor close: it comes before all the rest.
 /// What explains a crowd of sockets (a collector, a pool, a blocked thread) comes before what is said of
 /// each by itself.
 const RULES: &[&dyn Rule] = &[
+    &closed_at_exit::ClosedAtExit,
     &process_stopped::ProcessStopped,
     &hidden_closed::HiddenClosed,
     &fd_limit::FdLimit,
@@ -97,9 +98,9 @@ const RULES: &[&dyn Rule] = &[
 ];
 
 /// What each verdict means; the rule that gives it knows.
-pub fn lesson(verdict: Verdict) -> Lesson {
+pub fn lesson(verdict: Verdict) -> Option<Lesson> {
     let rule = RULES.iter().find(|rule| rule.verdict() == verdict);
-    rule.map_or(closed_at_exit::LESSON, |rule| rule.lesson())
+    rule.map(|rule| rule.lesson())
 }
 
 /// The first rule that can prove its case, and when one that could not yet should be asked again. `None`

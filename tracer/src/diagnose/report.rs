@@ -111,14 +111,16 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
         if !in_scope(&case, opening) {
             continue;
         }
-        totals.close_wait += u64::from(case.in_close_wait());
+        totals.close_wait += u64::from(case.in_close_wait() && !case.has_ended());
         let Some((rule, proof, again)) = judge(&case) else {
             continue;
         };
         ask_again_at = ask_again_at.into_iter().chain(again).min();
-        totals.stuck += 1;
-        totals.unaccepted += u64::from(case.is_unaccepted());
-        totals.hidden += u64::from(case.is_hidden());
+        if !case.has_ended() {
+            totals.stuck += 1;
+            totals.unaccepted += u64::from(case.is_unaccepted());
+            totals.hidden += u64::from(case.is_hidden());
+        }
         judged.push((rule, proof, case));
     }
     let sites = groups(judged, set)
@@ -145,7 +147,8 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
 fn cases<'a>(tracker: &'a Tracker, scene: &'a Scene<'a>, blamer: Blamer<'a>) -> Vec<Case<'a>> {
     let min_age = tracker.opening().map_or(0, |opening| opening.min_age_ns);
     let case = |socket: &'a Socket| Case::new(socket, tracker, scene, min_age, blamer);
-    tracker.sockets().into_iter().map(case).collect()
+    let all = tracker.sockets().into_iter().chain(tracker.ended());
+    all.map(case).collect()
 }
 
 /// Does the user want to see it? A filter that needs an owner leaves out what has none.

@@ -12,7 +12,8 @@ pub fn run(verdict: Option<Verdict>) -> anyhow::Result<u8> {
     let written = match verdict {
         Some(verdict) => {
             let page = (terminal::color(false), terminal::width());
-            human::write_lesson(&mut out, verdict, &diagnose::lesson(verdict), page)
+            let lesson = diagnose::lesson(verdict).context("no rule gives this verdict")?;
+            human::write_lesson(&mut out, verdict, &lesson, page)
         }
         None => list(&mut out),
     };
@@ -39,7 +40,8 @@ mod tests {
 
     fn told(verdict: Verdict) -> String {
         let mut out = Vec::new();
-        human::write_lesson(&mut out, verdict, &diagnose::lesson(verdict), (false, 80)).unwrap();
+        let lesson = diagnose::lesson(verdict).unwrap();
+        human::write_lesson(&mut out, verdict, &lesson, (false, 80)).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -8,7 +8,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN, SHUTDOWN_MASK};
 
@@ -30,6 +30,8 @@ pub struct Bounds {
     pub sockets: usize,
     /// Histories of sockets that lost their place in the kernel's table before they were stuck.
     pub shelved: usize,
+    /// Sockets remembered that only an exit has closed.
+    pub ended: usize,
 }
 
 impl Default for Bounds {
@@ -37,6 +39,7 @@ impl Default for Bounds {
         Self {
             sockets: 1_000_000,
             shelved: 262_144,
+            ended: 65_536,
         }
     }
 }
@@ -82,7 +85,8 @@ pub struct Tracker {
     counters: Counters,
     drift: Drift,
     /// Gone at the last complete inventory; the event may still be on its way.
-    missing: HashSet<u64>,
+    missing: HashMap<u64, Box<Socket>>,
+    ended: BTreeMap<u64, Box<Socket>>,
     warnings: Vec<String>,
     now: u64,
     inventories: u64,
@@ -109,12 +113,13 @@ impl Tracker {
         match input {
             Input::Opening(opening) => self.opening = Some(opening),
             Input::Transition(change) => {
-                self.missing.remove(&change.cookie);
-                self.transition(&change);
+                let missing = self.missing.remove(&change.cookie);
+                self.transition(&change, missing);
             }
             Input::Destroyed(change) => {
-                self.missing.remove(&change.cookie);
-                self.sockets.remove(&change.cookie);
+                let missing = self.missing.remove(&change.cookie);
+                let socket = self.sockets.remove(&change.cookie).or(missing);
+                self.note_end(socket, &change);
                 self.shelf.remove(&change.cookie);
             }
             Input::Promoted(promoted) => {
@@ -150,7 +155,8 @@ impl Tracker {
         }
     }
 
-    fn transition(&mut self, change: &Transition) {
+    /// `missing` is what was known of it before it was in no inventory.
+    fn transition(&mut self, change: &Transition, missing: Option<Box<Socket>>) {
         let closed = change.task.is_some() && change.shutdown == SHUTDOWN_MASK;
         if change.new == CLOSE_WAIT || (change.new == CLOSE && !change.dead && !closed) {
             if let Some(socket) = self.sockets.get_mut(&change.cookie) {
@@ -164,10 +170,32 @@ impl Tracker {
         // close() has completed sk_shutdown by now (net/ipv4/tcp.c:__tcp_close): no longer stuck.
         // After shutdown() the descriptor stays: CLOSE, or the socket's end, comes next.
         if closed {
-            self.sockets.remove(&change.cookie);
+            let socket = self.sockets.remove(&change.cookie).or(missing);
+            self.note_end(socket, change);
         } else if let Some(socket) = self.sockets.get_mut(&change.cookie) {
             socket.moved(change);
         }
+    }
+
+    /// A stuck socket that goes because its process exits was never closed by the program.
+    fn note_end(&mut self, socket: Option<Box<Socket>>, change: &Transition) {
+        let exits = change.task.as_ref().is_some_and(|task| task.exiting);
+        let Some(mut socket) = socket.filter(|socket| exits && socket.is_stuck_state()) else {
+            return;
+        };
+        let min_age = self
+            .opening
+            .as_ref()
+            .map_or(0, |opening| opening.min_age_ns);
+        if socket.shown == Shown::Never || socket.age(change.at) < min_age {
+            return;
+        }
+        if self.ended.len() >= self.bounds.ended {
+            self.unfollowed += 1;
+            return;
+        }
+        socket.ended_at = Some(change.at);
+        self.ended.insert(socket.cookie, socket);
     }
 
     fn promote(&mut self, promoted: &Promoted) {
@@ -253,7 +281,7 @@ impl Tracker {
             self.sockets.retain(|cookie, socket| {
                 let stays = socket.shown == Shown::Now || socket.known_since >= inventory.from;
                 if !stays && socket.must_be_told_of(grace) {
-                    self.missing.insert(*cookie);
+                    self.missing.insert(*cookie, socket.clone());
                 }
                 stays
             });

@@ -26,6 +26,11 @@ impl Tracker {
         self.sockets.values().map(Box::as_ref).collect()
     }
 
+    /// Stuck sockets that only the exit of their process has closed.
+    pub fn ended(&self) -> impl Iterator<Item = &Socket> {
+        self.ended.values().map(Box::as_ref)
+    }
+
     pub fn count(&self) -> usize {
         self.sockets.len()
     }

@@ -23,6 +23,8 @@ pub struct Socket {
     pub entry: Option<Entry>,
     pub history: History,
     pub shown: Shown,
+    /// When the exit of its process closed it.
+    pub ended_at: Option<u64>,
     // The rest comes from the last inventory.
     pub has_socket: bool,
     /// The first inventory to show it accepted after one that did not; 0 when there was none.
@@ -56,6 +58,7 @@ impl Socket {
             entry: None,
             history: History::default(),
             shown: Shown::Never,
+            ended_at: None,
             has_socket: false,
             accepted_at: 0,
             inode: 0,
@@ -162,7 +165,7 @@ impl Socket {
     }
 
     pub fn age(&self, now: u64) -> u64 {
-        now.saturating_sub(self.since)
+        self.ended_at.unwrap_or(now).saturating_sub(self.since)
     }
 
     /// The kernel says nothing of sockets that leave their state within the grace period; the end of

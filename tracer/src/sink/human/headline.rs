@@ -7,7 +7,7 @@ use super::HumanOptions;
 use super::footer::{blind_spots, looked};
 use super::style::{BOLD, GOOD, PLAIN, Page, WARNING};
 use crate::model::report::{Report, Site};
-use crate::model::verdict::Severity;
+use crate::model::verdict::{Severity, Verdict};
 use crate::sink::quantity::{counted, grouped, threshold};
 
 pub(super) fn write(
@@ -36,7 +36,24 @@ fn stuck(report: &Report) -> String {
     } else {
         "At least "
     };
-    format!("{at_least}{} {verb} stuck", counted(number, "socket"))
+    let ended = report.sites.iter();
+    let ended = ended.filter(|site| site.verdict == Verdict::ClosedAtExit);
+    let over = match ended.map(|site| site.count).sum() {
+        0 => return format!("{at_least}{} {verb} stuck", counted(number, "socket")),
+        ended => format!("{at_least}{} closed only by an exit", counted_were(ended)),
+    };
+    if number == 0 {
+        return over;
+    }
+    format!(
+        "{at_least}{} {verb} stuck, {over}",
+        counted(number, "socket")
+    )
+}
+
+fn counted_were(number: u64) -> String {
+    let verb = if number == 1 { "was" } else { "were" };
+    format!("{} {verb}", counted(number, "socket"))
 }
 
 /// `2 leaks, 1 suspected leak, 1 note`.

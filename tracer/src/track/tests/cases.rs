@@ -266,3 +266,39 @@ fn the_most_specific_listener_of_the_namespace_took_it() {
     let listener = tracker.listener_of(tracker.sockets()[0]).unwrap();
     assert_eq!(listener.waiting, 2);
 }
+
+#[test]
+fn only_an_exit_that_ends_what_was_stuck_long_enough_is_remembered() {
+    let ended = |at, exiting, shown: bool| {
+        let mut end = change(at, CLOSE_WAIT, LAST_ACK, 3, Some(9));
+        end.task.as_mut().unwrap().exiting = exiting;
+        let seen = inventory(111 * S, true, vec![item(CLOSE_WAIT, 110 * S)]);
+        let inputs = [Input::Promoted(promoted(110 * S))].into_iter();
+        let inputs = inputs
+            .chain(shown.then_some(seen))
+            .chain([Input::Transition(end)]);
+        tracker(inputs)
+            .ended()
+            .map(|socket| socket.ended_at)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ended(900 * S, true, true), [Some(900 * S)]);
+    assert!(ended(900 * S, false, true).is_empty());
+    assert!(ended(111 * S, true, true).is_empty());
+    assert!(ended(900 * S, true, false).is_empty());
+}
+
+/// The inventory that no longer has it may come before the word of its end.
+#[test]
+fn an_exit_is_remembered_also_when_the_word_of_it_comes_late() {
+    let mut end = change(900 * S, CLOSE_WAIT, LAST_ACK, 3, Some(9));
+    end.task.as_mut().unwrap().exiting = true;
+    let tracker = tracker([
+        Input::Promoted(promoted(110 * S)),
+        inventory(111 * S, true, vec![item(CLOSE_WAIT, 110 * S)]),
+        inventory(901 * S, true, vec![]),
+        Input::Transition(end),
+    ]);
+    assert_eq!(tracker.ended().count(), 1);
+    assert_eq!(tracker.count(), 0);
+}
