@@ -21,15 +21,17 @@ fn what_only_the_exit_closed_is_told_and_blamed() {
     let tracer = Running::watch(["--json", "--min-age", "1s", "--duration", "60s"]);
     let rig = Rig::leaking(&entry);
     let twin = Rig::healthy(&entry);
-    wait::outlive_one_second();
-    // The inspection that sees them stuck comes within a second of that.
-    std::thread::sleep(Duration::from_secs(2));
+    let told = format!("c-eof-ignored[{}]", rig.pid());
+    wait::wait_for("the live line", Duration::from_secs(20), || {
+        let lines = tracer.stderr().so_far();
+        lines.iter().any(|line| line.contains(&told))
+    });
     let (port, of_twin, count) = (rig.port, twin.port, rig.stuck);
     drop((rig, twin));
     std::thread::sleep(Duration::from_millis(500));
     let report = tracer.stop().report();
     let [site] = report.on_port(port)[..] else {
-        panic!("one site, not {:?}", report.on_port(port));
+        panic!("one site, not {:?}", report.sites);
     };
     assert_eq!(
         (site.verdict.as_str(), site.count),
