@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, anyhow};
 use crate::trouble::Trouble;
 use crate::{process, repo, say};
 
-const DURATION: Duration = Duration::from_secs(12);
+const DURATION: Duration = Duration::from_secs(9);
 const MIN_AGE: &str = "2s";
 /// Attaching takes less than a second on an idle machine.
 const ATTACHING: Duration = Duration::from_secs(4);
