@@ -19,7 +19,7 @@ use crate::{
 pub struct Pool<'a> {
     /// What the names of its threads have in common.
     pub stem: String,
-    /// Those in the system call and the place that most of them are in; first the longest blocked.
+    /// Those in the system call that most of them are in; first those at the most common place.
     pub blocked: Vec<&'a Thread>,
     /// All of its threads.
     pub size: usize,
@@ -157,23 +157,39 @@ pub fn starving<'a>(
     })
 }
 
-/// The threads in the call and the place that most of them are in.
+/// The threads in the call that most of them are in; first those at the place in the program that most of
+/// them are at, the longest blocked before the others.
 fn crowd<'a>(threads: &[&'a Thread]) -> Vec<&'a Thread> {
-    let mut places: BTreeMap<_, Vec<&'a Thread>> = BTreeMap::new();
-    for &thread in threads {
-        let place = |frame: &'a Frame| (&frame.module, &frame.function, frame.offset);
-        let place: Vec<_> = thread.stack.iter().map(place).collect();
-        places
-            .entry((thread.syscall.as_deref(), place))
-            .or_default()
-            .push(thread);
+    let place = |thread: &&'a Thread| {
+        let frame = |frame: &'a Frame| (&frame.module, &frame.function, frame.offset);
+        let frames: Vec<_> = thread.stack.iter().map(frame).collect();
+        (!frames.is_empty(), frames)
+    };
+    let mut most = largest(threads, |thread| thread.syscall.as_deref());
+    let together: Vec<u32> = largest(&most, place)
+        .iter()
+        .map(|thread| thread.tid)
+        .collect();
+    most.sort_by_key(|thread| {
+        let elsewhere = !together.contains(&thread.tid);
+        (elsewhere, thread.since.unwrap_or(u64::MAX), thread.tid)
+    });
+    most
+}
+
+/// The largest group of those that are alike.
+fn largest<'a, K: Ord>(
+    threads: &[&'a Thread],
+    alike: impl Fn(&&'a Thread) -> K,
+) -> Vec<&'a Thread> {
+    let mut groups: BTreeMap<K, Vec<&'a Thread>> = BTreeMap::new();
+    for thread in threads {
+        groups.entry(alike(thread)).or_default().push(thread);
     }
-    let mut most = places
+    groups
         .into_values()
         .max_by_key(Vec::len)
-        .unwrap_or_default();
-    most.sort_by_key(|thread| (thread.since.unwrap_or(u64::MAX), thread.tid));
-    most
+        .unwrap_or_default()
 }
 
 /// `pool-1-thread-3` is of `pool-1-thread-`; what has no number is of itself.

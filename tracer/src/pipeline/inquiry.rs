@@ -1,6 +1,9 @@
 //! Fetches what the rules ask for before they can answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
+};
 
 use anyhow::Context;
 
@@ -151,6 +154,8 @@ impl Session<'_> {
             });
             match found {
                 Ok(found) => connections.extend(found),
+                // The process has gone since.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => self.feed(Input::Warning(format!(
                     "the connections of pid {pid} that are not stuck cannot be listed ({error}): what its \
                      threads wait for is not known"
