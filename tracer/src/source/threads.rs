@@ -159,7 +159,14 @@ impl Room {
 /// Names the sockets that threads are blocked on, which may be on other descriptors by now: only for
 /// showing whom a thread waits for.
 pub fn find_sockets(pid: u32, threads: &mut [Thread]) {
-    for thread in threads {
+    // A listener is no connection, and listing connections for its sake costs more than all else.
+    let accepts = |thread: &Thread| {
+        thread
+            .syscall
+            .as_deref()
+            .is_some_and(|name| name.starts_with("accept"))
+    };
+    for thread in threads.iter_mut().filter(|thread| !accepts(thread)) {
         let Some(fd) = thread.fd else { continue };
         let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}"));
         thread.socket = link.ok().and_then(|target| {
