@@ -85,8 +85,8 @@ struct Place {
     process: Option<u32>,
     stack: u64,
     thread: Option<u32>,
-    /// Where nobody is blamed.
-    end: Option<(Option<Direction>, SocketAddr)>,
+    /// Part of the key where nobody is blamed.
+    end: (Option<Direction>, SocketAddr),
 }
 
 impl Place {
@@ -97,15 +97,13 @@ impl Place {
             direction => (direction, ends.local),
         };
         let stack = telling.touch(case).map_or(0, |touch| touch.stack);
-        let is_nameless =
-            frames_of(telling, case).is_none_or(|frames| (case.blamer)(frames).is_none());
         Self {
             verdict: rule.verdict(),
             telling,
             process: case.owners().first().copied(),
             stack,
             thread: thread_of(telling, case).map(|thread| thread.tid),
-            end: is_nameless.then(end),
+            end: end(),
         }
     }
 }

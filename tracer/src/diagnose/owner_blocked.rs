@@ -24,6 +24,7 @@ impl Rule for OwnerBlocked {
             .is_some_and(|touch| !case.is_nameless(touch));
         let sure = owner.runs_since.is_none()
             && named
+            && case.still_at_it(case.last_touch()).is_some()
             && case.whole_life_seen()
             && case.scene.knows(case.socket.cookie)
             && case.nothing_lost();

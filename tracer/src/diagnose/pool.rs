@@ -81,6 +81,17 @@ pub fn is_busy(tracker: &Tracker, scene: &Scene<'_>, blamer: Blamer<'_>, thread:
     is_in(thread, BUSY)
 }
 
+/// Is it a worker for clients? Threads that flush, ship logs or consume a queue are blocked just like that when
+/// all is well. Known by what it has touched; without history, by the listener its connection came through.
+fn serves(tracker: &Tracker, scene: &Scene<'_>, thread: &Thread) -> bool {
+    scene.has_served(thread.tid)
+        || connection(tracker, thread).is_some_and(|connection| {
+            scene.is_accepted(connection.cookie)
+                || !scene.is_connected(connection.cookie)
+                    && tracker.listens_on(connection.ends.local)
+        })
+}
+
 /// By a dump of its runtime it waits for a lock: in its own code at the entry of a monitor, or in a call
 /// that takes one. All other waiting may be for a job, or for a while.
 fn is_locked_out(thread: &Thread, blamer: Blamer<'_>) -> bool {
@@ -140,7 +151,7 @@ pub fn starving<'a>(
     let busy = |threads: &&Vec<&Thread>| {
         threads
             .iter()
-            .all(|thread| is_busy(tracker, scene, blamer, thread))
+            .all(|thread| serves(tracker, scene, thread) && is_busy(tracker, scene, blamer, thread))
     };
     let is_pool = |threads: &&Vec<&Thread>| match threads.as_slice() {
         [only] => writes(only),

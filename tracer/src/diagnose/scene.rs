@@ -23,11 +23,14 @@ pub struct Scene<'a> {
     /// Sockets of which it is known what else their threads have touched.
     known: HashSet<u64>,
     connected: HashSet<u64>,
+    clients: HashSet<u64>,
     places: HashMap<u64, u64>,
     partners: HashMap<u64, Partner>,
     /// Threads that accepted a connection that still lives.
     acceptors: BTreeSet<u32>,
     accepted: BTreeMap<u32, Vec<u64>>,
+    /// Threads that have read from or written to an accepted connection that still lives.
+    servers: HashSet<u32>,
     pools: BTreeMap<u32, Pool<'a>>,
 }
 
@@ -73,6 +76,9 @@ impl<'a> Scene<'a> {
                     scene.connected.insert(cookie);
                 }
                 if opened.deed == Deed::Accept {
+                    let served = [history.used, history.eof].into_iter().flatten();
+                    scene.clients.insert(cookie);
+                    scene.servers.extend(served.map(|touch| touch.tid));
                     scene.acceptors.insert(opened.tid);
                     scene
                         .accepted
@@ -161,6 +167,14 @@ impl<'a> Scene<'a> {
 
     pub fn has_accepted(&self, tid: u32) -> bool {
         self.acceptors.contains(&tid)
+    }
+
+    pub fn is_accepted(&self, cookie: u64) -> bool {
+        self.clients.contains(&cookie)
+    }
+
+    pub fn has_served(&self, tid: u32) -> bool {
+        self.servers.contains(&tid)
     }
 
     /// Living connections the process has accepted since then.

@@ -15,7 +15,7 @@ use crate::{
         socket::Touch,
     },
     options::Mode,
-    probe::host::mono_now_ns,
+    probe::{host::mono_now_ns, table::MAX_LOOKED_AT},
     source::{epoll, jvm::Looked, process, sockdiag, threads},
 };
 
@@ -137,6 +137,13 @@ impl Session<'_> {
         if self.options.mode == Mode::Watch && !processes.is_empty() {
             let activity = self.live.table.touched_by(processes);
             let activity = activity.context("read the kernel's socket table")?;
+            if activity.is_none() {
+                self.warn([format!(
+                    "more than {MAX_LOOKED_AT} sockets are alive: what else the processes have touched is not \
+                     looked at, so relays, pools and blocked owners may stay unknown"
+                )])?;
+            }
+            let activity = activity.unwrap_or_default();
             touched.extend(activity.iter().map(|activity| activity.cookie));
             let doing = self.last_touches(processes, &activity);
             self.feed(Input::Activity(activity))?;

@@ -17,7 +17,7 @@ use crate::model::{
 };
 
 /// One system call each: 65,536 take about 50 ms.
-const MAX_LOOKED_AT: usize = 65_536;
+pub const MAX_LOOKED_AT: usize = 65_536;
 const FACT_WORDS: usize = size_of::<Facts>() / 8;
 
 pub struct Table {
@@ -77,10 +77,11 @@ impl Table {
         Ok(Some(history(cookie, &self.facts_at(index)?)))
     }
 
-    /// All live sockets that one of these processes has touched, as of the last sweep; at most
-    /// [`MAX_LOOKED_AT`] sockets are looked at.
-    pub fn touched_by(&self, pids: &BTreeSet<u32>) -> Result<Vec<Activity>, MapError> {
+    /// All live sockets that one of these processes has touched, as of the last sweep; `None` when there are
+    /// more than [`MAX_LOOKED_AT`] to look at, for a part of them would prove nothing.
+    pub fn touched_by(&self, pids: &BTreeSet<u32>) -> Result<Option<Vec<Activity>>, MapError> {
         let mut found = Vec::new();
+        let mut left = MAX_LOOKED_AT;
         let taken = self.swept.iter().enumerate().flat_map(|(chunk, words)| {
             let index = move |place| chunk * SETS_PER_CHUNK * WAYS + place;
             ways(words)
@@ -88,7 +89,11 @@ impl Table {
                 .filter(|(_, way)| way.tag != 0)
                 .map(move |(place, way)| (index(place), way))
         });
-        for (index, way) in taken.take(MAX_LOOKED_AT) {
+        for (index, way) in taken {
+            let Some(fewer) = left.checked_sub(1) else {
+                return Ok(None);
+            };
+            left = fewer;
             let history = history(way.tag, &self.facts_at(index as u32)?);
             let touches = [history.opened, history.used, history.eof];
             if touches
@@ -102,7 +107,7 @@ impl Table {
                 });
             }
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     fn find(&self, cookie: u64) -> Option<(u32, Way)> {

@@ -1,5 +1,7 @@
 //! What can be asked of the tracker.
 
+use std::net::SocketAddr;
+
 use super::{Drift, Listener, Socket, Tracker};
 use crate::model::{
     input::{Activity, Closes, Connection, Counters, Interest, Opening, Process, Thread},
@@ -57,6 +59,15 @@ impl Tracker {
             .iter()
             .filter(fits)
             .min_by_key(|listener| listener.ends.local.ip().is_unspecified())
+    }
+
+    /// Does anybody listen there, in any namespace?
+    pub fn listens_on(&self, local: SocketAddr) -> bool {
+        self.listeners.iter().any(|listener| {
+            let ip = listener.ends.local.ip();
+            listener.ends.local.port() == local.port()
+                && (ip.is_unspecified() || ip.to_canonical() == local.ip().to_canonical())
+        })
     }
 
     /// When the iterators last began to look for holders.

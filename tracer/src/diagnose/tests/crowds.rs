@@ -97,8 +97,29 @@ fn a_pool_with_a_free_worker_starves_nobody() {
     let readers = [1, 2, 3].map(|nth| worker(nth, "read", INODE + 70));
     let threads = [vec![dispatcher()], readers.to_vec()].concat();
     assert_eq!(starved(threads.clone()).verdict(), "never-read high leak");
-    let asked = starved(threads).with_neighbours(&[open(70, (Deed::Connect, STUCK), 0)]);
+    let mut around = vec![open(70, (Deed::Connect, STUCK - 60 * S), 0)];
+    around.extend([1, 2, 3].map(|nth| {
+        let mut client = open(80 + nth, (Deed::Accept, STUCK), 0);
+        if let Some(used) = &mut client.1.used {
+            used.tid = 500 + nth as u32;
+        }
+        client
+    }));
+    let asked = starved(threads).with_neighbours(&around);
     assert_eq!(asked.verdict(), "worker-starvation high leak");
+}
+
+/// Threads that ship logs or consume a queue are blocked like that when all is well.
+#[test]
+fn threads_that_serve_no_client_are_no_workers() {
+    let shippers = [1, 2].map(|nth| worker(nth, "write", INODE + 70));
+    let threads = [vec![dispatcher()], shippers.to_vec()].concat();
+    let out = [open(70, (Deed::Connect, STUCK - 60 * S), 9000)];
+    let shipping = starved(threads).with_neighbours(&out);
+    assert_eq!(shipping.verdict(), "unknown low suspect");
+    let sleepers = [1, 2].map(|nth| worker(nth, "nanosleep", 0));
+    let threads = [vec![dispatcher()], sleepers.to_vec()].concat();
+    assert_eq!(starved(threads).verdict(), "never-read high leak");
 }
 
 #[test]
