@@ -7,6 +7,8 @@ enum { PIECE = 4096, LITTLE_ROOM = 4096, PATIENCE_MS = 200 };
 
 struct pair {
     int client, upstream;
+    size_t kept; /* bytes of `piece` that the upstream had no room for */
+    char piece[PIECE];
 };
 
 APP int connect_upstream(const struct rig *r) {
@@ -23,12 +25,18 @@ APP int connect_upstream(const struct rig *r) {
     return fd;
 }
 
-/* Reads a piece and passes it on. 1: go on; 0: the upstream has no more room; -1: the client's end. */
-APP int relay_request(const struct pair *pair) {
-    char piece[PIECE];
-    ssize_t got = recv(pair->client, piece, sizeof piece, 0);
-    if (got <= 0) return -1;
-    return send(pair->upstream, piece, (size_t)got, MSG_DONTWAIT) == got;
+/* Passes on what is kept, or else a new piece. 1: go on; 0: no more room there; -1: an end or an error. */
+APP int relay_request(struct pair *pair) {
+    if (pair->kept == 0) {
+        ssize_t got = recv(pair->client, pair->piece, sizeof pair->piece, 0);
+        if (got <= 0) return -1;
+        pair->kept = (size_t)got;
+    }
+    ssize_t sent = send(pair->upstream, pair->piece, pair->kept, MSG_DONTWAIT);
+    if (sent < 0) return errno == EAGAIN ? 0 : -1;
+    pair->kept -= (size_t)sent;
+    memmove(pair->piece, pair->piece + sent, pair->kept);
+    return pair->kept == 0;
 }
 
 APP int close_pair(const struct pair *pair) {
@@ -37,14 +45,19 @@ APP int close_pair(const struct pair *pair) {
 }
 
 /* Until the upstream takes no more or the client has said all. */
-APP int serve_connection(struct rig *r, struct pair *pair) {
+APP int relay_while_room(struct pair *pair) {
     int more;
-    pair->client = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
-    if (pair->client < 0) rig_fail("accept");
-    pair->upstream = connect_upstream(r);
     do more = relay_request(pair);
     while (more > 0);
     return more;
+}
+
+APP int serve_connection(struct rig *r, struct pair *pair) {
+    pair->kept = 0;
+    pair->client = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
+    if (pair->client < 0) rig_fail("accept");
+    pair->upstream = connect_upstream(r);
+    return relay_while_room(pair);
 }
 
 /* Waits for room at the upstreams, and for the next client. Paused clients are not in the set. */
@@ -67,6 +80,11 @@ APP int proxy_loop(struct rig *r, struct pair *paused) {
         if (!r->reported) rig_report(r);
         if (ready == 0 && r->healthy)
             while (count > 0) close_pair(&paused[--count]);
+        for (int i = count - 1; ready > 0 && i >= 0; i--)
+            if (watch[i + 2].revents && relay_while_room(&paused[i]) < 0) {
+                close_pair(&paused[i]);
+                paused[i] = paused[--count];
+            }
         if (ready <= 0 || !watch[1].revents || count == r->connections) continue;
         if (serve_connection(r, &paused[count]) == 0) count++;
         else close_pair(&paused[count]);
