@@ -10,7 +10,12 @@ use std::time::Duration;
 
 const OPTIONS: [&str; 5] = ["--json", "--min-age", "1s", "--duration", "60s"];
 
-/// A rig and its twin, both still there, and the report on them.
+/// How soon a rig that is old enough is told of.
+const TOLD: Duration = Duration::from_secs(20);
+/// For the tracer to hear of the exit as it hears of everything, some milliseconds late.
+const AFTER_EXIT: Duration = Duration::from_millis(500);
+
+/// A rig and its twin, both still there unless the rig `exits`, and the report on them.
 #[derive(Debug)]
 pub struct Traced {
     pub report: Report,
@@ -22,10 +27,19 @@ pub struct Traced {
 pub fn trace(entry: &Entry) -> Traced {
     compile::command(entry);
     let tracer = Running::watch(OPTIONS);
-    let rig = Rig::leaking(entry);
+    let mut rig = Rig::leaking(entry);
     let twin = Rig::healthy(entry);
     wait::outlive_one_second();
     std::thread::sleep(Duration::from_secs(entry.watch_seconds));
+    if entry.exits {
+        let process = format!("[{}]", rig.pid());
+        wait::wait_for("the live line", TOLD, || {
+            let lines = tracer.stderr().so_far();
+            lines.iter().any(|line| line.contains(&process))
+        });
+        rig.end();
+        std::thread::sleep(AFTER_EXIT);
+    }
     let report = tracer.stop().report();
     Traced { report, rig, twin }
 }

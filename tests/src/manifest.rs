@@ -45,6 +45,9 @@ pub struct Entry {
     /// How long it is watched once it is stuck, where the proof takes longer than growing old does.
     #[serde(default)]
     pub watch_seconds: u64,
+    /// It exits once the tracer has told of it, and only then comes the report.
+    #[serde(default)]
+    pub exits: bool,
     /// What is said of the clients of the warm-up, where those get stuck too, held by the rig.
     pub also: Option<Also>,
     pub count: usize,

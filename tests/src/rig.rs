@@ -227,13 +227,17 @@ impl Rig {
             )
         })
     }
-}
 
-impl Drop for Rig {
     /// The end of stdin ends a rig; one that does not notice is killed.
-    fn drop(&mut self) {
+    pub fn end(&mut self) {
         drop(self.child.stdin.take());
         process::signal(&self.child, rustix::process::Signal::CONT);
         process::wait(&mut self.child, Duration::from_secs(2));
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.end();
     }
 }
