@@ -98,6 +98,8 @@ rigs! {
     java_never_accepted: "java-never-accepted"
     java_owner_blocked: "java-owner-blocked"
     java_idle_pool: "java-idle-pool"
+    go_lost_reference: "go-lost-reference"
+    go_never_read: "go-never-read"
     c_closed_at_exit: "c-closed-at-exit"
     haproxy_eof_ignored: "haproxy-eof-ignored"
     urllib3_idle_pool: "urllib3-idle-pool"

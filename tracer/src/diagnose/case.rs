@@ -5,6 +5,7 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT};
 
 use super::{
     Blamer,
+    owner::epoll::{EDGE, ONE_SHOT, TELLS_OF_FIN},
     pool::{self, Pool},
     scene::Scene,
 };
@@ -17,6 +18,9 @@ use crate::{
     },
     track::{Listener, Shown, Socket, Tracker},
 };
+
+/// The thread that polls for the virtual threads of a Java virtual machine (`sun.nio.ch.Poller`, JDK 21).
+const VIRTUAL_THREADS: &str = "Read-Poller";
 
 pub struct Case<'a> {
     pub socket: &'a Socket,
@@ -216,11 +220,37 @@ impl<'a> Case<'a> {
     pub fn epoll_events(&self) -> Option<u32> {
         self.socket.holders.iter().find_map(|holder| {
             let interests = self.tracker.epoll(holder.pid)?;
-            interests
-                .iter()
-                .find(|interest| interest.fd == holder.fd)
-                .map(|found| found.events)
+            let place = interests.partition_point(|interest| interest.fd < holder.fd);
+            let found = interests.get(place)?;
+            (found.fd == holder.fd).then_some(found.events)
         })
+    }
+
+    /// An epoll set watches it, and somebody may still act on what that tells.
+    pub fn is_watched(&self) -> bool {
+        self.epoll_events().is_some() && !self.was_told_once()
+    }
+
+    /// Its edge-triggered registration has told of the hang-up, which it does once, and the loop has gone
+    /// back to waiting.
+    pub fn was_told_once(&self) -> bool {
+        let edge =
+            |events| events & EDGE != 0 && events & ONE_SHOT == 0 && events & TELLS_OF_FIN != 0;
+        self.epoll_events().is_some_and(edge) && (self.loop_waits() || self.runs_tasks())
+    }
+
+    /// The program's own threads of control are goroutines, async tasks or virtual threads. Their runtime
+    /// watches every connection for them, and the kernel does not see what each of them waits for.
+    pub fn runs_tasks(&self) -> bool {
+        let history = self.socket.history;
+        let touches = [history.opened, history.used, history.eof];
+        let mut stacks = touches.into_iter().filter_map(|touch| self.stack(touch));
+        let polls = |thread: &Thread| thread.comm.starts_with(VIRTUAL_THREADS);
+        stacks.any(|stack| stack.frames.iter().any(Frame::is_of_tasks))
+            || self
+                .owners()
+                .iter()
+                .any(|pid| self.tracker.threads(*pid).iter().any(polls))
     }
 
     /// Were the epoll sets of all holders looked at? Without a known holder there was nothing to see.

@@ -1,6 +1,6 @@
 //! `event-lost`: the event loop cannot learn that the peer hung up. Proof: an epoll set holds the
-//! descriptor, but its mask lacks what a FIN raises; or the event is told once only (one-shot, edge) and
-//! was not followed by a read, while the loop waits for the next.
+//! descriptor, but its mask lacks what a FIN raises; or a one-shot was spent; or a read after the FIN left
+//! data behind, of which an edge does not tell again, and the loop waits.
 
 use super::{
     Answer, Case, Group, Rule, Telling, Words,
@@ -20,13 +20,18 @@ impl Rule for EventLost {
         if case.socket.recv_q == 0 || case.socket.history.eof.is_some() {
             return Answer::No;
         }
+        // Its runtime made the registration, and knows how to deal with it.
+        if case.runs_tasks() {
+            return Answer::No;
+        }
         let Some(events) = case.epoll_events() else {
             return Answer::No;
         };
         match Loss::of(events) {
-            // Until the loop waits again, it may be about to read what the edge told; and another thread may
-            // have been handed the socket.
-            Some(Loss::Edge) if case.loop_waits() => yes(Confidence::Medium, Telling::LastUsed),
+            // Another thread may have been handed the socket.
+            Some(Loss::Edge) if case.was_told_once() && left_behind(case) => {
+                yes(Confidence::Medium, Telling::LastUsed)
+            }
             Some(Loss::NotAsked | Loss::OneShotSpent) => yes(Confidence::High, Telling::LastUsed),
             Some(Loss::Edge) | None => Answer::No,
         }
@@ -79,13 +84,22 @@ impl Rule for EventLost {
                        the peer's hang-up: readability is not asked for, or a one-shot event was \
                        delivered and not armed again, or an edge was delivered and not read to the end.",
             proof: "The mask of the descriptor in /proc/PID/fdinfo, and the unread FIN in Recv-Q; of an edge \
-                    also that the loop waits for the next event.",
+                    also that it was used after the FIN came, that data was left unread, and that the \
+                    loop waits for the next event.",
             blamed: "the function that touched the connection last: it, or what it returned to, should \
                      have asked for the next event",
             remedy: "Ask for EPOLLIN or EPOLLRDHUP at all times; arm one-shot registrations again on \
                      every path; after an edge, read until EAGAIN or 0.",
         }
     }
+}
+
+/// Used after the FIN came, and yet more than the FIN is unread. A FIN that comes after the last read is an
+/// edge of its own, so the loop was told of it (`net/ipv4/tcp_input.c:tcp_fin`).
+fn left_behind(case: &Case<'_>) -> bool {
+    let socket = case.socket;
+    let used = socket.history.used;
+    socket.recv_q > 1 && used.is_some_and(|used| used.at >= socket.since)
 }
 
 #[derive(Clone, Copy)]
@@ -113,7 +127,7 @@ impl Loss {
             Self::NotAsked => "neither EPOLLIN nor EPOLLRDHUP, so a FIN raises nothing",
             Self::OneShotSpent => "a one-shot event was delivered and never armed again",
             Self::Edge => {
-                "edge-triggered: the event was delivered once, and no read to the end followed"
+                "edge-triggered: the event was delivered once, and was not read to the end"
             }
         }
     }

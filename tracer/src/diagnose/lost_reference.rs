@@ -2,7 +2,7 @@
 //! Proof: the last operation was seen, nothing came after it, and its thread is no longer there.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+use crate::model::verdict::{Lesson, Severity, Verdict};
 
 pub struct LostReference;
 
@@ -17,7 +17,7 @@ impl Rule for LostReference {
             return Answer::No;
         }
         // Still watched by an event loop, or still being worked on: another story.
-        if case.epoll_events().is_some()
+        if case.is_watched()
             || case.still_at_it(used).is_some()
             || case.may_be_at_it(used)
             || case.threads_blocked_writing() > 0
@@ -32,15 +32,9 @@ impl Rule for LostReference {
             && case.epoll_known()
             && case.threads_known()
             && case.sees_reads()
-            && case.sees_writes();
-        yes(
-            if sure {
-                Confidence::High
-            } else {
-                Confidence::Medium
-            },
-            Telling::LastUsed,
-        )
+            && case.sees_writes()
+            && !case.was_told_once();
+        yes(words::confidence(case, sure), Telling::LastUsed)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
@@ -77,12 +71,11 @@ impl Rule for LostReference {
             .iter()
             .all(|case| case.threads_known() && case.epoll_known());
         evidence.push(if looked {
-            "no thread is working on them and no epoll set watches them".to_owned()
+            "no thread is working on them".to_owned()
         } else {
-            "no thread was seen working on them and no epoll set watching them, but not all could be \
-             looked at"
-                .to_owned()
+            "no thread was seen working on them, but not all could be looked at".to_owned()
         });
+        evidence.extend(words::watching(group));
         evidence.extend(words::age_evidence(group));
         Words {
             summary: format!(

@@ -5,7 +5,7 @@
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
 use crate::model::{
     socket::Deed,
-    verdict::{Confidence, Lesson, Severity, Verdict},
+    verdict::{Lesson, Severity, Verdict},
 };
 
 pub struct NeverRead;
@@ -26,18 +26,14 @@ impl Rule for NeverRead {
         }
         let explained_otherwise = !case.epoll_known()
             || !case.threads_known()
-            || case.epoll_events().is_some()
+            || case.is_watched()
             || case.threads_blocked_writing() > 0
             || case.still_at_it(history.opened).is_some();
         if explained_otherwise {
             return Answer::No;
         }
-        let confidence = if case.nothing_lost() {
-            Confidence::High
-        } else {
-            Confidence::Medium
-        };
-        yes(confidence, Telling::Opened)
+        let sure = case.nothing_lost() && !case.was_told_once();
+        yes(words::confidence(case, sure), Telling::Opened)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
@@ -45,24 +41,25 @@ impl Rule for NeverRead {
     }
 
     fn explain(&self, group: &Group<'_>) -> Words {
+        let mut evidence = vec![
+            if group.oldest().is_some_and(Case::sees_writes) {
+                "accept() was seen, and no read or write on them since".to_owned()
+            } else {
+                "accept() was seen, and no read on them since".to_owned()
+            },
+            format!(
+                "Recv-Q is {}: the request and the FIN (one byte) lie unread",
+                words::recv_q(group)
+            ),
+        ];
+        evidence.extend(words::watching(group));
         Words {
             summary: format!(
                 "{} were accepted{} and never read",
                 words::sockets(group.count()),
                 words::within(group)
             ),
-            evidence: vec![
-                if group.oldest().is_some_and(Case::sees_writes) {
-                    "accept() was seen, and no read or write on them since".to_owned()
-                } else {
-                    "accept() was seen, and no read on them since".to_owned()
-                },
-                format!(
-                    "Recv-Q is {}: the request and the FIN (one byte) lie unread",
-                    words::recv_q(group)
-                ),
-                "no epoll set of the process watches their descriptors".to_owned(),
-            ],
+            evidence,
             advice: format!(
                 "Follow what{} does with the descriptor accept() returns: some path neither hands it \
                  to a handler nor closes it. {}",

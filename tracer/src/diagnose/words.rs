@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{Case, Group};
-use crate::model::socket::{Deed, Touch};
+use crate::model::{
+    socket::{Deed, Touch},
+    verdict::Confidence,
+};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Words {
@@ -81,6 +84,42 @@ pub fn within(group: &Group<'_>) -> String {
         .function()
         .map(|name| format!(" in {name}"))
         .unwrap_or_default()
+}
+
+/// How sure it is that nobody will come back to a socket.
+pub fn confidence(case: &Case<'_>, sure: bool) -> Confidence {
+    if case.was_told_once() && case.runs_tasks() {
+        Confidence::Low
+    } else if sure {
+        Confidence::High
+    } else {
+        Confidence::Medium
+    }
+}
+
+/// What the event loops of the process know of sockets that no thread works on.
+pub fn watching(group: &Group<'_>) -> Vec<String> {
+    let told = how_many(group, |case| case.was_told_once());
+    let looked = group.cases.iter().all(Case::epoll_known);
+    let mut lines = vec![match (told, looked) {
+        (0, true) => "no epoll set watches their descriptors".to_owned(),
+        (0, false) => {
+            "no epoll set was seen to watch them, but not all could be looked at".to_owned()
+        }
+        _ => format!(
+            "an epoll set watches {told} of {}, edge-triggered: it has told of the hang-up, does not tell \
+             again, and nobody has read",
+            group.count()
+        ),
+    }];
+    if told > 0 && group.oldest().is_some_and(Case::runs_tasks) {
+        lines.push(
+            "its runtime watches all connections like that, and the kernel does not see its goroutines or \
+             tasks: one that keeps a connection while it waits for something else looks the same"
+                .to_owned(),
+        );
+    }
+    lines
 }
 
 /// Where the age comes from, when it is only a bound.

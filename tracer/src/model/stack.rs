@@ -22,6 +22,15 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Of a runtime that runs many tasks on few threads: Go's sockets, and the async runtimes of Rust.
+    pub fn is_of_tasks(&self) -> bool {
+        const RUNTIMES: [&str; 3] = ["internal/poll.", "tokio::", "async_io::"];
+        self.function.as_deref().is_some_and(|name| {
+            let name = name.trim_start_matches('<');
+            RUNTIMES.iter().any(|runtime| name.starts_with(runtime))
+        })
+    }
+
     /// Of the same function and module; a Java function may once be named by the list of compiled
     /// code and once by a thread dump.
     pub fn is_same_code(&self, other: &Self) -> bool {

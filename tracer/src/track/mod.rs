@@ -146,7 +146,8 @@ impl Tracker {
                 }
             }
             Input::Followed(pids) => self.followed = pids,
-            Input::Epoll { pid, interests } => {
+            Input::Epoll { pid, mut interests } => {
+                interests.sort_by_key(|interest| interest.fd);
                 self.epolls.insert(pid, interests);
             }
             Input::Activity(activity) => self.activity = activity,

@@ -102,7 +102,7 @@ impl Tracker {
         &self.closes
     }
 
-    /// What the process's epoll sets watch; `None` when it was not looked at.
+    /// What the process's epoll sets watch, by descriptor; `None` when it was not looked at.
     pub fn epoll(&self, pid: u32) -> Option<&[Interest]> {
         self.epolls.get(&pid).map(Vec::as_slice)
     }
