@@ -44,7 +44,12 @@ pub struct Demands {
     pub namespaces: BTreeMap<u32, u32>,
 }
 
-pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
+/// `taken_of` tells of which process the stack of a key was taken, as far as it is known.
+pub fn demands(
+    tracker: &Tracker,
+    blamer: Blamer<'_>,
+    taken_of: &dyn Fn(u64) -> Option<u32>,
+) -> Demands {
     let mut demands = Demands::default();
     let mut opened = BTreeSet::new();
     let mut owned: BTreeMap<u32, usize> = BTreeMap::new();
@@ -80,7 +85,10 @@ pub fn demands(tracker: &Tracker, blamer: Blamer<'_>) -> Demands {
     demands
         .busiest
         .sort_by_key(|pid| Reverse(owned.get(pid).copied()));
-    let closes = siblings::demands(tracker, &opened).into_iter();
+    let openers = opened.iter().filter_map(|key| taken_of(*key));
+    let processes: BTreeSet<u32> = openers.chain(owned.into_keys()).collect();
+    let is_theirs = |key| taken_of(key).is_some_and(|pid| processes.contains(&pid));
+    let closes = siblings::demands(tracker, &opened, is_theirs).into_iter();
     demands
         .stacks
         .extend(closes.filter(|key| tracker.stack(*key).is_none()));

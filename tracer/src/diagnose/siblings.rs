@@ -27,17 +27,24 @@ pub struct Siblings<'a> {
 }
 
 /// Stacks that have to be named before [`of`] can tell: where sockets were closed that were opened at these
-/// places, and where others were opened, for one path can have several keys.
-pub fn demands(tracker: &Tracker, opened: &BTreeSet<u64>) -> BTreeSet<u64> {
+/// places, and where the same processes opened others, for one path can have several keys.
+pub fn demands(
+    tracker: &Tracker,
+    opened: &BTreeSet<u64>,
+    is_theirs: impl Fn(u64) -> bool,
+) -> BTreeSet<u64> {
     if opened.is_empty() {
         return BTreeSet::new();
     }
-    let mut all: Vec<_> = tracker.closes().iter().collect();
-    all.sort_by_key(|closes| {
+    let all = tracker.closes().iter();
+    let mut theirs: Vec<_> = all
+        .filter(|closes| opened.contains(&closes.opened) || is_theirs(closes.opened))
+        .collect();
+    theirs.sort_by_key(|closes| {
         let other = !opened.contains(&closes.opened);
         (other, std::cmp::Reverse(closes.count), closes.closed)
     });
-    let named = all.iter().take(MAX_NAMED);
+    let named = theirs.iter().take(MAX_NAMED);
     named
         .flat_map(|closes| [closes.closed, closes.opened])
         .collect()

@@ -13,10 +13,12 @@ use crate::{
     model::{
         input::{Activity, Connection, Input, Process},
         socket::Touch,
+        stack::Frame,
     },
     options::Mode,
     probe::{host::mono_now_ns, table::MAX_LOOKED_AT},
     source::{epoll, jvm::Looked, process, sockdiag, threads},
+    symbolize::blame::Policy,
 };
 
 /// Processes whose threads are looked at for one report.
@@ -32,7 +34,7 @@ impl Session<'_> {
         let filter = &self.options.filter;
         if filter.comm.is_some() || filter.cgroup.is_some() {
             // Whom a filter means shows only when the processes are known.
-            let all = diagnose::demands(&self.tracker, &|frames| policy.blamed(frames)).processes;
+            let all = self.demands(&policy).processes;
             let unknown = |pid: &u32| self.tracker.process(*pid).is_none();
             for pid in all.into_iter().filter(unknown).collect::<Vec<_>>() {
                 if let Some(process) = process::read(pid, self.options.show_cmdline) {
@@ -40,7 +42,7 @@ impl Session<'_> {
                 }
             }
         }
-        let demands = diagnose::demands(&self.tracker, &|frames| policy.blamed(frames));
+        let demands = self.demands(&policy);
         self.name_stacks(
             demands
                 .stacks
@@ -65,6 +67,11 @@ impl Session<'_> {
         }
         self.inquire_neighbours(&demands.processes, &demands.namespaces)?;
         self.feed(Input::Tick { at: mono_now_ns() })
+    }
+
+    fn demands(&self, policy: &Policy) -> diagnose::Demands {
+        let blamer = |frames: &[Frame]| policy.blamed(frames);
+        diagnose::demands(&self.tracker, &blamer, &|key| self.stacks.pid_of(key))
     }
 
     fn read_threads(&mut self, processes: &[Process], asked: &BTreeSet<u32>) -> anyhow::Result<()> {

@@ -108,6 +108,14 @@ impl Stacks {
         Some(stack)
     }
 
+    /// The process whose thread it was taken of.
+    pub fn pid_of(&self, key: u64) -> Option<u32> {
+        match self.entries.get(&key)? {
+            Entry::Raw(copy) | Entry::Failed(copy) => Some(copy.pid),
+            Entry::Named(stack) => stack.pid,
+        }
+    }
+
     /// Those that deserve another attempt.
     pub fn failed(&self) -> Vec<u64> {
         let failed = |(key, entry): (&u64, &Entry)| match entry {

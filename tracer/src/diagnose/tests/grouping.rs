@@ -163,11 +163,19 @@ fn demands_name_what_the_rules_will_look_at() {
         .used(Deed::Recv, STUCK)
         .since(super::world::END);
     let stuck = conn(1).accepted().used(Deed::Recv, STUCK - S);
+    let closes = [(41, 50), (60, 61), (70, 71)].map(|(opened, closed)| Closes {
+        opened,
+        closed,
+        count: 5,
+    });
     let tracker = world([young.of(300), stuck.stacks_from(40)])
         .with_threads(SERVER, vec![thread(SERVER, "read", vec![])])
+        .with(Input::Closes(closes.to_vec()))
         .tracker();
-    let demands = crate::diagnose::demands(&tracker, &|_| None);
-    assert_eq!(Vec::from_iter(demands.stacks), [41, 42]);
+    // What another process opened is no sibling.
+    let taken_of = |key| Some(if key < 70 { SERVER } else { 300 });
+    let demands = crate::diagnose::demands(&tracker, &|_| None, &taken_of);
+    assert_eq!(Vec::from_iter(demands.stacks), [41, 42, 50, 60, 61]);
     assert_eq!(Vec::from_iter(demands.processes), [SERVER]);
     assert_eq!(Vec::from_iter(demands.epolls), [SERVER]);
     assert_eq!(Vec::from_iter(demands.threads), [SERVER]);
@@ -217,7 +225,7 @@ fn siblings_that_were_closed_are_counted_and_their_close_is_shown() {
         None
     );
     let tracker = leaking().with(closed(1, 9, 412)).tracker();
-    let demands = crate::diagnose::demands(&tracker, &|_| None);
+    let demands = crate::diagnose::demands(&tracker, &|_| None, &|_| Some(SERVER));
     assert!(demands.stacks.contains(&9));
 }
 

@@ -52,7 +52,7 @@ fn demands_keep_to_what_was_asked_for() {
     let demanded = |world: World, narrow: &dyn Fn(&mut crate::model::input::Scope)| {
         let mut world = world;
         narrow(&mut world.opening.scope);
-        let demands = crate::diagnose::demands(&world.tracker(), &|_| None);
+        let demands = crate::diagnose::demands(&world.tracker(), &|_| None, &|_| None);
         Vec::from_iter(demands.processes)
     };
     let other = |scope: &mut crate::model::input::Scope| scope.comm = Some("other".to_owned());

@@ -4,7 +4,9 @@
 mod table;
 
 use crate::model::stack::Frame;
-use table::{EXACT, FUNCTIONS, HOSTS, MADE, MADE_FILES, MADE_FOLDERS, MADE_FUNCTIONS, MODULES};
+use table::{
+    EXACT, FUNCTIONS, HOSTS, MADE, MADE_FILES, MADE_FOLDERS, MADE_FUNCTIONS, MODULES, PACKAGES,
+};
 
 /// Code that users do not want to see blamed, beside the built-in table.
 #[derive(Clone, Debug, Default)]
@@ -29,13 +31,20 @@ pub(super) fn is_library(module: &str) -> bool {
 }
 
 impl Policy {
-    /// The first application frame, innermost first. `None` when there is none: then the caller
-    /// shows where the first frame is, without calling it guilty.
+    /// The first application frame, innermost first; one of a package that the program was built with
+    /// only when there is none of its own, as in a program that was installed as a package. `None` when
+    /// there is none: then the caller shows where the first frame is, without calling it guilty.
     pub fn blamed(&self, frames: &[Frame]) -> Option<usize> {
+        let application = |frame: &Frame| self.is_application(frame);
+        self.first(frames, |frame| application(frame) && !is_of_package(frame))
+            .or_else(|| self.first(frames, application))
+    }
+
+    fn first(&self, frames: &[Frame], is_wanted: impl Fn(&Frame) -> bool) -> Option<usize> {
         let mut candidates = frames
             .iter()
             .enumerate()
-            .filter(|(_, frame)| self.is_application(frame));
+            .filter(|(_, frame)| is_wanted(frame));
         let (first, frame) = candidates.next()?;
         // The innermost frame holds the system call instruction. Without a name, in a static and
         // stripped program, it is the C library's wrapper and not the code that called it.
@@ -124,11 +133,22 @@ fn is_host(module: &str, host: &str) -> bool {
     })
 }
 
+/// Made from a file that the language's package manager keeps.
+fn is_of_package(frame: &Frame) -> bool {
+    let file = frame.file.as_deref().unwrap_or_default();
+    PACKAGES.iter().any(|folder| file.contains(folder))
+}
+
 /// The part of a name that says whose code it is. Rust writes `<alloc::vec::Vec<T> as
-/// core::ops::Drop>::drop` for code of the type before `as`.
+/// core::ops::Drop>::drop` for code of the type before `as`; where that is any type at all, as in `<&mut
+/// T as tokio::io::AsyncRead>::poll_read`, of the trait after it.
 fn subject(function: &str) -> &str {
     let inner = function.trim_start_matches(['<', '&', '*', '[']);
-    inner.strip_prefix("mut ").unwrap_or(inner)
+    let inner = inner.strip_prefix("mut ").unwrap_or(inner);
+    match inner.split_once(" as ") {
+        Some((one, of)) if one.len() == 1 => of,
+        _ => inner,
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +160,22 @@ mod tests {
             module: Some(module.to_owned()),
             function: (function != "?").then(|| function.to_owned()),
             ..Frame::default()
+        }
+    }
+
+    #[test]
+    fn code_of_packages_is_blamed_only_without_code_of_the_programs_own() {
+        let of = |file: &str, function| Frame {
+            file: Some(file.to_owned()),
+            ..frame("app", function)
+        };
+        let cargo = "/home/me/.cargo/registry/src/index-1949cf8c6b5b557f/pool-1.2.0/src/lib.rs";
+        let go = "/root/go/pkg/mod/github.com/you/pool@v1.2.0/pool.go";
+        for file in [cargo, go] {
+            let package = of(file, "pool::get");
+            let own = of("/home/me/server/src/main.rs", "server::handle");
+            assert_eq!(blamed(&[package.clone(), own]), Some(1));
+            assert_eq!(blamed(&[package]), Some(0));
         }
     }
 
@@ -173,6 +209,7 @@ mod tests {
                 "app",
                 "<&mut tokio::net::TcpStream as tokio::io::AsyncRead>::poll_read",
             ),
+            ("app", "<&mut T as tokio::io::AsyncWrite>::poll_write"),
             ("app", "core::ops::function::FnOnce::call_once"),
             ("app", "tokio::runtime::task::raw::poll"),
             ("app", "internal/poll.(*FD).Read"),

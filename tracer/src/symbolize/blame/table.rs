@@ -190,6 +190,9 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "JVM_",
 ];
 
+/// Folders on the way to files of packages: Cargo's, and Go's module cache.
+pub(super) const PACKAGES: &[&str] = &["/registry/src/", "/git/checkouts/", "/pkg/mod/"];
+
 /// Modules of code that a language runtime made and named.
 pub(super) const MADE: &[&str] = &["[jit]", crate::model::stack::JAVA];
 

@@ -74,7 +74,7 @@ proptest! {
             }
         }
         // Asking for what is lacking is as total as the report.
-        let _ = diagnose::demands(&tracker, &|_| None);
+        let _ = diagnose::demands(&tracker, &|_| None, &|_| None);
     }
 
     #[test]
