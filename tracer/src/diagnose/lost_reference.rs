@@ -99,8 +99,8 @@ impl Rule for LostReference {
         Lesson {
             happened: "The program used the connection, then forgot it: an error path, an early \
                        return or a dropped object skipped close().",
-            proof: "The last operation was seen, nothing came after it, no epoll set watches the \
-                       descriptor, and the thread that did it has moved on.",
+            proof: "The last operation was seen, nothing came after it, no epoll set will tell of \
+                       it again, and the thread that did it has moved on.",
             blamed: "the function that used the connection last",
             remedy: "Follow the connection out of that function and close it on every path.",
         }

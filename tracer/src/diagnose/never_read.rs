@@ -1,5 +1,5 @@
 //! `never-read`: accepted, then dropped. Proof: the accept was seen and no read since; the request
-//! lies in the receive queue; no epoll set watches the descriptor; no crowd of blocked workers that
+//! lies in the receive queue; no epoll set will tell of it again; no crowd of blocked workers that
 //! would explain a queue. All of it must have been looked at: reads by a hook, epoll sets and threads.
 
 use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
@@ -76,7 +76,7 @@ impl Rule for NeverRead {
             happened: "The program accepted the connection and then lost it: no code reads from it, \
                        waits for it, or closes it.",
             proof: "accept() was seen, and no read since; the request lies unread; no epoll set \
-                       watches the descriptor; no pool of blocked workers explains a queue.",
+                       will tell of it again; no pool of blocked workers explains a queue.",
             blamed: "the function that called accept()",
             remedy: "Follow the descriptor from accept(): some path neither hands it to a handler \
                        nor closes it.",
