@@ -114,7 +114,11 @@ pub fn judge(traced: &Traced) -> Judgement {
         } else {
             healthy
         },
-        lost: report.window.events.lost,
+        lost: report
+            .window
+            .events
+            .lost
+            .saturating_sub(report.skipped_runs()),
     }
 }
 

@@ -169,6 +169,18 @@ pub struct Descriptor {
 }
 
 impl Report {
+    /// Runs that the kernel left out because one of the same program was under way on that processor, as
+    /// when packets arrive in the middle of a `connect()`: admitted, and repaired where the window is complete.
+    pub fn skipped_runs(&self) -> u64 {
+        let skipped = |line: &&String| line.contains("the kernel skipped a nested run");
+        let number = |line: &String| line.split(' ').next()?.parse::<u64>().ok();
+        self.warnings
+            .iter()
+            .filter(skipped)
+            .filter_map(number)
+            .sum()
+    }
+
     pub fn parse(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_else(|error| panic!("not a report: {error}\n{text}"))
     }
