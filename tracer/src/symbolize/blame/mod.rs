@@ -36,23 +36,8 @@ impl Policy {
     /// there is none: then the caller shows where the first frame is, without calling it guilty.
     pub fn blamed(&self, frames: &[Frame]) -> Option<usize> {
         let application = |frame: &Frame| self.is_application(frame);
-        self.first(frames, |frame| application(frame) && !is_of_package(frame))
-            .or_else(|| self.first(frames, application))
-    }
-
-    fn first(&self, frames: &[Frame], is_wanted: impl Fn(&Frame) -> bool) -> Option<usize> {
-        let mut candidates = frames
-            .iter()
-            .enumerate()
-            .filter(|(_, frame)| is_wanted(frame));
-        let (first, frame) = candidates.next()?;
-        // The innermost frame holds the system call instruction. Without a name, in a static and
-        // stripped program, it is the C library's wrapper and not the code that called it.
-        let anonymous_wrapper = first == 0 && frame.function.is_none();
-        match candidates.next() {
-            Some((next, _)) if anonymous_wrapper => Some(next),
-            _ => Some(first),
-        }
+        first(frames, |frame| application(frame) && !is_of_package(frame))
+            .or_else(|| first(frames, application))
     }
 
     pub fn is_application(&self, frame: &Frame) -> bool {
@@ -108,6 +93,22 @@ impl Policy {
         names.any(|start| {
             function.starts_with(start.as_str()) || subject(function).starts_with(start.as_str())
         })
+    }
+}
+
+/// The first frame that is wanted.
+fn first(frames: &[Frame], is_wanted: impl Fn(&Frame) -> bool) -> Option<usize> {
+    let mut candidates = frames
+        .iter()
+        .enumerate()
+        .filter(|(_, frame)| is_wanted(frame));
+    let (first, frame) = candidates.next()?;
+    // The innermost frame holds the system call instruction. Without a name, in a static and
+    // stripped program, it is the C library's wrapper and not the code that called it.
+    let anonymous_wrapper = first == 0 && frame.function.is_none();
+    match candidates.next() {
+        Some((next, _)) if anonymous_wrapper => Some(next),
+        _ => Some(first),
     }
 }
 
@@ -170,7 +171,7 @@ mod tests {
             ..frame("app", function)
         };
         let cargo = "/home/me/.cargo/registry/src/index-1949cf8c6b5b557f/pool-1.2.0/src/lib.rs";
-        let go = "/root/go/pkg/mod/github.com/you/pool@v1.2.0/pool.go";
+        let go = "/home/me/go/pkg/mod/github.com/you/pool@v1.2.0/pool.go";
         for file in [cargo, go] {
             let package = of(file, "pool::get");
             let own = of("/home/me/server/src/main.rs", "server::handle");
