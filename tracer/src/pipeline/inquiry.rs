@@ -30,6 +30,9 @@ const MAX_NAMESPACES: usize = 8;
 
 impl Session<'_> {
     pub fn inquire(&mut self) -> anyhow::Result<()> {
+        // What follows takes a while. A socket that reaches the threshold meanwhile has not been asked about, and
+        // would be judged without its stacks: the report speaks of this moment.
+        self.feed(Input::Tick { at: mono_now_ns() })?;
         let policy = blaming::policy(self.options);
         let filter = &self.options.filter;
         if filter.comm.is_some() || filter.cgroup.is_some() {
@@ -65,8 +68,7 @@ impl Session<'_> {
                 self.feed(Input::Epoll { pid, interests })?;
             }
         }
-        self.inquire_neighbours(&demands.processes, &demands.namespaces)?;
-        self.feed(Input::Tick { at: mono_now_ns() })
+        self.inquire_neighbours(&demands.processes, &demands.namespaces)
     }
 
     fn demands(&self, policy: &Policy) -> diagnose::Demands {
