@@ -20,13 +20,13 @@ impl Rule for EventLost {
         if case.socket.recv_q == 0 || case.socket.history.eof.is_some() {
             return Answer::No;
         }
+        let Some(events) = case.epoll_events() else {
+            return Answer::No;
+        };
         // Its runtime made the registration, and knows how to deal with it.
         if case.runs_tasks() {
             return Answer::No;
         }
-        let Some(events) = case.epoll_events() else {
-            return Answer::No;
-        };
         match Loss::of(events) {
             // Another thread may have been handed the socket.
             Some(Loss::Edge) if case.was_told_once() && left_behind(case) => {

@@ -20,10 +20,16 @@ pub struct ServerArgs {
 pub struct ClientArgs {
     port: u16,
     count: u32,
+    /// The first of its own ports, the same on each of its addresses.
+    first: u16,
 }
 
 const FEWEST_SERVERS: u32 = 5;
 const CLIENT_ADDRESSES: u32 = 100;
+/// Below those that the kernel hands out (`ip_local_port_range`). Each client has its ports to itself: when the
+/// table of `TIME_WAIT` sockets is full, the kernel hands out a port again whose server side is stuck, which
+/// is reset then.
+const CLIENT_PORTS: u16 = 10_000;
 /// Descriptors a server needs besides those of its sockets.
 const SPARE: u64 = 64;
 const STUCK: &str = "stuck";
@@ -52,13 +58,20 @@ impl Stuck {
             stuck.servers.push(Server::start(count)?);
         }
         let mut clients = Vec::new();
+        let mut first = CLIENT_PORTS;
         for server in &mut stuck.servers {
             let port = server.line()?;
             clients.push(ourselves(&[
                 "stuck-client",
                 &port,
                 &server.count.to_string(),
+                &first.to_string(),
             ])?);
+            let ports = u16::try_from(server.count.div_ceil(CLIENT_ADDRESSES));
+            first = ports
+                .ok()
+                .and_then(|ports| first.checked_add(ports))
+                .context("that many sockets need more ports than there are")?;
         }
         for client in &mut clients {
             let status = client.wait().context("wait for a client")?;
@@ -137,14 +150,17 @@ pub fn serve(args: &ServerArgs) -> Result<()> {
     Ok(())
 }
 
-/// A client process: connects from 100 addresses in turn and closes.
+/// A client process: connects from 100 addresses in turn, from a port of its own each time, and closes.
 pub fn connect(args: &ClientArgs) -> Result<()> {
     let server = SocketAddrV4::new(Ipv4Addr::LOCALHOST, args.port);
     for index in 0..args.count {
         let last = u8::try_from(index % CLIENT_ADDRESSES).context("make an address")? + 1;
-        let source = SocketAddrV4::new(Ipv4Addr::new(127, 0, 1, last), 0);
+        let port = u16::try_from(index / CLIENT_ADDRESSES).context("make a port")? + args.first;
+        let source = SocketAddrV4::new(Ipv4Addr::new(127, 0, 1, last), port);
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)
             .context("make a socket")?;
+        // An earlier run may have left the port in TIME_WAIT.
+        rustix::net::sockopt::set_socket_reuseaddr(&socket, true).context("reuse a port")?;
         rustix::net::bind(&socket, &source).with_context(|| format!("bind to {source}"))?;
         rustix::net::connect(&socket, &server).with_context(|| format!("connect to {server}"))?;
         let mut stream = TcpStream::from(socket);
