@@ -92,7 +92,7 @@ struct Place {
 impl Place {
     fn of(rule: &dyn Rule, telling: Telling, case: &Case<'_>) -> Self {
         let ends = &case.socket.ends;
-        let end = || match case.direction() {
+        let end = match case.direction() {
             Some(Direction::Connected) => (Some(Direction::Connected), ends.remote),
             direction => (direction, ends.local),
         };
@@ -103,7 +103,7 @@ impl Place {
             process: case.owners().first().copied(),
             stack,
             thread: thread_of(telling, case).map(|thread| thread.tid),
-            end: end(),
+            end,
         }
     }
 }

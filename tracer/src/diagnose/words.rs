@@ -111,8 +111,8 @@ pub fn watching(group: &Group<'_>) -> Vec<String> {
             "no epoll set was seen to watch them, but not all could be looked at".to_owned()
         }
         _ => format!(
-            "an epoll set watches {told} of {}, edge-triggered: it has told of the hang-up, does not tell \
-             again, and nobody has read",
+            "an epoll set watches {told} of {}, edge-triggered: it has told of the hang-up and does not tell \
+             again",
             group.count()
         ),
     }];
