@@ -30,6 +30,20 @@ pub enum Telling {
 }
 
 impl Telling {
+    /// Part of every site's id: these strings never change, whatever the variants are called.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Opened => "Opened",
+            Self::LastUsed => "LastUsed",
+            Self::Eof => "Eof",
+            Self::Holders => "Holders",
+            Self::Pool => "Pool",
+            Self::Owner => "Owner",
+            Self::Accused => "Accused",
+            Self::Nothing => "Nothing",
+        }
+    }
+
     pub fn touch(self, case: &Case<'_>) -> Option<Touch> {
         let history = case.socket.history;
         match self {

@@ -179,7 +179,8 @@ fn key(rule: &dyn Rule, telling: Telling, case: &Case<'_>) -> String {
         let frames = frames.iter().map(identity).collect::<Vec<_>>();
         format!("{} {end}", frames.join(" "))
     };
-    format!("{}|{program}|{telling:?}|{place}", rule.verdict().name())
+    let source = telling.id();
+    format!("{}|{program}|{source}|{place}", rule.verdict().name())
 }
 
 fn identity(frame: &Frame) -> String {

@@ -76,6 +76,25 @@ fn a_leak_keeps_its_id_across_pids_addresses_ports_and_restarts() {
     assert_eq!(id(nameless), first);
 }
 
+/// Users keep these ids in dashboards and baselines. No change of the code may change them.
+#[test]
+fn ids_are_the_same_in_every_version() {
+    let ids: Vec<(String, String)> = mixed()
+        .report()
+        .sites
+        .into_iter()
+        .map(|site| (site.verdict.to_string(), site.id))
+        .collect();
+    let ids: Vec<(&str, &str)> = ids.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let expected = [
+        ("eof-ignored", "666cadcbf2365527"),
+        ("lost-reference", "55f0fe5e3c67ac09"),
+        ("never-accepted", "e730bff1f0e3a167"),
+        ("unknown", "c78008f39ef892f7"),
+    ];
+    assert_eq!(ids, expected);
+}
+
 #[test]
 fn another_place_build_program_or_verdict_is_another_id() {
     let first = id(world(eofs(1..2)));
