@@ -12,7 +12,7 @@ pub const SET_MASK: &str = "SET_MASK";
 /// Ports to follow, local or remote; unused places are 0, all 0 follows every port.
 pub const PORTS: &str = "PORTS";
 pub const MAX_PORTS: usize = 8;
-/// 1: only the processes in map `TARGETS` (and their children) leave touches.
+/// 1: only the processes in map `TARGETS` (and their children) leave operations.
 pub const BY_PID: &str = "BY_PID";
 /// States the iterators report, one bit per state number.
 pub const ITER_STATES: &str = "ITER_STATES";

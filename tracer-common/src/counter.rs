@@ -28,7 +28,7 @@ counters! {
     /// No user stack could be read (kernel thread, exiting task, unreadable page).
     StackNone = "stacks_none",
     /// A socket took the table place of another, which was sent to user space.
-    Spilled = "table_spilled",
+    SlotsEvicted = "table_spilled",
     /// A hook saw a socket that is not TCP.
     NotTcp = "skipped_not_tcp",
     /// A load-time filter refused the socket or process.

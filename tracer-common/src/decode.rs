@@ -7,8 +7,8 @@ use alloc::boxed::Box;
 use zerocopy::FromBytes;
 
 use crate::event::{
-    Header, KIND_DESTROYED, KIND_PROCESS, KIND_SPILL, KIND_STACK, KIND_TRANSITION, PAGE, Process,
-    STACK_PAGES, Spill, StackCopy, Transition,
+    Eviction, Header, KIND_DESTROYED, KIND_EVICTION, KIND_PROCESS, KIND_STACK, KIND_TRANSITION,
+    PAGE, Process, STACK_PAGES, StackCopy, Transition,
 };
 
 /// A record of the ring buffers.
@@ -16,7 +16,7 @@ use crate::event::{
 pub enum Record {
     Transition(Transition),
     Destroyed(Transition),
-    Spill(Spill),
+    Eviction(Eviction),
     Process(Process),
     Stack(Box<StackCopy>),
 }
@@ -43,7 +43,7 @@ pub fn record(bytes: &[u8]) -> Result<Record, Damage> {
     match header.kind {
         KIND_TRANSITION => copied(bytes).map(Record::Transition),
         KIND_DESTROYED => copied(bytes).map(Record::Destroyed),
-        KIND_SPILL => copied(bytes).map(Record::Spill),
+        KIND_EVICTION => copied(bytes).map(Record::Eviction),
         KIND_PROCESS => copied(bytes).map(Record::Process),
         KIND_STACK => copied(bytes).map(|copy| Record::Stack(Box::new(copy))),
         other => Err(Damage::UnknownKind(other)),

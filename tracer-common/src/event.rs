@@ -3,13 +3,13 @@
 
 use crate::{
     endpoint::Endpoints,
-    table::{Facts, Way},
+    table::{Slot, SlotRecord},
     wire,
 };
 
 pub const KIND_TRANSITION: u32 = 1;
 pub const KIND_DESTROYED: u32 = 2;
-pub const KIND_SPILL: u32 = 3;
+pub const KIND_EVICTION: u32 = 3;
 pub const KIND_STACK: u32 = 4;
 pub const KIND_PROCESS: u32 = 5;
 
@@ -57,10 +57,10 @@ wire! {
 
 wire! {
     /// A socket that lost its place in the table to another; nothing it knew is lost.
-    pub struct Spill {
+    pub struct Eviction {
         pub header: Header,
-        pub way: Way,
-        pub facts: Facts,
+        pub slot: Slot,
+        pub record: SlotRecord,
     }
 }
 
@@ -98,7 +98,7 @@ wire! {
         pub comm: [u8; 16],
         /// Whole pages present in `pages`; the first is valid from `sp % PAGE` on.
         pub valid_pages: u32,
-        /// A `TOUCH_*` kind: what the task was doing.
+        /// An `OPERATION_*` kind: what the task was doing.
         pub kind: u32,
         pub pages: [u8; STACK_PAGES * PAGE],
     }
@@ -107,7 +107,7 @@ wire! {
 const _: () = {
     assert!(size_of::<Header>() == 16);
     assert!(size_of::<Transition>() == 16 + 24 + 40 + 12 + 4 + 16);
-    assert!(size_of::<Spill>() == 16 + 16 + 192);
+    assert!(size_of::<Eviction>() == 16 + 16 + 192);
     assert!(size_of::<StackCopy>() == 16 + 48 + 8 + 16 + 8 + STACK_PAGES * PAGE);
     assert!(size_of::<Process>() == 24);
 };

@@ -1,45 +1,45 @@
 //! The socket table: what the kernel remembers of live sockets without telling anyone.
 //!
 //! Healthy sockets must cost next to nothing, so nothing about them enters a ring buffer. Each is a
-//! way in a 4-way set-associative table made of array maps, found by the socket's cookie: no
-//! allocation, no lock, no deletion cost. User space sweeps the (small) tag array for sockets that
-//! sit in `CLOSE_WAIT` or CLOSE and reads the facts of those only.
+//! slot in a 4-slot set-associative table made of array maps, found by the socket's cookie: no
+//! allocation, no lock, no deletion cost. User space sweeps the (small) key array for sockets that
+//! sit in `CLOSE_WAIT` or CLOSE and reads the records of those only.
 //!
-//! Two CPUs may claim one way at the same moment. No lock guards against that; instead every group
-//! of facts carries a seal over its words and the socket it belongs to. A torn or mixed group does
-//! not match its seal and is *unknown*, never attributed to the wrong socket.
+//! Two CPUs may claim one slot at the same moment. No lock guards against that; instead every group
+//! of facts carries a checksum over its words and the socket it belongs to. A torn or mixed group does
+//! not match its checksum and is *unknown*, never attributed to the wrong socket.
 
 use crate::{endpoint::Endpoints, wire};
 
-pub const WAYS: usize = 4;
-/// Sets in one element of the tag array: 1024 sets of 64 bytes are 64 KiB, read in one system call.
+pub const SLOTS: usize = 4;
+/// Sets in one element of the key array: 1024 sets of 64 bytes are 64 KiB, read in one system call.
 pub const SETS_PER_CHUNK: usize = 1024;
-pub const CHUNK_WORDS: usize = SETS_PER_CHUNK * WAYS * 2;
+pub const CHUNK_WORDS: usize = SETS_PER_CHUNK * SLOTS * 2;
 /// One chunk of sets: enough where the table is not used.
-pub const MIN_WAYS: u32 = 4096;
+pub const MIN_SLOTS: u32 = 4096;
 /// Sockets remembered in the kernel at 208 bytes each: from this (3.3 MiB) up to [`MAX_WAYS`]
 /// (52 MiB), by the number of sockets the host has when tracing begins. Powers of two.
-pub const DEFAULT_WAYS: u32 = 16_384;
-pub const MAX_WAYS: u32 = 262_144;
+pub const DEFAULT_SLOTS: u32 = 16_384;
+pub const MAX_SLOTS: u32 = 262_144;
 
 /// The set of a socket. Cookies count up, so neighbours in time are neighbours in memory: the sets a
-/// busy machine touches lie together, and no two of a few thousand new sockets share one.
+/// busy machine uses lie together, and no two of a few thousand new sockets share one.
 #[inline(always)]
 pub const fn set_index(cookie: u64, mask: u32) -> u32 {
     cookie as u32 & mask
 }
 
 wire! {
-    pub struct Way {
+    pub struct Slot {
         /// Cookie of the socket; 0 is free.
-        pub tag: u64,
+        pub key: u64,
         /// When the current state began (`CLOCK_MONOTONIC` ns) with the state in the low 4 bits;
         /// 0 while no transition was seen.
         pub since_state: u64,
     }
 }
 
-impl Way {
+impl Slot {
     #[inline(always)]
     pub const fn pack(since: u64, state: u8) -> u64 {
         (since & !15) | (state as u64 & 15)
@@ -54,29 +54,29 @@ impl Way {
     }
 }
 
-/// What a task did to the socket; the top byte of [`Touch::tid_kind`].
-pub const TOUCH_ACCEPT: u32 = 1;
-pub const TOUCH_CONNECT: u32 = 2;
-pub const TOUCH_RECV: u32 = 3;
-pub const TOUCH_SEND: u32 = 4;
-pub const TOUCH_CLOSE: u32 = 5;
+/// What a task did to the socket; the top byte of [`LastOperation::tid_kind`].
+pub const OPERATION_ACCEPT: u32 = 1;
+pub const OPERATION_CONNECT: u32 = 2;
+pub const OPERATION_RECV: u32 = 3;
+pub const OPERATION_SEND: u32 = 4;
+pub const OPERATION_CLOSE: u32 = 5;
 
 wire! {
     /// A system call on the socket by a proven task.
-    pub struct Touch {
+    pub struct LastOperation {
         /// Key of the user stack; 0 when it could not be read.
         pub stack: u64,
         pub at: u64,
         pub tgid: u32,
-        /// Thread id in the low 24 bits (`pid_max` is at most 2^22), `TOUCH_*` in the top 8.
+        /// Thread id in the low 24 bits (`pid_max` is at most 2^22), `OPERATION_*` in the top 8.
         pub tid_kind: u32,
-        pub seal: u64,
+        pub checksum: u64,
     }
 }
 
-impl Touch {
+impl LastOperation {
     #[inline(always)]
-    pub const fn new(tag: u64, stack: u64, at: u64, tgid: u32, thread: u32, kind: u32) -> Self {
+    pub const fn new(key: u64, stack: u64, at: u64, tgid: u32, thread: u32, kind: u32) -> Self {
         let tid_kind = (thread & 0x00ff_ffff) | (kind << 24);
         let who = (tgid as u64) << 32 | tid_kind as u64;
         Self {
@@ -84,15 +84,15 @@ impl Touch {
             at,
             tgid,
             tid_kind,
-            seal: seal(tag, stack, at, who),
+            checksum: checksum(key, stack, at, who),
         }
     }
 
-    /// Is this touch whole, and of the socket `tag`?
+    /// Is this operation whole, and of the socket `key`?
     #[inline(always)]
-    pub const fn holds(&self, tag: u64) -> bool {
+    pub const fn holds(&self, key: u64) -> bool {
         let who = (self.tgid as u64) << 32 | self.tid_kind as u64;
-        self.seal == seal(tag, self.stack, self.at, who)
+        self.checksum == checksum(key, self.stack, self.at, who)
     }
 
     pub const fn kind(&self) -> u32 {
@@ -134,44 +134,44 @@ wire! {
         pub netns: u32,
         /// How it came into its state: see [`Entry`].
         pub entry: u32,
-        pub seal: u64,
+        pub checksum: u64,
     }
 }
 
 impl Name {
     #[inline(always)]
-    pub const fn new(tag: u64, netns: u32, entry: Entry, endpoints: Endpoints) -> Self {
+    pub const fn new(key: u64, netns: u32, entry: Entry, endpoints: Endpoints) -> Self {
         let entry = entry.pack();
-        let seal = Self::sealed(tag, netns, entry, &endpoints);
+        let checksum = Self::checksum_of(key, netns, entry, &endpoints);
         Self {
             endpoints,
             netns,
             entry,
-            seal,
+            checksum,
         }
     }
 
     #[inline(always)]
-    pub const fn holds(&self, tag: u64) -> bool {
-        self.seal == Self::sealed(tag, self.netns, self.entry, &self.endpoints)
+    pub const fn holds(&self, key: u64) -> bool {
+        self.checksum == Self::checksum_of(key, self.netns, self.entry, &self.endpoints)
     }
 
     #[inline(always)]
-    const fn sealed(tag: u64, netns: u32, entry: u32, ends: &Endpoints) -> u64 {
-        let ports = (ends.local_port as u64) << 48 | (ends.remote_port as u64) << 32;
-        let (local, remote) = (halves(ends.local_addr), halves(ends.remote_addr));
-        let peer = seal(tag, ports | netns as u64, remote.0, remote.1);
-        let rest = (entry as u64) << 16 | ends.family as u64;
-        seal(peer, local.0, local.1, rest)
+    const fn checksum_of(key: u64, netns: u32, entry: u32, endpoints: &Endpoints) -> u64 {
+        let ports = (endpoints.local_port as u64) << 48 | (endpoints.remote_port as u64) << 32;
+        let (local, remote) = (halves(endpoints.local_addr), halves(endpoints.remote_addr));
+        let peer = checksum(key, ports | netns as u64, remote.0, remote.1);
+        let rest = (entry as u64) << 16 | endpoints.family as u64;
+        checksum(peer, local.0, local.1, rest)
     }
 }
 
 wire! {
-    pub struct Facts {
+    pub struct SlotRecord {
         pub name: Name,
-        pub opened: Touch,
-        pub used: Touch,
-        pub eof: Touch,
+        pub opened: LastOperation,
+        pub used: LastOperation,
+        pub eof: LastOperation,
         pub reserved: [u64; 5],
     }
 }
@@ -184,8 +184,8 @@ const fn halves(address: [u8; 16]) -> (u64, u64) {
 
 /// Not zero for any input that matters: a zeroed group never holds.
 #[inline(always)]
-const fn seal(tag: u64, a: u64, b: u64, c: u64) -> u64 {
-    let mut h = tag ^ 0x9e37_79b9_7f4a_7c15;
+const fn checksum(key: u64, a: u64, b: u64, c: u64) -> u64 {
+    let mut h = key ^ 0x9e37_79b9_7f4a_7c15;
     h = (h ^ a).wrapping_mul(0xff51_afd7_ed55_8ccd);
     h = (h ^ (h >> 32) ^ b).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     h = (h ^ (h >> 32) ^ c).wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -193,8 +193,8 @@ const fn seal(tag: u64, a: u64, b: u64, c: u64) -> u64 {
 }
 
 const _: () = {
-    assert!(size_of::<Way>() == 16);
-    assert!(size_of::<Touch>() == 32);
+    assert!(size_of::<Slot>() == 16);
+    assert!(size_of::<LastOperation>() == 32);
     assert!(size_of::<Name>() == 56);
-    assert!(size_of::<Facts>() == 192);
+    assert!(size_of::<SlotRecord>() == 192);
 };

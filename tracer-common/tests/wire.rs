@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use tracer_common::{
     decode::{Damage, Record, record},
     event::{
-        Header, KIND_DESTROYED, KIND_PROCESS, KIND_SPILL, KIND_STACK, KIND_TRANSITION, PAGE,
-        Process, STACK_PAGES, Spill, StackCopy, Transition,
+        Eviction, Header, KIND_DESTROYED, KIND_EVICTION, KIND_PROCESS, KIND_STACK, KIND_TRANSITION,
+        PAGE, Process, STACK_PAGES, StackCopy, Transition,
     },
     item::SocketItem,
 };
@@ -17,7 +17,7 @@ const HEADER: usize = size_of::<Header>();
 const KINDS: [(u32, usize); 5] = [
     (KIND_TRANSITION, size_of::<Transition>()),
     (KIND_DESTROYED, size_of::<Transition>()),
-    (KIND_SPILL, size_of::<Spill>()),
+    (KIND_EVICTION, size_of::<Eviction>()),
     (KIND_PROCESS, size_of::<Process>()),
     (KIND_STACK, size_of::<StackCopy>()),
 ];
@@ -37,7 +37,7 @@ fn sample(kind: u32, size: usize) -> Vec<u8> {
 fn bytes_of(record: &Record) -> Vec<u8> {
     match record {
         Record::Transition(inner) | Record::Destroyed(inner) => inner.as_bytes().to_vec(),
-        Record::Spill(inner) => inner.as_bytes().to_vec(),
+        Record::Eviction(inner) => inner.as_bytes().to_vec(),
         Record::Process(inner) => inner.as_bytes().to_vec(),
         Record::Stack(inner) => inner.as_bytes().to_vec(),
     }
@@ -47,7 +47,7 @@ fn kind_of(record: &Record) -> u32 {
     match record {
         Record::Transition(_) => KIND_TRANSITION,
         Record::Destroyed(_) => KIND_DESTROYED,
-        Record::Spill(_) => KIND_SPILL,
+        Record::Eviction(_) => KIND_EVICTION,
         Record::Process(_) => KIND_PROCESS,
         Record::Stack(_) => KIND_STACK,
     }
@@ -155,7 +155,7 @@ fn records_follow_each_other_aligned() {
     assert_eq!(size_of::<SocketItem>() % align_of::<SocketItem>(), 0);
     for align in [
         align_of::<Transition>(),
-        align_of::<Spill>(),
+        align_of::<Eviction>(),
         align_of::<StackCopy>(),
         align_of::<SocketItem>(),
     ] {

@@ -4,13 +4,13 @@ use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_ktime_get_ns};
 use tracer_common::{
     counter::Counter,
     event::{
-        FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_PROCESS, Header, KIND_PROCESS, KIND_SPILL,
-        Process, Spill, Transition,
+        Eviction, FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_PROCESS, Header, KIND_EVICTION,
+        KIND_PROCESS, Process, Transition,
     },
-    table::{Facts, Way},
+    table::{Slot, SlotRecord},
 };
 
-use crate::{kread::Typed, maps::EVENTS, owner::Owner, skip::count, sock::Sock};
+use crate::{current_task::CurrentTask, kread::Typed, maps::EVENTS, skip::count, sock::Sock};
 
 const NO_WAKEUP: u64 = 1;
 
@@ -28,7 +28,7 @@ pub struct Change {
     pub old: u8,
     pub new: u8,
     /// `NOBODY` where the acting task is not the socket's user.
-    pub owner: Owner,
+    pub current: CurrentTask,
 }
 
 #[inline(always)]
@@ -45,10 +45,10 @@ pub fn transition(sock: Sock<Typed>, change: &Change, now: u64) {
     if !sock.socket().is_null() {
         flags |= FLAG_HAS_SOCKET;
     }
-    let owner = change.owner;
-    if !owner.is_nobody() {
+    let current = change.current;
+    if !current.is_nobody() {
         flags |= FLAG_PROCESS;
-        if owner.exiting() {
+        if current.exiting() {
             flags |= FLAG_EXITING;
         }
     }
@@ -65,13 +65,13 @@ pub fn transition(sock: Sock<Typed>, change: &Change, now: u64) {
         (*record).stack = change.stack;
         (*record).endpoints = sock.endpoints();
         (*record).netns = sock.netns();
-        (*record).tgid = owner.tgid;
-        (*record).tid = owner.tid;
+        (*record).tgid = current.tgid;
+        (*record).tid = current.tid;
         (*record).old = change.old;
         (*record).new = change.new;
         (*record).flags = flags;
         (*record).shutdown = sock.shutdown();
-        if owner.is_nobody() {
+        if current.is_nobody() {
             (*record).comm = [0; 16];
         } else {
             bpf_get_current_comm((&raw mut (*record).comm).cast(), 16);
@@ -82,22 +82,22 @@ pub fn transition(sock: Sock<Typed>, change: &Change, now: u64) {
 }
 
 #[inline(always)]
-pub fn spill(way: Way, facts: *const Facts, now: u64) {
+pub fn evict(slot: Slot, slot_record: *const SlotRecord, now: u64) {
     count(Counter::Seen);
-    let Some(mut entry) = EVENTS.reserve::<Spill>(0) else {
+    let Some(mut entry) = EVENTS.reserve::<Eviction>(0) else {
         count(Counter::Lost);
         return;
     };
     let record = entry.as_mut_ptr();
-    // SAFETY: the reservation has the size of the record; `facts` is a valid map element.
+    // SAFETY: the reservation has the size of the record; `slot_record` is a valid map element.
     unsafe {
         (*record).header = Header {
-            kind: KIND_SPILL,
-            len: size_of::<Spill>() as u32,
+            kind: KIND_EVICTION,
+            len: size_of::<Eviction>() as u32,
             at: now,
         };
-        (*record).way = way;
-        (*record).facts = *facts;
+        (*record).slot = slot;
+        (*record).record = *slot_record;
     }
     entry.submit(NO_WAKEUP);
     count(Counter::Submitted);

@@ -30,12 +30,12 @@
 )]
 
 mod closes;
+mod current_task;
 mod emit;
 mod globals;
 mod hooks;
 mod kread;
 mod maps;
-mod owner;
 mod skip;
 mod sock;
 mod stack;
@@ -48,7 +48,7 @@ use aya_ebpf::{
 
 use crate::{
     hooks::{
-        snapshot::{IterTaskFile, IterTcp},
+        iterators::{IterTaskFile, IterTcp},
         threads::IterTask,
     },
     skip::done,
@@ -109,13 +109,13 @@ pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]
 pub extern "C" fn iter_tcp(ctx: *mut IterTcp) -> i32 {
-    done(hooks::snapshot::on_tcp(ctx))
+    done(hooks::iterators::on_tcp(ctx))
 }
 
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 pub extern "C" fn iter_task_file(ctx: *mut IterTaskFile) -> i32 {
-    done(hooks::snapshot::on_task_file(ctx))
+    done(hooks::iterators::on_task_file(ctx))
 }
 
 #[unsafe(no_mangle)]

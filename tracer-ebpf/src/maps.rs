@@ -7,18 +7,18 @@ use aya_ebpf::{
 use tracer_common::{
     config::MAX_ASKED,
     counter,
-    table::{CHUNK_WORDS, Facts},
+    table::{CHUNK_WORDS, SlotRecord},
 };
 
-/// Tags of the socket table, 64 KiB an element (at load: ways / 4096 elements).
+/// Keys of the socket table, 64 KiB an element (at load: slots / 4096 elements).
 #[map]
 pub static SETS: Array<[u64; CHUNK_WORDS]> = Array::with_max_entries(1, 0);
 
-/// Facts of the socket table, one element a way (at load).
+/// Records of the socket table, one element a slot (at load).
 #[map]
-pub static FACTS: Array<Facts> = Array::with_max_entries(1, 0);
+pub static RECORDS: Array<SlotRecord> = Array::with_max_entries(1, 0);
 
-/// Transitions, spills, process events: 24 to 224 bytes each (at load).
+/// Transitions, evictions, process events: 24 to 224 bytes each (at load).
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 

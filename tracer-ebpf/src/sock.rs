@@ -61,13 +61,13 @@ impl Sock<Typed> {
     /// Endpoints that survive the release of the local port: `inet_sport` keeps it.
     #[inline(always)]
     pub fn endpoints(self) -> Endpoints {
-        let mut ends = self.addresses();
-        if ends.local_port == 0
+        let mut endpoints = self.addresses();
+        if endpoints.local_port == 0
             && let Some(tp) = self.tcp()
         {
-            ends.local_port = u16::from_be(tp.field(&g::OFF_INET_SPORT));
+            endpoints.local_port = u16::from_be(tp.field(&g::OFF_INET_SPORT));
         }
-        ends
+        endpoints
     }
 
     /// Did the last read take the FIN? Then the application has been told EOF
@@ -171,22 +171,22 @@ impl<M: Mode> Sock<M> {
     #[inline(always)]
     pub fn addresses(self) -> Endpoints {
         let family = self.family();
-        let mut ends = Endpoints {
+        let mut endpoints = Endpoints {
             family,
             local_port: self.local_port(),
             remote_port: self.remote_port(),
             ..Endpoints::EMPTY
         };
         if family == AF_INET6 {
-            ends.local_addr = self.address(&g::OFF_SKC_V6_SADDR);
-            ends.remote_addr = self.address(&g::OFF_SKC_V6_DADDR);
+            endpoints.local_addr = self.address(&g::OFF_SKC_V6_SADDR);
+            endpoints.remote_addr = self.address(&g::OFF_SKC_V6_DADDR);
         } else {
             let local: u32 = self.0.field(&g::OFF_SKC_SADDR);
             let remote: u32 = self.0.field(&g::OFF_SKC_DADDR);
-            ends.local_addr = widen(local);
-            ends.remote_addr = widen(remote);
+            endpoints.local_addr = widen(local);
+            endpoints.remote_addr = widen(remote);
         }
-        ends
+        endpoints
     }
 
     /// An IPv6 address, in the two loads the verifier accepts for a 16-byte field.

@@ -18,9 +18,9 @@ use tracer_common::{
 };
 
 use crate::{
+    current_task::{CurrentTask, task, user_regs},
     globals as g,
     maps::{BUCKETS, Bucket, CALLS, CALLS_PER_CPU, Call, SEEN, SEEN_BUCKETS, STACKS, SeenKey},
-    owner::{Owner, task, user_regs},
     skip::count,
 };
 
@@ -40,16 +40,16 @@ struct Regs {
 
 /// The key of the current user stack, or 0. Sends a copy when the key is new.
 #[inline(always)]
-pub fn key(owner: Owner, kind: u32, now: u64) -> u64 {
-    stack_key(owner.ids(), owner.flags, kind, now)
+pub fn key(current: CurrentTask, kind: u32, now: u64) -> u64 {
+    stack_key(current.ids(), current.flags, kind, now)
 }
 
 /// A global function to the verifier, checked once and not at every call.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn stack_key(ids: u64, flags: u32, kind: u32, now: u64) -> u64 {
-    let owner = Owner::of(ids, flags);
-    if g::HAS_REGS.load() == 0 || !owner.has_user_stack() {
+    let current = CurrentTask::of(ids, flags);
+    if g::HAS_REGS.load() == 0 || !current.has_user_stack() {
         count(Counter::StackNone);
         return 0;
     }
@@ -64,7 +64,7 @@ pub extern "C" fn stack_key(ids: u64, flags: u32, kind: u32, now: u64) -> u64 {
     }
     // Reading user memory costs more than all the rest of a hook, so a thread that comes again from
     // the same place with the same depth is believed for a moment.
-    let place = mix(u64::from(owner.tid) ^ regs.sp, regs.pc);
+    let place = mix(u64::from(current.tid) ^ regs.sp, regs.pc);
     let Some(call) = CALLS.get_ptr_mut((place >> 54) as u32 & (CALLS_PER_CPU - 1)) else {
         count(Counter::NoMap);
         return 0;
@@ -75,12 +75,12 @@ pub extern "C" fn stack_key(ids: u64, flags: u32, kind: u32, now: u64) -> u64 {
     if known && !call.ambiguous() && now.wrapping_sub(call.at) < BELIEVE_NS {
         return call.key();
     }
-    let key = fingerprint(owner.tgid, &regs);
+    let key = fingerprint(current.tgid, &regs);
     // Two paths with one pc and one sp: from now on every call of this place is read.
     let ambiguous = known && (call.ambiguous() || call.key() != key);
     *call = Call::new(place, key, now, ambiguous);
     if is_new(key, now) {
-        copy(key, owner, kind, now, &regs);
+        copy(key, current, kind, now, &regs);
     }
     key
 }
@@ -164,9 +164,9 @@ fn remember(key: u64, now: u64) {
 }
 
 #[inline(never)]
-fn copy(key: u64, owner: Owner, kind: u32, now: u64, regs: &Regs) {
+fn copy(key: u64, current: CurrentTask, kind: u32, now: u64, regs: &Regs) {
     count(Counter::StackSeen);
-    if !allowed(owner.tgid, now) {
+    if !allowed(current.tgid, now) {
         count(Counter::StackLimited);
         return;
     }
@@ -187,9 +187,9 @@ fn copy(key: u64, owner: Owner, kind: u32, now: u64, regs: &Regs) {
         (*record).sp = regs.sp;
         (*record).fp = user_regs().field(&g::OFF_REGS_FP);
         (*record).lr = user_regs().field(&g::OFF_REGS_LR);
-        (*record).start_boot = owner.start_boot();
-        (*record).tgid = owner.tgid;
-        (*record).tid = owner.tid;
+        (*record).start_boot = current.start_boot();
+        (*record).tgid = current.tgid;
+        (*record).tid = current.tid;
         (*record).kind = kind;
         bpf_get_current_comm((&raw mut (*record).comm).cast(), 16);
         (*record).valid_pages = copy_pages((&raw mut (*record).pages).cast(), regs.sp);

@@ -8,13 +8,13 @@
 use core::ffi::c_void;
 
 use aya_ebpf::programs::{FExitContext, TracePointContext};
-use tracer_common::table::TOUCH_ACCEPT;
+use tracer_common::table::OPERATION_ACCEPT;
 
 use crate::{
+    current_task::{probed_task, task},
     globals as g,
-    hooks::{Fact, has_port_filter, touch, wanted_owner, wanted_ports},
+    hooks::{Fact, has_port_filter, operation, wanted_ports, wanted_task},
     kread::{Mode, Probed, Ptr},
-    owner::{probed_task, task},
     skip::Skip,
     sock::Sock,
 };
@@ -44,8 +44,8 @@ pub fn on_exit_accept(ctx: &TracePointContext) -> Result<(), Skip> {
     if fd >= i64::from(max) {
         return Err(Skip::Nothing);
     }
-    let slot = Ptr::<Probed>::new((files + fd as u64 * 8) as *const c_void);
-    let file = Ptr::<Probed>::new(slot.word() as *const c_void);
+    let found_slot = Ptr::<Probed>::new((files + fd as u64 * 8) as *const c_void);
+    let file = Ptr::<Probed>::new(found_slot.word() as *const c_void);
     accepted(Sock(
         file.follow(&g::OFF_FILE_PRIVATE).follow(&g::OFF_SOCKET_SK),
     ))
@@ -72,5 +72,5 @@ fn accepted(sock: Sock<Probed>) -> Result<(), Skip> {
     if cookie == 0 {
         return Err(Skip::Nothing);
     }
-    touch(cookie, wanted_owner()?, Fact::Opened, TOUCH_ACCEPT).map(|_| ())
+    operation(cookie, wanted_task()?, Fact::Opened, OPERATION_ACCEPT).map(|_| ())
 }

@@ -6,10 +6,10 @@ use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::event::KIND_DESTROYED;
 
 use crate::{
+    current_task::CurrentTask,
     emit::{self, Change},
     globals as g,
     hooks::wanted,
-    owner::Owner,
     skip::Skip,
     sock::Sock,
     table,
@@ -21,14 +21,14 @@ pub fn on_destroy(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     if !sock.is_tcp() {
         return Err(Skip::NotTcp);
     }
-    let slot = table::find(sock.cookie())?;
+    let found_slot = table::find(sock.cookie())?;
     let mut since = 0;
     let mut old = sock.state();
-    if let Some(slot) = slot {
-        let way = slot.way();
-        slot.free();
-        old = way.state();
-        since = way.since();
+    if let Some(found_slot) = found_slot {
+        let slot = found_slot.slot();
+        found_slot.free();
+        old = slot.state();
+        since = slot.since();
         // Never in CLOSE_WAIT or CLOSE with a file, or not for long: nobody follows it.
         if since == 0 || emit::now().saturating_sub(since) < g::GRACE_NS.load() {
             return Ok(());
@@ -43,7 +43,7 @@ pub fn on_destroy(ctx: &BtfTracePointContext) -> Result<(), Skip> {
         stack: 0,
         old,
         new: sock.state(),
-        owner: Owner::NOBODY,
+        current: CurrentTask::NOBODY,
     };
     emit::transition(sock, &change, emit::now());
     Ok(())

@@ -8,11 +8,11 @@
 use core::ffi::c_void;
 
 use aya_ebpf::programs::{BtfTracePointContext, FExitContext};
-use tracer_common::table::{TOUCH_RECV, TOUCH_SEND};
+use tracer_common::table::{OPERATION_RECV, OPERATION_SEND};
 
 use crate::{
     globals as g,
-    hooks::{Fact, touch, wanted, wanted_owner},
+    hooks::{Fact, operation, wanted, wanted_task},
     kread::Typed,
     skip::Skip,
     sock::Sock,
@@ -37,7 +37,7 @@ pub fn on_send_length(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     }
     let sock = Sock::new(ctx.arg::<*const c_void>(0));
     wanted(sock)?;
-    touch(sock.cookie(), wanted_owner()?, Fact::Used, TOUCH_SEND).map(|_| ())
+    operation(sock.cookie(), wanted_task()?, Fact::Used, OPERATION_SEND).map(|_| ())
 }
 
 /// `tcp_recvmsg(sk, msg, len, [nonblock,] flags, addr_len)`: `nonblock` went away in 5.19.
@@ -58,10 +58,10 @@ fn received(sock: Sock<Typed>, got: i32, flags: i32) -> Result<(), Skip> {
     }
     wanted(sock)?;
     if got > 0 {
-        return touch(sock.cookie(), wanted_owner()?, Fact::Used, TOUCH_RECV).map(|_| ());
+        return operation(sock.cookie(), wanted_task()?, Fact::Used, OPERATION_RECV).map(|_| ());
     }
     if !sock.fin_was_read() {
         return Err(Skip::Nothing);
     }
-    touch(sock.cookie(), wanted_owner()?, Fact::Eof, TOUCH_RECV).map(|_| ())
+    operation(sock.cookie(), wanted_task()?, Fact::Eof, OPERATION_RECV).map(|_| ())
 }

@@ -3,22 +3,22 @@
 pub mod accept;
 pub mod destroy;
 pub mod io;
-pub mod snapshot;
+pub mod iterators;
 pub mod task;
 pub mod threads;
 pub mod transition;
 
-use tracer_common::{config::MAX_PORTS, counter::Counter, table::Touch};
+use tracer_common::{config::MAX_PORTS, counter::Counter, table::LastOperation};
 
 use crate::{
+    current_task::CurrentTask,
     emit, globals as g,
     kread::Typed,
     maps::TARGETS,
-    owner::Owner,
     skip::{Skip, count},
     sock::Sock,
     stack,
-    table::{self, Slot},
+    table::{self, FoundSlot},
 };
 
 /// Is there a load-time port filter?
@@ -64,12 +64,12 @@ fn wanted(sock: Sock<Typed>) -> Result<(), Skip> {
 
 /// The acting task, if it is one to follow.
 #[inline(always)]
-fn wanted_owner() -> Result<Owner, Skip> {
-    let owner = Owner::current()?;
-    if g::BY_PID.load() != 0 && TARGETS.get_ptr(owner.tgid).is_none() {
+fn wanted_task() -> Result<CurrentTask, Skip> {
+    let current = CurrentTask::current()?;
+    if g::BY_PID.load() != 0 && TARGETS.get_ptr(current.tgid).is_none() {
         return Err(Skip::Filtered);
     }
-    Ok(owner)
+    Ok(current)
 }
 
 #[derive(Clone, Copy)]
@@ -79,17 +79,17 @@ enum Fact {
     Eof,
 }
 
-/// Notes in the table what `owner` did to the socket, and where in its code.
+/// Notes in the table what `current` did to the socket, and where in its code.
 #[inline(always)]
-fn touch(cookie: u64, owner: Owner, fact: Fact, kind: u32) -> Result<Slot, Skip> {
+fn operation(cookie: u64, current: CurrentTask, fact: Fact, kind: u32) -> Result<FoundSlot, Skip> {
     let now = emit::now();
-    let stack = stack::key(owner, kind, now);
-    let slot = table::find_or_claim(cookie, now)?;
-    let touch = Touch::new(cookie, stack, now, owner.tgid, owner.tid, kind);
+    let stack = stack::key(current, kind, now);
+    let found_slot = table::find_or_claim(cookie, now)?;
+    let operation = LastOperation::new(cookie, stack, now, current.tgid, current.tid, kind);
     match fact {
-        Fact::Opened => slot.set_opened(touch),
-        Fact::Used => slot.set_used(touch),
-        Fact::Eof => slot.set_eof(touch),
+        Fact::Opened => found_slot.set_opened(operation),
+        Fact::Used => found_slot.set_used(operation),
+        Fact::Eof => found_slot.set_eof(operation),
     }
-    Ok(slot)
+    Ok(found_slot)
 }

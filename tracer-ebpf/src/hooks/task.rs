@@ -8,10 +8,10 @@ use aya_ebpf::programs::BtfTracePointContext;
 use tracer_common::event::{PROCESS_EXEC, PROCESS_EXIT};
 
 use crate::{
+    current_task::CurrentTask,
     emit, globals as g,
     kread::Ptr,
     maps::{BUCKETS, TARGETS},
-    owner::Owner,
     skip::Skip,
 };
 
@@ -38,8 +38,8 @@ pub fn on_exec() -> Result<(), Skip> {
 
 #[inline(always)]
 pub fn on_exit() -> Result<(), Skip> {
-    let owner = Owner::current()?;
-    if owner.tgid != owner.tid {
+    let current = CurrentTask::current()?;
+    if current.tgid != current.tid {
         return Ok(());
     }
     changed(PROCESS_EXIT)
@@ -48,9 +48,9 @@ pub fn on_exit() -> Result<(), Skip> {
 /// Tells user space that what it knows of the process's memory is void, if it knows anything.
 #[inline(always)]
 fn changed(what: u32) -> Result<(), Skip> {
-    let owner = Owner::current()?;
-    if BUCKETS.get_ptr(owner.tgid).is_some() {
-        emit::process(owner.tgid, what, emit::now());
+    let current = CurrentTask::current()?;
+    if BUCKETS.get_ptr(current.tgid).is_some() {
+        emit::process(current.tgid, what, emit::now());
     }
     Ok(())
 }

@@ -12,13 +12,13 @@ use core::ffi::c_void;
 
 use tracer_common::thread::{THREAD_HAS_REGS, THREAD_STILL, ThreadItem};
 
-use super::snapshot::{IterMeta, write};
+use super::iterators::{IterMeta, write};
 use crate::{
+    current_task::{probed_task, regs_of, task},
     emit::now,
     globals as g,
     kread::{Mode, Ptr, Typed},
     maps::ASKED,
-    owner::{probed_task, regs_of, task},
     skip::Skip,
 };
 

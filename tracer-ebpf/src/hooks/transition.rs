@@ -14,20 +14,20 @@ use tracer_common::{
     state::{
         CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, LAST_ACK, SHUTDOWN_MASK, SYN_RECV, SYN_SENT,
     },
-    table::{Entry, TOUCH_CLOSE, TOUCH_CONNECT},
+    table::{Entry, OPERATION_CLOSE, OPERATION_CONNECT},
 };
 
 use crate::{
     closes,
+    current_task::CurrentTask,
     emit::{self, Change},
     globals as g,
-    hooks::{Fact, touch, wanted, wanted_owner},
+    hooks::{Fact, operation, wanted, wanted_task},
     kread::Typed,
-    owner::Owner,
     skip::Skip,
     sock::Sock,
     stack,
-    table::{self, Slot},
+    table::{self, FoundSlot},
 };
 
 #[inline(always)]
@@ -43,7 +43,7 @@ pub fn on_set_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
             stack: 0,
             old,
             new,
-            owner: caller(sock, old, new),
+            current: caller(sock, old, new),
         };
         emit::transition(sock, &change, emit::now());
         return Ok(());
@@ -56,7 +56,13 @@ pub fn on_set_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
 #[inline(always)]
 fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
     if new == SYN_SENT {
-        return touch(sock.cookie(), wanted_owner()?, Fact::Opened, TOUCH_CONNECT).map(|_| ());
+        return operation(
+            sock.cookie(),
+            wanted_task()?,
+            Fact::Opened,
+            OPERATION_CONNECT,
+        )
+        .map(|_| ());
     }
     if new == ESTABLISHED {
         // accept() can only look at the cookie, so it must exist by then.
@@ -71,14 +77,14 @@ fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
     match new {
         CLOSE_WAIT => {
             let now = emit::now();
-            let slot = table::find_or_claim(sock.cookie(), now)?;
-            entered(sock, slot, old, CLOSE_WAIT, now);
+            let found_slot = table::find_or_claim(sock.cookie(), now)?;
+            entered(sock, found_slot, old, CLOSE_WAIT, now);
             Ok(())
         }
         CLOSE if is_hidden(sock, old) => {
             let now = emit::now();
-            let slot = table::find_or_claim(sock.cookie(), now)?;
-            entered(sock, slot, old, CLOSE, now);
+            let found_slot = table::find_or_claim(sock.cookie(), now)?;
+            entered(sock, found_slot, old, CLOSE, now);
             Ok(())
         }
         _ => Ok(()),
@@ -86,14 +92,14 @@ fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
 }
 
 #[inline(always)]
-fn entered(sock: Sock<Typed>, slot: Slot, old: u8, state: u8, now: u64) {
+fn entered(sock: Sock<Typed>, found_slot: FoundSlot, old: u8, state: u8, now: u64) {
     let entry = Entry {
         error: sock.error(),
         old_state: old,
         shutdown: sock.shutdown(),
     };
-    slot.set_name(sock.netns(), entry, sock.endpoints());
-    slot.set_state(state, now);
+    found_slot.set_name(sock.netns(), entry, sock.endpoints());
+    found_slot.set_state(state, now);
 }
 
 /// The socket leaves `CLOSE_WAIT`, or is closed by its user where that is counted.
@@ -101,20 +107,21 @@ fn entered(sock: Sock<Typed>, slot: Slot, old: u8, state: u8, now: u64) {
 fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
     let now = emit::now();
     let counted = closes::counted() && is_close(sock, old, new);
-    // Plain numbers: verifiers before 6.3 refuse an `Option` that outlives a branch (see `Owner`).
+    // Plain numbers: verifiers before 6.3 refuse an `Option` that outlives a branch (see `CurrentTask`).
     let (mut since, mut late, mut opened) = (0, false, 0);
     match table::find(sock.cookie())? {
-        Some(slot) => {
+        Some(found_slot) => {
             if old == CLOSE_WAIT {
-                let way = slot.way();
-                since = way.since();
+                let slot = found_slot.slot();
+                since = slot.since();
                 // Closed in time: the common case, and nobody has to hear of it.
-                late = way.state() != CLOSE_WAIT || now.saturating_sub(since) >= g::GRACE_NS.load();
+                late =
+                    slot.state() != CLOSE_WAIT || now.saturating_sub(since) >= g::GRACE_NS.load();
                 // The old beginning stays: by it the socket's end knows that it is worth a record.
-                slot.set_state(new, if late { since } else { now });
+                found_slot.set_state(new, if late { since } else { now });
             }
             if counted {
-                opened = slot.opened_at();
+                opened = found_slot.opened_at();
             }
         }
         None => late = old == CLOSE_WAIT,
@@ -122,11 +129,11 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
     if !late && opened == 0 {
         return Ok(());
     }
-    let owner = caller(sock, old, new);
-    let stack = if owner.is_nobody() {
+    let current = caller(sock, old, new);
+    let stack = if current.is_nobody() {
         0
     } else {
-        stack::key(owner, TOUCH_CLOSE, now)
+        stack::key(current, OPERATION_CLOSE, now)
     };
     closes::note(opened, stack);
     if late {
@@ -136,7 +143,7 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
             stack,
             old,
             new,
-            owner,
+            current,
         };
         emit::transition(sock, &change, now);
     }
@@ -162,11 +169,11 @@ fn is_hidden(sock: Sock<Typed>, old: u8) -> bool {
 
 /// The acting task, where it is the socket's own user.
 #[inline(always)]
-fn caller(sock: Sock<Typed>, old: u8, new: u8) -> Owner {
+fn caller(sock: Sock<Typed>, old: u8, new: u8) -> CurrentTask {
     if is_callers(sock, old, new) {
-        Owner::current().unwrap_or(Owner::NOBODY)
+        CurrentTask::current().unwrap_or(CurrentTask::NOBODY)
     } else {
-        Owner::NOBODY
+        CurrentTask::NOBODY
     }
 }
 

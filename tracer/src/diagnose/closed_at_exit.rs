@@ -1,10 +1,10 @@
 //! `closed-at-exit`: the program never closed it; the kernel did when the process exited. Proof: it was stuck
 //! beyond the threshold, and the exiting task made the transition that ended it.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
 use crate::model::{
     report::Direction,
-    verdict::{Confidence, Lesson, Severity, Verdict},
+    verdict::{Confidence, Severity, Verdict, VerdictDoc},
 };
 
 pub struct ClosedAtExit;
@@ -14,42 +14,42 @@ impl Rule for ClosedAtExit {
         Verdict::ClosedAtExit
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        if !case.has_ended() {
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        if !view.has_ended() {
             return Answer::No;
         }
-        yes(Confidence::High, Telling::LastUsed)
+        yes(Confidence::High, EvidenceSource::LastUsed)
     }
 
     /// A pool of finished connections may be left to the exit; the rest was forgotten.
     fn severity(&self, group: &Group<'_>) -> Severity {
-        let is_idle = |case: &Case<'_>| {
-            case.direction() == Some(Direction::Connected) && case.socket.recv_q == 1
+        let is_idle = |view: &SocketView<'_>| {
+            view.direction() == Some(Direction::Connected) && view.socket.recv_q == 1
         };
-        if group.cases.iter().all(is_idle) {
+        if group.views.iter().all(is_idle) {
             Severity::Info
         } else {
             Severity::Leak
         }
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
+    fn explain(&self, group: &Group<'_>) -> Explanation {
         let mut evidence = vec![
             "the transition that ended them was made by the exiting process itself".to_owned(),
-            format!("their last Recv-Q was {}", words::recv_q(group)),
+            format!("their last Recv-Q was {}", explanation::recv_q(group)),
         ];
-        let read = words::how_many(group, |case| case.socket.history.eof.is_some());
+        let read = explanation::how_many(group, |view| view.socket.history.eof.is_some());
         if read > 0 {
             evidence.push(format!(
                 "{read} of {}: a read had returned 0 (the peer has closed), and no close() came after it",
                 group.count()
             ));
         }
-        evidence.extend(words::age_evidence(group));
-        Words {
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
             summary: format!(
                 "{}{} stayed in CLOSE_WAIT until the process exited; the program never closed them",
-                words::sockets(group.count()),
+                explanation::sockets(group.count()),
                 group
                     .function()
                     .map(|name| format!(" last used in {name}"))
@@ -63,8 +63,8 @@ impl Rule for ClosedAtExit {
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "The program never closed the connection. It went away because the process exited, \
                        and the kernel closes what an exiting process has open.",
             proof: "It was stuck for longer than the threshold, and the transition out of CLOSE_WAIT was \

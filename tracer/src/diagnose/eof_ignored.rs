@@ -2,8 +2,8 @@
 //! `RCV_SHUTDOWN` set and everything read; for sockets older than the tracer only an empty receive
 //! queue, which a last read of data together with the FIN leaves as well.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct EofIgnored;
 
@@ -12,41 +12,41 @@ impl Rule for EofIgnored {
         Verdict::EofIgnored
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        if case.socket.recv_q != 0 {
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        if view.socket.recv_q != 0 {
             return Answer::No;
         }
-        let history = case.socket.history;
-        if case.was_passed_on() {
+        let history = view.socket.history;
+        if view.was_passed_on() {
             return Answer::No;
         }
         if history.eof.is_some() {
             // The reader may still be at work on the answer.
-            if case.still_at_it(history.eof).is_some() {
+            if view.still_at_it(history.eof).is_some() {
                 return Answer::No;
             }
-            return yes(Confidence::High, Telling::Eof);
+            return yes(Confidence::High, EvidenceSource::Eof);
         }
-        if case.whole_life_seen() || history.used.is_some() {
+        if view.whole_life_seen() || history.used.is_some() {
             return Answer::No;
         }
-        yes(Confidence::Medium, Telling::Nothing)
+        yes(Confidence::Medium, EvidenceSource::Nothing)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
-        let seen = words::how_many(group, |case| case.socket.history.eof.is_some());
+    fn explain(&self, group: &Group<'_>) -> Explanation {
+        let seen = explanation::how_many(group, |view| view.socket.history.eof.is_some());
         let mut evidence = Vec::new();
         if seen > 0 {
-            let ago = words::ago(group, |case| case.socket.history.eof).unwrap_or_default();
+            let ago = explanation::ago(group, |view| view.socket.history.eof).unwrap_or_default();
             evidence.push(format!(
                 "{seen} of {}: a read{} returned 0 (the peer has closed), most recently {ago} ago; \
                  no close() or shutdown() came after it",
                 group.count(),
-                words::within(group)
+                explanation::within(group)
             ));
         } else {
             evidence.push(
@@ -56,7 +56,7 @@ impl Rule for EofIgnored {
             );
         }
         evidence.push("Recv-Q is 0: nothing is left to read".to_owned());
-        evidence.extend(words::age_evidence(group));
+        evidence.extend(explanation::age_evidence(group));
         let place = match group.function() {
             Some(name) => format!("In {name}"),
             None => "Where the read returns 0".to_owned(),
@@ -67,23 +67,23 @@ impl Rule for EofIgnored {
         } else {
             ""
         };
-        Words {
+        Explanation {
             summary: format!(
                 "{} were read to the end{} and never closed",
-                words::sockets(group.count()),
-                words::within(group)
+                explanation::sockets(group.count()),
+                explanation::within(group)
             ),
             evidence,
             advice: format!(
                 "{watch}{place}, treat a read of 0 bytes as the end of the connection: close() it (and drop \
                  it from the event loop). {}",
-                words::NOT_KEEPALIVE
+                explanation::NOT_KEEPALIVE
             ),
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "The client closed its side. The program was told: a read returned 0 bytes. \
                        It did not close its own side, so the connection stays in CLOSE_WAIT until \
                        the process ends.",

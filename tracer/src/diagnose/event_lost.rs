@@ -3,11 +3,11 @@
 //! data behind, of which an edge does not tell again, and the loop waits.
 
 use super::{
-    Answer, Case, Group, Rule, Telling, Words,
-    owner::epoll::{EDGE, ONE_SHOT, PRIVATE, TELLS_OF_FIN},
-    words, yes,
+    Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation,
+    serving_thread::epoll::{EDGE, ONE_SHOT, PRIVATE, TELLS_OF_FIN},
+    yes,
 };
-use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct EventLost;
 
@@ -16,23 +16,25 @@ impl Rule for EventLost {
         Verdict::EventLost
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        if case.socket.recv_q == 0 || case.socket.history.eof.is_some() {
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        if view.socket.recv_q == 0 || view.socket.history.eof.is_some() {
             return Answer::No;
         }
-        let Some(events) = case.epoll_events() else {
+        let Some(events) = view.epoll_events() else {
             return Answer::No;
         };
         // Its runtime made the registration, and knows how to deal with it.
-        if case.runs_tasks() {
+        if view.runs_tasks() {
             return Answer::No;
         }
         match Loss::of(events) {
             // Another thread may have been handed the socket.
-            Some(Loss::Edge) if case.was_told_once() && left_behind(case) => {
-                yes(Confidence::Medium, Telling::LastUsed)
+            Some(Loss::Edge) if view.was_told_once() && left_behind(view) => {
+                yes(Confidence::Medium, EvidenceSource::LastUsed)
             }
-            Some(Loss::NotAsked | Loss::OneShotSpent) => yes(Confidence::High, Telling::LastUsed),
+            Some(Loss::NotAsked | Loss::OneShotSpent) => {
+                yes(Confidence::High, EvidenceSource::LastUsed)
+            }
             Some(Loss::Edge) | None => Answer::No,
         }
     }
@@ -41,9 +43,11 @@ impl Rule for EventLost {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
+    fn explain(&self, group: &Group<'_>) -> Explanation {
         let oldest = group.oldest();
-        let events = oldest.and_then(Case::epoll_events).unwrap_or_default();
+        let events = oldest
+            .and_then(SocketView::epoll_events)
+            .unwrap_or_default();
         let loss = Loss::of(events).unwrap_or(Loss::NotAsked);
         let mut evidence = vec![
             format!(
@@ -52,34 +56,34 @@ impl Rule for EventLost {
             ),
             format!(
                 "Recv-Q is {}: the end of the stream lies unread",
-                words::recv_q(group)
+                explanation::recv_q(group)
             ),
         ];
-        if let Some(touch) = oldest.and_then(Case::last_touch) {
+        if let Some(operation) = oldest.and_then(SocketView::last_operation) {
             evidence.push(format!(
                 "the last thing done to the oldest was {}{}, {} ago",
-                words::deed(&touch),
-                words::within(group),
-                words::span(group.now.saturating_sub(touch.at))
+                explanation::kind(&operation),
+                explanation::within(group),
+                explanation::span(group.now.saturating_sub(operation.at))
             ));
         }
-        evidence.extend(words::age_evidence(group));
-        Words {
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
             summary: format!(
                 "{} are watched by an event loop that is not told the peer hung up{}",
-                words::sockets(group.count()),
+                explanation::sockets(group.count()),
                 group
                     .function()
                     .map(|name| format!("; they were last touched in {name}"))
                     .unwrap_or_default()
             ),
             evidence,
-            advice: format!("{} {}", loss.remedy(), words::NOT_KEEPALIVE),
+            advice: format!("{} {}", loss.remedy(), explanation::NOT_KEEPALIVE),
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "The connection is in an event loop's epoll set, but in a way that does not report \
                        the peer's hang-up: readability is not asked for, or a one-shot event was \
                        delivered and not armed again, or an edge was delivered and not read to the end.",
@@ -96,8 +100,8 @@ impl Rule for EventLost {
 
 /// Used after the FIN came, and yet more than the FIN is unread. A FIN that comes after the last read is an
 /// edge of its own, so the loop was told of it (`net/ipv4/tcp_input.c:tcp_fin`).
-fn left_behind(case: &Case<'_>) -> bool {
-    let socket = case.socket;
+fn left_behind(view: &SocketView<'_>) -> bool {
+    let socket = view.socket;
     let used = socket.history.used;
     socket.recv_q > 1 && used.is_some_and(|used| used.at >= socket.since)
 }

@@ -2,8 +2,8 @@
 //! holds a descriptor in a complete inventory that sees all processes. An `io_uring` fixed file looks
 //! the same.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct FdInFlight;
 
@@ -12,42 +12,42 @@ impl Rule for FdInFlight {
         Verdict::FdInFlight
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        let socket = case.socket;
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        let socket = view.socket;
         let held = !socket.holders.is_empty();
-        if held || socket.inode == 0 || !case.tracker.is_complete() || !case.all_holders_seen() {
+        if held || socket.inode == 0 || !view.tracker.is_complete() || !view.all_holders_seen() {
             return Answer::No;
         }
         // Accepted after the holders were looked for, in the same inventory: its holder is missing.
         let opened = socket.history.opened.map_or(0, |opened| opened.at);
-        if opened.max(socket.accepted_at) >= case.tracker.inventory_from() {
+        if opened.max(socket.accepted_at) >= view.tracker.inventory_from() {
             return Answer::No;
         }
-        yes(Confidence::Medium, Telling::LastUsed)
+        yes(Confidence::Medium, EvidenceSource::LastUsed)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
+    fn explain(&self, group: &Group<'_>) -> Explanation {
         let mut evidence = vec![format!(
             "{} with an inode, but no process has a descriptor for them",
-            words::sockets(group.count())
+            explanation::sockets(group.count())
         )];
-        if let Some(touch) = group.oldest().and_then(Case::last_touch) {
+        if let Some(operation) = group.oldest().and_then(SocketView::last_operation) {
             evidence.push(format!(
                 "the last to use one was pid {}, by {}",
-                touch.pid,
-                words::deed(&touch)
+                operation.pid,
+                explanation::kind(&operation)
             ));
         }
-        evidence.extend(words::age_evidence(group));
-        Words {
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
             summary: format!(
                 "{} are held by no process: sent over a unix socket and never received, or \
                  registered as fixed files of an io_uring",
-                words::sockets(group.count())
+                explanation::sockets(group.count())
             ),
             evidence,
             advice: "Look at the receiving end of the unix socket that passes descriptors: it must \
@@ -57,8 +57,8 @@ impl Rule for FdInFlight {
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "One process sent the descriptor to another over a unix socket (SCM_RIGHTS), \
                        and the other never received the message.",
             proof: "The connection has an inode, so it was accepted or opened, and no process \

@@ -1,8 +1,8 @@
 //! `fd-limit`: `accept()` fails because the process has no descriptor left; the leak is elsewhere. Proof:
 //! nobody accepted the connection, and the process that listens has as many descriptors as it may.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct FdLimit;
 
@@ -11,13 +11,13 @@ impl Rule for FdLimit {
         Verdict::FdLimit
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
+    fn check(&self, view: &SocketView<'_>) -> Answer {
         let full = || {
-            let process = case.process()?;
+            let process = view.process()?;
             Some(process.open_fds? >= process.fd_limit?)
         };
-        if case.is_unaccepted() && full() == Some(true) {
-            return yes(Confidence::High, Telling::Accused);
+        if view.is_unaccepted() && full() == Some(true) {
+            return yes(Confidence::High, EvidenceSource::Accused);
         }
         Answer::No
     }
@@ -26,7 +26,7 @@ impl Rule for FdLimit {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
+    fn explain(&self, group: &Group<'_>) -> Explanation {
         let mut evidence = Vec::new();
         if let Some(process) = group.process {
             let number = |n: Option<u64>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
@@ -40,7 +40,7 @@ impl Rule for FdLimit {
         }
         evidence.push(format!(
             "{} have no inode: accept() never returned them",
-            words::sockets(group.count())
+            explanation::sockets(group.count())
         ));
         evidence.push(match &group.accused {
             Some(accused) => format!(
@@ -61,10 +61,10 @@ impl Rule for FdLimit {
                     .to_owned()
             }
         });
-        Words {
+        Explanation {
             summary: format!(
                 "{} died waiting for accept(), which fails: the process is out of file descriptors",
-                words::sockets(group.count())
+                explanation::sockets(group.count())
             ),
             evidence,
             advice:
@@ -74,8 +74,8 @@ impl Rule for FdLimit {
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "Every open connection and file takes a descriptor, and a process may have only so \
                        many. A leak has used them up, accept() fails with EMFILE, and new clients wait in \
                        the accept queue until they give up.",

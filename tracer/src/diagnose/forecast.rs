@@ -1,6 +1,6 @@
 //! When a leak that goes on uses up the process's descriptors, with the arithmetic.
 
-use super::{Group, words};
+use super::{Group, explanation};
 
 pub struct Forecast {
     /// Nanoseconds of `CLOCK_MONOTONIC`.
@@ -19,8 +19,8 @@ pub fn of(group: &Group<'_>) -> Option<Forecast> {
     let process = group.process?;
     let (open, limit) = (process.open_fds?, process.fd_limit?);
     let rate = group.growth_per_minute().filter(|rate| *rate > 0.0)?;
-    let holds = group.cases.iter().any(|case| case.holds(process.pid));
-    if !group.goes_on() || !holds || open >= limit {
+    let holds = group.views.iter().any(|view| view.holds(process.pid));
+    if !group.still_growing() || !holds || open >= limit {
         return None;
     }
     let minutes = (limit - open) as f64 / rate;
@@ -30,7 +30,7 @@ pub fn of(group: &Group<'_>) -> Option<Forecast> {
         sentence: format!(
             "{open} of {limit} descriptors are open: at {rate:.1} more a minute the process runs out in \
              {} = ({limit} - {open}) / {rate:.1} per minute",
-            words::span(ns)
+            explanation::span(ns)
         ),
     })
 }

@@ -1,10 +1,12 @@
 //! `gc-dependent`: closed only when the garbage collector runs. Proof: sockets opened at the same place
 //! were closed meanwhile, all of them by the collector: on its thread, or inside its functions.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, siblings, words, yes};
+use super::{
+    Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, siblings, yes,
+};
 use crate::model::{
     stack::Stack,
-    verdict::{Confidence, Lesson, Severity, Verdict},
+    verdict::{Confidence, Severity, Verdict, VerdictDoc},
 };
 
 pub struct GcDependent;
@@ -37,18 +39,18 @@ impl Rule for GcDependent {
         Verdict::GcDependent
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        let Some(opened) = case.socket.history.opened else {
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        let Some(opened) = view.socket.history.opened else {
             return Answer::No;
         };
-        let mut closes = siblings::closes(case, &[opened.stack].into()).peekable();
-        let all = closes.peek().is_some()
-            && closes.all(|closes| {
-                let stack = case.tracker.stack(closes.closed);
+        let mut close_counts = siblings::close_counts(view, &[opened.stack].into()).peekable();
+        let all = close_counts.peek().is_some()
+            && close_counts.all(|close_counts| {
+                let stack = view.tracker.stack(close_counts.closed);
                 stack.is_some_and(|stack| collector(stack).is_some())
             });
-        if all && case.still_at_it(case.last_touch()).is_none() {
-            return yes(Confidence::High, Telling::Opened);
+        if all && view.still_at_it(view.last_operation()).is_none() {
+            return yes(Confidence::High, EvidenceSource::Opened);
         }
         Answer::No
     }
@@ -57,11 +59,12 @@ impl Rule for GcDependent {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
-        let by = group.oldest().and_then(|case| {
-            let opened = siblings::opened(&group.cases);
-            let mut closes = siblings::closes(case, &opened);
-            closes.find_map(|closes| collector(case.tracker.stack(closes.closed)?))
+    fn explain(&self, group: &Group<'_>) -> Explanation {
+        let by = group.oldest().and_then(|view| {
+            let opened = siblings::opened(&group.views);
+            let mut close_counts = siblings::close_counts(view, &opened);
+            close_counts
+                .find_map(|close_counts| collector(view.tracker.stack(close_counts.closed)?))
         });
         let mut evidence = Vec::new();
         if let Some(by) = by {
@@ -72,14 +75,14 @@ impl Rule for GcDependent {
         }
         evidence.push(format!(
             "{} wait for its next run; Recv-Q is {}",
-            words::sockets(group.count()),
-            words::recv_q(group)
+            explanation::sockets(group.count()),
+            explanation::recv_q(group)
         ));
-        evidence.extend(words::age_evidence(group));
-        Words {
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
             summary: format!(
                 "{}{} were dropped without close(); they stay until the garbage collector runs",
-                words::sockets(group.count()),
+                explanation::sockets(group.count()),
                 group
                     .function()
                     .map(|name| format!(" opened in {name}"))
@@ -89,13 +92,13 @@ impl Rule for GcDependent {
             advice: format!(
                 "Close the connection where it was used (try-with-resources, `with`, defer): a collector \
                  runs when memory is short, not when descriptors are. {}",
-                words::NOT_KEEPALIVE
+                explanation::NOT_KEEPALIVE
             ),
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "The program drops connections without closing them. The garbage collector closes \
                        them when it happens to run, so their number rises and falls; when memory is \
                        plentiful it does not run for hours.",

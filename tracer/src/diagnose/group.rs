@@ -1,11 +1,11 @@
 //! Sockets of one executable with the same verdict and the same place in its code.
 
-use super::{Case, Rule};
+use super::{Rule, SocketView};
 use crate::{
     model::{
         input::Process,
         report::Direction,
-        socket::Touch,
+        socket::LastOperation,
         stack::Frame,
         verdict::{Confidence, Verdict},
     },
@@ -14,7 +14,7 @@ use crate::{
 
 /// Which stack of a socket shows the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Telling {
+pub enum EvidenceSource {
     Opened,
     LastUsed,
     Eof,
@@ -23,13 +23,13 @@ pub enum Telling {
     /// What the workers of a starving pool do now.
     Pool,
     /// What the thread that serves the socket does now.
-    Owner,
+    ServingThread,
     /// Another group of the same process: this one is its victim.
     Accused,
     Nothing,
 }
 
-impl Telling {
+impl EvidenceSource {
     /// Part of every site's id: these strings never change, whatever the variants are called.
     pub const fn id(self) -> &'static str {
         match self {
@@ -38,20 +38,20 @@ impl Telling {
             Self::Eof => "Eof",
             Self::Holders => "Holders",
             Self::Pool => "Pool",
-            Self::Owner => "Owner",
+            Self::ServingThread => "Owner",
             Self::Accused => "Accused",
             Self::Nothing => "Nothing",
         }
     }
 
-    pub fn touch(self, case: &Case<'_>) -> Option<Touch> {
-        let history = case.socket.history;
+    pub fn operation(self, view: &SocketView<'_>) -> Option<LastOperation> {
+        let history = view.socket.history;
         match self {
             Self::Opened => history.opened,
             Self::LastUsed => history.used.or(history.opened),
             Self::Eof => history.eof,
             // A running thread has no stack to read: what it did last is as near as one can get.
-            Self::Owner => case.last_touch(),
+            Self::ServingThread => view.last_operation(),
             Self::Holders | Self::Pool | Self::Accused | Self::Nothing => None,
         }
     }
@@ -67,15 +67,15 @@ pub struct Accused<'a> {
 
 pub struct Group<'a> {
     pub rule: &'static dyn Rule,
-    pub telling: Telling,
+    pub evidence_source: EvidenceSource,
     /// The weakest of its sockets' confidences.
     pub confidence: Confidence,
     /// Oldest first; never empty.
-    pub cases: Vec<Case<'a>>,
+    pub views: Vec<SocketView<'a>>,
     /// The process with most of the sockets.
     pub process: Option<&'a Process>,
     pub processes: u32,
-    /// The telling stack of the oldest socket that has one.
+    /// The stack that shows the cause of the oldest socket that has one.
     pub frames: Option<&'a [Frame]>,
     pub blamed: Option<&'a Frame>,
     pub accused: Option<Accused<'a>>,
@@ -86,20 +86,20 @@ pub struct Group<'a> {
 
 impl<'a> Group<'a> {
     pub fn count(&self) -> usize {
-        self.cases.len()
+        self.views.len()
     }
 
-    pub fn oldest(&self) -> Option<&Case<'a>> {
-        self.cases.first()
+    pub fn oldest(&self) -> Option<&SocketView<'a>> {
+        self.views.first()
     }
 
-    pub fn births(&self) -> Vec<u64> {
-        self.cases.iter().map(|case| case.socket.since).collect()
+    pub fn stuck_since(&self) -> Vec<u64> {
+        self.views.iter().map(|view| view.socket.since).collect()
     }
 
     /// What came later cannot be among them yet: it is younger than the threshold.
-    fn judged_until(&self) -> u64 {
-        let min_age = self.oldest().map_or(0, |case| case.min_age);
+    fn classified_until(&self) -> u64 {
+        let min_age = self.oldest().map_or(0, |view| view.min_age);
         self.now.saturating_sub(min_age)
     }
 
@@ -107,19 +107,28 @@ impl<'a> Group<'a> {
         if !self.live {
             return None;
         }
-        growth::per_minute(&self.births(), self.watched_from, self.judged_until())
+        growth::per_minute(
+            &self.stuck_since(),
+            self.watched_from,
+            self.classified_until(),
+        )
     }
 
-    pub fn goes_on(&self) -> bool {
-        self.live && growth::goes_on(&self.births(), self.watched_from, self.judged_until())
+    pub fn still_growing(&self) -> bool {
+        self.live
+            && growth::still_growing(
+                &self.stuck_since(),
+                self.watched_from,
+                self.classified_until(),
+            )
     }
 
     /// The direction all its sockets share.
     pub fn direction(&self) -> Option<Direction> {
         let first = self.oldest()?.direction();
-        self.cases
+        self.views
             .iter()
-            .all(|case| case.direction() == first)
+            .all(|view| view.direction() == first)
             .then_some(first)?
     }
 
@@ -130,6 +139,6 @@ impl<'a> Group<'a> {
     }
 
     pub fn local_port(&self) -> Option<u16> {
-        self.oldest().map(|case| case.socket.ends.local.port())
+        self.oldest().map(|view| view.socket.endpoints.local.port())
     }
 }

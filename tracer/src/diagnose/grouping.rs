@@ -8,33 +8,33 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Case, Group, Proof, Rule, Telling, group::Accused};
+use super::{EvidenceSource, Group, Proof, Rule, SocketView, group::Accused};
 use crate::model::{
     endpoint::Endpoint, input::Thread, report::Direction, stack::Frame, verdict::Verdict,
 };
 
 /// What the groups of one report share.
 #[derive(Clone, Copy)]
-pub struct Frameset {
+pub struct ReportParameters {
     pub watched_from: u64,
     pub live: bool,
     pub now: u64,
     pub sockets_per_site: usize,
 }
 
-type Judged<'a> = (&'static dyn Rule, Proof, Case<'a>);
+type Classified<'a> = (&'static dyn Rule, Proof, SocketView<'a>);
 
 /// Exact groups: executable, verdict, and the blamed place (or what stands for it without a stack).
-pub fn groups(judged: Vec<Judged<'_>>, set: Frameset) -> Vec<(String, Group<'_>)> {
-    let mut members: BTreeMap<String, Vec<Judged<'_>>> = BTreeMap::new();
+pub fn groups(classified: Vec<Classified<'_>>, set: ReportParameters) -> Vec<(String, Group<'_>)> {
+    let mut members: BTreeMap<String, Vec<Classified<'_>>> = BTreeMap::new();
     // Thousands of sockets share a place, and finding its key costs more than all else.
-    let mut shared: HashMap<Place, (String, Vec<Judged<'_>>)> = HashMap::new();
-    for (rule, proof, case) in judged {
-        let place = Place::of(rule, proof.telling, &case);
+    let mut shared: HashMap<Place, (String, Vec<Classified<'_>>)> = HashMap::new();
+    for (rule, proof, view) in classified {
+        let place = Place::of(rule, proof.evidence_source, &view);
         let (_, same) = shared
             .entry(place)
-            .or_insert_with(|| (key(rule, proof.telling, &case), Vec::new()));
-        same.push((rule, proof, case));
+            .or_insert_with(|| (key(rule, proof.evidence_source, &view), Vec::new()));
+        same.push((rule, proof, view));
     }
     for (key, same) in shared.into_values() {
         members.entry(key).or_default().extend(same);
@@ -52,7 +52,7 @@ fn accuse(groups: &mut [(String, Group<'_>)]) {
     let mut most: HashMap<u32, Accused<'_>> = HashMap::new();
     for (_, group) in groups
         .iter()
-        .filter(|(_, group)| group.telling != Telling::Accused)
+        .filter(|(_, group)| group.evidence_source != EvidenceSource::Accused)
     {
         let accused = Accused {
             verdict: group.rule.verdict(),
@@ -68,7 +68,7 @@ fn accuse(groups: &mut [(String, Group<'_>)]) {
     }
     for (_, group) in groups
         .iter_mut()
-        .filter(|(_, group)| group.telling == Telling::Accused)
+        .filter(|(_, group)| group.evidence_source == EvidenceSource::Accused)
     {
         group.accused = group
             .process
@@ -81,7 +81,7 @@ fn accuse(groups: &mut [(String, Group<'_>)]) {
 #[derive(PartialEq, Eq, Hash)]
 struct Place {
     verdict: Verdict,
-    telling: Telling,
+    evidence_source: EvidenceSource,
     process: Option<u32>,
     stack: u64,
     thread: Option<u32>,
@@ -90,46 +90,50 @@ struct Place {
 }
 
 impl Place {
-    fn of(rule: &dyn Rule, telling: Telling, case: &Case<'_>) -> Self {
-        let ends = &case.socket.ends;
-        let end = match case.direction() {
-            Some(Direction::Connected) => (Some(Direction::Connected), ends.remote),
-            direction => (direction, ends.local),
+    fn of(rule: &dyn Rule, evidence_source: EvidenceSource, view: &SocketView<'_>) -> Self {
+        let endpoints = &view.socket.endpoints;
+        let end = match view.direction() {
+            Some(Direction::Connected) => (Some(Direction::Connected), endpoints.remote),
+            direction => (direction, endpoints.local),
         };
-        let stack = telling.touch(case).map_or(0, |touch| touch.stack);
+        let stack = evidence_source
+            .operation(view)
+            .map_or(0, |operation| operation.stack);
         Self {
             verdict: rule.verdict(),
-            telling,
-            process: case.owners().first().copied(),
+            evidence_source,
+            process: view.holder_pids().first().copied(),
             stack,
-            thread: thread_of(telling, case).map(|thread| thread.tid),
+            thread: thread_of(evidence_source, view).map(|thread| thread.tid),
             end,
         }
     }
 }
 
-fn group<'a>(members: Vec<Judged<'a>>, set: Frameset) -> Option<Group<'a>> {
+fn group<'a>(members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Group<'a>> {
     let (rule, proof, _) = members.first()?;
-    let (rule, telling) = (*rule, proof.telling);
+    let (rule, evidence_source) = (*rule, proof.evidence_source);
     let confidence = members.iter().map(|(_, proof, _)| proof.confidence).min()?;
-    let mut cases: Vec<Case<'a>> = members.into_iter().map(|(_, _, case)| case).collect();
-    cases.sort_by_key(|case| (Reverse(case.age()), case.socket.cookie));
+    let mut views: Vec<SocketView<'a>> = members.into_iter().map(|(_, _, view)| view).collect();
+    views.sort_by_key(|view| (Reverse(view.age()), view.socket.cookie));
     let mut owned: BTreeMap<u32, usize> = BTreeMap::new();
-    for pid in cases.iter().flat_map(Case::owners).copied() {
+    for pid in views.iter().flat_map(SocketView::holder_pids).copied() {
         *owned.entry(pid).or_default() += 1;
     }
     let most = owned
         .iter()
         .max_by_key(|(pid, count)| (**count, Reverse(**pid)));
-    let tracker = cases.first()?.tracker;
+    let tracker = views.first()?.tracker;
     let process = most.and_then(|(pid, _)| tracker.process(*pid));
-    let frames = cases.iter().find_map(|case| frames_of(telling, case));
-    let blamed = frames.and_then(|frames| frames.get((cases.first()?.blamer)(frames)?));
+    let frames = views
+        .iter()
+        .find_map(|view| frames_of(evidence_source, view));
+    let blamed = frames.and_then(|frames| frames.get((views.first()?.blamer)(frames)?));
     Some(Group {
         rule,
-        telling,
+        evidence_source,
         confidence,
-        cases,
+        views,
         process,
         processes: owned.len() as u32,
         frames,
@@ -141,45 +145,45 @@ fn group<'a>(members: Vec<Judged<'a>>, set: Frameset) -> Option<Group<'a>> {
     })
 }
 
-fn frames_of<'a>(telling: Telling, case: &Case<'a>) -> Option<&'a [Frame]> {
-    let frames = match thread_of(telling, case) {
+fn frames_of<'a>(evidence_source: EvidenceSource, view: &SocketView<'a>) -> Option<&'a [Frame]> {
+    let frames = match thread_of(evidence_source, view) {
         Some(thread) if !thread.stack.is_empty() => &thread.stack,
-        _ => &case.stack(telling.touch(case))?.frames,
+        _ => &view.stack(evidence_source.operation(view))?.frames,
     };
     (!frames.is_empty()).then_some(frames.as_slice())
 }
 
 /// The thread that shows the cause, where it is what a thread does now.
-pub fn thread_of<'a>(telling: Telling, case: &Case<'a>) -> Option<&'a Thread> {
-    match telling {
-        Telling::Holders => case.acceptor(),
-        Telling::Pool => case.starving_pool()?.1.blocked.first().copied(),
-        Telling::Owner => Some(case.owner()?.thread),
+pub fn thread_of<'a>(evidence_source: EvidenceSource, view: &SocketView<'a>) -> Option<&'a Thread> {
+    match evidence_source {
+        EvidenceSource::Holders => view.acceptor(),
+        EvidenceSource::Pool => view.starving_pool()?.1.blocked.first().copied(),
+        EvidenceSource::ServingThread => Some(view.serving_thread()?.thread),
         _ => None,
     }
 }
 
 /// Contains build-ids and offsets, never addresses, so that it is the same after a restart.
-fn key(rule: &dyn Rule, telling: Telling, case: &Case<'_>) -> String {
-    let program = match case.process() {
+fn key(rule: &dyn Rule, evidence_source: EvidenceSource, view: &SocketView<'_>) -> String {
+    let program = match view.process() {
         Some(process) => process.exe.as_deref().unwrap_or(&process.comm),
         None => "",
     };
-    let frames = frames_of(telling, case).unwrap_or_default();
-    let place = if let Some(blamed) = (case.blamer)(frames).and_then(|index| frames.get(index)) {
+    let frames = frames_of(evidence_source, view).unwrap_or_default();
+    let place = if let Some(blamed) = (view.blamer)(frames).and_then(|index| frames.get(index)) {
         identity(blamed)
     } else {
         // Without a place of its own, all programs of one runtime would be alike: the port tells them apart.
-        let ends = &case.socket.ends;
-        let end = match case.direction() {
-            Some(Direction::Connected) => format!("to {}", Endpoint(ends.remote)),
-            Some(_) => format!("port {}", ends.local.port()),
+        let endpoints = &view.socket.endpoints;
+        let end = match view.direction() {
+            Some(Direction::Connected) => format!("to {}", Endpoint(endpoints.remote)),
+            Some(_) => format!("port {}", endpoints.local.port()),
             None => "no history".to_owned(),
         };
         let frames = frames.iter().map(identity).collect::<Vec<_>>();
         format!("{} {end}", frames.join(" "))
     };
-    let source = telling.id();
+    let source = evidence_source.id();
     format!("{}|{program}|{source}|{place}", rule.verdict().name())
 }
 

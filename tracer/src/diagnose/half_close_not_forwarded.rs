@@ -1,10 +1,10 @@
 //! `half-close-not-forwarded`: a proxy read the end of one side and left the other side open. Proof: the
 //! read's own event, and the partner connection is still open in both directions: no `shutdown()`.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
 use crate::model::{
     endpoint::Endpoint,
-    verdict::{Confidence, Lesson, Severity, Verdict},
+    verdict::{Confidence, Severity, Verdict, VerdictDoc},
 };
 
 pub struct HalfCloseNotForwarded;
@@ -14,21 +14,21 @@ impl Rule for HalfCloseNotForwarded {
         Verdict::HalfCloseNotForwarded
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        let history = case.socket.history;
-        let Some(partner) = case.scene.partner_of(case.socket.cookie) else {
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        let history = view.socket.history;
+        let Some(partner) = view.context.partner_of(view.socket.cookie) else {
             return Answer::No;
         };
         // Whoever relays has written to the other side what it read here.
-        if !partner.is_open() || case.socket.recv_q != 0 || partner.history.used.is_none() {
+        if !partner.is_open() || view.socket.recv_q != 0 || partner.history.used.is_none() {
             return Answer::No;
         }
         if history.eof.is_some() {
-            return yes(Confidence::Medium, Telling::Eof);
+            return yes(Confidence::Medium, EvidenceSource::Eof);
         }
         // Taken by something no hook sees, as splice() is.
-        if history.opened.is_some() && !case.fin_came_with_data() {
-            return yes(Confidence::Medium, Telling::LastUsed);
+        if history.opened.is_some() && !view.fin_came_with_data() {
+            return yes(Confidence::Medium, EvidenceSource::LastUsed);
         }
         Answer::No
     }
@@ -37,13 +37,13 @@ impl Rule for HalfCloseNotForwarded {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
-        let ago = words::ago(group, |case| case.socket.history.eof);
+    fn explain(&self, group: &Group<'_>) -> Explanation {
+        let ago = explanation::ago(group, |view| view.socket.history.eof);
         let mut evidence = vec![match ago {
             Some(ago) => format!(
                 "a read{} returned 0 (the peer has closed), most recently {ago} ago; neither close() nor \
                  shutdown() came after it",
-                words::within(group)
+                explanation::within(group)
             ),
             None => {
                 "the end of the stream was taken by a call that no hook sees, such as splice(); \
@@ -53,33 +53,33 @@ impl Rule for HalfCloseNotForwarded {
         }];
         let partner = group
             .oldest()
-            .and_then(|case| case.scene.partner_of(case.socket.cookie));
+            .and_then(|view| view.context.partner_of(view.socket.cookie));
         if let Some(partner) = partner {
             evidence.push(format!(
                 "the process opened one connection for each of them; that of the oldest, to {}, is still \
                  ESTABLISHED: it was not told that nothing more will come",
-                Endpoint(partner.connection.ends.remote)
+                Endpoint(partner.connection.endpoints.remote)
             ));
         }
         evidence.push("Recv-Q is 0: nothing is left to pass on".to_owned());
-        evidence.extend(words::age_evidence(group));
-        Words {
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
             summary: format!(
                 "{} of a relay were read to the end{}, and the end was not passed on to the other side",
-                words::sockets(group.count()),
-                words::within(group)
+                explanation::sockets(group.count()),
+                explanation::within(group)
             ),
             evidence,
             advice: format!(
                 "When a read returns 0, call shutdown(SHUT_WR) on the other connection, and close both \
                  once both directions have ended. {}",
-                words::NOT_KEEPALIVE
+                explanation::NOT_KEEPALIVE
             ),
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "A proxy copies between two connections. One side hung up; the proxy read that, but \
                        did not tell the other side, which therefore keeps its half open, and both stay.",
             proof: "The end of this connection was read, and the one connection the process opened for \

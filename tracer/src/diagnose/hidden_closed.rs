@@ -3,8 +3,8 @@
 
 use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct HiddenClosed;
 
@@ -17,30 +17,30 @@ impl Rule for HiddenClosed {
         Verdict::HiddenClosed
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        if !case.is_hidden() || case.socket.holders.is_empty() {
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        if !view.is_hidden() || view.socket.holders.is_empty() {
             return Answer::No;
         }
-        let confidence = if case.socket.history.used.is_some() {
+        let confidence = if view.socket.history.used.is_some() {
             Confidence::High
         } else {
             Confidence::Medium
         };
-        yes(confidence, Telling::LastUsed)
+        yes(confidence, EvidenceSource::LastUsed)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
+    fn explain(&self, group: &Group<'_>) -> Explanation {
         let mut evidence = vec![format!(
             "{} in state CLOSE with the descriptor still open; ss, netstat and /proc/net/tcp do not \
              list them",
-            words::sockets(group.count())
+            explanation::sockets(group.count())
         )];
         let mut causes: Vec<(&str, usize)> = Vec::new();
-        for cause in group.cases.iter().filter_map(cause) {
+        for cause in group.views.iter().filter_map(cause) {
             match causes.iter_mut().find(|(known, _)| *known == cause) {
                 Some((_, count)) => *count += 1,
                 None => causes.push((cause, 1)),
@@ -51,29 +51,29 @@ impl Rule for HiddenClosed {
                 .iter()
                 .map(|(cause, count)| format!("{count} ended by {cause}")),
         );
-        if let Some(ago) = words::ago(group, |case| case.socket.history.used) {
-            evidence.push(format!("last use{} {ago} ago", words::within(group)));
+        if let Some(ago) = explanation::ago(group, |view| view.socket.history.used) {
+            evidence.push(format!("last use{} {ago} ago", explanation::within(group)));
         }
-        evidence.extend(words::age_evidence(group));
-        Words {
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
             summary: format!(
                 "{} ended in the kernel but never closed{}: each still holds a descriptor and \
                  about 4 KiB of kernel memory",
-                words::sockets(group.count()),
-                words::within(group)
+                explanation::sockets(group.count()),
+                explanation::within(group)
             ),
             evidence,
             advice: format!(
                 "Close the descriptor on every path{}, also after an error or shutdown(). {}",
-                words::within(group),
+                explanation::within(group),
                 "This is what a leak looks like once keepalive or a reset has hidden it: fewer \
                  sockets in CLOSE_WAIT are not fewer leaks."
             ),
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "The kernel has ended the connection: a reset, a timeout (keepalive), or both \
                        directions shut down. The program still has the descriptor open. Such a \
                        socket is in state CLOSE, which ss, netstat and /proc/net/tcp do not list: \
@@ -87,8 +87,8 @@ impl Rule for HiddenClosed {
 }
 
 /// From the circumstances of the transition into CLOSE.
-fn cause(case: &Case<'_>) -> Option<&'static str> {
-    let entry = case.socket.entry?;
+fn cause(view: &SocketView<'_>) -> Option<&'static str> {
+    let entry = view.socket.entry?;
     match entry.error {
         ECONNRESET => Some("a reset (RST) from the peer"),
         EPIPE if entry.old_state == CLOSE_WAIT => {

@@ -2,10 +2,10 @@
 //! the last answer read in full: only the FIN unread, or taken along by the read of the answer's end;
 //! bounded unless it goes on growing.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
 use crate::model::{
     report::Direction,
-    verdict::{Confidence, Lesson, Severity, Verdict},
+    verdict::{Confidence, Severity, Verdict, VerdictDoc},
 };
 
 pub struct IdlePool;
@@ -15,52 +15,52 @@ impl Rule for IdlePool {
         Verdict::IdlePool
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        let read_in_full = case.socket.recv_q == 1 || case.fin_came_with_data();
-        if case.direction() != Some(Direction::Connected) || !read_in_full {
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        let read_in_full = view.socket.recv_q == 1 || view.fin_came_with_data();
+        if view.direction() != Some(Direction::Connected) || !read_in_full {
             return Answer::No;
         }
-        if case.still_at_it(case.socket.history.used).is_some() {
+        if view.still_at_it(view.socket.history.used).is_some() {
             return Answer::No;
         }
-        let confidence = if case.socket.history.used.is_some() {
+        let confidence = if view.socket.history.used.is_some() {
             Confidence::High
         } else {
             Confidence::Medium
         };
-        yes(confidence, Telling::Opened)
+        yes(confidence, EvidenceSource::Opened)
     }
 
     /// A pool is bounded; what goes on growing is a leak whatever it was meant to be.
     fn severity(&self, group: &Group<'_>) -> Severity {
-        if group.goes_on() {
+        if group.still_growing() {
             Severity::Leak
         } else {
             Severity::Info
         }
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
+    fn explain(&self, group: &Group<'_>) -> Explanation {
         let mut evidence = vec![format!(
             "{} were opened here by connect()",
-            words::sockets(group.count())
+            explanation::sockets(group.count())
         )];
         evidence.extend(read_in_full(group));
-        if let Some(ago) = words::ago(group, |case| case.socket.history.used) {
+        if let Some(ago) = explanation::ago(group, |view| view.socket.history.used) {
             evidence.push(format!("last used {ago} ago"));
         }
-        evidence.push(match (group.goes_on(), group.growth_per_minute()) {
+        evidence.push(match (group.still_growing(), group.growth_per_minute()) {
             (true, Some(rate)) => {
                 format!("the number goes on growing, {rate:.1} per minute: not a bounded pool")
             }
             (false, Some(_)) => "the number did not go on growing while it was watched".to_owned(),
             (_, None) => "not watched long enough to tell a bounded pool from a leak".to_owned(),
         });
-        evidence.extend(words::age_evidence(group));
-        Words {
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
             summary: format!(
                 "{} in a client pool{} were already closed by the server",
-                words::sockets(group.count()),
+                explanation::sockets(group.count()),
                 group.function().map(|name| format!(" (opened in {name})")).unwrap_or_default()
             ),
             evidence,
@@ -72,8 +72,8 @@ impl Rule for IdlePool {
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "A client keeps finished connections in a pool for later use. The server has \
                        closed them after its idle timeout, and the pool has not noticed.",
             proof: "The process itself opened the connection, the last answer was read in full, \
@@ -88,7 +88,7 @@ impl Rule for IdlePool {
 
 /// How it is known that no answer lies unread.
 fn read_in_full(group: &Group<'_>) -> Vec<String> {
-    let unread = words::how_many(group, |case| case.socket.recv_q == 1);
+    let unread = explanation::how_many(group, |view| view.socket.recv_q == 1);
     let along = group.count() - unread;
     let mut lines = Vec::new();
     if unread > 0 {

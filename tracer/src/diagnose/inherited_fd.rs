@@ -1,8 +1,8 @@
 //! `inherited-fd`: whoever worked with the connection has closed it, others still hold it. Proof: no
 //! process that opened, used or read it to its end is among the holders.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct InheritedFd;
 
@@ -11,53 +11,53 @@ impl Rule for InheritedFd {
         Verdict::InheritedFd
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        let history = case.socket.history;
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        let history = view.socket.history;
         let users: Vec<u32> = [history.opened, history.used, history.eof]
             .into_iter()
             .flatten()
-            .map(|touch| touch.pid)
+            .map(|operation| operation.pid)
             .collect();
-        let gone = !users.is_empty() && !users.iter().any(|pid| case.holds(*pid));
-        if case.socket.holders.is_empty() || !gone || !case.all_holders_seen() {
+        let gone = !users.is_empty() && !users.iter().any(|pid| view.holds(*pid));
+        if view.socket.holders.is_empty() || !gone || !view.all_holders_seen() {
             return Answer::No;
         }
-        let confidence = if case.whole_life_seen() {
+        let confidence = if view.whole_life_seen() {
             Confidence::High
         } else {
             Confidence::Medium
         };
-        let telling = if history.used.is_some() {
-            Telling::LastUsed
+        let evidence_source = if history.used.is_some() {
+            EvidenceSource::LastUsed
         } else {
-            Telling::Opened
+            EvidenceSource::Opened
         };
-        yes(confidence, telling)
+        yes(confidence, evidence_source)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
-        let user = group.oldest().and_then(Case::last_touch);
+    fn explain(&self, group: &Group<'_>) -> Explanation {
+        let user = group.oldest().and_then(SocketView::last_operation);
         let holders = holders(group);
         let mut evidence = Vec::new();
-        if let Some(touch) = user {
+        if let Some(operation) = user {
             evidence.push(format!(
                 "last used by pid {} ({}{}), which has closed its descriptor",
-                touch.pid,
-                words::deed(&touch),
-                words::within(group)
+                operation.pid,
+                explanation::kind(&operation),
+                explanation::within(group)
             ));
         }
         evidence.push(format!("still held by {holders}, which never used them"));
-        evidence.extend(words::age_evidence(group));
-        Words {
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
             summary: format!(
                 "{} were closed by the process that served them, but {holders} still holds copies \
                  of the descriptors",
-                words::sockets(group.count())
+                explanation::sockets(group.count())
             ),
             evidence,
             advice: "Open and accept with SOCK_CLOEXEC (accept4) so that exec() drops the copies; \
@@ -67,8 +67,8 @@ impl Rule for InheritedFd {
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "A descriptor can be open in several processes, after fork() for instance. \
                        The program closed its copy; a child still holds another, so the kernel \
                        keeps the connection.",
@@ -81,11 +81,16 @@ impl Rule for InheritedFd {
 
 /// `helper (pid 7)`, or `3 processes (helper, …)`.
 fn holders(group: &Group<'_>) -> String {
-    let mut pids: Vec<u32> = group.cases.iter().flat_map(Case::owners).copied().collect();
+    let mut pids: Vec<u32> = group
+        .views
+        .iter()
+        .flat_map(SocketView::holder_pids)
+        .copied()
+        .collect();
     pids.sort_unstable();
     pids.dedup();
     let name = |pid: u32| {
-        let comm = group.oldest().and_then(|case| case.tracker.process(pid));
+        let comm = group.oldest().and_then(|view| view.tracker.process(pid));
         comm.map_or_else(|| "a process".to_owned(), |process| process.comm.clone())
     };
     match pids.as_slice() {

@@ -1,8 +1,8 @@
 //! `lost-reference`: used, then forgotten: the object was dropped or an error path skipped `close()`.
 //! Proof: the last operation was seen, nothing came after it, and its thread is no longer there.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Lesson, Severity, Verdict};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use crate::model::verdict::{Severity, Verdict, VerdictDoc};
 
 pub struct LostReference;
 
@@ -11,49 +11,53 @@ impl Rule for LostReference {
         Verdict::LostReference
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        let used = case.socket.history.used;
-        if used.is_none() || case.socket.history.eof.is_some() || case.socket.holders.is_empty() {
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        let used = view.socket.history.used;
+        if used.is_none() || view.socket.history.eof.is_some() || view.socket.holders.is_empty() {
             return Answer::No;
         }
         // Still watched by an event loop, or still being worked on: another story.
-        if case.is_watched()
-            || case.still_at_it(used).is_some()
-            || case.may_be_at_it(used)
-            || case.threads_blocked_writing() > 0
+        if view.is_watched()
+            || view.still_at_it(used).is_some()
+            || view.may_be_at_it(used)
+            || view.threads_blocked_writing() > 0
         {
             return Answer::No;
         }
         // Taken by a read that nobody saw, the FIN may have been told to the program as well.
-        if case.socket.recv_q == 0 && !case.fin_came_with_data() {
+        if view.socket.recv_q == 0 && !view.fin_came_with_data() {
             return Answer::No;
         }
-        let sure = case.whole_life_seen()
-            && case.epoll_known()
-            && case.threads_known()
-            && case.sees_reads()
-            && case.sees_writes()
-            && !case.was_told_once();
-        yes(words::confidence(case, sure), Telling::LastUsed)
+        let sure = view.whole_life_seen()
+            && view.epoll_known()
+            && view.threads_known()
+            && view.sees_reads()
+            && view.sees_writes()
+            && !view.was_told_once();
+        yes(
+            explanation::confidence(view, sure),
+            EvidenceSource::LastUsed,
+        )
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
+    fn explain(&self, group: &Group<'_>) -> Explanation {
         let mut evidence = Vec::new();
-        if let Some(touch) = group.oldest().and_then(|case| case.socket.history.used) {
-            let ago = words::ago(group, |case| case.socket.history.used).unwrap_or_default();
+        if let Some(operation) = group.oldest().and_then(|view| view.socket.history.used) {
+            let ago = explanation::ago(group, |view| view.socket.history.used).unwrap_or_default();
             evidence.push(format!(
                 "the last operation was {}{}, most recently {ago} ago; no {} came after it",
-                words::deed(&touch),
-                words::within(group),
+                explanation::kind(&operation),
+                explanation::within(group),
                 observed(group),
             ));
         }
-        let before = words::how_many(group, |case| {
-            case.last_touch().is_some_and(|t| t.at < case.socket.since)
+        let before = explanation::how_many(group, |view| {
+            view.last_operation()
+                .is_some_and(|t| t.at < view.socket.since)
         });
         if before > 0 {
             evidence.push(format!(
@@ -61,27 +65,27 @@ impl Rule for LostReference {
                 group.count()
             ));
         }
-        evidence.push(match words::recv_q(group).as_str() {
+        evidence.push(match explanation::recv_q(group).as_str() {
             "1" => "Recv-Q is 1: only the peer's FIN is unread".to_owned(),
             "0" => "Recv-Q is 0: the FIN came in together with the last data".to_owned(),
             other => format!("Recv-Q is {other}: data was left unread"),
         });
         let looked = group
-            .cases
+            .views
             .iter()
-            .all(|case| case.threads_known() && case.epoll_known());
+            .all(|view| view.threads_known() && view.epoll_known());
         evidence.push(if looked {
             "no thread is working on them".to_owned()
         } else {
             "no thread was seen working on them, but not all could be looked at".to_owned()
         });
-        evidence.extend(words::watching(group));
-        evidence.extend(words::age_evidence(group));
-        Words {
+        evidence.extend(explanation::watching(group));
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
             summary: format!(
                 "{} were last used{} and then forgotten without close()",
-                words::sockets(group.count()),
-                words::within(group)
+                explanation::sockets(group.count()),
+                explanation::within(group)
             ),
             evidence,
             advice: format!(
@@ -90,13 +94,13 @@ impl Rule for LostReference {
                 group
                     .function()
                     .unwrap_or_else(|| "the function that used it last".to_owned()),
-                words::NOT_KEEPALIVE
+                explanation::NOT_KEEPALIVE
             ),
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "The program used the connection, then forgot it: an error path, an early \
                        return or a dropped object skipped close().",
             proof: "The last operation was seen, nothing came after it, no epoll set will tell of \
@@ -109,10 +113,10 @@ impl Rule for LostReference {
 
 /// What would have been seen.
 fn observed(group: &Group<'_>) -> &'static str {
-    let case = group.oldest();
+    let view = group.oldest();
     match (
-        case.is_some_and(Case::sees_reads),
-        case.is_some_and(Case::sees_writes),
+        view.is_some_and(SocketView::sees_reads),
+        view.is_some_and(SocketView::sees_writes),
     ) {
         (true, true) => "read, write or close()",
         (true, false) => "read or close()",

@@ -3,10 +3,11 @@
 //! One rule a file. The order goes from what the state alone proves to what needs history; the first
 //! rule that can prove its case answers. `unknown` is an answer; a guess is not.
 
-mod case;
 mod closed_at_exit;
+mod context;
 mod eof_ignored;
 mod event_lost;
+mod explanation;
 mod fd_in_flight;
 mod fd_limit;
 mod forecast;
@@ -20,28 +21,27 @@ mod inherited_fd;
 mod lost_reference;
 mod never_accepted;
 mod never_read;
-mod owner;
 mod owner_blocked;
 mod pool;
 mod process_stopped;
 mod reading_paused;
 mod report;
-mod scene;
 mod select_limit;
+mod serving_thread;
 mod siblings;
 mod site;
+mod socket_view;
 #[cfg(test)]
 mod tests;
 mod unknown;
-mod words;
 mod worker_starvation;
 
-use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
-pub use case::Case;
-pub use group::{Group, Telling};
-pub use report::{Demands, Findings, Style, demands, report};
-pub use words::Words;
+pub use explanation::Explanation;
+pub use group::{EvidenceSource, Group};
+pub use report::{DataRequests, Findings, Style, data_requests, report};
+pub use socket_view::SocketView;
 
 /// Finds the frame to blame in a stack; the policy of what is application code lies elsewhere.
 pub type Blamer<'a> = &'a dyn Fn(&[crate::model::stack::Frame]) -> Option<usize>;
@@ -60,16 +60,16 @@ pub enum Answer {
 pub struct Proof {
     pub confidence: Confidence,
     /// The stack that shows the cause, and by which sockets are grouped.
-    pub telling: Telling,
+    pub evidence_source: EvidenceSource,
 }
 
 pub trait Rule: Sync {
     fn verdict(&self) -> Verdict;
-    fn check(&self, case: &Case<'_>) -> Answer;
+    fn check(&self, view: &SocketView<'_>) -> Answer;
     fn severity(&self, group: &Group<'_>) -> Severity;
-    fn explain(&self, group: &Group<'_>) -> Words;
+    fn explain(&self, group: &Group<'_>) -> Explanation;
     /// For `sockleak explain`: the same for every socket.
-    fn lesson(&self) -> Lesson;
+    fn verdict_doc(&self) -> VerdictDoc;
 }
 
 /// In decision order. What is over comes first; what does not run can neither accept nor close: it comes before all the rest.
@@ -98,15 +98,15 @@ const RULES: &[&dyn Rule] = &[
 ];
 
 /// What each verdict means; the rule that gives it knows.
-pub fn lesson(verdict: Verdict) -> Option<Lesson> {
+pub fn verdict_doc(verdict: Verdict) -> Option<VerdictDoc> {
     let rule = RULES.iter().find(|rule| rule.verdict() == verdict);
-    rule.map(|rule| rule.lesson())
+    rule.map(|rule| rule.verdict_doc())
 }
 
 /// The first rule that can prove its case, and when one that could not yet should be asked again. `None`
 /// when the socket is not stuck.
-fn judge(case: &Case<'_>) -> Option<(&'static dyn Rule, Proof, Option<u64>)> {
-    if !case.is_stuck() {
+fn classify(view: &SocketView<'_>) -> Option<(&'static dyn Rule, Proof, Option<u64>)> {
+    if !view.is_stuck() {
         return None;
     }
     let mut again: Option<u64> = None;
@@ -115,7 +115,7 @@ fn judge(case: &Case<'_>) -> Option<(&'static dyn Rule, Proof, Option<u64>)> {
         if again.is_some() && rule.verdict() != Verdict::Unknown {
             continue;
         }
-        match rule.check(case) {
+        match rule.check(view) {
             Answer::No => {}
             Answer::Yes(proof) => return Some((*rule, proof, again)),
             Answer::AskAgainAt(at) => again = Some(at),
@@ -124,9 +124,9 @@ fn judge(case: &Case<'_>) -> Option<(&'static dyn Rule, Proof, Option<u64>)> {
     None
 }
 
-const fn yes(confidence: Confidence, telling: Telling) -> Answer {
+const fn yes(confidence: Confidence, evidence_source: EvidenceSource) -> Answer {
     Answer::Yes(Proof {
         confidence,
-        telling,
+        evidence_source,
     })
 }

@@ -1,8 +1,8 @@
 //! `never-accepted`: dead in the accept queue. Proof: no `struct socket` and no inode, which `accept()`
 //! gives; the listener is known by namespace and port.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct NeverAccepted;
 
@@ -11,50 +11,50 @@ impl Rule for NeverAccepted {
         Verdict::NeverAccepted
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        if !case.is_unaccepted() {
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        if !view.is_unaccepted() {
             return Answer::No;
         }
-        let confidence = if case.listener().is_some() {
+        let confidence = if view.listener().is_some() {
             Confidence::High
         } else {
             Confidence::Medium
         };
-        yes(confidence, Telling::Holders)
+        yes(confidence, EvidenceSource::Holders)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
-        let listener = group.oldest().and_then(Case::listener);
+    fn explain(&self, group: &Group<'_>) -> Explanation {
+        let listener = group.oldest().and_then(SocketView::listener);
         let place = match (listener, group.local_port()) {
-            (Some(listener), _) => format!("the listener on {}", listener.ends.local),
+            (Some(listener), _) => format!("the listener on {}", listener.endpoints.local),
             (None, Some(port)) => format!("port {port}, whose listener was not found"),
             (None, None) => "a listener that was not found".to_owned(),
         };
         let mut evidence = vec![format!(
             "{} have no inode: accept() never returned them",
-            words::sockets(group.count())
+            explanation::sockets(group.count())
         )];
         if let Some(listener) = listener {
             evidence.push(format!(
                 "the accept queue of {} holds {} (its backlog is {})",
-                listener.ends.local,
-                words::sockets(listener.waiting as usize),
+                listener.endpoints.local,
+                explanation::sockets(listener.waiting as usize),
                 listener.backlog
             ));
         }
         evidence.push(format!(
             "their Recv-Q is {}: requests nobody will answer, the FIN counting one byte",
-            words::recv_q(group)
+            explanation::recv_q(group)
         ));
-        evidence.extend(words::age_evidence(group));
-        Words {
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
             summary: format!(
                 "{} died waiting for accept() on {place}{}",
-                words::sockets(group.count()),
+                explanation::sockets(group.count()),
                 group
                     .function()
                     .map(|name| format!("; the thread that should accept is in {name}"))
@@ -68,8 +68,8 @@ impl Rule for NeverAccepted {
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "A client's connection is completed by the kernel before the program knows of \
                        it: it waits in the accept queue. The program does not call accept(), so the \
                        client gives up and hangs up, and the connection stays, dead, in the queue.",

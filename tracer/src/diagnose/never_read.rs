@@ -2,10 +2,10 @@
 //! lies in the receive queue; no epoll set will tell of it again; no crowd of blocked workers that
 //! would explain a queue. All of it must have been looked at: reads by a hook, epoll sets and threads.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
 use crate::model::{
-    socket::Deed,
-    verdict::{Lesson, Severity, Verdict},
+    socket::SocketOperation,
+    verdict::{Severity, Verdict, VerdictDoc},
 };
 
 pub struct NeverRead;
@@ -15,49 +15,49 @@ impl Rule for NeverRead {
         Verdict::NeverRead
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        let history = case.socket.history;
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        let history = view.socket.history;
         let accepted = history
             .opened
-            .is_some_and(|opened| opened.deed == Deed::Accept);
-        let untouched = history.used.is_none() && history.eof.is_none();
-        if !accepted || !untouched || case.socket.recv_q == 0 || !case.sees_reads() {
+            .is_some_and(|opened| opened.kind == SocketOperation::Accept);
+        let unused = history.used.is_none() && history.eof.is_none();
+        if !accepted || !unused || view.socket.recv_q == 0 || !view.sees_reads() {
             return Answer::No;
         }
-        let explained_otherwise = !case.epoll_known()
-            || !case.threads_known()
-            || case.is_watched()
-            || case.threads_blocked_writing() > 0
-            || case.still_at_it(history.opened).is_some();
+        let explained_otherwise = !view.epoll_known()
+            || !view.threads_known()
+            || view.is_watched()
+            || view.threads_blocked_writing() > 0
+            || view.still_at_it(history.opened).is_some();
         if explained_otherwise {
             return Answer::No;
         }
-        let sure = case.nothing_lost() && !case.was_told_once();
-        yes(words::confidence(case, sure), Telling::Opened)
+        let sure = view.nothing_lost() && !view.was_told_once();
+        yes(explanation::confidence(view, sure), EvidenceSource::Opened)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
+    fn explain(&self, group: &Group<'_>) -> Explanation {
         let mut evidence = vec![
-            if group.oldest().is_some_and(Case::sees_writes) {
+            if group.oldest().is_some_and(SocketView::sees_writes) {
                 "accept() was seen, and no read or write on them since".to_owned()
             } else {
                 "accept() was seen, and no read on them since".to_owned()
             },
             format!(
                 "Recv-Q is {}: the request and the FIN (one byte) lie unread",
-                words::recv_q(group)
+                explanation::recv_q(group)
             ),
         ];
-        evidence.extend(words::watching(group));
-        Words {
+        evidence.extend(explanation::watching(group));
+        Explanation {
             summary: format!(
                 "{} were accepted{} and never read",
-                words::sockets(group.count()),
-                words::within(group)
+                explanation::sockets(group.count()),
+                explanation::within(group)
             ),
             evidence,
             advice: format!(
@@ -66,13 +66,13 @@ impl Rule for NeverRead {
                 group
                     .function()
                     .map_or_else(|| " the program".to_owned(), |name| format!(" {name}")),
-                words::NOT_KEEPALIVE
+                explanation::NOT_KEEPALIVE
             ),
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "The program accepted the connection and then lost it: no code reads from it, \
                        waits for it, or closes it.",
             proof: "accept() was seen, and no read since; the request lies unread; no epoll set \

@@ -2,8 +2,11 @@
 //! disk, or a long computation. Proof: that thread touched this socket last and no other since, and it
 //! is still in that function, blocked; or always on the CPU when it was looked at.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, worker_starvation, yes};
-use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+use super::{
+    Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, worker_starvation,
+    yes,
+};
+use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct OwnerBlocked;
 
@@ -12,29 +15,29 @@ impl Rule for OwnerBlocked {
         Verdict::OwnerBlocked
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        let Some(owner) = case.owner() else {
-            return match case.owner_may_be_busy() {
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        let Some(serving_thread) = view.serving_thread() else {
+            return match view.serving_thread_may_be_busy() {
                 Some(at) => Answer::AskAgainAt(at),
                 None => Answer::No,
             };
         };
-        let named = case
-            .last_touch()
-            .is_some_and(|touch| !case.is_nameless(touch));
-        let sure = owner.runs_since.is_none()
+        let named = view
+            .last_operation()
+            .is_some_and(|operation| !view.is_nameless(operation));
+        let sure = serving_thread.runs_since.is_none()
             && named
-            && case.still_at_it(case.last_touch()).is_some()
-            && case.whole_life_seen()
-            && case.scene.knows(case.socket.cookie)
-            && case.nothing_lost();
+            && view.still_at_it(view.last_operation()).is_some()
+            && view.whole_life_seen()
+            && view.context.knows(view.socket.cookie)
+            && view.nothing_lost();
         yes(
             if sure {
                 Confidence::High
             } else {
                 Confidence::Medium
             },
-            Telling::Owner,
+            EvidenceSource::ServingThread,
         )
     }
 
@@ -42,55 +45,58 @@ impl Rule for OwnerBlocked {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
-        let Some((case, owner)) = group
-            .oldest()
-            .and_then(|case| case.owner().map(|owner| (case, owner)))
-        else {
-            return Words::default();
+    fn explain(&self, group: &Group<'_>) -> Explanation {
+        let Some((view, serving_thread)) = group.oldest().and_then(|view| {
+            view.serving_thread()
+                .map(|serving_thread| (view, serving_thread))
+        }) else {
+            return Explanation::default();
         };
         let mut evidence = Vec::new();
-        if let Some(touch) = case.last_touch() {
+        if let Some(operation) = view.last_operation() {
             evidence.push(format!(
                 "thread {} was the last to touch the oldest: {}, {} ago",
-                touch.tid,
-                words::deed(&touch),
-                words::span(group.now.saturating_sub(touch.at))
+                operation.tid,
+                explanation::kind(&operation),
+                explanation::span(group.now.saturating_sub(operation.at))
             ));
         }
-        let doing = if let Some(since) = owner.runs_since {
+        let doing = if let Some(since) = serving_thread.runs_since {
             evidence.push(format!(
                 "since then it was on the CPU whenever it was looked at, for {}",
-                words::span(group.now.saturating_sub(since))
+                explanation::span(group.now.saturating_sub(since))
             ));
             "computes".to_owned()
         } else {
             evidence.push(format!(
                 "it is blocked now: {}",
-                worker_starvation::one(case.tracker, owner.thread, group.now)
+                worker_starvation::one(view.tracker, serving_thread.thread, group.now)
             ));
-            format!("is blocked in {}", in_what(owner.thread.syscall.as_deref()))
+            format!(
+                "is blocked in {}",
+                in_what(serving_thread.thread.syscall.as_deref())
+            )
         };
-        evidence.push(format!("their Recv-Q is {}", words::recv_q(group)));
-        evidence.extend(words::age_evidence(group));
-        Words {
+        evidence.push(format!("their Recv-Q is {}", explanation::recv_q(group)));
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
             summary: format!(
                 "{} wait for the thread that serves them, which {doing}{}",
-                words::sockets(group.count()),
-                words::within(group)
+                explanation::sockets(group.count()),
+                explanation::within(group)
             ),
             evidence,
             advice: format!(
                 "Look at what the thread does (below): put a time limit on the lock, request or \
                  computation it is in, or hand such work to another thread. The connections are closed \
                  when it goes on; they are lost if it never does. {}",
-                words::NOT_KEEPALIVE
+                explanation::NOT_KEEPALIVE
             ),
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "A thread was serving the connection and got stuck in something else: it waits for \
                        a lock, for an answer from another server, for the disk, or it computes. Meanwhile \
                        the client hung up. The thread would close the connection if it went on.",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tracer_common::state::ESTABLISHED;
 
-use super::{Blamer, scene::Scene};
+use super::{Blamer, context::ReportContext};
 use crate::{
     model::{
         input::{Connection, Thread},
@@ -64,7 +64,12 @@ pub fn connection<'a>(tracker: &'a Tracker, thread: &Thread) -> Option<&'a Conne
 /// Is it blocked in work, rather than waiting for some? A write to somebody who does not read; a read
 /// from somebody the process itself has asked; sleep, disk, a child; a lock, inside the function that
 /// touched a connection last or, where the runtime names its own frames, inside the program's.
-pub fn is_busy(tracker: &Tracker, scene: &Scene<'_>, blamer: Blamer<'_>, thread: &Thread) -> bool {
+pub fn is_busy(
+    tracker: &Tracker,
+    context: &ReportContext<'_>,
+    blamer: Blamer<'_>,
+    thread: &Thread,
+) -> bool {
     if writes(thread) {
         return connection(tracker, thread).is_none_or(|connection| connection.send_q > 0);
     }
@@ -72,23 +77,24 @@ pub fn is_busy(tracker: &Tracker, scene: &Scene<'_>, blamer: Blamer<'_>, thread:
         return connection(tracker, thread).is_some_and(|connection| {
             connection.state == ESTABLISHED
                 && connection.recv_q == 0
-                && scene.is_connected(connection.cookie)
+                && context.is_connected(connection.cookie)
         });
     }
     if is_in(thread, LOCKS) {
-        return is_locked_out(thread, blamer) || is_at_last_touch(tracker, scene, blamer, thread);
+        return is_locked_out(thread, blamer)
+            || is_at_last_operation(tracker, context, blamer, thread);
     }
     is_in(thread, BUSY)
 }
 
 /// Is it a worker for clients? Threads that flush, ship logs or consume a queue are blocked just like that when
 /// all is well. Known by what it has touched; without history, by the listener its connection came through.
-fn serves(tracker: &Tracker, scene: &Scene<'_>, thread: &Thread) -> bool {
-    scene.has_served(thread.tid)
+fn serves(tracker: &Tracker, context: &ReportContext<'_>, thread: &Thread) -> bool {
+    context.has_served(thread.tid)
         || connection(tracker, thread).is_some_and(|connection| {
-            scene.is_accepted(connection.cookie)
-                || !scene.is_connected(connection.cookie)
-                    && tracker.listens_on(connection.ends.local)
+            context.is_accepted(connection.cookie)
+                || !context.is_connected(connection.cookie)
+                    && tracker.listens_on(connection.endpoints.local)
         })
 }
 
@@ -115,18 +121,18 @@ pub fn is_dumped(frame: &Frame) -> bool {
     frame.module.as_deref() == Some("[java]")
 }
 
-fn is_at_last_touch(
+fn is_at_last_operation(
     tracker: &Tracker,
-    scene: &Scene<'_>,
+    context: &ReportContext<'_>,
     blamer: Blamer<'_>,
     thread: &Thread,
 ) -> bool {
-    let touched = || {
-        let (_, touch) = scene.newest_of(thread.tid)?;
-        let frames = &tracker.stack(touch.stack)?.frames;
+    let used_sockets = || {
+        let (_, operation) = context.newest_of(thread.tid)?;
+        let frames = &tracker.stack(operation.stack)?.frames;
         frames.get(blamer(frames)?)
     };
-    touched().is_some_and(|blamed| {
+    used_sockets().is_some_and(|blamed| {
         blamed.function.is_some() && thread.stack.iter().any(|frame| frame.is_same_code(blamed))
     })
 }
@@ -137,21 +143,21 @@ fn is_at_last_touch(
 pub fn starving<'a>(
     tracker: &'a Tracker,
     pid: u32,
-    scene: &Scene<'_>,
+    context: &ReportContext<'_>,
     blamer: Blamer<'_>,
 ) -> Option<Pool<'a>> {
     let mut pools: BTreeMap<String, Vec<&Thread>> = BTreeMap::new();
     for thread in tracker.threads(pid) {
-        if thread.tid == pid || scene.has_accepted(thread.tid) || is_in(thread, ACCEPTS) {
+        if thread.tid == pid || context.has_accepted(thread.tid) || is_in(thread, ACCEPTS) {
             continue;
         }
         let stem = stem(thread.name.as_deref().unwrap_or(&thread.comm));
         pools.entry(stem).or_default().push(thread);
     }
     let busy = |threads: &&Vec<&Thread>| {
-        threads
-            .iter()
-            .all(|thread| serves(tracker, scene, thread) && is_busy(tracker, scene, blamer, thread))
+        threads.iter().all(|thread| {
+            serves(tracker, context, thread) && is_busy(tracker, context, blamer, thread)
+        })
     };
     let is_pool = |threads: &&Vec<&Thread>| match threads.as_slice() {
         [only] => writes(only),

@@ -1,8 +1,8 @@
 //! `process-stopped`: no holder runs: stopped by a signal or a debugger, in a frozen cgroup, or with every
 //! thread in an uninterruptible wait. Not a leak: nothing can be said about a program that does not run.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct ProcessStopped;
 
@@ -11,23 +11,23 @@ impl Rule for ProcessStopped {
         Verdict::ProcessStopped
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        let owners = case.owners();
-        if owners.is_empty() || !owners.iter().all(|pid| why(case, *pid).is_some()) {
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        let holder_pids = view.holder_pids();
+        if holder_pids.is_empty() || !holder_pids.iter().all(|pid| why(view, *pid).is_some()) {
             return Answer::No;
         }
-        yes(Confidence::High, Telling::Nothing)
+        yes(Confidence::High, EvidenceSource::Nothing)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Info
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
-        Words {
+    fn explain(&self, group: &Group<'_>) -> Explanation {
+        Explanation {
             summary: format!(
                 "{} belong to a process that is stopped, so it cannot close them",
-                words::sockets(group.count())
+                explanation::sockets(group.count())
             ),
             evidence: reasons(group),
             advice:
@@ -37,8 +37,8 @@ impl Rule for ProcessStopped {
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "The process does not run: it was stopped by a signal or a debugger, its \
                        cgroup is frozen, or it waits for a device. It cannot close anything, and \
                        nothing can be said about what it would do.",
@@ -51,14 +51,14 @@ impl Rule for ProcessStopped {
 }
 
 /// Why the process does not run, if it does not.
-fn why(case: &Case<'_>, pid: u32) -> Option<&'static str> {
-    let process = case.tracker.process(pid)?;
-    let threads = case.tracker.threads(pid);
+fn why(view: &SocketView<'_>, pid: u32) -> Option<&'static str> {
+    let process = view.tracker.process(pid)?;
+    let threads = view.tracker.threads(pid);
     if matches!(process.state, 'T' | 't') {
         Some("state T in /proc/PID/stat: stopped by a signal or a debugger")
     } else if process.frozen {
         Some("its cgroup is frozen")
-    } else if case.threads_known() && threads.iter().all(|thread| thread.state == 'D') {
+    } else if view.threads_known() && threads.iter().all(|thread| thread.state == 'D') {
         Some(
             "every thread is in state D: an uninterruptible wait, mostly for a disk or a network disk",
         )
@@ -69,9 +69,9 @@ fn why(case: &Case<'_>, pid: u32) -> Option<&'static str> {
 
 fn reasons(group: &Group<'_>) -> Vec<String> {
     let mut reasons: Vec<_> = group
-        .cases
+        .views
         .iter()
-        .flat_map(|case| case.owners().iter().filter_map(|pid| why(case, *pid)))
+        .flat_map(|view| view.holder_pids().iter().filter_map(|pid| why(view, *pid)))
         .collect();
     reasons.sort_unstable();
     reasons.dedup();

@@ -1,10 +1,10 @@
 //! `reading-paused`: back-pressure. Proof: data lies unread, and the other connection of the relay, in
 //! the same process, has a full Send-Q: whoever should take the data does not read.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
 use crate::model::{
     endpoint::Endpoint,
-    verdict::{Confidence, Lesson, Severity, Verdict},
+    verdict::{Confidence, Severity, Verdict, VerdictDoc},
 };
 
 pub struct ReadingPaused;
@@ -14,33 +14,33 @@ impl Rule for ReadingPaused {
         Verdict::ReadingPaused
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        let full = case
-            .scene
-            .partner_of(case.socket.cookie)
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        let full = view
+            .context
+            .partner_of(view.socket.cookie)
             .is_some_and(|partner| partner.is_open() && partner.connection.send_q > 0);
         // The FIN alone would be unread as well; data shows that nobody reads.
-        if !full || case.socket.recv_q == 0 || case.socket.history.eof.is_some() {
+        if !full || view.socket.recv_q == 0 || view.socket.history.eof.is_some() {
             return Answer::No;
         }
-        yes(Confidence::Medium, Telling::LastUsed)
+        yes(Confidence::Medium, EvidenceSource::LastUsed)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Suspect
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
+    fn explain(&self, group: &Group<'_>) -> Explanation {
         let mut evidence = vec![format!(
             "Recv-Q is {}: nobody reads from these",
-            words::recv_q(group)
+            explanation::recv_q(group)
         )];
         let partner = group
             .oldest()
-            .and_then(|case| case.scene.partner_of(case.socket.cookie));
+            .and_then(|view| view.context.partner_of(view.socket.cookie));
         let mut whom = String::new();
         if let Some(partner) = partner {
-            let remote = Endpoint(partner.connection.ends.remote);
+            let remote = Endpoint(partner.connection.endpoints.remote);
             whom = format!(" ({remote})");
             evidence.push(format!(
                 "the process opened one connection for each of them; that of the oldest, to {remote}, \
@@ -50,29 +50,29 @@ impl Rule for ReadingPaused {
             if let Some(used) = partner.history.used {
                 evidence.push(format!(
                     "last use of that connection: {}, {} ago",
-                    words::deed(&used),
-                    words::span(group.now.saturating_sub(used.at))
+                    explanation::kind(&used),
+                    explanation::span(group.now.saturating_sub(used.at))
                 ));
             }
         }
-        evidence.extend(words::age_evidence(group));
-        Words {
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
             summary: format!(
                 "{} are not read because the other side of the relay{whom} is too slow to take more",
-                words::sockets(group.count())
+                explanation::sockets(group.count())
             ),
             evidence,
             advice: format!(
                 "Find out why that peer does not read. Give the relay a time limit for writing, and let \
                  it watch for EPOLLRDHUP while reading is paused, so that a hang-up of either side ends \
                  both. {}",
-                words::NOT_KEEPALIVE
+                explanation::NOT_KEEPALIVE
             ),
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "The program passes data from one connection to another. The receiver is too slow, \
                        so the program has stopped reading from the sender, and therefore does not see \
                        that the sender has hung up.",

@@ -9,16 +9,15 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Blamer, Case,
-    grouping::{Frameset, groups},
-    judge,
-    scene::Scene,
+    Blamer, SocketView, classify,
+    context::ReportContext,
+    grouping::{ReportParameters, groups},
     siblings,
     site::site,
 };
 use crate::{
     model::{
-        input::{Opening, Process, Scope},
+        input::{Process, RunHeader, Scope},
         report::{EventCounts, Report, SchemaId, Totals, Window},
     },
     track::{Socket, Tracker},
@@ -32,7 +31,7 @@ pub struct Style {
 
 /// What has to be read before the stuck sockets can be judged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Demands {
+pub struct DataRequests {
     pub stacks: BTreeSet<u64>,
     pub processes: BTreeSet<u32>,
     /// The same, those with most of the sockets first.
@@ -45,54 +44,57 @@ pub struct Demands {
 }
 
 /// `taken_of` tells of which process the stack of a key was taken, as far as it is known.
-pub fn demands(
+pub fn data_requests(
     tracker: &Tracker,
     blamer: Blamer<'_>,
     taken_of: &dyn Fn(u64) -> Option<u32>,
-) -> Demands {
-    let mut demands = Demands::default();
+) -> DataRequests {
+    let mut data_requests = DataRequests::default();
     let mut opened = BTreeSet::new();
     let mut owned: BTreeMap<u32, usize> = BTreeMap::new();
-    let scope = tracker.opening().map(|opening| &opening.scope);
-    let asked = |case: &&Case<'_>| scope.is_none_or(|scope| may_be_in(scope, case));
-    // What to fetch does not depend on what all cases share.
-    let scene = Scene::default();
-    let cases = cases(tracker, &scene, blamer);
-    for case in cases.iter().filter(|case| case.is_stuck()).filter(asked) {
-        let history = case.socket.history;
-        let touches = [history.opened, history.used, history.eof];
-        for touch in touches.into_iter().flatten() {
-            demands.threads.insert(touch.tid);
-            if touch.stack != 0 && tracker.stack(touch.stack).is_none() {
-                demands.stacks.insert(touch.stack);
+    let scope = tracker.run_header().map(|run_header| &run_header.scope);
+    let asked = |view: &&SocketView<'_>| scope.is_none_or(|scope| may_be_in(scope, view));
+    // What to fetch does not depend on what all sockets share.
+    let context = ReportContext::default();
+    let views = views(tracker, &context, blamer);
+    for view in views.iter().filter(|view| view.is_stuck()).filter(asked) {
+        let history = view.socket.history;
+        let operations = [history.opened, history.used, history.eof];
+        for operation in operations.into_iter().flatten() {
+            data_requests.threads.insert(operation.tid);
+            if operation.stack != 0 && tracker.stack(operation.stack).is_none() {
+                data_requests.stacks.insert(operation.stack);
             }
         }
-        let owners = case.owners();
+        let holder_pids = view.holder_pids();
         // Only history makes the rules ask whether an event loop still watches the socket.
-        if case.socket.recv_q > 0 && touches.iter().any(Option::is_some) {
-            demands.epolls.extend(owners);
+        if view.socket.recv_q > 0 && operations.iter().any(Option::is_some) {
+            data_requests.epolls.extend(holder_pids);
         }
-        if let Some(pid) = owners.first() {
-            demands.namespaces.entry(case.socket.netns).or_insert(*pid);
+        if let Some(pid) = holder_pids.first() {
+            data_requests
+                .namespaces
+                .entry(view.socket.netns)
+                .or_insert(*pid);
         }
-        for pid in owners {
+        for pid in holder_pids {
             *owned.entry(*pid).or_default() += 1;
         }
-        demands.processes.extend(owners);
-        opened.extend(history.opened.map(|touch| touch.stack));
+        data_requests.processes.extend(holder_pids);
+        opened.extend(history.opened.map(|operation| operation.stack));
     }
-    demands.busiest = owned.keys().copied().collect();
-    demands
+    data_requests.busiest = owned.keys().copied().collect();
+    data_requests
         .busiest
         .sort_by_key(|pid| Reverse(owned.get(pid).copied()));
     let openers = opened.iter().filter_map(|key| taken_of(*key));
     let processes: BTreeSet<u32> = openers.chain(owned.into_keys()).collect();
     let is_theirs = |key| taken_of(key).is_some_and(|pid| processes.contains(&pid));
-    let closes = siblings::demands(tracker, &opened, is_theirs).into_iter();
-    demands
+    let close_counts = siblings::data_requests(tracker, &opened, is_theirs).into_iter();
+    data_requests
         .stacks
-        .extend(closes.filter(|key| tracker.stack(*key).is_none()));
-    demands
+        .extend(close_counts.filter(|key| tracker.stack(*key).is_none()));
+    data_requests
 }
 
 /// The report, and the moment at which rules that could not prove their case yet should be asked again.
@@ -103,47 +105,47 @@ pub struct Findings {
 
 /// `None` before the first input.
 pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Findings> {
-    let opening = tracker.opening()?;
-    let wall = |at: u64| wall(opening, at);
-    let set = Frameset {
-        watched_from: opening.at,
-        live: opening.live,
+    let run_header = tracker.run_header()?;
+    let wall = |at: u64| wall(run_header, at);
+    let set = ReportParameters {
+        watched_from: run_header.at,
+        live: run_header.live,
         now: tracker.now(),
         sockets_per_site: style.sockets_per_site,
     };
     let mut totals = Totals::default();
-    let mut judged = Vec::new();
+    let mut classified = Vec::new();
     let mut ask_again_at: Option<u64> = None;
-    let scene = Scene::new(tracker, blamer);
-    for case in cases(tracker, &scene, blamer) {
-        if !in_scope(&case, opening) {
+    let context = ReportContext::new(tracker, blamer);
+    for view in views(tracker, &context, blamer) {
+        if !in_scope(&view, run_header) {
             continue;
         }
-        totals.close_wait += u64::from(case.in_close_wait() && !case.has_ended());
-        let Some((rule, proof, again)) = judge(&case) else {
+        totals.close_wait += u64::from(view.in_close_wait() && !view.has_ended());
+        let Some((rule, proof, again)) = classify(&view) else {
             continue;
         };
         ask_again_at = ask_again_at.into_iter().chain(again).min();
-        if !case.has_ended() {
+        if !view.has_ended() {
             totals.stuck += 1;
-            totals.unaccepted += u64::from(case.is_unaccepted());
-            totals.hidden += u64::from(case.is_hidden());
+            totals.unaccepted += u64::from(view.is_unaccepted());
+            totals.hidden += u64::from(view.is_hidden());
         }
-        judged.push((rule, proof, case));
+        classified.push((rule, proof, view));
     }
-    let sites = groups(judged, set)
+    let sites = groups(classified, set)
         .into_iter()
         .filter_map(|(id, group)| site(id, &group, set, wall))
         .collect();
     let mut report = Report {
         schema: SchemaId::V1,
-        tool: opening.tool.clone(),
-        host: opening.host.clone(),
-        hooks: opening.hooks.clone(),
-        window: window(tracker, opening, wall(tracker.now())),
+        tool: run_header.tool.clone(),
+        host: run_header.host.clone(),
+        hooks: run_header.hooks.clone(),
+        window: window(tracker, run_header, wall(tracker.now())),
         totals,
         sites,
-        warnings: warnings(tracker, opening),
+        warnings: warnings(tracker, run_header),
     };
     report.sort_sites();
     Some(Findings {
@@ -152,39 +154,47 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
     })
 }
 
-fn cases<'a>(tracker: &'a Tracker, scene: &'a Scene<'a>, blamer: Blamer<'a>) -> Vec<Case<'a>> {
-    let min_age = tracker.opening().map_or(0, |opening| opening.min_age_ns);
-    let case = |socket: &'a Socket| Case::new(socket, tracker, scene, min_age, blamer);
+fn views<'a>(
+    tracker: &'a Tracker,
+    context: &'a ReportContext<'a>,
+    blamer: Blamer<'a>,
+) -> Vec<SocketView<'a>> {
+    let min_age = tracker
+        .run_header()
+        .map_or(0, |run_header| run_header.min_age_ns);
+    let view = |socket: &'a Socket| SocketView::new(socket, tracker, context, min_age, blamer);
     let all = tracker.sockets().into_iter().chain(tracker.ended());
-    all.map(case).collect()
+    all.map(view).collect()
 }
 
 /// Does the user want to see it? A filter that needs an owner leaves out what has none.
-fn in_scope(case: &Case<'_>, opening: &Opening) -> bool {
-    fits(&opening.scope, case, false)
+fn in_scope(view: &SocketView<'_>, run_header: &RunHeader) -> bool {
+    fits(&run_header.scope, view, false)
 }
 
 /// The same before its processes were looked at.
-fn may_be_in(scope: &Scope, case: &Case<'_>) -> bool {
-    fits(scope, case, true)
+fn may_be_in(scope: &Scope, view: &SocketView<'_>) -> bool {
+    fits(scope, view, true)
 }
 
-fn fits(scope: &Scope, case: &Case<'_>, unknown_fits: bool) -> bool {
-    let ends = &case.socket.ends;
+fn fits(scope: &Scope, view: &SocketView<'_>, unknown_fits: bool) -> bool {
+    let endpoints = &view.socket.endpoints;
     let ports = scope.ports.is_empty()
-        || scope.ports.contains(&ends.local.port())
-        || scope.ports.contains(&ends.remote.port());
-    let owners = case.owners();
+        || scope.ports.contains(&endpoints.local.port())
+        || scope.ports.contains(&endpoints.remote.port());
+    let holder_pids = view.holder_pids();
     let any = |fits: &dyn Fn(&Process) -> bool| {
-        owners.iter().any(|pid| match case.tracker.process(*pid) {
-            Some(process) => fits(process),
-            None => unknown_fits,
-        })
+        holder_pids
+            .iter()
+            .any(|pid| match view.tracker.process(*pid) {
+                Some(process) => fits(process),
+                None => unknown_fits,
+            })
     };
     let pids = scope.pids.is_empty()
-        || owners
+        || holder_pids
             .iter()
-            .any(|pid| case.tracker.followed().contains(pid));
+            .any(|pid| view.tracker.followed().contains(pid));
     let comm = scope
         .comm
         .as_ref()
@@ -206,26 +216,26 @@ fn is_below(cgroup: &str, wanted: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn window(tracker: &Tracker, opening: &Opening, end: Timestamp) -> Window {
+fn window(tracker: &Tracker, run_header: &RunHeader, end: Timestamp) -> Window {
     let counters = tracker.counters();
     let balanced = counters.seen == counters.submitted + counters.lost
         && counters.submitted == counters.received + counters.damaged;
     Window {
-        start: opening.wall,
+        start: run_header.wall,
         end,
         events: EventCounts {
-            seen: counters.seen + tracker.promoted(),
-            submitted: counters.submitted + tracker.promoted(),
-            received: counters.received + tracker.promoted(),
+            seen: counters.seen + tracker.candidate(),
+            submitted: counters.submitted + tracker.candidate(),
+            received: counters.received + tracker.candidate(),
             lost: counters.all_lost(),
         },
-        complete: tracker.is_complete() && (balanced || !opening.live),
-        min_age_seconds: Some(opening.min_age_ns as f64 / 1e9),
+        complete: tracker.is_complete() && (balanced || !run_header.live),
+        min_age_seconds: Some(run_header.min_age_ns as f64 / 1e9),
     }
 }
 
-fn warnings(tracker: &Tracker, opening: &Opening) -> Vec<String> {
-    let mut warnings = opening.warnings.clone();
+fn warnings(tracker: &Tracker, run_header: &RunHeader) -> Vec<String> {
+    let mut warnings = run_header.warnings.clone();
     let counters = tracker.counters();
     let mut say = |count: u64, text: &str| {
         if count > 0 {
@@ -280,12 +290,12 @@ fn warnings(tracker: &Tracker, opening: &Opening) -> Vec<String> {
     warnings
 }
 
-fn wall(opening: &Opening, at: u64) -> Timestamp {
-    let shift = Duration::from_nanos(at.abs_diff(opening.at));
-    let moved = if at >= opening.at {
-        opening.wall.checked_add(shift)
+fn wall(run_header: &RunHeader, at: u64) -> Timestamp {
+    let shift = Duration::from_nanos(at.abs_diff(run_header.at));
+    let moved = if at >= run_header.at {
+        run_header.wall.checked_add(shift)
     } else {
-        opening.wall.checked_sub(shift)
+        run_header.wall.checked_sub(shift)
     };
-    moved.unwrap_or(opening.wall)
+    moved.unwrap_or(run_header.wall)
 }

@@ -1,8 +1,8 @@
 //! `select-limit`: descriptors of 1024 and above are invisible to `select()` (`FD_SETSIZE`). Proof: all
 //! descriptors of the socket are, nothing was read, and a thread of the process waits in `select()`.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct SelectLimit;
 
@@ -14,39 +14,42 @@ impl Rule for SelectLimit {
         Verdict::SelectLimit
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        let holders = &case.socket.holders;
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        let holders = &view.socket.holders;
         let invisible = !holders.is_empty() && holders.iter().all(|h| h.fd >= FD_SETSIZE);
         if !invisible
-            || case.socket.recv_q == 0
-            || !case.uses_select()
-            || case.epoll_events().is_some()
+            || view.socket.recv_q == 0
+            || !view.uses_select()
+            || view.epoll_events().is_some()
         {
             return Answer::No;
         }
-        yes(Confidence::Medium, Telling::Opened)
+        yes(Confidence::Medium, EvidenceSource::Opened)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
-        let fds = group.cases.iter().flat_map(|case| &case.socket.holders);
+    fn explain(&self, group: &Group<'_>) -> Explanation {
+        let fds = group.views.iter().flat_map(|view| &view.socket.holders);
         let lowest = fds.map(|holder| holder.fd).min().unwrap_or_default();
         let mut evidence = vec![
             format!(
                 "all their descriptors are {lowest} or above; select() sees none from {FD_SETSIZE} on"
             ),
             "a thread of the process waits in select(), and no epoll set holds them".to_owned(),
-            format!("Recv-Q is {}: nobody reads from them", words::recv_q(group)),
+            format!(
+                "Recv-Q is {}: nobody reads from them",
+                explanation::recv_q(group)
+            ),
         ];
-        evidence.extend(words::age_evidence(group));
-        Words {
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
             summary: format!(
                 "{} have descriptors of {FD_SETSIZE} and above, which the program's select() loop cannot \
                  see",
-                words::sockets(group.count())
+                explanation::sockets(group.count())
             ),
             evidence,
             advice: format!(
@@ -56,8 +59,8 @@ impl Rule for SelectLimit {
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "The program waits for its connections with select(), whose sets end at descriptor \
                        1023. Connections with higher descriptors are open, but never reported as readable.",
             proof: "Every descriptor of the connection is 1024 or above, data or the FIN lies unread, and \

@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Case, Group, words};
+use super::{Group, SocketView, explanation};
 use crate::{
     model::{
-        input::Closes,
+        input::CloseCount,
         stack::{Frame, Stack},
     },
     track::Tracker,
@@ -28,7 +28,7 @@ pub struct Siblings<'a> {
 
 /// Stacks that have to be named before [`of`] can tell: where sockets were closed that were opened at these
 /// places, and where the same processes opened others, for one path can have several keys.
-pub fn demands(
+pub fn data_requests(
     tracker: &Tracker,
     opened: &BTreeSet<u64>,
     is_theirs: impl Fn(u64) -> bool,
@@ -36,49 +36,58 @@ pub fn demands(
     if opened.is_empty() {
         return BTreeSet::new();
     }
-    let all = tracker.closes().iter();
+    let all = tracker.close_counts().iter();
     let mut theirs: Vec<_> = all
-        .filter(|closes| opened.contains(&closes.opened) || is_theirs(closes.opened))
+        .filter(|close_counts| {
+            opened.contains(&close_counts.opened) || is_theirs(close_counts.opened)
+        })
         .collect();
-    theirs.sort_by_key(|closes| {
-        let other = !opened.contains(&closes.opened);
-        (other, std::cmp::Reverse(closes.count), closes.closed)
+    theirs.sort_by_key(|close_counts| {
+        let other = !opened.contains(&close_counts.opened);
+        (
+            other,
+            std::cmp::Reverse(close_counts.count),
+            close_counts.closed,
+        )
     });
     let named = theirs.iter().take(MAX_NAMED);
     named
-        .flat_map(|closes| [closes.closed, closes.opened])
+        .flat_map(|close_counts| [close_counts.closed, close_counts.opened])
         .collect()
 }
 
 /// How sockets were closed that were opened where these were.
-pub fn closes<'a>(
-    case: &Case<'a>,
+pub fn close_counts<'a>(
+    view: &SocketView<'a>,
     opened: &BTreeSet<u64>,
-) -> impl Iterator<Item = Closes> + use<'a> {
-    let scene = case.scene;
-    let places: BTreeSet<u64> = opened.iter().map(|key| scene.place_of(*key)).collect();
-    let all = case.tracker.closes().iter();
-    all.filter(move |closes| places.contains(&scene.place_of(closes.opened)))
+) -> impl Iterator<Item = CloseCount> + use<'a> {
+    let context = view.context;
+    let call_sites: BTreeSet<u64> = opened
+        .iter()
+        .map(|key| context.call_site_of(*key))
+        .collect();
+    let all = view.tracker.close_counts().iter();
+    all.filter(move |close_counts| call_sites.contains(&context.call_site_of(close_counts.opened)))
         .copied()
 }
 
 /// `None` when no sibling was closed at a place that is known.
 pub fn of<'a>(group: &Group<'a>) -> Option<Siblings<'a>> {
     let first = group.oldest()?;
-    let opened = opened(&group.cases);
+    let opened = opened(&group.views);
     let mut closed = 0;
-    let mut places: BTreeMap<String, (u64, &Stack, Option<&Frame>)> = BTreeMap::new();
-    for closes in closes(first, &opened) {
-        closed += closes.count;
-        let Some(stack) = first.tracker.stack(closes.closed) else {
+    let mut call_sites: BTreeMap<String, (u64, &Stack, Option<&Frame>)> = BTreeMap::new();
+    for close_counts in close_counts(first, &opened) {
+        closed += close_counts.count;
+        let Some(stack) = first.tracker.stack(close_counts.closed) else {
             continue;
         };
         let blamed = first.blamed(stack);
         let place = blamed.map_or_else(String::new, name);
-        let known = places.entry(place).or_insert((0, stack, blamed));
-        known.0 += closes.count;
+        let known = call_sites.entry(place).or_insert((0, stack, blamed));
+        known.0 += close_counts.count;
     }
-    let (most, stack, blamed) = places.into_values().max_by_key(|(count, ..)| *count)?;
+    let (most, stack, blamed) = call_sites.into_values().max_by_key(|(count, ..)| *count)?;
     Some(Siblings {
         closed,
         most,
@@ -89,7 +98,7 @@ pub fn of<'a>(group: &Group<'a>) -> Option<Siblings<'a>> {
 
 impl Siblings<'_> {
     pub fn evidence(&self, group: &Group<'_>) -> String {
-        let others = words::sockets(usize::try_from(self.closed).unwrap_or(usize::MAX));
+        let others = explanation::sockets(usize::try_from(self.closed).unwrap_or(usize::MAX));
         let place = match &self.function {
             Some(name) if self.most == self.closed => format!(" in {name}"),
             Some(name) => format!(", {} of them in {name}", self.most),
@@ -105,9 +114,9 @@ impl Siblings<'_> {
 }
 
 /// Where the sockets were opened, as far as that was seen.
-pub fn opened(cases: &[Case<'_>]) -> BTreeSet<u64> {
-    let opened = cases.iter().filter_map(|case| case.socket.history.opened);
-    opened.map(|touch| touch.stack).collect()
+pub fn opened(views: &[SocketView<'_>]) -> BTreeSet<u64> {
+    let opened = views.iter().filter_map(|view| view.socket.history.opened);
+    opened.map(|operation| operation.stack).collect()
 }
 
 fn name(frame: &Frame) -> String {

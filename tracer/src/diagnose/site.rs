@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Case, Group, Telling, forecast,
-    grouping::{Frameset, thread_of},
+    EvidenceSource, Group, SocketView, forecast,
+    grouping::{ReportParameters, thread_of},
     siblings,
 };
 use crate::model::{
@@ -24,28 +24,28 @@ const MAX_PEERS: usize = 16;
 pub fn site(
     id: String,
     group: &Group<'_>,
-    set: Frameset,
+    set: ReportParameters,
     wall: impl Fn(u64) -> Timestamp,
 ) -> Option<Site> {
     let oldest = group.oldest()?;
-    let mut words = group.rule.explain(group);
+    let mut explanation = group.rule.explain(group);
     let siblings = siblings::of(group);
-    words
+    explanation
         .evidence
         .extend(siblings.as_ref().map(|siblings| siblings.evidence(group)));
     let forecast = forecast::of(group);
-    words.evidence.extend(forecast.map(|forecast| {
+    explanation.evidence.extend(forecast.map(|forecast| {
         let at = wall(forecast.at).strftime("%F %T UTC");
         forecast.evidence(at)
     }));
-    let local = oldest.socket.ends.local;
+    let local = oldest.socket.endpoints.local;
     let same_local = group
-        .cases
+        .views
         .iter()
-        .all(|case| case.socket.ends.local == local);
+        .all(|view| view.socket.endpoints.local == local);
     let mut peers: Vec<Peer> = Vec::new();
-    for case in &group.cases {
-        let peer = Peer::from(case.socket.ends.remote.ip());
+    for view in &group.views {
+        let peer = Peer::from(view.socket.endpoints.remote.ip());
         if peers.len() < MAX_PEERS && !peers.contains(&peer) {
             peers.push(peer);
         }
@@ -62,9 +62,9 @@ pub fn site(
         verdict: group.rule.verdict(),
         confidence: group.confidence,
         severity: group.rule.severity(group),
-        summary: words.summary,
-        evidence: words.evidence,
-        advice: words.advice,
+        summary: explanation.summary,
+        evidence: explanation.evidence,
+        advice: explanation.advice,
         count: group.count() as u64,
         first_seen: wall(oldest.socket.since),
         oldest_seconds: seconds(oldest.age()),
@@ -80,7 +80,7 @@ pub fn site(
         truncated_stacks,
         siblings_closed: siblings.map(|siblings| siblings.closed),
         sockets: group
-            .cases
+            .views
             .iter()
             .take(set.sockets_per_site)
             .map(socket)
@@ -109,21 +109,21 @@ fn process(process: &Process) -> report::Process {
 /// Each kind of stack from the oldest socket that has one.
 fn stacks(group: &Group<'_>) -> (Stacks, Vec<StackName>) {
     let mut truncated = Vec::new();
-    let mut first = |name: StackName, of: &dyn Fn(&Case<'_>) -> Option<Stack>| {
-        let stack = group.cases.iter().find_map(of)?;
+    let mut first = |name: StackName, of: &dyn Fn(&SocketView<'_>) -> Option<Stack>| {
+        let stack = group.views.iter().find_map(of)?;
         if stack.truncated {
             truncated.push(name);
         }
         Some(stack.frames)
     };
-    let opened = first(StackName::Opened, &|case| {
-        case.stack(case.socket.history.opened).cloned()
+    let opened = first(StackName::Opened, &|view| {
+        view.stack(view.socket.history.opened).cloned()
     });
-    let eof = first(StackName::Eof, &|case| {
-        case.stack(case.socket.history.eof).cloned()
+    let eof = first(StackName::Eof, &|view| {
+        view.stack(view.socket.history.eof).cloned()
     });
-    let last_used = first(StackName::LastUsed, &|case| {
-        case.stack(case.socket.history.used).cloned()
+    let last_used = first(StackName::LastUsed, &|view| {
+        view.stack(view.socket.history.used).cloned()
     });
     let stacks = Stacks {
         opened,
@@ -139,14 +139,19 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
     let Some(oldest) = group.oldest() else {
         return Vec::new();
     };
-    let mut pids: Vec<u32> = group.cases.iter().flat_map(Case::owners).copied().collect();
+    let mut pids: Vec<u32> = group
+        .views
+        .iter()
+        .flat_map(SocketView::holder_pids)
+        .copied()
+        .collect();
     pids.sort_unstable();
     pids.dedup();
-    let telling: Vec<u32> = match group.telling {
-        Telling::Pool => oldest.starving_pool().map_or_else(Vec::new, |(_, pool)| {
+    let evidence_source: Vec<u32> = match group.evidence_source {
+        EvidenceSource::Pool => oldest.starving_pool().map_or_else(Vec::new, |(_, pool)| {
             pool.blocked.iter().map(|thread| thread.tid).collect()
         }),
-        telling => thread_of(telling, oldest)
+        evidence_source => thread_of(evidence_source, oldest)
             .iter()
             .map(|thread| thread.tid)
             .collect(),
@@ -161,7 +166,7 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
     // more threads than are shown.
     let in_runtime = |thread: &Thread| (oldest.blamer)(&thread.stack).is_none();
     threads.sort_by_cached_key(|(_, thread)| {
-        let place = telling.iter().position(|tid| *tid == thread.tid);
+        let place = evidence_source.iter().position(|tid| *tid == thread.tid);
         (place.unwrap_or(usize::MAX), in_runtime(thread))
     });
     threads
@@ -183,21 +188,21 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
         .collect()
 }
 
-fn socket(case: &Case<'_>) -> report::Socket {
-    let socket = case.socket;
+fn socket(view: &SocketView<'_>) -> report::Socket {
+    let socket = view.socket;
     report::Socket {
         cookie: Cookie(socket.cookie),
         netns: socket.netns,
         inode: (socket.inode != 0).then_some(socket.inode),
-        family: if socket.ends.local.is_ipv4() {
+        family: if socket.endpoints.local.is_ipv4() {
             Family::Inet
         } else {
             Family::Inet6
         },
-        local: Endpoint(socket.ends.local),
-        remote: Remote::from(socket.ends.remote),
+        local: Endpoint(socket.endpoints.local),
+        remote: Remote::from(socket.endpoints.remote),
         state: TcpState::from_u8(socket.state),
-        age_seconds: seconds(case.age()),
+        age_seconds: seconds(view.age()),
         age_is_lower_bound: socket.since_is_lower_bound,
         recv_q: Some(u64::from(socket.recv_q)),
         send_q: Some(u64::from(socket.send_q)),

@@ -1,7 +1,7 @@
 //! `unknown`: stuck, and the facts do not prove why. Says what is known and how to learn more.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, words, yes};
-use crate::model::verdict::{Confidence, Lesson, Severity, Verdict};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct Unknown;
 
@@ -10,92 +10,92 @@ impl Rule for Unknown {
         Verdict::Unknown
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        let history = case.socket.history;
-        let telling = if history.eof.is_some() {
-            Telling::Eof
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        let history = view.socket.history;
+        let evidence_source = if history.eof.is_some() {
+            EvidenceSource::Eof
         } else if history.used.is_some() {
-            Telling::LastUsed
+            EvidenceSource::LastUsed
         } else if history.opened.is_some() {
-            Telling::Opened
+            EvidenceSource::Opened
         } else {
-            Telling::Nothing
+            EvidenceSource::Nothing
         };
-        yes(Confidence::Low, telling)
+        yes(Confidence::Low, evidence_source)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Suspect
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
-        let mut evidence = vec![format!("Recv-Q is {}", words::recv_q(group))];
-        let Some(case) = group.oldest() else {
-            return Words::default();
+    fn explain(&self, group: &Group<'_>) -> Explanation {
+        let mut evidence = vec![format!("Recv-Q is {}", explanation::recv_q(group))];
+        let Some(view) = group.oldest() else {
+            return Explanation::default();
         };
-        if let Some(touch) = case.last_touch() {
+        if let Some(operation) = view.last_operation() {
             evidence.push(format!(
                 "the last thing done to the oldest was {}{}, by pid {} thread {}",
-                words::deed(&touch),
-                words::within(group),
-                touch.pid,
-                touch.tid
+                explanation::kind(&operation),
+                explanation::within(group),
+                operation.pid,
+                operation.tid
             ));
         } else {
             evidence
                 .push("no system call on them was seen: they are older than the tracer".to_owned());
         }
-        if let Some(events) = case.epoll_events() {
+        if let Some(events) = view.epoll_events() {
             evidence.push(format!(
                 "an epoll set watches them (events {events:#x}), yet nobody reads"
             ));
         }
-        if case.was_passed_on() {
+        if view.was_passed_on() {
             evidence.push(
                 "the process opened one connection for each of them and has ended its side of that of \
                  the oldest (FIN_WAIT): it may only wait for the peer there to close"
                     .to_owned(),
             );
         }
-        let writers = case.threads_blocked_writing();
+        let writers = view.threads_blocked_writing();
         if writers > 0 {
             evidence.push(format!(
                 "{writers} threads of the process are blocked in a write: they may be the ones that \
                  should serve these"
             ));
         }
-        let last = case
+        let last = view
             .socket
             .history
             .eof
-            .or(case.socket.history.used)
-            .or(case.socket.history.opened);
-        if let Some(thread) = case.still_at_it(last) {
+            .or(view.socket.history.used)
+            .or(view.socket.history.opened);
+        if let Some(thread) = view.still_at_it(last) {
             evidence.push(format!(
                 "thread {} is still in the function that touched the oldest one last, in {}",
                 thread.tid,
                 thread.syscall.as_deref().unwrap_or("user code")
             ));
         }
-        evidence.extend(words::age_evidence(group));
-        let advice = if case.last_touch().is_some() {
+        evidence.extend(explanation::age_evidence(group));
+        let advice = if view.last_operation().is_some() {
             "Look at what the process's threads do now (below) and at the function named here."
         } else {
             "Keep `sockleak watch` running while new ones appear: it then sees who opens, reads and \
              forgets them, which cannot be learned afterwards."
         };
-        Words {
+        Explanation {
             summary: format!(
                 "{} are stuck; what was seen does not prove why",
-                words::sockets(group.count())
+                explanation::sockets(group.count())
             ),
             evidence,
-            advice: format!("{advice} {}", words::NOT_KEEPALIVE),
+            advice: format!("{advice} {}", explanation::NOT_KEEPALIVE),
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "The connection is stuck, and what was seen does not prove why. Mostly it is \
                        older than the tracer, so that nobody saw who opened, read or forgot it.",
             proof: "Nothing: this is the answer when no other is proven. A guess would be worse.",

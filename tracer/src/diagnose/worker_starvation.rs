@@ -2,13 +2,13 @@
 //! unread, nobody watches the descriptor, and every thread of a pool of the process is blocked in work:
 //! mostly in a write to a client that has stopped reading.
 
-use super::{Answer, Case, Group, Rule, Telling, Words, pool, words, yes};
+use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, pool, yes};
 use crate::{
     model::{
         endpoint::Endpoint,
         input::Thread,
         report::Direction,
-        verdict::{Confidence, Lesson, Severity, Verdict},
+        verdict::{Confidence, Severity, Verdict, VerdictDoc},
     },
     track::Tracker,
 };
@@ -23,24 +23,24 @@ impl Rule for WorkerStarvation {
         Verdict::WorkerStarvation
     }
 
-    fn check(&self, case: &Case<'_>) -> Answer {
-        let history = case.socket.history;
-        let untouched = history.used.is_none() && history.eof.is_none();
+    fn check(&self, view: &SocketView<'_>) -> Answer {
+        let history = view.socket.history;
+        let unused = history.used.is_none() && history.eof.is_none();
         // The FIN counts one byte: a request lies before it.
-        let unread = case.socket.recv_q > 1;
-        let Some((_, pool)) = case.starving_pool() else {
+        let unread = view.socket.recv_q > 1;
+        let Some((_, pool)) = view.starving_pool() else {
             return Answer::No;
         };
-        if case.direction() != Some(Direction::Accepted) || !untouched || !unread {
+        if view.direction() != Some(Direction::Accepted) || !unused || !unread {
             return Answer::No;
         }
-        if case.epoll_events().is_some() {
+        if view.epoll_events().is_some() {
             return Answer::No;
         }
-        let sure = case.whole_life_seen()
-            && case.sees_reads()
-            && case.threads_known()
-            && case.epoll_known()
+        let sure = view.whole_life_seen()
+            && view.sees_reads()
+            && view.threads_known()
+            && view.epoll_known()
             && pool.blocked.len() == pool.size;
         yes(
             if sure {
@@ -48,7 +48,7 @@ impl Rule for WorkerStarvation {
             } else {
                 Confidence::Medium
             },
-            Telling::Pool,
+            EvidenceSource::Pool,
         )
     }
 
@@ -56,12 +56,12 @@ impl Rule for WorkerStarvation {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Words {
-        let Some((pid, case, pool)) = group
+    fn explain(&self, group: &Group<'_>) -> Explanation {
+        let Some((pid, view, pool)) = group
             .oldest()
-            .and_then(|case| case.starving_pool().map(|(pid, pool)| (pid, case, pool)))
+            .and_then(|view| view.starving_pool().map(|(pid, pool)| (pid, view, pool)))
         else {
-            return Words::default();
+            return Explanation::default();
         };
         let calls = call(pool.blocked.first().copied());
         let mut evidence = vec![format!(
@@ -69,51 +69,51 @@ impl Rule for WorkerStarvation {
             pool.blocked.len(),
             pool.size,
             called(&pool.stem),
-            words::within(group)
+            explanation::within(group)
         )];
         let shown = pool.blocked.iter().take(MAX_SHOWN);
-        evidence.extend(shown.map(|thread| one(case.tracker, thread, group.now)));
+        evidence.extend(shown.map(|thread| one(view.tracker, thread, group.now)));
         if pool.blocked.len() > MAX_SHOWN {
             evidence.push(format!("and {} more", pool.blocked.len() - MAX_SHOWN));
         }
         let since = pool.blocked.iter().filter_map(|thread| thread.since).max();
         if let Some(since) = since {
-            let accepted = case.scene.accepted_since(pid, since);
+            let accepted = view.context.accepted_since(pid, since);
             if accepted > 0 {
                 evidence.push(format!(
                     "the program goes on accepting: {} still open came in since the last of them was \
                      blocked",
-                    words::sockets(accepted)
+                    explanation::sockets(accepted)
                 ));
             }
         }
         evidence.push(format!(
             "the stuck ones were never read: Recv-Q is {}, their requests and the FIN (one byte)",
-            words::recv_q(group)
+            explanation::recv_q(group)
         ));
-        evidence.extend(words::age_evidence(group));
-        Words {
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
             summary: format!(
                 "{} wait for worker threads that are all stuck: {} of {} threads of the pool {} are \
                  blocked in {calls}{}",
-                words::sockets(group.count()),
+                explanation::sockets(group.count()),
                 pool.blocked.len(),
                 pool.size,
                 called(&pool.stem),
-                words::within(group)
+                explanation::within(group)
             ),
             evidence,
             advice: format!(
                 "Free the workers: put a time limit on what they are blocked in (for a write: a send \
                  timeout, or close clients that stop reading), and stop accepting when all workers are \
                  busy. More threads only take longer to get stuck. {}",
-                words::NOT_KEEPALIVE
+                explanation::NOT_KEEPALIVE
             ),
         }
     }
 
-    fn lesson(&self) -> Lesson {
-        Lesson {
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
             happened: "One part of the program accepts connections and puts them in a queue; a pool of \
                        worker threads serves the queue. All workers are blocked, each with a connection \
                        of its own, so nobody ever reads the queued ones. Their clients give up and hang \
@@ -148,13 +148,16 @@ fn call(thread: Option<&Thread>) -> String {
 pub fn one(tracker: &Tracker, thread: &Thread, now: u64) -> String {
     let name = thread.name.as_deref().unwrap_or(&thread.comm);
     let since = thread.since.map_or_else(String::new, |since| {
-        format!(" for at least {}", words::span(now.saturating_sub(since)))
+        format!(
+            " for at least {}",
+            explanation::span(now.saturating_sub(since))
+        )
     });
     let fd = thread
         .fd
         .map_or_else(String::new, |fd| format!(" on fd {fd}"));
     let whom = pool::connection(tracker, thread).map_or_else(String::new, |connection| {
-        let remote = Endpoint(connection.ends.remote);
+        let remote = Endpoint(connection.endpoints.remote);
         match connection.send_q {
             0 => format!(" with {remote}"),
             bytes => format!(" to {remote}, whose Send-Q holds {bytes} bytes"),

@@ -5,19 +5,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     report::{Hook, Host, Tool},
-    socket::{Ends, Entry, History, Holders},
+    socket::{Endpoints, Entry, History, Holders},
     stack::{Frame, Stack},
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Input {
-    Opening(Box<Opening>),
+    RunHeader(Box<RunHeader>),
     Transition(Transition),
     /// The kernel freed the socket.
     Destroyed(Transition),
     /// A socket that has sat in `CLOSE_WAIT` or CLOSE beyond the grace period, or lost its place in
     /// the kernel's table.
-    Promoted(Promoted),
+    StuckCandidate(StuckCandidate),
     /// Facts about a socket that is already followed.
     History {
         cookie: u64,
@@ -48,7 +48,7 @@ pub enum Input {
     },
     Counters(Counters),
     /// How sockets were closed since the first one was stuck; replaces what was said before.
-    Closes(Vec<Closes>),
+    CloseCount(Vec<CloseCount>),
     Warning(String),
     Tick {
         at: u64,
@@ -57,7 +57,7 @@ pub enum Input {
 
 /// What was decided before the first event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Opening {
+pub struct RunHeader {
     pub tool: Tool,
     pub host: Host,
     pub hooks: Vec<Hook>,
@@ -91,7 +91,7 @@ pub struct Transition {
     /// When the old state began; 0 when unknown.
     pub since: u64,
     pub stack: u64,
-    pub ends: Ends,
+    pub endpoints: Endpoints,
     pub netns: u32,
     pub old: u8,
     pub new: u8,
@@ -111,12 +111,12 @@ pub struct Task {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Promoted {
+pub struct StuckCandidate {
     pub cookie: u64,
     pub state: u8,
     pub since: u64,
     pub netns: u32,
-    pub ends: Ends,
+    pub endpoints: Endpoints,
     pub entry: Entry,
     pub history: History,
 }
@@ -136,7 +136,7 @@ pub struct Inventory {
 pub struct Item {
     pub cookie: u64,
     pub netns: u32,
-    pub ends: Ends,
+    pub endpoints: Endpoints,
     pub state: u8,
     pub shutdown: u8,
     /// It has a `struct socket`: accepted, or opened by a process.
@@ -206,7 +206,7 @@ pub struct Activity {
 pub struct Connection {
     pub cookie: u64,
     pub inode: u64,
-    pub ends: Ends,
+    pub endpoints: Endpoints,
     pub state: u8,
     pub recv_q: u32,
     pub send_q: u32,
@@ -231,7 +231,7 @@ pub struct Counters {
     pub missed: u64,
     pub stacks_limited: u64,
     pub stacks_lost: u64,
-    pub spilled: u64,
+    pub slots_evicted: u64,
     pub damaged: u64,
     /// A map of the kernel program had no room, or not what must be in it.
     pub defects: u64,
@@ -247,7 +247,7 @@ pub struct Counters {
 
 /// So many sockets were opened at one place and closed at another; both are keys of stacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Closes {
+pub struct CloseCount {
     pub opened: u64,
     pub closed: u64,
     pub count: u64,
@@ -264,9 +264,9 @@ impl Input {
     /// The moment the input speaks of, where it has one.
     pub fn at(&self) -> Option<u64> {
         match self {
-            Self::Opening(opening) => Some(opening.at),
+            Self::RunHeader(run_header) => Some(run_header.at),
             Self::Transition(change) | Self::Destroyed(change) => Some(change.at),
-            Self::Promoted(promoted) => Some(promoted.since),
+            Self::StuckCandidate(candidate) => Some(candidate.since),
             Self::Inventory(inventory) => Some(inventory.to),
             Self::Tick { at } => Some(*at),
             _ => None,

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use tracer_common::{endpoint::Endpoints, state, table};
+use tracer_common::{endpoint, state, table};
 
 /// What a task did to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Deed {
+pub enum SocketOperation {
     Accept,
     Connect,
     Recv,
@@ -19,14 +19,14 @@ pub enum Deed {
     Other(u8),
 }
 
-impl Deed {
+impl SocketOperation {
     pub const fn from_wire(kind: u32) -> Self {
         match kind {
-            table::TOUCH_ACCEPT => Self::Accept,
-            table::TOUCH_CONNECT => Self::Connect,
-            table::TOUCH_RECV => Self::Recv,
-            table::TOUCH_SEND => Self::Send,
-            table::TOUCH_CLOSE => Self::Close,
+            table::OPERATION_ACCEPT => Self::Accept,
+            table::OPERATION_CONNECT => Self::Connect,
+            table::OPERATION_RECV => Self::Recv,
+            table::OPERATION_SEND => Self::Send,
+            table::OPERATION_CLOSE => Self::Close,
             other => Self::Other(other as u8),
         }
     }
@@ -34,24 +34,24 @@ impl Deed {
 
 /// A system call on the socket by a proven task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Touch {
+pub struct LastOperation {
     /// Key of the user stack; 0 when there was none to read.
     pub stack: u64,
     pub at: u64,
     pub pid: u32,
     pub tid: u32,
-    pub deed: Deed,
+    pub kind: SocketOperation,
 }
 
-impl Touch {
-    /// `None` unless the seal proves that the touch is whole and belongs to `cookie`.
-    pub fn from_wire(cookie: u64, touch: &table::Touch) -> Option<Self> {
-        touch.holds(cookie).then(|| Self {
-            stack: touch.stack,
-            at: touch.at,
-            pid: touch.tgid,
-            tid: touch.tid(),
-            deed: Deed::from_wire(touch.kind()),
+impl LastOperation {
+    /// `None` unless the checksum proves that the operation is whole and belongs to `cookie`.
+    pub fn from_wire(cookie: u64, operation: &table::LastOperation) -> Option<Self> {
+        operation.holds(cookie).then(|| Self {
+            stack: operation.stack,
+            at: operation.at,
+            pid: operation.tgid,
+            tid: operation.tid(),
+            kind: SocketOperation::from_wire(operation.kind()),
         })
     }
 }
@@ -59,15 +59,15 @@ impl Touch {
 /// The three moments the kernel program remembers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    pub opened: Option<Touch>,
-    pub used: Option<Touch>,
-    pub eof: Option<Touch>,
+    pub opened: Option<LastOperation>,
+    pub used: Option<LastOperation>,
+    pub eof: Option<LastOperation>,
 }
 
 impl History {
     /// The newest of each kind stays.
     pub fn learn(&mut self, other: Self) {
-        let newest = |known: Option<Touch>, new: Option<Touch>| match (known, new) {
+        let newest = |known: Option<LastOperation>, new: Option<LastOperation>| match (known, new) {
             (Some(a), Some(b)) => Some(if b.at >= a.at { b } else { a }),
             (a, b) => b.or(a),
         };
@@ -88,16 +88,22 @@ pub struct Entry {
 
 /// Both ends. Loopback and v4-mapped addresses are kept as the kernel has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ends {
+pub struct Endpoints {
     pub local: SocketAddr,
     pub remote: SocketAddr,
 }
 
-impl Ends {
-    pub fn from_wire(ends: &Endpoints) -> Self {
+impl Endpoints {
+    pub fn from_wire(endpoints: &endpoint::Endpoints) -> Self {
         Self {
-            local: SocketAddr::new(address(ends.family, ends.local_addr), ends.local_port),
-            remote: SocketAddr::new(address(ends.family, ends.remote_addr), ends.remote_port),
+            local: SocketAddr::new(
+                address(endpoints.family, endpoints.local_addr),
+                endpoints.local_port,
+            ),
+            remote: SocketAddr::new(
+                address(endpoints.family, endpoints.remote_addr),
+                endpoints.remote_port,
+            ),
         }
     }
 }

@@ -34,10 +34,10 @@ impl Frame {
     /// Of the same function and module; a Java function may once be named by the list of compiled
     /// code and once by a thread dump.
     pub fn is_same_code(&self, other: &Self) -> bool {
-        const MADE: [&str; 2] = ["[jit]", JAVA];
+        const JIT: [&str; 2] = ["[jit]", JAVA];
         let made = |frame: &Self| {
             let module = frame.module.as_deref();
-            module.is_some_and(|module| MADE.contains(&module))
+            module.is_some_and(|module| JIT.contains(&module))
         };
         self.function == other.function
             && (self.module == other.module || made(self) && made(other))

@@ -113,7 +113,7 @@ impl fmt::Display for Verdict {
 
 /// A verdict, for someone who has never heard of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Lesson {
+pub struct VerdictDoc {
     pub happened: &'static str,
     pub proof: &'static str,
     /// Completes "What it names: …".

@@ -12,8 +12,9 @@ pub fn run(verdict: Option<Verdict>) -> anyhow::Result<u8> {
     let written = match verdict {
         Some(verdict) => {
             let page = (terminal::color(false), terminal::width());
-            let lesson = diagnose::lesson(verdict).context("no rule gives this verdict")?;
-            human::write_lesson(&mut out, verdict, &lesson, page)
+            let verdict_doc =
+                diagnose::verdict_doc(verdict).context("no rule gives this verdict")?;
+            human::write_verdict_doc(&mut out, verdict, &verdict_doc, page)
         }
         None => list(&mut out),
     };
@@ -38,17 +39,17 @@ fn list(out: &mut dyn Write) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn told(verdict: Verdict) -> String {
+    fn announced(verdict: Verdict) -> String {
         let mut out = Vec::new();
-        let lesson = diagnose::lesson(verdict).unwrap();
-        human::write_lesson(&mut out, verdict, &lesson, (false, 80)).unwrap();
+        let verdict_doc = diagnose::verdict_doc(verdict).unwrap();
+        human::write_verdict_doc(&mut out, verdict, &verdict_doc, (false, 80)).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn every_verdict_is_told_whole_and_in_known_terms() {
         for verdict in Verdict::ALL {
-            let text = told(verdict);
+            let text = announced(verdict);
             assert!(text.starts_with(&format!("{verdict}: ")), "{text}");
             for label in ["happened", "proof", "blames", "do"] {
                 assert!(
@@ -62,7 +63,7 @@ mod tests {
                 "{text}"
             );
         }
-        let text = told(Verdict::EofIgnored);
+        let text = announced(Verdict::EofIgnored);
         assert!(
             text.contains("CLOSE_WAIT: the state of a connection"),
             "{text}"

@@ -2,8 +2,8 @@
 //! and sinks meet; it decides nothing about sockets.
 
 mod blaming;
+mod enrich;
 mod explain;
-mod inquiry;
 mod output;
 mod replay;
 mod scope;

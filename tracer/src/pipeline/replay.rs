@@ -20,17 +20,19 @@ pub fn run(options: &Options, file: &Path) -> anyhow::Result<u8> {
     let mut replay = Replay::open(file).map_err(|error| explained(&error))?;
     let mut tracker = Tracker::default();
     while let Some(mut input) = replay.next_input().map_err(|error| explained(&error))? {
-        if let Input::Opening(opening) = &mut input
+        if let Input::RunHeader(run_header) = &mut input
             && options.min_age_given
         {
-            opening.min_age_ns = session::ns(options.min_age);
+            run_header.min_age_ns = session::ns(options.min_age);
         }
         tracker.apply(input);
     }
     let Some(Findings { report, .. }) = session::findings(&tracker, options) else {
         return Err(explained(&RecordingError::Truncated { entry: 1 }).into());
     };
-    let scope = tracker.opening().map(|opening| opening.scope.clone());
+    let scope = tracker
+        .run_header()
+        .map(|run_header| run_header.scope.clone());
     let conclusion = Conclusion {
         report,
         scope: scope.unwrap_or_default(),

@@ -22,7 +22,7 @@ use crate::{
     diagnose::{self, Findings, Style},
     exit::file_error,
     model::{
-        input::{Input, Item, Opening},
+        input::{Input, Item, RunHeader},
         report::{Host as ReportHost, Tool},
     },
     options::{Mode, Options},
@@ -51,7 +51,7 @@ pub struct Session<'o> {
     pub(super) jvms: Option<Jvms>,
     recorder: Option<Recorder>,
     grace_ns: u64,
-    told: BTreeSet<String>,
+    announced: BTreeSet<String>,
     unmatched: Unmatched,
     counts_closes: bool,
 }
@@ -71,10 +71,10 @@ impl<'o> Session<'o> {
             } else {
                 u32::MAX
             },
-            ways: if live_mode {
+            slots: if live_mode {
                 table_size()
             } else {
-                tracer_common::table::MIN_WAYS
+                tracer_common::table::MIN_SLOTS
             },
             event_ring_bytes: if live_mode { 4 << 20 } else { 4096 },
             log_level: if options.verbosity > 1 { 5 } else { 0 },
@@ -100,7 +100,7 @@ impl<'o> Session<'o> {
             );
         }
         warnings.extend(live.without_threads.as_deref().map(without_threads));
-        let opening = Opening {
+        let run_header = RunHeader {
             tool: Tool {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 bpf_object_sha256: Some(live.sha256.clone()),
@@ -128,11 +128,11 @@ impl<'o> Session<'o> {
             jvms: options.jvm_attach.then(|| Jvms::new(host.in_pid_namespace)),
             recorder,
             grace_ns,
-            told: BTreeSet::new(),
+            announced: BTreeSet::new(),
             unmatched: Unmatched::new(&options.filter),
             counts_closes: false,
         };
-        session.feed(Input::Opening(Box::new(opening)))?;
+        session.feed(Input::RunHeader(Box::new(run_header)))?;
         Ok(session)
     }
 
@@ -190,13 +190,13 @@ impl<'o> Session<'o> {
     /// Asks the kernel's table for sockets that have become stuck.
     pub fn sweep(&mut self) -> anyhow::Result<()> {
         let tracker = &self.tracker;
-        let promoted = self
+        let candidate = self
             .live
             .table
             .sweep(mono_now_ns(), self.grace_ns, |cookie| tracker.knows(cookie))
             .context("read the kernel's socket table")?;
-        for socket in promoted {
-            self.feed(Input::Promoted(socket))?;
+        for socket in candidate {
+            self.feed(Input::StuckCandidate(socket))?;
         }
         if !self.counts_closes && self.tracker.count() > 0 {
             self.counts_closes = true;
@@ -211,7 +211,7 @@ impl<'o> Session<'o> {
     /// Compares with what exists, and fetches everything the rules ask for.
     pub fn inspect(&mut self) -> anyhow::Result<()> {
         self.reconcile()?;
-        self.inquire()
+        self.enrich()
     }
 
     /// Makes the tracker agree with what exists.
@@ -237,7 +237,7 @@ impl<'o> Session<'o> {
         self.feed(Input::Inventory(inventory))?;
         if self.counts_closes {
             let closes = self.live.closes().context("read how sockets are closed")?;
-            self.feed(Input::Closes(closes))?;
+            self.feed(Input::CloseCount(closes))?;
         }
         for problem in problems {
             self.feed(Input::Warning(problem))?;
@@ -276,7 +276,7 @@ impl<'o> Session<'o> {
     ) -> anyhow::Result<()> {
         for warning in warnings {
             let text = warning.to_string();
-            if self.told.insert(text.clone()) {
+            if self.announced.insert(text.clone()) {
                 self.feed(Input::Warning(text))?;
             }
         }
@@ -296,8 +296,8 @@ impl<'o> Session<'o> {
         let report = self.findings().context("the run gave no report")?.report;
         let scope = self
             .tracker
-            .opening()
-            .map(|opening| opening.scope.clone())
+            .run_header()
+            .map(|run_header| run_header.scope.clone())
             .unwrap_or_default();
         self.finish()?;
         Ok(Conclusion {

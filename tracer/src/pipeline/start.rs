@@ -57,11 +57,11 @@ pub fn without_threads(reason: &str) -> String {
 
 /// Four times the sockets of now, so that few lose their place; a small table stays in the caches.
 pub fn table_size() -> u32 {
-    use tracer_common::table::{DEFAULT_WAYS, MAX_WAYS};
+    use tracer_common::table::{DEFAULT_SLOTS, MAX_SLOTS};
     let sockets = process::tcp_sockets().unwrap_or(0);
     sockets
         .saturating_mul(4)
-        .clamp(DEFAULT_WAYS, MAX_WAYS)
+        .clamp(DEFAULT_SLOTS, MAX_SLOTS)
         .next_power_of_two()
 }
 

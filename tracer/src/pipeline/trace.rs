@@ -63,7 +63,7 @@ pub async fn run(options: &Options) -> anyhow::Result<u8> {
         ports: options.filter.kernel_ports(),
         by_pid: !pids.is_empty(),
         iter_states: 1 << LISTEN | 1 << ESTABLISHED | 1 << CLOSE_WAIT | 1 << SYN_SENT,
-        ways: tracer_common::table::MIN_WAYS,
+        slots: tracer_common::table::MIN_SLOTS,
         event_ring_bytes: RING_BYTES,
         log_level: if options.verbosity > 1 { 5 } else { 0 },
         ..Settings::default()
@@ -179,8 +179,8 @@ impl<'o> Tracing<'o> {
                 tid: task.tid,
                 comm: Untrusted::new(task.comm.clone()),
             }),
-            local: change.ends.local,
-            remote: change.ends.remote,
+            local: change.endpoints.local,
+            remote: change.endpoints.remote,
             old: TcpState::from_u8(change.old),
             new: TcpState::from_u8(change.new),
             in_old: since.map(|since| Duration::from_nanos(change.at.saturating_sub(since))),
@@ -200,7 +200,7 @@ impl<'o> Tracing<'o> {
             .is_some_and(|task| is_wanted(self.options, task));
         let inbound = own
             .listening
-            .contains(&(change.netns, change.ends.local.port()));
+            .contains(&(change.netns, change.endpoints.local.port()));
         if by_task || inbound {
             own.cookies.insert(change.cookie);
             return true;
@@ -309,7 +309,8 @@ impl Ownership {
                     })
             });
             if held && item.state == LISTEN {
-                own.listening.insert((item.netns, item.ends.local.port()));
+                own.listening
+                    .insert((item.netns, item.endpoints.local.port()));
             } else if held {
                 own.cookies.insert(item.cookie);
             }

@@ -50,8 +50,8 @@ impl Unmatched {
     /// `calls` have been made on sockets with one of the ports; `items` exist.
     pub fn look_for_ports(&mut self, calls: u64, items: &[Item]) {
         let fits = |item: &Item| {
-            self.ports.contains(&item.ends.local.port())
-                || self.ports.contains(&item.ends.remote.port())
+            self.ports.contains(&item.endpoints.local.port())
+                || self.ports.contains(&item.endpoints.remote.port())
         };
         if calls > 0 || items.iter().any(fits) {
             self.ports.clear();

@@ -63,7 +63,7 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
             session.tracker.count()
         );
     }
-    watch.inquire(&mut session, began)?;
+    watch.enrich(&mut session, began)?;
     let deadline = sleep(options.duration.unwrap_or(Duration::MAX / 4));
     tokio::pin!(deadline);
     let mut tick = interval(DRAIN);
@@ -120,7 +120,7 @@ struct Watch<'o> {
     lost: u64,
     /// When a rule may be able to prove what it could not (`CLOCK_MONOTONIC` ns).
     ask_again_at: Option<u64>,
-    told: BTreeSet<String>,
+    announced: BTreeSet<String>,
     totals: (u64, u64),
 }
 
@@ -138,7 +138,7 @@ impl<'o> Watch<'o> {
             inspected: 0,
             lost: 0,
             ask_again_at: None,
-            told: BTreeSet::new(),
+            announced: BTreeSet::new(),
             totals: (0, 0),
         }
     }
@@ -173,12 +173,12 @@ impl<'o> Watch<'o> {
     fn inspect(&mut self, session: &mut Session<'_>) -> anyhow::Result<()> {
         let began = Instant::now();
         session.reconcile()?;
-        self.inquire(session, began)
+        self.enrich(session, began)
     }
 
     /// The second half of an inspection that began then.
-    fn inquire(&mut self, session: &mut Session<'_>, began: Instant) -> anyhow::Result<()> {
-        session.inquire()?;
+    fn enrich(&mut self, session: &mut Session<'_>, began: Instant) -> anyhow::Result<()> {
+        session.enrich()?;
         let now = Instant::now();
         let took = now.duration_since(began);
         self.last_inspection = now;
@@ -208,24 +208,27 @@ impl<'o> Watch<'o> {
         if self.options.redact_addrs {
             redact::redact_remote_addresses(&mut report);
         }
-        let scope = session.tracker.opening().map(|opening| &opening.scope);
+        let scope = session
+            .tracker
+            .run_header()
+            .map(|run_header| &run_header.scope);
         let policy = blaming::policy(self.options);
         for site in &report.sites {
             // The open question may turn it into something else in a moment.
             let open = self.ask_again_at.is_some() && site.verdict == Verdict::Unknown;
-            if open || !self.told.insert(site.id.clone()) {
+            if open || !self.announced.insert(site.id.clone()) {
                 continue;
             }
             self.status.clear();
             let is_application = |frame: &Frame| policy.is_application(frame);
             let options = output::human(self.options, scope, &is_application);
             // stdout carries nothing but the JSON document when there is one.
-            let told = if self.options.json || self.options.output.is_some() {
+            let announced = if self.options.json || self.options.output.is_some() {
                 human::write_site_found(&mut io::stderr(), site, Timestamp::now(), &options)
             } else {
                 human::write_site_found(&mut io::stdout(), site, Timestamp::now(), &options)
             };
-            told.map_err(|error| output::failed(self.options, error))?;
+            announced.map_err(|error| output::failed(self.options, error))?;
         }
         Ok(())
     }
@@ -240,7 +243,7 @@ impl<'o> Watch<'o> {
             min_age: self.options.min_age,
             close_wait: self.totals.0,
             stuck: self.totals.1,
-            sites: self.told.len() as u64,
+            sites: self.announced.len() as u64,
             events: counters.received,
             lost: self.lost,
         };

@@ -22,7 +22,7 @@ use zerocopy::FromBytes;
 use super::{attach::refusal, netns};
 use crate::model::{
     input::{Inventory, Item},
-    socket::{Ends, Holder, Holders},
+    socket::{Endpoints, Holder, Holders},
 };
 
 const TCP: (&str, &str) = ("iter_tcp", "tcp");
@@ -233,7 +233,7 @@ fn describe(wire: &SocketItem) -> Item {
     Item {
         cookie: wire.cookie,
         netns: wire.netns,
-        ends: Ends::from_wire(&wire.endpoints),
+        endpoints: Endpoints::from_wire(&wire.endpoints),
         state: wire.state,
         shutdown: wire.shutdown,
         has_socket: wire.flags & ITEM_HAS_SOCKET != 0,

@@ -23,7 +23,7 @@ use super::{
     table::Table,
     threads::{self, SeenThread},
 };
-use crate::model::input::{Closes, Counters, Inventory};
+use crate::model::input::{CloseCount, Counters, Inventory};
 
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -95,7 +95,7 @@ impl Live {
             table: Table::new(
                 Array::try_from(take(&mut ebpf, "SETS")?)?,
                 Array::try_from(take(&mut ebpf, "FACTS")?)?,
-                settings.ways,
+                settings.slots,
             ),
             counters: PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,
             targets,
@@ -163,10 +163,10 @@ impl Live {
         self.count_closes.set(0, 1, 0)
     }
 
-    pub fn closes(&self) -> Result<Vec<Closes>, MapError> {
+    pub fn closes(&self) -> Result<Vec<CloseCount>, MapError> {
         let pairs = self.closes.iter().map(|pair| {
             let ([opened, closed], counts) = pair?;
-            Ok(Closes {
+            Ok(CloseCount {
                 opened,
                 closed,
                 count: counts.iter().sum(),
@@ -187,7 +187,7 @@ impl Live {
             missed: self.missed(),
             stacks_limited: sum(Counter::StackLimited)?,
             stacks_lost: sum(Counter::StackLost)?,
-            spilled: sum(Counter::Spilled)?,
+            slots_evicted: sum(Counter::SlotsEvicted)?,
             damaged: self.damaged,
             defects: sum(Counter::NoMap)?,
             evicted: 0,

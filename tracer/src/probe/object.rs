@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tracer_common::{
     config::{self, MAX_PORTS},
-    table::{CHUNK_WORDS, DEFAULT_WAYS, SETS_PER_CHUNK, WAYS},
+    table::{CHUNK_WORDS, DEFAULT_SLOTS, SETS_PER_CHUNK, SLOTS},
 };
 
 use super::layout::Layout;
@@ -60,7 +60,7 @@ impl Object {
         };
         let by_pid = u32::from(settings.by_pid);
         let log_level: u8 = settings.log_level;
-        let sets = settings.ways / WAYS as u32;
+        let sets = settings.slots / SLOTS as u32;
         let mask = sets - 1;
         // Values given to it must outlive it.
         let mut loader = loader;
@@ -74,7 +74,7 @@ impl Object {
             .override_global(config::SET_MASK, &mask, true)
             .override_global("AYA_LOG_LEVEL", &log_level, true)
             .map_max_entries("SETS", sets.div_ceil(SETS_PER_CHUNK as u32))
-            .map_max_entries("FACTS", settings.ways)
+            .map_max_entries("FACTS", settings.slots)
             .map_max_entries("EVENTS", settings.event_ring_bytes);
         if !settings.by_pid {
             loader.map_max_entries("TARGETS", 1);
@@ -96,7 +96,7 @@ pub struct Settings {
     /// States the iterators report, one bit per state.
     pub iter_states: u32,
     /// Sockets the kernel remembers; a power of two.
-    pub ways: u32,
+    pub slots: u32,
     pub event_ring_bytes: u32,
     /// aya-log level: 0 is off, 5 is trace.
     pub log_level: u8,
@@ -110,12 +110,12 @@ impl Default for Settings {
             ports: [0; MAX_PORTS],
             by_pid: false,
             iter_states: 0,
-            ways: DEFAULT_WAYS,
+            slots: DEFAULT_SLOTS,
             event_ring_bytes: 4 << 20,
             log_level: 0,
         }
     }
 }
 
-/// Words of one element of the tag array, as aya wants to see it.
+/// Words of one element of the key array, as aya wants to see it.
 pub type Chunk = [u64; CHUNK_WORDS];

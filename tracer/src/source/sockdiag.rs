@@ -14,7 +14,7 @@ use netlink_packet_sock_diag::{
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
 
 use crate::{
-    model::{input::Connection, socket::Ends},
+    model::{input::Connection, socket::Endpoints},
     probe::netns,
 };
 
@@ -90,7 +90,7 @@ fn connection(header: &InetResponseHeader) -> Option<Connection> {
     Some(Connection {
         cookie: u64::from(u32::from_ne_bytes(high)) << 32 | u64::from(u32::from_ne_bytes(*low)),
         inode: u64::from(header.inode),
-        ends: Ends {
+        endpoints: Endpoints {
             local: SocketAddr::new(id.source_address, id.source_port),
             remote: SocketAddr::new(id.destination_address, id.destination_port),
         },
@@ -119,7 +119,7 @@ mod tests {
         client.write_all(b"12345").unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = read(std::process::id(), |connection| {
-            connection.ends.local.port() == port || connection.ends.remote.port() == port
+            connection.endpoints.local.port() == port || connection.endpoints.remote.port() == port
         })
         .unwrap();
         let cookie = rustix::net::sockopt::socket_cookie(&server).unwrap();
@@ -128,7 +128,7 @@ mod tests {
             (of_server.state, of_server.recv_q, of_server.send_q),
             (ESTABLISHED, 5, 0)
         );
-        assert_eq!(of_server.ends.remote, client.local_addr().unwrap());
+        assert_eq!(of_server.endpoints.remote, client.local_addr().unwrap());
         assert_ne!(of_server.inode, 0);
         assert_eq!(seen.len(), 2);
     }

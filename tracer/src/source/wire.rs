@@ -7,7 +7,7 @@ use tracer_common::{
 
 use crate::model::{
     input::{Input, Task, Transition},
-    socket::Ends,
+    socket::Endpoints,
 };
 use crate::probe::table;
 
@@ -17,10 +17,10 @@ pub fn inputs(record: &Record) -> Option<Input> {
     match record {
         Record::Transition(wire) => Some(Input::Transition(transition(wire))),
         Record::Destroyed(wire) => Some(Input::Destroyed(transition(wire))),
-        Record::Spill(spill) => {
-            let promoted = table::promote(spill.way, &spill.facts);
-            let (cookie, history) = table::spilled(spill.way, &spill.facts);
-            Some(promoted.map_or(Input::History { cookie, history }, Input::Promoted))
+        Record::Eviction(evict) => {
+            let candidate = table::admit_candidate(evict.slot, &evict.record);
+            let (cookie, history) = table::slots_evicted(evict.slot, &evict.record);
+            Some(candidate.map_or(Input::History { cookie, history }, Input::StuckCandidate))
         }
         Record::Process(_) | Record::Stack(_) => None,
     }
@@ -38,7 +38,7 @@ pub fn transition(wire: &Wire) -> Transition {
         cookie: wire.cookie,
         since: wire.since,
         stack: wire.stack,
-        ends: Ends::from_wire(&wire.endpoints),
+        endpoints: Endpoints::from_wire(&wire.endpoints),
         netns: wire.netns,
         old: wire.old,
         new: wire.new,
@@ -62,18 +62,18 @@ mod tests {
     use tracer_common::{
         endpoint::Endpoints,
         event::{
-            FLAG_HAS_SOCKET, Header, KIND_DESTROYED, KIND_SPILL, KIND_TRANSITION, PROCESS_EXIT,
-            Process, Spill,
+            Eviction, FLAG_HAS_SOCKET, Header, KIND_DESTROYED, KIND_EVICTION, KIND_TRANSITION,
+            PROCESS_EXIT, Process,
         },
         state::{AF_INET, AF_INET6, CLOSE, CLOSE_WAIT, ESTABLISHED, LAST_ACK},
-        table::{Entry, Facts, Name, TOUCH_RECV, Touch, Way},
+        table::{Entry, LastOperation, Name, OPERATION_RECV, Slot, SlotRecord},
     };
     use zerocopy::FromZeros;
 
     use super::*;
-    use crate::model::socket::Deed;
+    use crate::model::socket::SocketOperation;
 
-    fn ends(family: u16) -> Endpoints {
+    fn endpoints(family: u16) -> Endpoints {
         Endpoints {
             local_addr: [10, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
             remote_addr: [10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2],
@@ -94,7 +94,7 @@ mod tests {
             cookie: 7,
             since: 5,
             stack: 3,
-            endpoints: ends(AF_INET),
+            endpoints: endpoints(AF_INET),
             netns: 1,
             tgid: 100,
             tid: 101,
@@ -123,10 +123,13 @@ mod tests {
     #[test]
     fn addresses_are_read_by_their_family() {
         let mut wire = change(0);
-        assert_eq!(transition(&wire).ends.local.to_string(), "10.0.0.1:8080");
-        wire.endpoints = ends(AF_INET6);
         assert_eq!(
-            transition(&wire).ends.remote.to_string(),
+            transition(&wire).endpoints.local.to_string(),
+            "10.0.0.1:8080"
+        );
+        wire.endpoints = endpoints(AF_INET6);
+        assert_eq!(
+            transition(&wire).endpoints.remote.to_string(),
             "[a00:2::2]:40000"
         );
     }
@@ -149,51 +152,52 @@ mod tests {
         assert!(matches!(input, Input::Destroyed(change) if change.cookie == 7));
     }
 
-    fn spill(tag: u64, state: u8) -> Spill {
+    fn evict(key: u64, state: u8) -> Eviction {
         let entry = Entry {
             error: 104,
             old_state: ESTABLISHED,
             shutdown: 1,
         };
-        let mut facts = Facts::new_zeroed();
-        facts.name = Name::new(7, 1, entry, ends(AF_INET));
-        facts.opened = Touch::new(8, 3, 2, 100, 101, TOUCH_RECV);
-        facts.used = Touch::new(7, 3, 2, 100, 101, TOUCH_RECV);
-        Spill {
+        let mut record = SlotRecord::new_zeroed();
+        record.name = Name::new(7, 1, entry, endpoints(AF_INET));
+        record.opened = LastOperation::new(8, 3, 2, 100, 101, OPERATION_RECV);
+        record.used = LastOperation::new(7, 3, 2, 100, 101, OPERATION_RECV);
+        Eviction {
             header: Header {
-                kind: KIND_SPILL,
-                len: size_of::<Spill>() as u32,
+                kind: KIND_EVICTION,
+                len: size_of::<Eviction>() as u32,
                 at: 9,
             },
-            way: Way {
-                tag,
-                since_state: Way::pack(1600, state),
+            slot: Slot {
+                key,
+                since_state: Slot::pack(1600, state),
             },
-            facts,
+            record,
         }
     }
 
-    /// The touch of another socket, left in the same place of the table, is not this one's.
+    /// The operation on another socket, left in the same place of the table, is not this one's.
     #[test]
-    fn a_spilled_stuck_socket_brings_all_that_holds() {
-        let Some(Input::Promoted(promoted)) = inputs(&Record::Spill(spill(7, CLOSE))) else {
+    fn an_evicted_stuck_socket_brings_all_that_holds() {
+        let Some(Input::StuckCandidate(candidate)) = inputs(&Record::Eviction(evict(7, CLOSE)))
+        else {
             panic!("its name holds");
         };
         assert_eq!(
-            (promoted.cookie, promoted.state, promoted.since),
+            (candidate.cookie, candidate.state, candidate.since),
             (7, CLOSE, 1600)
         );
         assert_eq!(
-            (promoted.entry.error, promoted.entry.old_state),
+            (candidate.entry.error, candidate.entry.old_state),
             (104, ESTABLISHED)
         );
-        assert_eq!(promoted.history.opened, None);
-        assert_eq!(promoted.history.used.unwrap().deed, Deed::Recv);
+        assert_eq!(candidate.history.opened, None);
+        assert_eq!(candidate.history.used.unwrap().kind, SocketOperation::Recv);
     }
 
     #[test]
-    fn a_spilled_socket_whose_name_does_not_hold_brings_only_its_history() {
-        let input = inputs(&Record::Spill(spill(8, CLOSE)));
+    fn an_evicted_socket_whose_name_does_not_hold_brings_only_its_history() {
+        let input = inputs(&Record::Eviction(evict(8, CLOSE)));
         let Some(Input::History { cookie, history }) = input else {
             panic!("no name, no socket to follow");
         };

@@ -74,7 +74,7 @@ impl Code {
         near && self.read(entry, &mut bytes) && clears_frame_pointer(bytes)
     }
 
-    pub(super) fn is_made_at_run_time(&self) -> bool {
+    pub(super) fn is_jit_code(&self) -> bool {
         self.mapping.backing == Backing::Anonymous
     }
 

@@ -41,7 +41,7 @@ impl Naming<'_> {
     }
 
     /// Code that no file holds. Frames of it that have no name become one.
-    fn add_made_at_run_time(&mut self, address: CodeAddress, frames: &mut Vec<Frame>) {
+    fn add_jit_code(&mut self, address: CodeAddress, frames: &mut Vec<Frame>) {
         let meaning = self.jit.and_then(|names| names.find(address.lookup));
         let (module, place) = match meaning {
             Some(Meaning::Function(place)) => (jit::MODULE, place),
@@ -68,7 +68,7 @@ impl Naming<'_> {
             self.warn(problem.clone());
         }
         if code.mapping.backing == Backing::Anonymous {
-            return self.add_made_at_run_time(address, frames);
+            return self.add_jit_code(address, frames);
         }
         let module = &code.mapping.name;
         let (Some(image), Some(bias)) = (&code.image, code.bias) else {

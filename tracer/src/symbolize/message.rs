@@ -92,7 +92,7 @@ pub(super) struct Copy {
 pub(super) enum Answer {
     /// The first word of a helper: what does not hold it, as it found by trying.
     Ready {
-        without: Vec<Wall>,
+        without: Vec<SandboxLayer>,
     },
     Loaded {
         key: Key,
@@ -125,14 +125,14 @@ pub(super) struct Named {
 
 /// One of the things that hold the helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Wall {
+pub(super) enum SandboxLayer {
     User,
     Files,
     Seccomp,
     Limits,
 }
 
-impl Wall {
+impl SandboxLayer {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::User => "a user without rights",

@@ -71,7 +71,7 @@ struct Remembered {
 pub struct Symbolizer {
     processes: HashMap<u32, Remembered>,
     files: Files,
-    jit: jit::Offers,
+    jit: jit::PerfMapFiles,
     link: Link,
     clock: u64,
     evicted_processes: u64,
@@ -98,7 +98,7 @@ impl Symbolizer {
         Self {
             processes: HashMap::new(),
             files: Files::default(),
-            jit: jit::Offers::default(),
+            jit: jit::PerfMapFiles::default(),
             link,
             clock: 0,
             evicted_processes: 0,
@@ -162,8 +162,8 @@ impl Symbolizer {
         let known = self.processes.get_mut(&pid);
         let known = known.ok_or(Warning::ProcessGone { pid })?;
         known.used = self.clock;
-        let offer = self.jit.offer(&known.process);
-        self.link.name(&known.process, offer, copy)
+        let perf_map_file = self.jit.perf_map_file(&known.process);
+        self.link.name(&known.process, perf_map_file, copy)
     }
 
     fn complete(&self, named: Named, copy: &StackCopy<'_>) -> Resolved {

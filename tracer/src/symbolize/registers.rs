@@ -39,7 +39,7 @@ mod x86_64 {
     }
 
     /// Leaves code that a runtime made.
-    pub(in crate::symbolize) fn leave_made(
+    pub(in crate::symbolize) fn leave_jit_code(
         code: &CodeIndex,
         stack: &CopiedStack<'_>,
         regs: &mut UnwindRegsNative,
@@ -156,7 +156,7 @@ mod aarch64 {
     }
 
     /// The chain of frame pointers is all there is.
-    pub(in crate::symbolize) fn leave_made(
+    pub(in crate::symbolize) fn leave_jit_code(
         _: &CodeIndex,
         _: &CopiedStack<'_>,
         _: &mut UnwindRegsNative,

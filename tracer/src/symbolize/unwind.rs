@@ -177,8 +177,8 @@ impl CodeWalker {
         {
             return step;
         }
-        if self.code.find(here).is_some_and(Code::is_made_at_run_time)
-            && let Some(step) = registers::leave_made(&self.code, stack, regs)
+        if self.code.find(here).is_some_and(Code::is_jit_code)
+            && let Some(step) = registers::leave_jit_code(&self.code, stack, regs)
         {
             return step;
         }

@@ -1,6 +1,6 @@
 //! What is true now, from inputs in any order: the sockets that matter, who holds them, who listens,
 //! how the numbers grew. Pure: time comes with the input. Never panics on lost, doubled or
-//! contradictory inputs; the next inventory settles them.
+//! contradictory inputs; the next inventory reconciles them.
 
 pub mod growth;
 mod reading;
@@ -14,10 +14,10 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN, SHUTDOWN_MASK};
 
 use crate::model::{
     input::{
-        Activity, Closes, Connection, Counters, Input, Interest, Inventory, Item, Opening, Process,
-        Promoted, Thread, Transition,
+        Activity, CloseCount, Connection, Counters, Input, Interest, Inventory, Item, Process,
+        RunHeader, StuckCandidate, Thread, Transition,
     },
-    socket::{Ends, History, Holders},
+    socket::{Endpoints, History, Holders},
     stack::Stack,
 };
 
@@ -29,7 +29,7 @@ pub struct Bounds {
     /// Sockets followed.
     pub sockets: usize,
     /// Histories of sockets that lost their place in the kernel's table before they were stuck.
-    pub shelved: usize,
+    pub evicted_histories: usize,
     /// Sockets remembered that only an exit has closed.
     pub ended: usize,
 }
@@ -38,7 +38,7 @@ impl Default for Bounds {
     fn default() -> Self {
         Self {
             sockets: 1_000_000,
-            shelved: 262_144,
+            evicted_histories: 262_144,
             ended: 65_536,
         }
     }
@@ -48,14 +48,14 @@ impl Default for Bounds {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     pub netns: u32,
-    pub ends: Ends,
+    pub endpoints: Endpoints,
     /// Connections waiting for `accept()`, and the most there may be.
     pub waiting: u32,
     pub backlog: u32,
     pub holders: Holders,
 }
 
-/// How far the two sources of truth were apart; each was settled.
+/// How far the two sources of truth were apart; each was reconciled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drift {
     /// In an inventory, but no event had told of it.
@@ -67,10 +67,10 @@ pub struct Drift {
 #[derive(Default)]
 pub struct Tracker {
     bounds: Bounds,
-    opening: Option<Box<Opening>>,
+    run_header: Option<Box<RunHeader>>,
     /// Boxed: a tree of large values would be half empty.
     sockets: BTreeMap<u64, Box<Socket>>,
-    shelf: HashMap<u64, History>,
+    evicted_histories: HashMap<u64, History>,
     listeners: Vec<Listener>,
     processes: BTreeMap<u32, Process>,
     threads: BTreeMap<u32, Vec<Thread>>,
@@ -78,7 +78,7 @@ pub struct Tracker {
     running: BTreeMap<u32, u64>,
     stacks: BTreeMap<u64, Stack>,
     followed: Vec<u32>,
-    closes: Vec<Closes>,
+    close_counts: Vec<CloseCount>,
     epolls: BTreeMap<u32, Vec<Interest>>,
     activity: Vec<Activity>,
     connections: Vec<Connection>,
@@ -93,7 +93,7 @@ pub struct Tracker {
     inventory_from: u64,
     close_wait: u64,
     unfollowed: u64,
-    promoted: u64,
+    candidate: u64,
     /// Counted loss at the last complete inventory: what was lost before it is repaired.
     repaired_loss: u64,
 }
@@ -111,7 +111,7 @@ impl Tracker {
             self.now = self.now.max(at);
         }
         match input {
-            Input::Opening(opening) => self.opening = Some(opening),
+            Input::RunHeader(run_header) => self.run_header = Some(run_header),
             Input::Transition(change) => {
                 let missing = self.missing.remove(&change.cookie);
                 self.transition(&change, missing);
@@ -120,14 +120,14 @@ impl Tracker {
                 let missing = self.missing.remove(&change.cookie);
                 let socket = self.sockets.remove(&change.cookie).or(missing);
                 self.note_end(socket, &change);
-                self.shelf.remove(&change.cookie);
+                self.evicted_histories.remove(&change.cookie);
             }
-            Input::Promoted(promoted) => {
-                self.promoted += 1;
-                self.promote(&promoted);
+            Input::StuckCandidate(candidate) => {
+                self.candidate += 1;
+                self.admit_candidate(&candidate);
             }
             Input::History { cookie, history } => self.note_history(cookie, history),
-            Input::Inventory(inventory) => self.settle(inventory),
+            Input::Inventory(inventory) => self.reconcile(inventory),
             Input::Process(process) => {
                 self.processes.insert(process.pid, process);
             }
@@ -139,7 +139,7 @@ impl Tracker {
                 self.stacks.insert(key, stack);
             }
             Input::Counters(counters) => self.counters = counters,
-            Input::Closes(closes) => self.closes = closes,
+            Input::CloseCount(close_counts) => self.close_counts = close_counts,
             Input::Warning(text) => {
                 if !self.warnings.contains(&text) {
                     self.warnings.push(text);
@@ -185,9 +185,9 @@ impl Tracker {
             return;
         };
         let min_age = self
-            .opening
+            .run_header
             .as_ref()
-            .map_or(0, |opening| opening.min_age_ns);
+            .map_or(0, |run_header| run_header.min_age_ns);
         if socket.shown == Shown::Never || socket.age(change.at) < min_age {
             return;
         }
@@ -199,24 +199,24 @@ impl Tracker {
         self.ended.insert(socket.cookie, socket);
     }
 
-    fn promote(&mut self, promoted: &Promoted) {
-        if let Some(history) = self.shelf.remove(&promoted.cookie) {
-            self.note_history(promoted.cookie, history);
+    fn admit_candidate(&mut self, candidate: &StuckCandidate) {
+        if let Some(history) = self.evicted_histories.remove(&candidate.cookie) {
+            self.note_history(candidate.cookie, history);
         }
-        match self.sockets.get_mut(&promoted.cookie) {
-            Some(socket) => socket.promoted(promoted, self.now),
-            None => self.insert(Socket::from_promoted(promoted, self.now)),
+        match self.sockets.get_mut(&candidate.cookie) {
+            Some(socket) => socket.candidate(candidate, self.now),
+            None => self.insert(Socket::from_candidate(candidate, self.now)),
         }
     }
 
     fn note_history(&mut self, cookie: u64, history: History) {
         if let Some(socket) = self.sockets.get_mut(&cookie) {
             socket.history.learn(history);
-        } else if let Some(shelved) = self.shelf.get_mut(&cookie) {
+        } else if let Some(evicted_histories) = self.evicted_histories.get_mut(&cookie) {
             // It came back into the table and lost its place again.
-            shelved.learn(history);
-        } else if self.shelf.len() < self.bounds.shelved {
-            self.shelf.insert(cookie, history);
+            evicted_histories.learn(history);
+        } else if self.evicted_histories.len() < self.bounds.evicted_histories {
+            self.evicted_histories.insert(cookie, history);
         } else {
             self.unfollowed += 1;
         }
@@ -241,14 +241,14 @@ impl Tracker {
             self.unfollowed += 1;
             return;
         }
-        if let Some(history) = self.shelf.remove(&socket.cookie) {
+        if let Some(history) = self.evicted_histories.remove(&socket.cookie) {
             socket.history.learn(history);
         }
         self.sockets.insert(socket.cookie, Box::new(socket));
     }
 
     /// Makes the table agree with what exists.
-    fn settle(&mut self, inventory: Inventory) {
+    fn reconcile(&mut self, inventory: Inventory) {
         let first = self.inventories == 0;
         self.inventories += 1;
         self.inventory_from = inventory.from;
@@ -258,18 +258,18 @@ impl Tracker {
             match item.state {
                 LISTEN => listeners.push(Listener {
                     netns: item.netns,
-                    ends: item.ends,
+                    endpoints: item.endpoints,
                     waiting: item.recv_q,
                     backlog: item.send_q,
                     holders: item.holders,
                 }),
                 CLOSE_WAIT => {
                     self.close_wait += 1;
-                    self.settle_one(item, inventory.to, first);
+                    self.reconcile_one(item, inventory.to, first);
                 }
                 // Without a holder a CLOSE socket is only waiting to be freed.
                 CLOSE if !item.dead && !item.holders.is_empty() => {
-                    self.settle_one(item, inventory.to, first);
+                    self.reconcile_one(item, inventory.to, first);
                 }
                 _ => {}
             }
@@ -299,7 +299,7 @@ impl Tracker {
 
     /// What is known of a place is replaced; several may listen there (`SO_REUSEPORT`).
     fn learn_listeners(&mut self, listeners: Vec<Listener>) {
-        let place = |listener: &Listener| (listener.netns, listener.ends.local);
+        let place = |listener: &Listener| (listener.netns, listener.endpoints.local);
         let seen: BTreeSet<_> = listeners.iter().map(place).collect();
         self.listeners.retain(|known| !seen.contains(&place(known)));
         self.listeners.extend(listeners);
@@ -307,12 +307,14 @@ impl Tracker {
     }
 
     fn grace(&self) -> u64 {
-        self.opening.as_ref().map_or(0, |opening| opening.grace_ns)
+        self.run_header
+            .as_ref()
+            .map_or(0, |run_header| run_header.grace_ns)
     }
 
-    fn settle_one(&mut self, item: Item, at: u64, first: bool) {
+    fn reconcile_one(&mut self, item: Item, at: u64, first: bool) {
         if let Some(socket) = self.sockets.get_mut(&item.cookie) {
-            socket.settle(item, at);
+            socket.reconcile(item, at);
             return;
         }
         let age = at.saturating_sub(item.last_packet);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{Drift, Listener, Socket, Tracker};
 use crate::model::{
-    input::{Activity, Closes, Connection, Counters, Interest, Opening, Process, Thread},
+    input::{Activity, CloseCount, Connection, Counters, Interest, Process, RunHeader, Thread},
     stack::Stack,
 };
 
@@ -13,8 +13,8 @@ impl Tracker {
         self.now
     }
 
-    pub fn opening(&self) -> Option<&Opening> {
-        self.opening.as_deref()
+    pub fn run_header(&self) -> Option<&RunHeader> {
+        self.run_header.as_deref()
     }
 
     pub fn knows(&self, cookie: u64) -> bool {
@@ -48,24 +48,24 @@ impl Tracker {
     /// The listener a connection came in through: the same namespace and port, the most specific
     /// address first.
     pub fn listener_of(&self, socket: &Socket) -> Option<&Listener> {
-        let local = socket.ends.local;
+        let local = socket.endpoints.local;
         let fits = |listener: &&Listener| {
             listener.netns == socket.netns
-                && listener.ends.local.port() == local.port()
-                && (listener.ends.local.ip().to_canonical() == local.ip().to_canonical()
-                    || listener.ends.local.ip().is_unspecified())
+                && listener.endpoints.local.port() == local.port()
+                && (listener.endpoints.local.ip().to_canonical() == local.ip().to_canonical()
+                    || listener.endpoints.local.ip().is_unspecified())
         };
         self.listeners
             .iter()
             .filter(fits)
-            .min_by_key(|listener| listener.ends.local.ip().is_unspecified())
+            .min_by_key(|listener| listener.endpoints.local.ip().is_unspecified())
     }
 
     /// Does anybody listen there, in any namespace?
     pub fn listens_on(&self, local: SocketAddr) -> bool {
         self.listeners.iter().any(|listener| {
-            let ip = listener.ends.local.ip();
-            listener.ends.local.port() == local.port()
+            let ip = listener.endpoints.local.ip();
+            listener.endpoints.local.port() == local.port()
                 && (ip.is_unspecified() || ip.to_canonical() == local.ip().to_canonical())
         })
     }
@@ -98,8 +98,8 @@ impl Tracker {
     }
 
     /// How sockets were closed, by the places where they were opened and closed.
-    pub fn closes(&self) -> &[Closes] {
-        &self.closes
+    pub fn close_counts(&self) -> &[CloseCount] {
+        &self.close_counts
     }
 
     /// What the process's epoll sets watch, by descriptor; `None` when it was not looked at.
@@ -127,8 +127,8 @@ impl Tracker {
     }
 
     /// Reports of sockets that were read from the kernel's table rather than sent: none can be lost.
-    pub fn promoted(&self) -> u64 {
-        self.promoted
+    pub fn candidate(&self) -> u64 {
+        self.candidate
     }
 
     pub fn drift(&self) -> Drift {

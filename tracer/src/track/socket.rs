@@ -3,15 +3,15 @@
 use tracer_common::state::{CLOSE, CLOSE_WAIT, LAST_ACK};
 
 use crate::model::{
-    input::{Item, Promoted, Transition},
-    socket::{Ends, Entry, History, Holders},
+    input::{Item, StuckCandidate, Transition},
+    socket::{Endpoints, Entry, History, Holders},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
     pub cookie: u64,
     pub netns: u32,
-    pub ends: Ends,
+    pub endpoints: Endpoints,
     pub state: u8,
     /// When it entered its state, or the latest moment it can have done so.
     pub since: u64,
@@ -40,16 +40,23 @@ pub struct Socket {
 pub enum Shown {
     Never,
     Before,
-    /// By the one that is being settled.
+    /// By the one that is being reconciled.
     Now,
 }
 
 impl Socket {
-    fn new(cookie: u64, netns: u32, ends: Ends, state: u8, since: u64, known_since: u64) -> Self {
+    fn new(
+        cookie: u64,
+        netns: u32,
+        endpoints: Endpoints,
+        state: u8,
+        since: u64,
+        known_since: u64,
+    ) -> Self {
         Self {
             cookie,
             netns,
-            ends,
+            endpoints,
             state,
             since,
             since_is_lower_bound: false,
@@ -68,17 +75,17 @@ impl Socket {
         }
     }
 
-    pub fn from_promoted(promoted: &Promoted, now: u64) -> Self {
-        let Promoted {
+    pub fn from_candidate(candidate: &StuckCandidate, now: u64) -> Self {
+        let StuckCandidate {
             cookie,
             state,
             since,
             netns,
-            ends,
+            endpoints,
             entry,
             history,
-        } = *promoted;
-        let mut socket = Self::new(cookie, netns, ends, state, since, since);
+        } = *candidate;
+        let mut socket = Self::new(cookie, netns, endpoints, state, since, since);
         socket.seen = now;
         socket.entry = Some(entry);
         socket.history = history;
@@ -89,7 +96,7 @@ impl Socket {
         let mut socket = Self::new(
             change.cookie,
             change.netns,
-            change.ends,
+            change.endpoints,
             change.new,
             change.at,
             change.at,
@@ -105,26 +112,33 @@ impl Socket {
         } else {
             item.last_packet.min(at)
         };
-        let mut socket = Self::new(item.cookie, item.netns, item.ends, item.state, since, at);
+        let mut socket = Self::new(
+            item.cookie,
+            item.netns,
+            item.endpoints,
+            item.state,
+            since,
+            at,
+        );
         socket.since_is_lower_bound = true;
-        socket.settle(item, at);
+        socket.reconcile(item, at);
         socket
     }
 
     /// Exact knowledge replaces an estimate; the earlier of two beginnings of one state is true.
-    pub fn promoted(&mut self, promoted: &Promoted, now: u64) {
+    pub fn candidate(&mut self, candidate: &StuckCandidate, now: u64) {
         self.seen = now;
-        let exact = !self.since_is_lower_bound && self.state == promoted.state;
+        let exact = !self.since_is_lower_bound && self.state == candidate.state;
         self.since = if exact {
-            self.since.min(promoted.since)
+            self.since.min(candidate.since)
         } else {
-            promoted.since
+            candidate.since
         };
         self.since_is_lower_bound = false;
-        self.state = promoted.state;
-        self.entry = Some(promoted.entry);
-        self.ends = promoted.ends;
-        self.history.learn(promoted.history);
+        self.state = candidate.state;
+        self.entry = Some(candidate.entry);
+        self.endpoints = candidate.endpoints;
+        self.history.learn(candidate.history);
     }
 
     pub fn moved(&mut self, change: &Transition) {
@@ -144,7 +158,7 @@ impl Socket {
         self.entry = Some(entry_of(change));
     }
 
-    pub fn settle(&mut self, item: Item, at: u64) {
+    pub fn reconcile(&mut self, item: Item, at: u64) {
         if item.state != self.state {
             let was_stuck = matches!(self.state, CLOSE_WAIT | LAST_ACK);
             if !was_stuck {

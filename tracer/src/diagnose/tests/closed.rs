@@ -3,7 +3,7 @@
 use tracer_common::state::{CLOSE, CLOSE_WAIT, ESTABLISHED, LAST_ACK};
 
 use super::world::{Conn, S, STUCK, conn, world};
-use crate::model::socket::{Deed, Entry};
+use crate::model::socket::{Entry, SocketOperation};
 
 fn hidden(old_state: u8, error: u16) -> Conn {
     let entry = Entry {
@@ -13,7 +13,7 @@ fn hidden(old_state: u8, error: u16) -> Conn {
     };
     conn(1)
         .accepted()
-        .used(Deed::Recv, STUCK - S)
+        .used(SocketOperation::Recv, STUCK - S)
         .state(CLOSE, entry)
 }
 
@@ -55,7 +55,7 @@ fn hidden_closed_needs_a_holder() {
 
 #[test]
 fn hidden_closed_of_an_unused_socket_is_less_sure() {
-    let entry = hidden(ESTABLISHED, 104).promoted.entry;
+    let entry = hidden(ESTABLISHED, 104).candidate.entry;
     let never_used = conn(1).state(CLOSE, entry);
     assert_eq!(world([never_used]).verdict(), "hidden-closed medium leak");
 }

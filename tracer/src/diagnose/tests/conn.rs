@@ -4,30 +4,30 @@ use tracer_common::state::{CLOSE_WAIT, ESTABLISHED};
 
 use super::world::{S, SERVER, START, STUCK};
 use crate::model::{
-    input::{Item, Promoted},
-    socket::{Deed, Ends, Entry, History, Holder, Touch},
+    input::{Item, StuckCandidate},
+    socket::{Endpoints, Entry, History, Holder, LastOperation, SocketOperation},
 };
 
 /// A connection of the server: accepted, stuck for 90 s, one byte (the FIN) unread, never touched.
 pub struct Conn {
-    pub promoted: Promoted,
+    pub candidate: StuckCandidate,
     pub item: Item,
     /// The kernel program knew it, so its beginning is exact.
     pub followed: bool,
 }
 
 pub fn conn(cookie: u64) -> Conn {
-    let ends = Ends {
+    let endpoints = Endpoints {
         local: "10.0.0.1:8080".parse().unwrap(),
         remote: ([10, 0, 1, cookie as u8], 40_000 + cookie as u16).into(),
     };
     Conn {
-        promoted: Promoted {
+        candidate: StuckCandidate {
             cookie,
             state: CLOSE_WAIT,
             since: STUCK,
             netns: 1,
-            ends,
+            endpoints,
             entry: Entry {
                 old_state: ESTABLISHED,
                 error: 0,
@@ -38,7 +38,7 @@ pub fn conn(cookie: u64) -> Conn {
         item: Item {
             cookie,
             netns: 1,
-            ends,
+            endpoints,
             state: CLOSE_WAIT,
             shutdown: 1,
             has_socket: true,
@@ -56,34 +56,34 @@ pub fn conn(cookie: u64) -> Conn {
     }
 }
 
-pub fn touch(deed: Deed, at: u64, stack: u64) -> Touch {
-    Touch {
+pub fn operation(kind: SocketOperation, at: u64, stack: u64) -> LastOperation {
+    LastOperation {
         stack,
         at,
         pid: SERVER,
         tid: SERVER,
-        deed,
+        kind,
     }
 }
 
 impl Conn {
     pub fn accepted(mut self) -> Self {
-        self.promoted.history.opened = Some(touch(Deed::Accept, STUCK - 5 * S, 1));
+        self.candidate.history.opened = Some(operation(SocketOperation::Accept, STUCK - 5 * S, 1));
         self
     }
 
     pub fn connected(mut self) -> Self {
-        self.promoted.history.opened = Some(touch(Deed::Connect, STUCK - 5 * S, 1));
+        self.candidate.history.opened = Some(operation(SocketOperation::Connect, STUCK - 5 * S, 1));
         self
     }
 
-    pub fn used(mut self, deed: Deed, at: u64) -> Self {
-        self.promoted.history.used = Some(touch(deed, at, 2));
+    pub fn used(mut self, kind: SocketOperation, at: u64) -> Self {
+        self.candidate.history.used = Some(operation(kind, at, 2));
         self
     }
 
     pub fn eof(mut self) -> Self {
-        self.promoted.history.eof = Some(touch(Deed::Recv, STUCK + S, 3));
+        self.candidate.history.eof = Some(operation(SocketOperation::Recv, STUCK + S, 3));
         self.recv_q(0)
     }
 
@@ -93,14 +93,14 @@ impl Conn {
     }
 
     pub fn since(mut self, since: u64) -> Self {
-        self.promoted.since = since;
+        self.candidate.since = since;
         self.item.last_packet = since;
         self
     }
 
     pub fn state(mut self, state: u8, entry: Entry) -> Self {
-        self.promoted.state = state;
-        self.promoted.entry = entry;
+        self.candidate.state = state;
+        self.candidate.entry = entry;
         self.item.state = state;
         self
     }
@@ -124,30 +124,30 @@ impl Conn {
     }
 
     pub fn at(mut self, local: &str, remote: &str) -> Self {
-        let ends = Ends {
+        let endpoints = Endpoints {
             local: local.parse().unwrap(),
             remote: remote.parse().unwrap(),
         };
-        (self.promoted.ends, self.item.ends) = (ends, ends);
+        (self.candidate.endpoints, self.item.endpoints) = (endpoints, endpoints);
         self
     }
 
-    /// All touches by this process, which also holds it.
+    /// All operations by this process, which also holds it.
     pub fn of(mut self, pid: u32) -> Self {
-        let history = &mut self.promoted.history;
-        let touches = [&mut history.opened, &mut history.used, &mut history.eof];
-        for touch in touches.into_iter().flatten() {
-            (touch.pid, touch.tid) = (pid, pid);
+        let history = &mut self.candidate.history;
+        let operations = [&mut history.opened, &mut history.used, &mut history.eof];
+        for operation in operations.into_iter().flatten() {
+            (operation.pid, operation.tid) = (pid, pid);
         }
         self.held_by(&[pid])
     }
 
     /// All stacks under other keys, as another process has them.
     pub fn stacks_from(mut self, key: u64) -> Self {
-        let history = &mut self.promoted.history;
-        let touches = [&mut history.opened, &mut history.used, &mut history.eof];
-        for touch in touches.into_iter().flatten() {
-            touch.stack += key;
+        let history = &mut self.candidate.history;
+        let operations = [&mut history.opened, &mut history.used, &mut history.eof];
+        for operation in operations.into_iter().flatten() {
+            operation.stack += key;
         }
         self
     }

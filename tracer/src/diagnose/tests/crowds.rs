@@ -3,27 +3,27 @@
 use tracer_common::state::ESTABLISHED;
 
 use super::world::{
-    Conn, END, S, SERVER, START, STUCK, World, conn, frame, libc, process, thread, touch, world,
+    Conn, END, S, SERVER, START, STUCK, World, conn, frame, libc, operation, process, thread, world,
 };
 use crate::model::{
-    input::{Closes, Connection, Input, Interest, Thread},
-    socket::{Deed, Ends, History},
+    input::{CloseCount, Connection, Input, Interest, Thread},
+    socket::{Endpoints, History, SocketOperation},
     stack::{Frame, Stack},
 };
 
 const INODE: u64 = 77;
 
 /// Another connection of the server, open in both directions.
-fn open(cookie: u64, opened: (Deed, u64), send_q: u32) -> (u64, History, Connection) {
+fn open(cookie: u64, opened: (SocketOperation, u64), send_q: u32) -> (u64, History, Connection) {
     let history = History {
-        opened: Some(touch(opened.0, opened.1, 1)),
-        used: Some(touch(Deed::Send, opened.1 + S, 2)),
+        opened: Some(operation(opened.0, opened.1, 1)),
+        used: Some(operation(SocketOperation::Send, opened.1 + S, 2)),
         eof: None,
     };
     let connection = Connection {
         cookie,
         inode: INODE + cookie,
-        ends: Ends {
+        endpoints: Endpoints {
             local: "10.0.0.1:50000".parse().unwrap(),
             remote: "10.0.0.9:9000".parse().unwrap(),
         },
@@ -51,7 +51,7 @@ fn starved(threads: Vec<Thread>) -> World {
     world([conn(1).accepted().recv_q(120)])
         .with_process(server)
         .with_threads(SERVER, threads)
-        .with_neighbours(&[open(70, (Deed::Accept, STUCK), 9000)])
+        .with_neighbours(&[open(70, (SocketOperation::Accept, STUCK), 9000)])
 }
 
 fn dispatcher() -> Thread {
@@ -97,9 +97,9 @@ fn a_pool_with_a_free_worker_starves_nobody() {
     let readers = [1, 2, 3].map(|nth| worker(nth, "read", INODE + 70));
     let threads = [vec![dispatcher()], readers.to_vec()].concat();
     assert_eq!(starved(threads.clone()).verdict(), "never-read high leak");
-    let mut around = vec![open(70, (Deed::Connect, STUCK - 60 * S), 0)];
+    let mut around = vec![open(70, (SocketOperation::Connect, STUCK - 60 * S), 0)];
     around.extend([1, 2, 3].map(|nth| {
-        let mut client = open(80 + nth, (Deed::Accept, STUCK), 0);
+        let mut client = open(80 + nth, (SocketOperation::Accept, STUCK), 0);
         if let Some(used) = &mut client.1.used {
             used.tid = 500 + nth as u32;
         }
@@ -114,7 +114,7 @@ fn a_pool_with_a_free_worker_starves_nobody() {
 fn threads_that_serve_no_client_are_no_workers() {
     let shippers = [1, 2].map(|nth| worker(nth, "write", INODE + 70));
     let threads = [vec![dispatcher()], shippers.to_vec()].concat();
-    let out = [open(70, (Deed::Connect, STUCK - 60 * S), 9000)];
+    let out = [open(70, (SocketOperation::Connect, STUCK - 60 * S), 9000)];
     let shipping = starved(threads).with_neighbours(&out);
     assert_eq!(shipping.verdict(), "unknown low suspect");
     let sleepers = [1, 2].map(|nth| worker(nth, "nanosleep", 0));
@@ -126,21 +126,22 @@ fn threads_that_serve_no_client_are_no_workers() {
 fn workers_whose_writes_get_through_starve_nobody() {
     let workers = [1, 2, 3].map(|nth| worker(nth, "write", INODE + 70));
     let threads = [vec![dispatcher()], workers.to_vec()].concat();
-    let flowing = starved(threads).with_neighbours(&[open(70, (Deed::Accept, STUCK), 0)]);
+    let flowing =
+        starved(threads).with_neighbours(&[open(70, (SocketOperation::Accept, STUCK), 0)]);
     assert_eq!(flowing.verdict(), "unknown low suspect");
 }
 
 fn blocked_in_handler() -> World {
     let stack = vec![libc("futex"), frame("lock", 22), frame("handle", 21)];
-    world([conn(1).accepted().used(Deed::Recv, STUCK + S)])
+    world([conn(1).accepted().used(SocketOperation::Recv, STUCK + S)])
         .with_threads(SERVER, vec![thread(SERVER, "futex", stack)])
 }
 
 #[test]
 fn an_owner_is_blocked_only_while_it_has_not_gone_on() {
     let own = |cookie, at| {
-        let mut own = open(cookie, (Deed::Accept, STUCK - 5 * S), 0);
-        own.1.used = Some(touch(Deed::Recv, at, 2));
+        let mut own = open(cookie, (SocketOperation::Accept, STUCK - 5 * S), 0);
+        own.1.used = Some(operation(SocketOperation::Recv, at, 2));
         own
     };
     let site = blocked_in_handler()
@@ -181,23 +182,36 @@ fn an_owner_computes_when_it_ran_at_every_look() {
 #[test]
 fn a_relay_is_an_accepted_and_the_one_connection_opened_for_it() {
     let from = |conn: Conn| world([conn]);
-    let partner = |send_q| open(2, (Deed::Connect, STUCK - 4 * S), send_q);
+    let partner = |send_q| open(2, (SocketOperation::Connect, STUCK - 4 * S), send_q);
     let eof = || from(conn(1).accepted().eof());
     assert_eq!(
         eof().with_neighbours(&[partner(0)]).verdict(),
         "half-close-not-forwarded medium leak"
     );
-    let two = [partner(0), open(3, (Deed::Connect, STUCK - 3 * S), 0)];
+    let two = [
+        partner(0),
+        open(3, (SocketOperation::Connect, STUCK - 3 * S), 0),
+    ];
     assert_eq!(
         eof().with_neighbours(&two).verdict(),
         "eof-ignored high leak"
     );
-    let of_another = [open(3, (Deed::Accept, STUCK - 4 * S - 1), 0), partner(0)];
+    let of_another = [
+        open(3, (SocketOperation::Accept, STUCK - 4 * S - 1), 0),
+        partner(0),
+    ];
     assert_eq!(
         eof().with_neighbours(&of_another).verdict(),
         "eof-ignored high leak"
     );
-    let unread = || from(conn(1).accepted().used(Deed::Recv, STUCK - S).recv_q(5000));
+    let unread = || {
+        from(
+            conn(1)
+                .accepted()
+                .used(SocketOperation::Recv, STUCK - S)
+                .recv_q(5000),
+        )
+    };
     assert_eq!(
         unread().with_neighbours(&[partner(64_000)]).verdict(),
         "reading-paused medium suspect"
@@ -209,7 +223,10 @@ fn a_relay_is_an_accepted_and_the_one_connection_opened_for_it() {
 }
 
 fn watched(events: u32) -> World {
-    watches(conn(1).accepted().used(Deed::Send, STUCK - S), events)
+    watches(
+        conn(1).accepted().used(SocketOperation::Send, STUCK - S),
+        events,
+    )
 }
 
 fn watches(conn: Conn, events: u32) -> World {
@@ -235,7 +252,10 @@ fn an_event_is_lost_when_the_mask_cannot_tell_of_it() {
 #[test]
 fn an_edge_is_lost_when_it_was_not_read_to_the_end() {
     let used = |at, unread| {
-        let conn = conn(1).accepted().used(Deed::Recv, at).recv_q(unread);
+        let conn = conn(1)
+            .accepted()
+            .used(SocketOperation::Recv, at)
+            .recv_q(unread);
         watches(conn, 0x8000_0001).verdict()
     };
     assert_eq!(used(STUCK + S, 120), "event-lost medium leak");
@@ -264,7 +284,7 @@ fn a_runtime_that_watches_for_its_tasks_loses_no_event() {
             .with_stack(1, stack.clone())
             .with_stack(2, stack)
     };
-    let used = || conn(1).accepted().used(Deed::Recv, STUCK + S);
+    let used = || conn(1).accepted().used(SocketOperation::Recv, STUCK + S);
     let site = go(used().recv_q(120)).site();
     assert_eq!(site.verdict.name(), "lost-reference");
     assert_eq!(site.confidence.name(), "low");
@@ -280,13 +300,13 @@ fn a_runtime_that_watches_for_its_tasks_loses_no_event() {
 }
 
 fn collected(by: Stack) -> World {
-    let closes = Closes {
+    let close_counts = CloseCount {
         opened: 1,
         closed: 9,
         count: 40,
     };
-    world([conn(1).accepted().used(Deed::Send, STUCK - S)])
-        .with(Input::Closes(vec![closes]))
+    world([conn(1).accepted().used(SocketOperation::Send, STUCK - S)])
+        .with(Input::CloseCount(vec![close_counts]))
         .with(Input::Stack { key: 9, stack: by })
 }
 

@@ -7,7 +7,7 @@ use super::world::{
 use crate::model::{
     input::{Input, Inventory},
     report::Direction,
-    socket::Deed,
+    socket::SocketOperation,
 };
 
 const CHILD: u32 = 200;
@@ -58,7 +58,7 @@ fn never_accepted_blames_no_thread_of_several() {
 fn child_holds() -> World {
     let inherited = conn(1)
         .accepted()
-        .used(Deed::Recv, END - 80 * S)
+        .used(SocketOperation::Recv, END - 80 * S)
         .held_by(&[CHILD]);
     let mut helper = process(CHILD);
     helper.exe = Some("/usr/bin/helper".to_owned());
@@ -93,14 +93,14 @@ fn inherited_fd_is_not_claimed_while_its_user_still_holds_it() {
 fn inherited_fd_is_not_claimed_when_a_process_that_worked_with_it_holds_it() {
     // Accepted in the parent, served by the child: the child is the one who forgot it.
     let mut world = child_holds();
-    world.conns[0].promoted.history.used.as_mut().unwrap().pid = CHILD;
+    world.conns[0].candidate.history.used.as_mut().unwrap().pid = CHILD;
     assert_eq!(names(&world.report().sites), ["lost-reference"]);
 }
 
 #[test]
 fn inherited_fd_is_not_claimed_without_history_or_beyond_a_pid_namespace() {
     let mut unseen = child_holds();
-    unseen.opening.some_processes_unseen = true;
+    unseen.run_header.some_processes_unseen = true;
     assert_eq!(names(&unseen.report().sites), ["lost-reference"]);
     let old = world([conn(1).older().held_by(&[CHILD])]).with_process(process(CHILD));
     assert_eq!(names(&old.report().sites), ["unknown"]);
@@ -122,7 +122,7 @@ fn fd_in_flight_is_proven_by_an_inode_and_no_holder() {
 #[test]
 fn fd_in_flight_is_not_claimed_when_a_holder_may_be_out_of_sight() {
     let mut unseen = in_flight();
-    unseen.opening.some_processes_unseen = true;
+    unseen.run_header.some_processes_unseen = true;
     assert_eq!(names(&unseen.report().sites), ["unknown"]);
     // Lost events, and no complete look since.
     let mut tracker = in_flight().tracker();
@@ -136,15 +136,15 @@ fn fd_in_flight_is_not_claimed_when_a_holder_may_be_out_of_sight() {
 /// Holders are read before sockets: what is accepted in between seems to have none.
 #[test]
 fn fd_in_flight_is_not_claimed_of_what_was_accepted_during_the_look() {
-    let mut touched = in_flight();
-    touched.conns[0]
-        .promoted
+    let mut used_sockets = in_flight();
+    used_sockets.conns[0]
+        .candidate
         .history
         .opened
         .as_mut()
         .unwrap()
         .at = END - S / 2;
-    assert_eq!(names(&touched.report().sites), ["unknown"]);
+    assert_eq!(names(&used_sockets.report().sites), ["unknown"]);
 
     let mut waiting = world([conn(1).unaccepted()]).tracker();
     let look = |tracker: &mut crate::track::Tracker, from| {

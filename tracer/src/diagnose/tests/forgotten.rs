@@ -5,7 +5,7 @@ use super::world::{END, S, SERVER, STUCK, World, conn, frame, libc, thread, worl
 use crate::model::{
     input::{Input, Thread},
     report::Direction,
-    socket::Deed,
+    socket::SocketOperation,
 };
 
 /// One thread in `syscall`, below the function of the stack `recv` came from.
@@ -27,7 +27,11 @@ fn is_threads(input: &Input) -> bool {
 
 #[test]
 fn eof_ignored_is_proven_by_the_read_that_returned_0() {
-    let site = world([conn(1).accepted().used(Deed::Recv, STUCK - S).eof()]).site();
+    let site = world([conn(1)
+        .accepted()
+        .used(SocketOperation::Recv, STUCK - S)
+        .eof()])
+    .site();
     assert_eq!(site.verdict.name(), "eof-ignored");
     assert_eq!(site.confidence.name(), "high");
     assert_eq!(site.blame.unwrap().function.raw(), "drain");
@@ -37,7 +41,10 @@ fn eof_ignored_is_proven_by_the_read_that_returned_0() {
 /// A last read of data takes the FIN along when there is room: Recv-Q 0 alone proves no EOF.
 #[test]
 fn eof_ignored_needs_the_event_where_everything_was_seen() {
-    let took_fin_along = conn(1).accepted().used(Deed::Recv, STUCK + S).recv_q(0);
+    let took_fin_along = conn(1)
+        .accepted()
+        .used(SocketOperation::Recv, STUCK + S)
+        .recv_q(0);
     assert_eq!(
         world([took_fin_along]).verdict(),
         "lost-reference high leak"
@@ -51,7 +58,7 @@ fn eof_ignored_needs_the_event_where_everything_was_seen() {
 fn eof_ignored_is_not_claimed_while_the_fin_is_unread() {
     let peeked = conn(1)
         .accepted()
-        .used(Deed::Recv, STUCK - S)
+        .used(SocketOperation::Recv, STUCK - S)
         .eof()
         .recv_q(1);
     assert_eq!(world([peeked]).verdict(), "unknown low suspect");
@@ -81,7 +88,7 @@ fn eof_ignored_is_not_claimed_of_a_reader_still_at_work() {
 }
 
 fn used() -> World {
-    world([conn(1).accepted().used(Deed::Recv, STUCK - S)])
+    world([conn(1).accepted().used(SocketOperation::Recv, STUCK - S)])
 }
 
 #[test]
@@ -119,14 +126,14 @@ fn lost_reference_is_less_sure_where_less_was_looked_at() {
     assert_eq!(used().without(is_epoll).verdict(), medium);
     assert_eq!(used().without(is_threads).verdict(), medium);
     assert_eq!(used().without_hook("sock_send_length").verdict(), medium);
-    let unopened = world([conn(1).used(Deed::Recv, STUCK - S)]);
+    let unopened = world([conn(1).used(SocketOperation::Recv, STUCK - S)]);
     assert_eq!(unopened.verdict(), medium);
 }
 
 /// Without a hook on reads the end of the stream may have been read after the last use.
 #[test]
 fn lost_reference_is_not_claimed_of_an_empty_queue_when_reads_go_unseen() {
-    let sent = || conn(1).accepted().used(Deed::Send, STUCK - S);
+    let sent = || conn(1).accepted().used(SocketOperation::Send, STUCK - S);
     let blind = |conn| world([conn]).without_hook("sock_recv_length");
     assert_eq!(blind(sent().recv_q(0)).verdict(), "unknown low suspect");
     let site = blind(sent()).site();
@@ -137,9 +144,15 @@ fn lost_reference_is_not_claimed_of_an_empty_queue_when_reads_go_unseen() {
 /// What took the FIN was no read that was seen, so it may have been told of the end.
 #[test]
 fn lost_reference_is_not_claimed_when_an_unseen_read_took_the_fin() {
-    let before = conn(1).accepted().used(Deed::Recv, STUCK - S).recv_q(0);
+    let before = conn(1)
+        .accepted()
+        .used(SocketOperation::Recv, STUCK - S)
+        .recv_q(0);
     assert_eq!(world([before]).verdict(), "unknown low suspect");
-    let after = conn(1).accepted().used(Deed::Send, STUCK + S).recv_q(0);
+    let after = conn(1)
+        .accepted()
+        .used(SocketOperation::Send, STUCK + S)
+        .recv_q(0);
     assert_eq!(world([after]).verdict(), "lost-reference high leak");
 }
 
@@ -193,7 +206,7 @@ fn never_read_is_less_sure_after_a_loss() {
 
 #[test]
 fn an_idle_pool_is_no_leak_while_it_is_bounded() {
-    let pool = || (1..6).map(|n| conn(n).connected().used(Deed::Recv, STUCK - S));
+    let pool = || (1..6).map(|n| conn(n).connected().used(SocketOperation::Recv, STUCK - S));
     let site = world(pool()).site();
     assert_eq!(site.verdict.name(), "idle-pool");
     assert_eq!(site.severity.name(), "info");
@@ -207,14 +220,22 @@ fn an_idle_pool_is_no_leak_while_it_is_bounded() {
 /// `recv()` with room to spare takes the FIN along with the end of the answer: still the same pool.
 #[test]
 fn an_idle_pool_may_have_read_the_fin_with_the_last_answer() {
-    let along = |n| conn(n).connected().used(Deed::Recv, STUCK + S).recv_q(0);
-    let unread = |n| conn(n).connected().used(Deed::Recv, STUCK - S);
+    let along = |n| {
+        conn(n)
+            .connected()
+            .used(SocketOperation::Recv, STUCK + S)
+            .recv_q(0)
+    };
+    let unread = |n| conn(n).connected().used(SocketOperation::Recv, STUCK - S);
     let site = world([along(1), along(2), unread(3)]).site();
     assert_eq!(site.verdict.name(), "idle-pool");
     assert_eq!((site.severity.name(), site.count), ("info", 3));
     assert!(site.evidence[1].starts_with("1 of 3: Recv-Q is 1"));
     assert!(site.evidence[2].starts_with("2 of 3: Recv-Q is 0"));
-    let unseen = world([conn(1).connected().used(Deed::Recv, STUCK - S).recv_q(0)]);
+    let unseen = world([conn(1)
+        .connected()
+        .used(SocketOperation::Recv, STUCK - S)
+        .recv_q(0)]);
     assert_eq!(unseen.verdict(), "unknown low suspect");
 }
 
@@ -224,14 +245,14 @@ fn an_idle_pool_that_goes_on_growing_is_a_leak() {
     let born = |n: u64| {
         conn(n)
             .connected()
-            .used(Deed::Recv, STUCK)
+            .used(SocketOperation::Recv, STUCK)
             .since(STUCK + n * S)
     };
     let mut growing = world((1..29).map(born));
-    growing.opening.min_age_ns = S;
-    growing.opening.at = STUCK + 60 * S;
+    growing.run_header.min_age_ns = S;
+    growing.run_header.at = STUCK + 60 * S;
     for (n, conn) in growing.conns.iter_mut().enumerate() {
-        conn.promoted.since = END - 29 * S + n as u64 * S;
+        conn.candidate.since = END - 29 * S + n as u64 * S;
     }
     let site = growing.site();
     assert_eq!(site.verdict.name(), "idle-pool");
@@ -241,11 +262,14 @@ fn an_idle_pool_that_goes_on_growing_is_a_leak() {
 
 #[test]
 fn an_idle_pool_needs_a_connection_made_here_with_only_the_fin_unread() {
-    let unread_data = conn(1).connected().used(Deed::Recv, STUCK - S).recv_q(9);
+    let unread_data = conn(1)
+        .connected()
+        .used(SocketOperation::Recv, STUCK - S)
+        .recv_q(9);
     assert_eq!(world([unread_data]).verdict(), "lost-reference high leak");
-    let accepted = conn(1).accepted().used(Deed::Recv, STUCK - S);
+    let accepted = conn(1).accepted().used(SocketOperation::Recv, STUCK - S);
     assert_eq!(world([accepted]).verdict(), "lost-reference high leak");
-    let in_use = world([conn(1).connected().used(Deed::Recv, END - S)])
+    let in_use = world([conn(1).connected().used(SocketOperation::Recv, END - S)])
         .with_threads(SERVER, busy("futex", "handle", 22));
     assert_eq!(in_use.verdict(), "owner-blocked medium leak");
 }

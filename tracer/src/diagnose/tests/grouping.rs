@@ -4,9 +4,9 @@ use super::world::{
     Conn, S, SERVER, STUCK, World, conn, frame, libc, process, report, thread, world,
 };
 use crate::model::{
-    input::{Closes, Input},
+    input::{CloseCount, Input},
     report::Site,
-    socket::Deed,
+    socket::SocketOperation,
 };
 
 fn eofs(cookies: impl Iterator<Item = u64>) -> Vec<Conn> {
@@ -16,7 +16,7 @@ fn eofs(cookies: impl Iterator<Item = u64>) -> Vec<Conn> {
 /// Eight at one place, three at another, two of another verdict, one older.
 fn mixed() -> World {
     let mut conns = eofs(1..9);
-    conns.extend((11..14).map(|n| conn(n).accepted().used(Deed::Recv, STUCK - S)));
+    conns.extend((11..14).map(|n| conn(n).accepted().used(SocketOperation::Recv, STUCK - S)));
     conns.extend((21..23).map(|n| conn(n).unaccepted()));
     conns.push(conn(31).older());
     world(conns)
@@ -106,7 +106,7 @@ fn another_place_build_program_or_verdict_is_another_id() {
     let mut program = process(SERVER);
     program.exe = Some("/usr/bin/other".to_owned());
     assert_ne!(id(world(eofs(1..2)).with_process(program)), first);
-    let lost = conn(1).accepted().used(Deed::Recv, STUCK - S);
+    let lost = conn(1).accepted().used(SocketOperation::Recv, STUCK - S);
     assert_ne!(id(world([lost])), first);
 }
 
@@ -139,8 +139,8 @@ fn one_leak_in_two_processes_of_one_executable_is_one_site() {
 
 #[test]
 fn a_site_is_as_sure_as_the_weakest_of_its_sockets() {
-    let sure = conn(1).accepted().used(Deed::Recv, STUCK - S);
-    let unsure = conn(2).used(Deed::Recv, STUCK - S);
+    let sure = conn(1).accepted().used(SocketOperation::Recv, STUCK - S);
+    let unsure = conn(2).used(SocketOperation::Recv, STUCK - S);
     assert_eq!(
         world([sure, unsure]).verdict(),
         "lost-reference medium leak"
@@ -176,33 +176,33 @@ fn without_a_stack_the_port_or_the_far_end_tells_sites_apart() {
 
 /// What has to be fetched is asked for, and nothing of sockets that are not stuck.
 #[test]
-fn demands_name_what_the_rules_will_look_at() {
+fn data_requests_name_what_the_rules_will_look_at() {
     let young = conn(9)
         .accepted()
-        .used(Deed::Recv, STUCK)
+        .used(SocketOperation::Recv, STUCK)
         .since(super::world::END);
-    let stuck = conn(1).accepted().used(Deed::Recv, STUCK - S);
-    let closes = [(41, 50), (60, 61), (70, 71)].map(|(opened, closed)| Closes {
+    let stuck = conn(1).accepted().used(SocketOperation::Recv, STUCK - S);
+    let close_counts = [(41, 50), (60, 61), (70, 71)].map(|(opened, closed)| CloseCount {
         opened,
         closed,
         count: 5,
     });
     let tracker = world([young.of(300), stuck.stacks_from(40)])
         .with_threads(SERVER, vec![thread(SERVER, "read", vec![])])
-        .with(Input::Closes(closes.to_vec()))
+        .with(Input::CloseCount(close_counts.to_vec()))
         .tracker();
     // What another process opened is no sibling.
     let taken_of = |key| Some(if key < 70 { SERVER } else { 300 });
-    let demands = crate::diagnose::demands(&tracker, &|_| None, &taken_of);
-    assert_eq!(Vec::from_iter(demands.stacks), [41, 42, 50, 60, 61]);
-    assert_eq!(Vec::from_iter(demands.processes), [SERVER]);
-    assert_eq!(Vec::from_iter(demands.epolls), [SERVER]);
-    assert_eq!(Vec::from_iter(demands.threads), [SERVER]);
+    let data_requests = crate::diagnose::data_requests(&tracker, &|_| None, &taken_of);
+    assert_eq!(Vec::from_iter(data_requests.stacks), [41, 42, 50, 60, 61]);
+    assert_eq!(Vec::from_iter(data_requests.processes), [SERVER]);
+    assert_eq!(Vec::from_iter(data_requests.epolls), [SERVER]);
+    assert_eq!(Vec::from_iter(data_requests.threads), [SERVER]);
     assert_eq!(report(&tracker).totals.stuck, 1);
 }
 
 fn closed(opened: u64, closed: u64, count: u64) -> Input {
-    Input::Closes(vec![Closes {
+    Input::CloseCount(vec![CloseCount {
         opened,
         closed,
         count,
@@ -244,19 +244,19 @@ fn siblings_that_were_closed_are_counted_and_their_close_is_shown() {
         None
     );
     let tracker = leaking().with(closed(1, 9, 412)).tracker();
-    let demands = crate::diagnose::demands(&tracker, &|_| None, &|_| Some(SERVER));
-    assert!(demands.stacks.contains(&9));
+    let data_requests = crate::diagnose::data_requests(&tracker, &|_| None, &|_| Some(SERVER));
+    assert!(data_requests.stacks.contains(&9));
 }
 
 #[test]
 fn of_several_closing_places_the_most_frequent_is_shown_and_all_are_counted() {
-    let pair = |closed, count| Closes {
+    let pair = |closed, count| CloseCount {
         opened: 1,
         closed,
         count,
     };
     let site = world([conn(1).accepted().eof()])
-        .with(Input::Closes(vec![pair(8, 5), pair(9, 3), pair(10, 4)]))
+        .with(Input::CloseCount(vec![pair(8, 5), pair(9, 3), pair(10, 4)]))
         .with_stack(8, vec![libc("close"), frame("on_error", 60)])
         .with_stack(9, vec![libc("close"), frame("conn_free", 70)])
         .with_stack(10, vec![libc("close"), frame("conn_free", 70)])

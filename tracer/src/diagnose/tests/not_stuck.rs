@@ -3,7 +3,7 @@
 use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
 
 use super::world::{END, MIN_AGE, S, STUCK, conn, world};
-use crate::model::socket::Deed;
+use crate::model::socket::SocketOperation;
 
 #[test]
 fn a_young_socket_is_silent_until_it_is_as_old_as_asked_for() {
@@ -26,7 +26,7 @@ fn a_socket_of_the_kernel_is_silent() {
 #[test]
 fn a_half_closed_connection_that_still_sends_is_silent() {
     let sent = |at| {
-        world([conn(1).accepted().used(Deed::Send, at)])
+        world([conn(1).accepted().used(SocketOperation::Send, at)])
             .report()
             .totals
             .stuck
@@ -36,7 +36,7 @@ fn a_half_closed_connection_that_still_sends_is_silent() {
     // Nothing sent for the threshold, or before the peer hung up, or only received.
     assert_eq!(sent(END - MIN_AGE), 1);
     assert_eq!(sent(STUCK - S), 1);
-    let received = world([conn(1).accepted().used(Deed::Recv, END - S)]);
+    let received = world([conn(1).accepted().used(SocketOperation::Recv, END - S)]);
     assert_eq!(received.report().totals.stuck, 1);
 }
 
@@ -44,11 +44,11 @@ fn a_half_closed_connection_that_still_sends_is_silent() {
 #[test]
 fn a_socket_no_inventory_has_seen_is_silent() {
     let mut world = world([conn(1).accepted().eof()]);
-    world.conns[0].promoted.since = END - MIN_AGE;
-    let promoted = world.conns[0].promoted;
+    world.conns[0].candidate.since = END - MIN_AGE;
+    let candidate = world.conns[0].candidate;
     world.conns.clear();
     let mut tracker = world.tracker();
-    tracker.apply(crate::model::input::Input::Promoted(promoted));
+    tracker.apply(crate::model::input::Input::StuckCandidate(candidate));
     assert_eq!(tracker.count(), 1);
     assert_eq!(super::world::report(&tracker).totals.stuck, 0);
 }

@@ -20,7 +20,7 @@ fn two() -> World {
 }
 
 fn seen(mut world: World, narrow: impl Fn(&mut crate::model::input::Scope)) -> Vec<u64> {
-    narrow(&mut world.opening.scope);
+    narrow(&mut world.run_header.scope);
     let report = world.report();
     assert_eq!(report.totals.close_wait, report.totals.stuck);
     let mut cookies: Vec<u64> = report
@@ -48,19 +48,19 @@ fn a_port_is_local_or_remote() {
 
 /// Nothing is read or named for what nobody asked for; but who is meant has to be found out first.
 #[test]
-fn demands_keep_to_what_was_asked_for() {
-    let demanded = |world: World, narrow: &dyn Fn(&mut crate::model::input::Scope)| {
+fn data_requests_keep_to_what_was_asked_for() {
+    let requested = |world: World, narrow: &dyn Fn(&mut crate::model::input::Scope)| {
         let mut world = world;
-        narrow(&mut world.opening.scope);
-        let demands = crate::diagnose::demands(&world.tracker(), &|_| None, &|_| None);
-        Vec::from_iter(demands.processes)
+        narrow(&mut world.run_header.scope);
+        let data_requests = crate::diagnose::data_requests(&world.tracker(), &|_| None, &|_| None);
+        Vec::from_iter(data_requests.processes)
     };
     let other = |scope: &mut crate::model::input::Scope| scope.comm = Some("other".to_owned());
-    assert_eq!(demanded(two(), &|_| {}), [SERVER, OTHER]);
-    assert_eq!(demanded(two(), &|scope| scope.ports = vec![81]), [OTHER]);
-    assert_eq!(demanded(two(), &other), [OTHER]);
+    assert_eq!(requested(two(), &|_| {}), [SERVER, OTHER]);
+    assert_eq!(requested(two(), &|scope| scope.ports = vec![81]), [OTHER]);
+    assert_eq!(requested(two(), &other), [OTHER]);
     let unknown = two().without(|input| matches!(input, Input::Process(_)));
-    assert_eq!(demanded(unknown, &other), [SERVER, OTHER]);
+    assert_eq!(requested(unknown, &other), [SERVER, OTHER]);
 }
 
 /// The kernel follows forks; what it follows now is what counts.

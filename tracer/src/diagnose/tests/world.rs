@@ -3,12 +3,12 @@
 use jiff::Timestamp;
 use tracer_common::state::LISTEN;
 
-pub use super::conn::{Conn, conn, touch};
+pub use super::conn::{Conn, conn, operation};
 use crate::{
     diagnose::{self, Style},
     model::{
         input::{
-            Activity, Connection, Counters, Input, Interest, Inventory, Opening, Process, Scope,
+            Activity, Connection, Counters, Input, Interest, Inventory, Process, RunHeader, Scope,
             Thread,
         },
         report::{Hook, HookStatus, Host, Report, Site, Tool},
@@ -80,7 +80,7 @@ pub fn process(pid: u32) -> Process {
 }
 
 pub struct World {
-    pub opening: Opening,
+    pub run_header: RunHeader,
     pub conns: Vec<Conn>,
     pub inputs: Vec<Input>,
 }
@@ -94,7 +94,7 @@ pub fn world(conns: impl IntoIterator<Item = Conn>) -> World {
         reason: None,
     };
     let world = World {
-        opening: Opening {
+        run_header: RunHeader {
             tool: Tool::default(),
             host: Host::default(),
             hooks: vec![hook("sock_recv_length"), hook("sock_send_length")],
@@ -192,7 +192,7 @@ impl World {
     }
 
     pub fn without_hook(mut self, name: &str) -> Self {
-        for hook in &mut self.opening.hooks {
+        for hook in &mut self.run_header.hooks {
             if hook.name == name {
                 hook.status = HookStatus::Unavailable;
             }
@@ -212,9 +212,9 @@ impl World {
 
     pub fn tracker(self) -> Tracker {
         let mut tracker = Tracker::default();
-        tracker.apply(Input::Opening(Box::new(self.opening)));
+        tracker.apply(Input::RunHeader(Box::new(self.run_header)));
         for conn in self.conns.iter().filter(|conn| conn.followed) {
-            tracker.apply(Input::Promoted(conn.promoted));
+            tracker.apply(Input::StuckCandidate(conn.candidate));
         }
         self.inputs
             .into_iter()

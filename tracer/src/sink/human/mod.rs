@@ -5,20 +5,20 @@ mod fit;
 mod footer;
 mod frames;
 mod headline;
-mod lesson;
 mod live;
 mod site;
 mod sockets;
 mod stacks;
 mod style;
 mod threads;
+mod verdict_doc;
 
 use std::io;
 
 use jiff::tz::TimeZone;
 
-pub use lesson::write_lesson;
 pub use live::{Progress, status_line, write_site_found};
+pub use verdict_doc::write_verdict_doc;
 
 use self::style::{BOLD, Page};
 use super::quantity::counted;

@@ -5,7 +5,7 @@ mod table;
 
 use crate::model::stack::Frame;
 use table::{
-    EXACT, FUNCTIONS, HOSTS, MADE, MADE_FILES, MADE_FOLDERS, MADE_FUNCTIONS, MODULES, PACKAGES,
+    EXACT, FUNCTIONS, HOSTS, JIT, JIT_FILES, JIT_FOLDERS, JIT_FUNCTIONS, MODULES, PACKAGES,
 };
 
 /// Code that users do not want to see blamed, beside the built-in table.
@@ -44,7 +44,7 @@ impl Policy {
         let Some(module) = frame.module.as_deref() else {
             return false;
         };
-        if MADE.contains(&module) && !self.spares_module(module) {
+        if JIT.contains(&module) && !self.spares_module(module) {
             return self.is_application_at_run_time(frame);
         }
         // Not the program's: the vDSO, a language runtime's stubs, an interpreter.
@@ -76,11 +76,11 @@ impl Policy {
             return false;
         };
         let file = frame.file.as_deref().unwrap_or_default();
-        let library = MADE_FUNCTIONS
+        let library = JIT_FUNCTIONS
             .iter()
             .any(|start| function.starts_with(start))
-            || MADE_FILES.iter().any(|start| file.starts_with(start))
-            || MADE_FOLDERS.iter().any(|folder| file.contains(folder));
+            || JIT_FILES.iter().any(|start| file.starts_with(start))
+            || JIT_FOLDERS.iter().any(|folder| file.contains(folder));
         !library && !self.spares_function(function)
     }
 

@@ -194,11 +194,11 @@ pub(super) const FUNCTIONS: &[&str] = &[
 pub(super) const PACKAGES: &[&str] = &["/registry/src/", "/git/checkouts/", "/pkg/mod/"];
 
 /// Modules of code that a language runtime made and named.
-pub(super) const MADE: &[&str] = &["[jit]", crate::model::stack::JAVA];
+pub(super) const JIT: &[&str] = &["[jit]", crate::model::stack::JAVA];
 
 /// Code that a language runtime made, by the start of its name: Java's own packages, and what runs
 /// other people's handlers.
-pub(super) const MADE_FUNCTIONS: &[&str] = &[
+pub(super) const JIT_FUNCTIONS: &[&str] = &[
     "java.",
     "javax.",
     "jdk.",
@@ -244,10 +244,10 @@ pub(super) const MADE_FUNCTIONS: &[&str] = &[
 ];
 
 /// By the start of the file it was made from.
-pub(super) const MADE_FILES: &[&str] = &["node:", "<frozen "];
+pub(super) const JIT_FILES: &[&str] = &["node:", "<frozen "];
 
 /// By a folder on the way to that file.
-pub(super) const MADE_FOLDERS: &[&str] = &[
+pub(super) const JIT_FOLDERS: &[&str] = &[
     "/node_modules/",
     "/site-packages/",
     "/dist-packages/",

@@ -11,7 +11,7 @@ use rustix::process::{
 };
 
 use super::{MAX_MEMORY, seccomp};
-use crate::symbolize::message::Wall;
+use crate::symbolize::message::SandboxLayer;
 use crate::symbolize::names::MAX_COPY;
 
 /// The user and group `nobody` that owns nothing; the kernel's own number for "no such user".
@@ -20,7 +20,7 @@ const NOBODY: u32 = 65534;
 const MAX_DESCRIPTORS: u64 = 1024;
 
 /// What could not be had.
-pub(super) fn confine() -> Vec<Wall> {
+pub(super) fn confine() -> Vec<SandboxLayer> {
     // When memory runs out, this process is to go, not the tracer or what it watches.
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
     let bounded = bound();
@@ -35,13 +35,13 @@ pub(super) fn confine() -> Vec<Wall> {
     let _ = landlock();
     let filtered = seccomp::apply();
     [
-        (Wall::User, unprivileged),
-        (Wall::Files, !opens_files()),
+        (SandboxLayer::User, unprivileged),
+        (SandboxLayer::Files, !opens_files()),
         (
-            Wall::Seccomp,
+            SandboxLayer::Seccomp,
             filtered && !makes_sockets() && !opens_for_writing(),
         ),
-        (Wall::Limits, bounded),
+        (SandboxLayer::Limits, bounded),
     ]
     .into_iter()
     .filter(|(_, holds)| !holds)

@@ -18,7 +18,7 @@ use crate::symbolize::image::Image;
 use crate::symbolize::images::Images;
 use crate::symbolize::jit;
 use crate::symbolize::message::{
-    Answer, Content, Copy, Key, MAX_REQUEST, Named, Region, Request, Unusable, Wall,
+    Answer, Content, Copy, Key, MAX_REQUEST, Named, Region, Request, SandboxLayer, Unusable,
 };
 use crate::symbolize::open::FileId;
 use crate::symbolize::request::Resolved;
@@ -32,7 +32,10 @@ struct Server {
 }
 
 /// Ends when the tracer closes its side.
-pub(in crate::symbolize) fn serve(socket: OwnedFd, without: Vec<Wall>) -> Result<(), Broken> {
+pub(in crate::symbolize) fn serve(
+    socket: OwnedFd,
+    without: Vec<SandboxLayer>,
+) -> Result<(), Broken> {
     let socket = Rc::new(socket);
     let teller = Rc::clone(&socket);
     // When this cannot be told, the answer cannot be given either.

@@ -6,7 +6,7 @@ mod advice;
 mod file;
 mod list;
 mod name;
-mod offer;
+mod perf_map_file;
 
 use std::fs::File;
 
@@ -15,7 +15,7 @@ use list::List;
 
 pub(super) use advice::missing;
 pub(super) use name::Meaning;
-pub(super) use offer::{MAX_LISTS, Offer, Offers};
+pub(super) use perf_map_file::{MAX_LISTS, PerfMapFile, PerfMapFiles};
 
 /// Named code that a runtime made.
 pub(super) const MODULE: &str = "[jit]";

@@ -13,7 +13,7 @@ use std::time::Instant;
 use rustix::fd::OwnedFd;
 
 use super::StackCopy;
-use super::jit::Offer;
+use super::jit::PerfMapFile;
 use super::message::{Key, Named, Request};
 use super::open::FileId;
 use super::process::Process;
@@ -97,7 +97,7 @@ impl Link {
     pub(super) fn name(
         &mut self,
         process: &Process,
-        offer: Option<&Offer>,
+        perf_map_file: Option<&PerfMapFile>,
         copy: &StackCopy<'_>,
     ) -> Result<Named, Warning> {
         let (pid, start) = (process.pid, process.start);
@@ -109,7 +109,14 @@ impl Link {
         let number = self.last_number;
         let suspects = &self.suspects;
         let refused = |id: FileId| suspects.refuses(Suspect::File(id));
-        let answer = running.name(process, offer, copy, number, &refused, &mut self.warnings);
+        let answer = running.name(
+            process,
+            perf_map_file,
+            copy,
+            number,
+            &refused,
+            &mut self.warnings,
+        );
         match answer {
             Ok(named) => {
                 running.evicted_names = named.evicted_names;

@@ -13,9 +13,9 @@ use super::{Launch, Peer};
 use crate::symbolize::StackCopy;
 use crate::symbolize::channel::{self, Broken};
 use crate::symbolize::files::Held;
-use crate::symbolize::jit::{MAX_LISTS, Offer};
+use crate::symbolize::jit::{MAX_LISTS, PerfMapFile};
 use crate::symbolize::message::{
-    Answer, Content, Copy, Key, MAX_ANSWER, Named, Region, Request, Unusable, Wall,
+    Answer, Content, Copy, Key, MAX_ANSWER, Named, Region, Request, SandboxLayer, Unusable,
 };
 use crate::symbolize::open::{self, FileId};
 use crate::symbolize::process::{Process, Source};
@@ -71,7 +71,7 @@ impl Running {
     pub(super) fn name(
         &mut self,
         process: &Process,
-        offer: Option<&Offer>,
+        perf_map_file: Option<&PerfMapFile>,
         copy: &StackCopy<'_>,
         number: u64,
         refused: &dyn Fn(FileId) -> bool,
@@ -109,7 +109,10 @@ impl Running {
             self.send(&request, None, whole).map_err(stacks)?;
             self.processes.insert(process.pid, process.version);
         }
-        let patience = if self.send_list(process.pid, offer, whole).map_err(stacks)? {
+        let patience = if self
+            .send_list(process.pid, perf_map_file, whole)
+            .map_err(stacks)?
+        {
             LOAD
         } else {
             ANSWER
@@ -124,7 +127,7 @@ impl Running {
             return Err(Broken::Malformed);
         };
         self.ready = true;
-        let missing: Vec<&str> = without.into_iter().map(Wall::name).collect();
+        let missing: Vec<&str> = without.into_iter().map(SandboxLayer::name).collect();
         if !missing.is_empty() {
             let missing = missing.join(", ");
             warnings.push(Warning::ConfinedLess { missing });
@@ -157,16 +160,18 @@ impl Running {
     fn send_list(
         &mut self,
         pid: u32,
-        offer: Option<&Offer>,
+        perf_map_file: Option<&PerfMapFile>,
         whole: Instant,
     ) -> Result<bool, Broken> {
         let known = self.lists.iter().position(|(of, _)| *of == pid);
         let sent = known.and_then(|place| self.lists.get(place));
-        if sent.map(|(_, number)| *number) == offer.map(|offer| offer.number) {
+        if sent.map(|(_, number)| *number)
+            == perf_map_file.map(|perf_map_file| perf_map_file.number)
+        {
             return Ok(false);
         }
         known.and_then(|place| self.lists.remove(place));
-        let Some(offer) = offer else {
+        let Some(perf_map_file) = perf_map_file else {
             self.send(&Request::DropJitNames { pid }, None, whole)?;
             return Ok(false);
         };
@@ -175,9 +180,9 @@ impl Running {
         {
             self.send(&Request::DropJitNames { pid }, None, whole)?;
         }
-        let descriptor = Some(offer.file.as_fd());
+        let descriptor = Some(perf_map_file.file.as_fd());
         self.send(&Request::JitNames { pid }, descriptor, whole)?;
-        self.lists.push_back((pid, offer.number));
+        self.lists.push_back((pid, perf_map_file.number));
         Ok(true)
     }
 

@@ -6,18 +6,18 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN};
 
 use crate::model::{
     input::{
-        Counters, Input, Interest, Inventory, Item, Opening, Process, Promoted, Scope, Task,
-        Thread, Transition,
+        Counters, Input, Interest, Inventory, Item, Process, RunHeader, Scope, StuckCandidate,
+        Task, Thread, Transition,
     },
     report::{Host, Tool},
-    socket::{Deed, Ends, Entry, History, Holder, Touch},
+    socket::{Endpoints, Entry, History, Holder, LastOperation, SocketOperation},
     stack::{Frame, Stack},
 };
 
 pub const S: u64 = 1_000_000_000;
 
-pub fn opening() -> Opening {
-    Opening {
+pub fn run_header() -> RunHeader {
+    RunHeader {
         tool: Tool::default(),
         host: Host::default(),
         hooks: Vec::new(),
@@ -40,7 +40,7 @@ pub fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
         4 => transition().prop_map(Input::Transition),
         2 => transition().prop_map(Input::Destroyed),
-        4 => promoted().prop_map(Input::Promoted),
+        4 => candidate().prop_map(Input::StuckCandidate),
         2 => (cookie(), history()).prop_map(|(cookie, history)| Input::History { cookie, history }),
         4 => inventory().prop_map(Input::Inventory),
         1 => process().prop_map(Input::Process),
@@ -72,11 +72,11 @@ fn state() -> impl Strategy<Value = u8> {
     prop_oneof![4 => Just(CLOSE_WAIT), 2 => Just(CLOSE), 1 => Just(LISTEN), 2 => any::<u8>()]
 }
 
-fn ends() -> impl Strategy<Value = Ends> {
+fn endpoints() -> impl Strategy<Value = Endpoints> {
     (0u16..3, 0u16..3, any::<bool>()).prop_map(|(local, remote, v6)| {
         let ip = if v6 { "[::1]" } else { "10.0.0.1" };
         let at = |port: u16| format!("{ip}:{port}").parse().unwrap();
-        Ends {
+        Endpoints {
             local: at(8000 + local),
             remote: at(40_000 + remote),
         }
@@ -85,40 +85,40 @@ fn ends() -> impl Strategy<Value = Ends> {
 
 prop_compose! {
     fn transition()(
-        at in moment(), cookie in cookie(), since in moment(), stack in 0u64..8, ends in ends(),
+        at in moment(), cookie in cookie(), since in moment(), stack in 0u64..8, endpoints in endpoints(),
         netns in 0u32..2, old in state(), new in state(), shutdown in 0u8..5, dead in any::<bool>(),
         task in option::of((pid(), any::<bool>())),
     ) -> Transition {
         let task = task.map(|(pid, exiting)| Task { pid, tid: pid, comm: "t".into(), exiting });
-        Transition { at, cookie, since, stack, ends, netns, old, new, shutdown, dead, task }
+        Transition { at, cookie, since, stack, endpoints, netns, old, new, shutdown, dead, task }
     }
 }
 
 prop_compose! {
-    pub fn promoted()(
+    pub fn candidate()(
         cookie in cookie(), state in prop_oneof![Just(CLOSE_WAIT), Just(CLOSE)],
-        since in moment(), netns in 0u32..2, ends in ends(),
+        since in moment(), netns in 0u32..2, endpoints in endpoints(),
         (old_state, error, shutdown) in any::<(u8, u16, u8)>(), history in history(),
-    ) -> Promoted {
+    ) -> StuckCandidate {
         let entry = Entry { old_state, error, shutdown };
-        Promoted { cookie, state, since, netns, ends, entry, history }
+        StuckCandidate { cookie, state, since, netns, endpoints, entry, history }
     }
 }
 
 fn history() -> impl Strategy<Value = History> {
-    let part = || option::of(touch());
+    let part = || option::of(operation());
     (part(), part(), part()).prop_map(|(opened, used, eof)| History { opened, used, eof })
 }
 
 prop_compose! {
-    fn touch()(
+    fn operation()(
         stack in 0u64..8, at in moment(), pid in pid(), tid in 1u32..9,
-        deed in prop_oneof![
-            Just(Deed::Accept), Just(Deed::Connect), Just(Deed::Recv), Just(Deed::Send),
-            Just(Deed::Close), any::<u8>().prop_map(Deed::Other),
+        kind in prop_oneof![
+            Just(SocketOperation::Accept), Just(SocketOperation::Connect), Just(SocketOperation::Recv), Just(SocketOperation::Send),
+            Just(SocketOperation::Close), any::<u8>().prop_map(SocketOperation::Other),
         ],
-    ) -> Touch {
-        Touch { stack, at, pid, tid, deed }
+    ) -> LastOperation {
+        LastOperation { stack, at, pid, tid, kind }
     }
 }
 
@@ -137,14 +137,14 @@ prop_compose! {
 
 prop_compose! {
     fn item()(
-        cookie in cookie(), netns in 0u32..2, ends in ends(), state in state(), shutdown in 0u8..4,
+        cookie in cookie(), netns in 0u32..2, endpoints in endpoints(), state in state(), shutdown in 0u8..4,
         has_socket in any::<bool>(), dead in any::<bool>(), inode in 0u64..3,
         recv_q in 0u32..4, send_q in any::<u32>(), last_packet in moment(),
         holders in vec((pid(), 3u32..9), 0..3),
     ) -> Item {
         let holders = holders.into_iter().map(|(pid, fd)| Holder { pid, fd }).collect();
         Item {
-            cookie, netns, ends, state, shutdown, has_socket, dead, inode, recv_q, send_q,
+            cookie, netns, endpoints, state, shutdown, has_socket, dead, inode, recv_q, send_q,
             last_packet, holders,
         }
     }

@@ -1,32 +1,32 @@
-//! Single stories: what counts as drift, what a listener is, what a spilled history is worth.
+//! Single stories: what counts as drift, what a listener is, what an evicted history is worth.
 
 use tracer_common::state::{CLOSE, CLOSE_WAIT, ESTABLISHED, LAST_ACK, LISTEN, SHUTDOWN_MASK};
 
-use super::arbitrary::{S, opening};
+use super::arbitrary::{S, run_header};
 use crate::{
     model::{
-        input::{Input, Inventory, Item, Promoted, Task, Transition},
-        socket::{Deed, Ends, Entry, History, Holder, Touch},
+        input::{Input, Inventory, Item, StuckCandidate, Task, Transition},
+        socket::{Endpoints, Entry, History, Holder, LastOperation, SocketOperation},
     },
     track::Tracker,
 };
 
 const COOKIE: u64 = 7;
 
-fn ends() -> Ends {
-    Ends {
+fn endpoints() -> Endpoints {
+    Endpoints {
         local: "10.0.0.1:80".parse().unwrap(),
         remote: "10.0.0.2:40000".parse().unwrap(),
     }
 }
 
-fn promoted(since: u64) -> Promoted {
-    Promoted {
+fn candidate(since: u64) -> StuckCandidate {
+    StuckCandidate {
         cookie: COOKIE,
         state: CLOSE_WAIT,
         since,
         netns: 1,
-        ends: ends(),
+        endpoints: endpoints(),
         entry: Entry {
             old_state: ESTABLISHED,
             error: 0,
@@ -40,7 +40,7 @@ fn item(state: u8, last_packet: u64) -> Item {
     Item {
         cookie: COOKIE,
         netns: 1,
-        ends: ends(),
+        endpoints: endpoints(),
         state,
         shutdown: 1,
         has_socket: true,
@@ -68,7 +68,7 @@ fn change(at: u64, old: u8, new: u8, shutdown: u8, by: Option<u32>) -> Transitio
         cookie: COOKIE,
         since: 0,
         stack: 0,
-        ends: ends(),
+        endpoints: endpoints(),
         netns: 1,
         old,
         new,
@@ -85,25 +85,25 @@ fn change(at: u64, old: u8, new: u8, shutdown: u8, by: Option<u32>) -> Transitio
 
 fn tracker(inputs: impl IntoIterator<Item = Input>) -> Tracker {
     let mut tracker = Tracker::default();
-    tracker.apply(Input::Opening(Box::new(opening())));
+    tracker.apply(Input::RunHeader(Box::new(run_header())));
     inputs.into_iter().for_each(|input| tracker.apply(input));
     tracker
 }
 
-fn touch(at: u64, deed: Deed) -> Touch {
-    Touch {
+fn operation(at: u64, kind: SocketOperation) -> LastOperation {
+    LastOperation {
         stack: 1,
         at,
         pid: 9,
         tid: 9,
-        deed,
+        kind,
     }
 }
 
 #[test]
 fn a_socket_that_goes_without_a_word_is_drift_an_inventory_later() {
     let gone = [
-        Input::Promoted(promoted(110 * S)),
+        Input::StuckCandidate(candidate(110 * S)),
         inventory(115 * S, true, vec![item(CLOSE_WAIT, 110 * S)]),
         inventory(120 * S, true, vec![]),
     ];
@@ -115,7 +115,7 @@ fn a_socket_that_goes_without_a_word_is_drift_an_inventory_later() {
 #[test]
 fn the_word_may_come_after_the_inventory() {
     let tracker = tracker([
-        Input::Promoted(promoted(110 * S)),
+        Input::StuckCandidate(candidate(110 * S)),
         inventory(115 * S, true, vec![item(CLOSE_WAIT, 110 * S)]),
         inventory(120 * S, true, vec![]),
         Input::Destroyed(change(119 * S, CLOSE_WAIT, CLOSE, 3, None)),
@@ -151,7 +151,7 @@ fn an_old_socket_nobody_told_of_is_drift_except_at_the_start() {
 #[test]
 fn close_ends_it_and_shutdown_does_not() {
     let closed = tracker([
-        Input::Promoted(promoted(110 * S)),
+        Input::StuckCandidate(candidate(110 * S)),
         Input::Transition(change(
             120 * S,
             CLOSE_WAIT,
@@ -162,7 +162,7 @@ fn close_ends_it_and_shutdown_does_not() {
     ]);
     assert_eq!(closed.count(), 0);
     let half = tracker([
-        Input::Promoted(promoted(110 * S)),
+        Input::StuckCandidate(candidate(110 * S)),
         Input::Transition(change(120 * S, CLOSE_WAIT, LAST_ACK, 1, Some(9))),
         Input::Transition(change(121 * S, LAST_ACK, CLOSE, SHUTDOWN_MASK, None)),
     ]);
@@ -176,7 +176,7 @@ fn close_ends_it_and_shutdown_does_not() {
 fn an_exact_beginning_replaces_an_estimate_and_never_the_other_way() {
     let tracker = tracker([
         inventory(115 * S, true, vec![item(CLOSE_WAIT, 112 * S)]),
-        Input::Promoted(promoted(105 * S)),
+        Input::StuckCandidate(candidate(105 * S)),
         inventory(116 * S, true, vec![item(CLOSE_WAIT, 113 * S)]),
     ]);
     let socket = tracker.sockets()[0];
@@ -187,23 +187,23 @@ fn an_exact_beginning_replaces_an_estimate_and_never_the_other_way() {
 }
 
 #[test]
-fn a_socket_spilled_twice_keeps_how_it_was_opened() {
+fn a_socket_evicted_twice_keeps_how_it_was_opened() {
     let opened = History {
-        opened: Some(touch(101 * S, Deed::Accept)),
+        opened: Some(operation(101 * S, SocketOperation::Accept)),
         ..History::default()
     };
     let used = History {
-        used: Some(touch(102 * S, Deed::Recv)),
+        used: Some(operation(102 * S, SocketOperation::Recv)),
         ..History::default()
     };
-    let spilled = |history| Input::History {
+    let slots_evicted = |history| Input::History {
         cookie: COOKIE,
         history,
     };
     let tracker = tracker([
-        spilled(opened),
-        spilled(used),
-        Input::Promoted(promoted(110 * S)),
+        slots_evicted(opened),
+        slots_evicted(used),
+        Input::StuckCandidate(candidate(110 * S)),
     ]);
     let history = tracker.sockets()[0].history;
     assert_eq!((history.opened, history.used), (opened.opened, used.used));
@@ -243,14 +243,14 @@ fn the_most_specific_listener_of_the_namespace_took_it() {
         cookie,
         netns,
         recv_q: waiting,
-        ends: Ends {
+        endpoints: Endpoints {
             local: local.parse().unwrap(),
             remote: "0.0.0.0:0".parse().unwrap(),
         },
         ..item(LISTEN, 0)
     };
     let tracker = tracker([
-        Input::Promoted(promoted(110 * S)),
+        Input::StuckCandidate(candidate(110 * S)),
         inventory(
             110 * S,
             true,
@@ -273,7 +273,7 @@ fn only_an_exit_that_ends_what_was_stuck_long_enough_is_remembered() {
         let mut end = change(at, CLOSE_WAIT, LAST_ACK, 3, Some(9));
         end.task.as_mut().unwrap().exiting = exiting;
         let seen = inventory(111 * S, true, vec![item(CLOSE_WAIT, 110 * S)]);
-        let inputs = [Input::Promoted(promoted(110 * S))].into_iter();
+        let inputs = [Input::StuckCandidate(candidate(110 * S))].into_iter();
         let inputs = inputs
             .chain(shown.then_some(seen))
             .chain([Input::Transition(end)]);
@@ -294,7 +294,7 @@ fn an_exit_is_remembered_also_when_the_word_of_it_comes_late() {
     let mut end = change(900 * S, CLOSE_WAIT, LAST_ACK, 3, Some(9));
     end.task.as_mut().unwrap().exiting = true;
     let tracker = tracker([
-        Input::Promoted(promoted(110 * S)),
+        Input::StuckCandidate(candidate(110 * S)),
         inventory(111 * S, true, vec![item(CLOSE_WAIT, 110 * S)]),
         inventory(901 * S, true, vec![]),
         Input::Transition(end),

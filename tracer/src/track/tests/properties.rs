@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use tracer_common::state::{CLOSE, CLOSE_WAIT};
 
-use super::arbitrary::{counters, input, inputs, inventory, opening, promoted};
+use super::arbitrary::{candidate, counters, input, inputs, inventory, run_header};
 use crate::{
     diagnose::{self, Style},
     model::{
@@ -19,7 +19,7 @@ use crate::{
 
 fn told(inputs: &[Input]) -> Tracker {
     let mut tracker = Tracker::default();
-    tracker.apply(Input::Opening(Box::new(opening())));
+    tracker.apply(Input::RunHeader(Box::new(run_header())));
     for input in inputs {
         tracker.apply(input.clone());
     }
@@ -74,7 +74,7 @@ proptest! {
             }
         }
         // Asking for what is lacking is as total as the report.
-        let _ = diagnose::demands(&tracker, &|_| None, &|_| None);
+        let _ = diagnose::data_requests(&tracker, &|_| None, &|_| None);
     }
 
     #[test]
@@ -92,7 +92,7 @@ proptest! {
 
     #[test]
     fn the_bounds_hold_and_what_finds_no_room_is_counted(inputs in inputs()) {
-        let bounds = Bounds { sockets: 3, shelved: 2, ended: 1 };
+        let bounds = Bounds { sockets: 3, evicted_histories: 2, ended: 1 };
         let mut tracker = Tracker::bounded(bounds);
         for input in inputs {
             let refused = tracker.unfollowed();
@@ -100,8 +100,8 @@ proptest! {
             tracker.apply(input.clone());
             prop_assert!(tracker.count() <= bounds.sockets);
             prop_assert!(tracker.unfollowed() >= refused);
-            if let (Input::Promoted(promoted), false) = (&input, room) {
-                let known = tracker.sockets().iter().any(|s| s.cookie == promoted.cookie);
+            if let (Input::StuckCandidate(candidate), false) = (&input, room) {
+                let known = tracker.sockets().iter().any(|s| s.cookie == candidate.cookie);
                 prop_assert!(known || tracker.unfollowed() > refused);
             }
         }
@@ -198,8 +198,8 @@ proptest! {
     }
 
     #[test]
-    fn without_any_inventory_it_is_never_whole(counters in counters(), promoted in promoted()) {
-        let tracker = told(&[Input::Counters(counters), Input::Promoted(promoted)]);
+    fn without_any_inventory_it_is_never_whole(counters in counters(), candidate in candidate()) {
+        let tracker = told(&[Input::Counters(counters), Input::StuckCandidate(candidate)]);
         prop_assert!(!tracker.is_complete());
     }
 

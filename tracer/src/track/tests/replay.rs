@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    arbitrary::{inputs, opening},
+    arbitrary::{inputs, run_header},
     properties::report,
 };
 use crate::{
@@ -19,7 +19,7 @@ proptest! {
         let file = tempfile::NamedTempFile::new().unwrap();
         let mut recorder = Recorder::create(file.path()).unwrap();
         let mut live = Tracker::default();
-        for input in [Input::Opening(Box::new(opening()))].into_iter().chain(inputs) {
+        for input in [Input::RunHeader(Box::new(run_header()))].into_iter().chain(inputs) {
             recorder.write(&input).unwrap();
             live.apply(input);
         }

@@ -16,7 +16,7 @@ pub(in crate::symbolize) const MAX_LISTS: usize = 8;
 const REFRESH: Duration = Duration::from_secs(1);
 
 /// A list as it was at one moment.
-pub(in crate::symbolize) struct Offer {
+pub(in crate::symbolize) struct PerfMapFile {
     /// Another one whenever the list has changed; never 0.
     pub number: u64,
     pub file: File,
@@ -25,7 +25,7 @@ pub(in crate::symbolize) struct Offer {
 
 struct Known {
     start: Start,
-    offer: Option<Offer>,
+    perf_map_file: Option<PerfMapFile>,
     refused: Option<Warning>,
     checked: Instant,
     used: u64,
@@ -33,14 +33,17 @@ struct Known {
 
 /// The lists of the processes whose stacks were named last.
 #[derive(Default)]
-pub(in crate::symbolize) struct Offers {
+pub(in crate::symbolize) struct PerfMapFiles {
     known: HashMap<u32, Known>,
     clock: u64,
 }
 
-impl Offers {
+impl PerfMapFiles {
     /// The list of this process, if it has code that no file holds and a list that can be believed.
-    pub(in crate::symbolize) fn offer(&mut self, process: &Process) -> Option<&Offer> {
+    pub(in crate::symbolize) fn perf_map_file(
+        &mut self,
+        process: &Process,
+    ) -> Option<&PerfMapFile> {
         let made = |(mapping, _): &(maps::Mapping, _)| mapping.backing == Backing::Anonymous;
         if !process.code.iter().any(made) {
             return None;
@@ -59,7 +62,7 @@ impl Offers {
             return None;
         }
         known.used = self.clock;
-        known.offer.as_ref()
+        known.perf_map_file.as_ref()
     }
 
     /// Why a list that is there is not believed.
@@ -80,18 +83,18 @@ impl Offers {
         }
         let old = self.known.remove(&pid);
         let old = old.filter(|known| known.start.same(start));
-        let old = old.and_then(|known| known.offer);
-        let (offer, refused) = match opened {
+        let old = old.and_then(|known| known.perf_map_file);
+        let (perf_map_file, refused) = match opened {
             Ok(None) => (None, None),
             Ok(Some(opened)) => match old {
                 Some(old) if old.version == opened.version => (Some(old), None),
                 _ => {
-                    let offer = Offer {
+                    let perf_map_file = PerfMapFile {
                         number: self.clock,
                         file: opened.file,
                         version: opened.version,
                     };
-                    (Some(offer), None)
+                    (Some(perf_map_file), None)
                 }
             },
             Err(reason) => {
@@ -102,7 +105,7 @@ impl Offers {
         self.make_room();
         let known = Known {
             start,
-            offer,
+            perf_map_file,
             refused,
             checked: Instant::now(),
             used: self.clock,

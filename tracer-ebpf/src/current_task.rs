@@ -16,13 +16,13 @@ const PF_IO_WORKER: u32 = 0x10;
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 #[derive(Clone, Copy)]
-pub struct Owner {
+pub struct CurrentTask {
     pub tgid: u32,
     pub tid: u32,
     pub flags: u32,
 }
 
-impl Owner {
+impl CurrentTask {
     /// In place of an `Option`, whose contents are undefined without an owner: the compiler may copy
     /// them before it looks whether there is one, and verifiers before 6.3 refuse to read what was
     /// never written (kernel/bpf/verifier.c:check_stack_read_fixed_off).
@@ -83,7 +83,7 @@ impl Owner {
 
     /// Start of the process (not the thread), `CLOCK_BOOTTIME` nanoseconds.
     #[inline(always)]
-    #[expect(clippy::unused_self, reason = "an owner is always the current task")]
+    #[expect(clippy::unused_self, reason = "it is always the current task")]
     pub fn start_boot(self) -> u64 {
         if g::HAS_REGS.load() != 0 {
             task().follow(&g::OFF_TASK_LEADER).field(&g::OFF_TASK_START)

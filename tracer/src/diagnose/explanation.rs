@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::{Case, Group};
+use super::{Group, SocketView};
 use crate::model::{
-    socket::{Deed, Touch},
+    socket::{LastOperation, SocketOperation},
     verdict::Confidence,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Words {
+pub struct Explanation {
     /// One sentence a person can act on.
     pub summary: String,
     /// One fact a line, with numbers.
@@ -49,32 +49,35 @@ pub fn range(values: impl Iterator<Item = u64>) -> String {
 }
 
 pub fn recv_q(group: &Group<'_>) -> String {
-    range(group.cases.iter().map(|case| u64::from(case.socket.recv_q)))
+    range(group.views.iter().map(|view| u64::from(view.socket.recv_q)))
 }
 
-/// How long ago the touches were: the latest of the group.
-pub fn ago(group: &Group<'_>, of: impl Fn(&Case<'_>) -> Option<Touch>) -> Option<String> {
+/// How long ago the operations were: the latest of the group.
+pub fn ago(
+    group: &Group<'_>,
+    of: impl Fn(&SocketView<'_>) -> Option<LastOperation>,
+) -> Option<String> {
     let latest = group
-        .cases
+        .views
         .iter()
         .filter_map(of)
-        .map(|touch| touch.at)
+        .map(|operation| operation.at)
         .max()?;
     Some(span(group.now.saturating_sub(latest)))
 }
 
-pub fn how_many(group: &Group<'_>, that: impl Fn(&Case<'_>) -> bool) -> usize {
-    group.cases.iter().filter(|case| that(case)).count()
+pub fn how_many(group: &Group<'_>, that: impl Fn(&SocketView<'_>) -> bool) -> usize {
+    group.views.iter().filter(|view| that(view)).count()
 }
 
-pub fn deed(touch: &Touch) -> &'static str {
-    match touch.deed {
-        Deed::Accept => "accept()",
-        Deed::Connect => "connect()",
-        Deed::Recv => "a read",
-        Deed::Send => "a write",
-        Deed::Close => "close()",
-        Deed::Other(_) => "a system call",
+pub fn kind(operation: &LastOperation) -> &'static str {
+    match operation.kind {
+        SocketOperation::Accept => "accept()",
+        SocketOperation::Connect => "connect()",
+        SocketOperation::Recv => "a read",
+        SocketOperation::Send => "a write",
+        SocketOperation::Close => "close()",
+        SocketOperation::Other(_) => "a system call",
     }
 }
 
@@ -87,8 +90,8 @@ pub fn within(group: &Group<'_>) -> String {
 }
 
 /// How sure it is that nobody will come back to a socket.
-pub fn confidence(case: &Case<'_>, sure: bool) -> Confidence {
-    if case.was_told_once() && case.runs_tasks() {
+pub fn confidence(view: &SocketView<'_>, sure: bool) -> Confidence {
+    if view.was_told_once() && view.runs_tasks() {
         Confidence::Low
     } else if sure {
         Confidence::High
@@ -100,11 +103,11 @@ pub fn confidence(case: &Case<'_>, sure: bool) -> Confidence {
 /// What the event loops of the process know of sockets that no thread works on.
 pub fn watching(group: &Group<'_>) -> Vec<String> {
     let told = group
-        .cases
+        .views
         .iter()
-        .filter(|case| case.was_told_once())
+        .filter(|view| view.was_told_once())
         .count();
-    let looked = group.cases.iter().all(Case::epoll_known);
+    let looked = group.views.iter().all(SocketView::epoll_known);
     let mut lines = vec![match (told, looked) {
         (0, true) => "no epoll set watches their descriptors".to_owned(),
         (0, false) => {
@@ -116,7 +119,7 @@ pub fn watching(group: &Group<'_>) -> Vec<String> {
             group.count()
         ),
     }];
-    if told > 0 && group.oldest().is_some_and(Case::runs_tasks) {
+    if told > 0 && group.oldest().is_some_and(SocketView::runs_tasks) {
         lines.push(
             "its runtime watches all connections like that, and the kernel does not see its goroutines or \
              tasks: one that keeps a connection while it waits for something else looks the same"
@@ -128,7 +131,7 @@ pub fn watching(group: &Group<'_>) -> Vec<String> {
 
 /// Where the age comes from, when it is only a bound.
 pub fn age_evidence(group: &Group<'_>) -> Option<String> {
-    let older = how_many(group, |case| case.socket.since_is_lower_bound);
+    let older = how_many(group, |view| view.socket.since_is_lower_bound);
     (older > 0).then(|| {
         format!(
             "the beginning of {older} of {} was not seen: their age is at least the time since their \

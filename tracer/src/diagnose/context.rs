@@ -1,4 +1,4 @@
-//! What all cases of one report share; looked at once, because thousands of sockets ask for it.
+//! What all sockets of one report share; looked at once, because thousands of sockets ask for it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -11,20 +11,20 @@ use super::{
 use crate::{
     model::{
         input::Connection,
-        socket::{Deed, History, Touch},
+        socket::{History, LastOperation, SocketOperation},
     },
     track::Tracker,
 };
 
 #[derive(Default)]
-pub struct Scene<'a> {
+pub struct ReportContext<'a> {
     /// The socket each thread touched last.
-    newest: HashMap<u32, (u64, Touch)>,
+    newest: HashMap<u32, (u64, LastOperation)>,
     /// Sockets of which it is known what else their threads have touched.
     known: HashSet<u64>,
     connected: HashSet<u64>,
     clients: HashSet<u64>,
-    places: HashMap<u64, u64>,
+    call_sites: HashMap<u64, u64>,
     partners: HashMap<u64, Partner>,
     /// Threads that accepted a connection that still lives.
     acceptors: BTreeSet<u32>,
@@ -49,9 +49,9 @@ impl Partner {
     }
 }
 
-impl<'a> Scene<'a> {
+impl<'a> ReportContext<'a> {
     pub fn new(tracker: &'a Tracker, blamer: Blamer<'_>) -> Self {
-        let mut scene = Self {
+        let mut context = Self {
             known: tracker.activity().iter().map(|live| live.cookie).collect(),
             ..Self::default()
         };
@@ -59,28 +59,33 @@ impl<'a> Scene<'a> {
         let live = live.map(|activity| (activity.cookie, activity.history));
         let stuck = tracker.sockets().into_iter();
         let stuck = stuck.map(|socket| (socket.cookie, socket.history));
-        let mut openings: BTreeMap<u32, BTreeMap<(u64, u64), Deed>> = BTreeMap::new();
+        let mut openings: BTreeMap<u32, BTreeMap<(u64, u64), SocketOperation>> = BTreeMap::new();
         let mut histories = HashMap::new();
         for (cookie, history) in live.chain(stuck) {
             histories.insert(cookie, history);
-            for touch in touches(history) {
-                let newest = scene.newest.entry(touch.tid).or_insert((cookie, touch));
-                if touch.at > newest.1.at {
-                    *newest = (cookie, touch);
+            for operation in operations(history) {
+                let newest = context
+                    .newest
+                    .entry(operation.tid)
+                    .or_insert((cookie, operation));
+                if operation.at > newest.1.at {
+                    *newest = (cookie, operation);
                 }
             }
             if let Some(opened) = history.opened {
                 let of_process = openings.entry(opened.pid).or_default();
-                of_process.insert((opened.at, cookie), opened.deed);
-                if opened.deed == Deed::Connect {
-                    scene.connected.insert(cookie);
+                of_process.insert((opened.at, cookie), opened.kind);
+                if opened.kind == SocketOperation::Connect {
+                    context.connected.insert(cookie);
                 }
-                if opened.deed == Deed::Accept {
+                if opened.kind == SocketOperation::Accept {
                     let served = [history.used, history.eof].into_iter().flatten();
-                    scene.clients.insert(cookie);
-                    scene.servers.extend(served.map(|touch| touch.tid));
-                    scene.acceptors.insert(opened.tid);
-                    scene
+                    context.clients.insert(cookie);
+                    context
+                        .servers
+                        .extend(served.map(|operation| operation.tid));
+                    context.acceptors.insert(opened.tid);
+                    context
                         .accepted
                         .entry(opened.pid)
                         .or_default()
@@ -88,20 +93,20 @@ impl<'a> Scene<'a> {
                 }
             }
         }
-        scene.places = places(tracker);
-        scene.pair(tracker, &openings, &histories);
+        context.call_sites = call_sites(tracker);
+        context.pair(tracker, &openings, &histories);
         let pools = tracker.threaded().filter_map(|pid| {
-            let pool = pool::starving(tracker, pid, &scene, blamer)?;
+            let pool = pool::starving(tracker, pid, &context, blamer)?;
             Some((pid, pool))
         });
-        scene.pools = pools.collect();
-        scene
+        context.pools = pools.collect();
+        context
     }
 
     fn pair(
         &mut self,
         tracker: &Tracker,
-        openings: &BTreeMap<u32, BTreeMap<(u64, u64), Deed>>,
+        openings: &BTreeMap<u32, BTreeMap<(u64, u64), SocketOperation>>,
         histories: &HashMap<u64, History>,
     ) {
         let open: HashMap<u64, Connection> = tracker
@@ -119,12 +124,12 @@ impl<'a> Scene<'a> {
                 }
                 connected.clear();
             };
-            for ((_, cookie), deed) in of_process {
-                match deed {
-                    Deed::Accept => {
+            for ((_, cookie), kind) in of_process {
+                match kind {
+                    SocketOperation::Accept => {
                         settle(accepted.replace(*cookie), &mut connected);
                     }
-                    Deed::Connect => connected.push(*cookie),
+                    SocketOperation::Connect => connected.push(*cookie),
                     _ => {}
                 }
             }
@@ -143,7 +148,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Of all living sockets, the one this thread touched last, and how.
-    pub fn newest_of(&self, tid: u32) -> Option<(u64, Touch)> {
+    pub fn newest_of(&self, tid: u32) -> Option<(u64, LastOperation)> {
         self.newest.get(&tid).copied()
     }
 
@@ -153,8 +158,8 @@ impl<'a> Scene<'a> {
     }
 
     /// The same place for sockets opened along the same frames: one path can have several keys.
-    pub fn place_of(&self, opened: u64) -> u64 {
-        self.places.get(&opened).copied().unwrap_or(opened)
+    pub fn call_site_of(&self, opened: u64) -> u64 {
+        self.call_sites.get(&opened).copied().unwrap_or(opened)
     }
 
     pub fn knows(&self, cookie: u64) -> bool {
@@ -193,13 +198,16 @@ type Path<'a> = (Option<u32>, Vec<(Option<&'a str>, u64)>);
 
 /// The lowest of the keys whose stacks have the same frames in the same process, for each that is named:
 /// interpreters have the same frames in all programs.
-fn places(tracker: &Tracker) -> HashMap<u64, u64> {
-    let closes = tracker.closes().iter().map(|closes| closes.opened);
+fn call_sites(tracker: &Tracker) -> HashMap<u64, u64> {
+    let close_counts = tracker
+        .close_counts()
+        .iter()
+        .map(|close_counts| close_counts.opened);
     let stuck = tracker.sockets().into_iter();
     let stuck = stuck.filter_map(|socket| Some(socket.history.opened?.stack));
-    let keys: BTreeSet<u64> = closes.chain(stuck).collect();
+    let keys: BTreeSet<u64> = close_counts.chain(stuck).collect();
     let mut firsts: HashMap<Path<'_>, u64> = HashMap::new();
-    let mut places = HashMap::new();
+    let mut call_sites = HashMap::new();
     for key in keys {
         let Some(known) = tracker.stack(key).filter(|known| !known.frames.is_empty()) else {
             continue;
@@ -207,12 +215,12 @@ fn places(tracker: &Tracker) -> HashMap<u64, u64> {
         let frames = known.frames.iter();
         let frames = frames.map(|frame| (frame.module.as_deref(), frame.offset));
         let path = (known.pid, frames.collect());
-        places.insert(key, *firsts.entry(path).or_insert(key));
+        call_sites.insert(key, *firsts.entry(path).or_insert(key));
     }
-    places
+    call_sites
 }
 
-fn touches(history: History) -> impl Iterator<Item = Touch> {
+fn operations(history: History) -> impl Iterator<Item = LastOperation> {
     [history.opened, history.used, history.eof]
         .into_iter()
         .flatten()

@@ -5,15 +5,15 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT};
 
 use super::{
     Blamer,
-    owner::epoll::{EDGE, ONE_SHOT, TELLS_OF_FIN},
+    context::ReportContext,
     pool::{self, Pool},
-    scene::Scene,
+    serving_thread::epoll::{EDGE, ONE_SHOT, TELLS_OF_FIN},
 };
 use crate::{
     model::{
         input::{Process, Thread},
         report::{Direction, HookStatus},
-        socket::{Deed, Touch},
+        socket::{LastOperation, SocketOperation},
         stack::{Frame, Stack},
     },
     track::{Listener, Shown, Socket, Tracker},
@@ -22,37 +22,37 @@ use crate::{
 /// The thread that polls for the virtual threads of a Java virtual machine (`sun.nio.ch.Poller`, JDK 21).
 const VIRTUAL_THREADS: &str = "Read-Poller";
 
-pub struct Case<'a> {
+pub struct SocketView<'a> {
     pub socket: &'a Socket,
     pub tracker: &'a Tracker,
     pub now: u64,
     pub min_age: u64,
     pub blamer: Blamer<'a>,
-    pub scene: &'a Scene<'a>,
-    owners: Pids,
+    pub context: &'a ReportContext<'a>,
+    holder_pids: Pids,
 }
 
 type Pids = SmallVec<[u32; 2]>;
 
-impl<'a> Case<'a> {
+impl<'a> SocketView<'a> {
     pub fn new(
         socket: &'a Socket,
         tracker: &'a Tracker,
-        scene: &'a Scene<'a>,
+        context: &'a ReportContext<'a>,
         min_age: u64,
         blamer: Blamer<'a>,
     ) -> Self {
-        let mut case = Self {
+        let mut view = Self {
             socket,
             tracker,
             now: tracker.now(),
             min_age,
             blamer,
-            scene,
-            owners: Pids::new(),
+            context,
+            holder_pids: Pids::new(),
         };
-        case.owners = case.find_owners();
-        case
+        view.holder_pids = view.find_holder_pids();
+        view
     }
 
     pub fn age(&self) -> u64 {
@@ -90,7 +90,7 @@ impl<'a> Case<'a> {
     fn still_sends(&self) -> bool {
         self.in_close_wait()
             && self.socket.history.used.is_some_and(|used| {
-                used.deed == Deed::Send
+                used.kind == SocketOperation::Send
                     && used.at > self.socket.since
                     && self.now.saturating_sub(used.at) < self.min_age
             })
@@ -101,7 +101,7 @@ impl<'a> Case<'a> {
         self.in_close_wait() && !self.socket.has_socket && self.socket.inode == 0
     }
 
-    /// The whole life of the socket was seen, so an absent touch means an absent call.
+    /// The whole life of the socket was seen, so an absent operation means an absent call.
     pub fn whole_life_seen(&self) -> bool {
         self.socket.history.opened.is_some()
     }
@@ -114,8 +114,8 @@ impl<'a> Case<'a> {
     /// No holder is hidden in another pid namespace.
     pub fn all_holders_seen(&self) -> bool {
         self.tracker
-            .opening()
-            .is_some_and(|opening| !opening.some_processes_unseen)
+            .run_header()
+            .is_some_and(|run_header| !run_header.some_processes_unseen)
     }
 
     /// Everything is read, the FIN included, yet no read returned 0: a read got data and the FIN in one go
@@ -133,7 +133,7 @@ impl<'a> Case<'a> {
 
     /// A relay has told the other side of the end, and waits for that side to end as well.
     pub fn was_passed_on(&self) -> bool {
-        let partner = self.scene.partner_of(self.socket.cookie);
+        let partner = self.context.partner_of(self.socket.cookie);
         partner.is_some_and(|partner| !partner.is_open())
     }
 
@@ -142,8 +142,8 @@ impl<'a> Case<'a> {
     }
 
     fn observes(&self, any_of: &[&str]) -> bool {
-        self.tracker.opening().is_some_and(|opening| {
-            opening.hooks.iter().any(|hook| {
+        self.tracker.run_header().is_some_and(|run_header| {
+            run_header.hooks.iter().any(|hook| {
                 hook.status != HookStatus::Unavailable && any_of.contains(&hook.name.as_str())
             })
         })
@@ -163,19 +163,19 @@ impl<'a> Case<'a> {
         if self.is_unaccepted() {
             return Some(Direction::Unaccepted);
         }
-        match self.socket.history.opened.map(|opened| opened.deed) {
-            Some(Deed::Accept) => Some(Direction::Accepted),
-            Some(Deed::Connect) => Some(Direction::Connected),
+        match self.socket.history.opened.map(|opened| opened.kind) {
+            Some(SocketOperation::Accept) => Some(Direction::Accepted),
+            Some(SocketOperation::Connect) => Some(Direction::Connected),
             _ => self.listener().map(|_| Direction::Accepted),
         }
     }
 
     /// Pids that hold a descriptor, or that could accept it.
-    pub fn owners(&self) -> &[u32] {
-        &self.owners
+    pub fn holder_pids(&self) -> &[u32] {
+        &self.holder_pids
     }
 
-    fn find_owners(&self) -> Pids {
+    fn find_holder_pids(&self) -> Pids {
         let holders = if self.is_unaccepted() {
             self.listener()
                 .map(|listener| listener.holders.as_slice())
@@ -194,22 +194,22 @@ impl<'a> Case<'a> {
     }
 
     /// The last thing anyone did to it.
-    pub fn last_touch(&self) -> Option<Touch> {
+    pub fn last_operation(&self) -> Option<LastOperation> {
         let history = self.socket.history;
         [history.eof, history.used, history.opened]
             .into_iter()
             .flatten()
-            .max_by_key(|touch| touch.at)
+            .max_by_key(|operation| operation.at)
     }
 
     pub fn process(&self) -> Option<&'a Process> {
-        self.owners()
+        self.holder_pids()
             .first()
             .and_then(|pid| self.tracker.process(*pid))
     }
 
-    pub fn stack(&self, touch: Option<Touch>) -> Option<&'a Stack> {
-        self.tracker.stack(touch?.stack)
+    pub fn stack(&self, operation: Option<LastOperation>) -> Option<&'a Stack> {
+        self.tracker.stack(operation?.stack)
     }
 
     pub fn blamed(&self, stack: &'a Stack) -> Option<&'a Frame> {
@@ -243,12 +243,14 @@ impl<'a> Case<'a> {
     /// watches every connection for them, and the kernel does not see what each of them waits for.
     pub fn runs_tasks(&self) -> bool {
         let history = self.socket.history;
-        let touches = [history.opened, history.used, history.eof];
-        let mut stacks = touches.into_iter().filter_map(|touch| self.stack(touch));
+        let operations = [history.opened, history.used, history.eof];
+        let mut stacks = operations
+            .into_iter()
+            .filter_map(|operation| self.stack(operation));
         let polls = |thread: &Thread| thread.comm.starts_with(VIRTUAL_THREADS);
         stacks.any(|stack| stack.frames.iter().any(Frame::is_of_tasks))
             || self
-                .owners()
+                .holder_pids()
                 .iter()
                 .any(|pid| self.tracker.threads(*pid).iter().any(polls))
     }
@@ -265,7 +267,7 @@ impl<'a> Case<'a> {
 
     /// Were all threads of all owners looked at?
     pub fn threads_known(&self) -> bool {
-        self.owners().iter().all(|pid| {
+        self.holder_pids().iter().all(|pid| {
             let seen = self.tracker.threads(*pid).len();
             seen > 0
                 && self
@@ -277,23 +279,23 @@ impl<'a> Case<'a> {
 
     /// Threads of the holders that are blocked in a write: workers that may starve the rest.
     pub fn threads_blocked_writing(&self) -> usize {
-        self.owners()
+        self.holder_pids()
             .iter()
             .flat_map(|pid| self.tracker.threads(*pid))
             .filter(|thread| pool::writes(thread))
             .count()
     }
 
-    /// The pool of one of its owners that has no thread left to serve anything.
+    /// The pool of one of its holders that has no thread left to serve anything.
     pub fn starving_pool(&self) -> Option<(u32, &'a Pool<'a>)> {
-        let pool = |pid: &u32| Some((*pid, self.scene.pool_of(*pid)?));
-        self.owners().iter().find_map(pool)
+        let pool = |pid: &u32| Some((*pid, self.context.pool_of(*pid)?));
+        self.holder_pids().iter().find_map(pool)
     }
 
     /// The thread that should accept it: one that accepted before, or the only one there is.
     pub fn acceptor(&self) -> Option<&'a Thread> {
-        let threads = self.tracker.threads(*self.owners().first()?);
-        let accepted = |thread: &&Thread| self.scene.has_accepted(thread.tid);
+        let threads = self.tracker.threads(*self.holder_pids().first()?);
+        let accepted = |thread: &&Thread| self.context.has_accepted(thread.tid);
         threads.iter().find(accepted).or(match threads {
             [only] => Some(only),
             _ => None,

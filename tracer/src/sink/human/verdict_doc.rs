@@ -3,12 +3,12 @@
 use std::io;
 
 use super::style::{BOLD, PLAIN, Page};
-use crate::model::verdict::{Lesson, Verdict};
+use crate::model::verdict::{Verdict, VerdictDoc};
 
-pub fn write_lesson(
+pub fn write_verdict_doc(
     out: &mut dyn io::Write,
     verdict: Verdict,
-    lesson: &Lesson,
+    verdict_doc: &VerdictDoc,
     (color, width): (bool, usize),
 ) -> io::Result<()> {
     let page = &mut Page::new(out, color, width);
@@ -16,10 +16,10 @@ pub fn write_lesson(
     page.paragraph(0, 2, BOLD, &heading)?;
     page.blank()?;
     let parts = [
-        ("happened", lesson.happened),
-        ("proof", lesson.proof),
-        ("blames", lesson.blamed),
-        ("do", lesson.remedy),
+        ("happened", verdict_doc.happened),
+        ("proof", verdict_doc.proof),
+        ("blames", verdict_doc.blamed),
+        ("do", verdict_doc.remedy),
     ];
     for (label, text) in parts {
         page.labelled(label, PLAIN, text)?;
@@ -27,10 +27,10 @@ pub fn write_lesson(
     let mut terms = TERMS.iter().filter(|(term, _)| {
         let said = [
             heading.as_str(),
-            lesson.happened,
-            lesson.proof,
-            lesson.blamed,
-            lesson.remedy,
+            verdict_doc.happened,
+            verdict_doc.proof,
+            verdict_doc.blamed,
+            verdict_doc.remedy,
         ];
         said.iter().any(|text| text.contains(term))
     });

@@ -12,7 +12,7 @@ use crate::{
     diagnose,
     model::{
         input::{Activity, Connection, Input, Process},
-        socket::Touch,
+        socket::LastOperation,
         stack::Frame,
     },
     options::Mode,
@@ -29,7 +29,7 @@ const MAX_LOCKED: usize = 64;
 const MAX_NAMESPACES: usize = 8;
 
 impl Session<'_> {
-    pub fn inquire(&mut self) -> anyhow::Result<()> {
+    pub fn enrich(&mut self) -> anyhow::Result<()> {
         // What follows takes a while. A socket that reaches the threshold meanwhile has not been asked about, and
         // would be judged without its stacks: the report speaks of this moment.
         self.feed(Input::Tick { at: mono_now_ns() })?;
@@ -37,7 +37,7 @@ impl Session<'_> {
         let filter = &self.options.filter;
         if filter.comm.is_some() || filter.cgroup.is_some() {
             // Whom a filter means shows only when the processes are known.
-            let all = self.demands(&policy).processes;
+            let all = self.data_requests(&policy).processes;
             let unknown = |pid: &u32| self.tracker.process(*pid).is_none();
             for pid in all.into_iter().filter(unknown).collect::<Vec<_>>() {
                 if let Some(process) = process::read(pid, self.options.show_cmdline) {
@@ -45,35 +45,35 @@ impl Session<'_> {
                 }
             }
         }
-        let demands = self.demands(&policy);
+        let data_requests = self.data_requests(&policy);
         self.name_stacks(
-            demands
+            data_requests
                 .stacks
                 .into_iter()
                 .chain(self.stacks.failed())
                 .collect(),
         )?;
-        let processes: Vec<Process> = demands
+        let processes: Vec<Process> = data_requests
             .busiest
             .iter()
             .filter_map(|pid| process::read(*pid, self.options.show_cmdline))
             .collect();
         let looked_at = processes.get(..MAX_THREADED).unwrap_or(&processes);
-        self.read_threads(looked_at, &demands.threads)?;
+        self.read_threads(looked_at, &data_requests.threads)?;
         for process in processes {
             self.feed(Input::Process(process))?;
         }
-        for pid in demands.epolls {
+        for pid in data_requests.epolls {
             if let Some(interests) = epoll::read(pid) {
                 self.feed(Input::Epoll { pid, interests })?;
             }
         }
-        self.inquire_neighbours(&demands.processes, &demands.namespaces)
+        self.enrich_neighbours(&data_requests.processes, &data_requests.namespaces)
     }
 
-    fn demands(&self, policy: &Policy) -> diagnose::Demands {
+    fn data_requests(&self, policy: &Policy) -> diagnose::DataRequests {
         let blamer = |frames: &[Frame]| policy.blamed(frames);
-        diagnose::demands(&self.tracker, &blamer, &|key| self.stacks.pid_of(key))
+        diagnose::data_requests(&self.tracker, &blamer, &|key| self.stacks.pid_of(key))
     }
 
     fn read_threads(&mut self, processes: &[Process], asked: &BTreeSet<u32>) -> anyhow::Result<()> {
@@ -116,35 +116,35 @@ impl Session<'_> {
     }
 
     /// What threads that wait for a lock did last: are they still at it?
-    fn last_touches(&self, processes: &BTreeSet<u32>, activity: &[Activity]) -> BTreeSet<u64> {
+    fn last_operations(&self, processes: &BTreeSet<u32>, activity: &[Activity]) -> BTreeSet<u64> {
         let threads = processes.iter().flat_map(|pid| self.tracker.threads(*pid));
         let locked = threads.filter(|thread| thread.syscall.as_deref() == Some("futex"));
         let locked: BTreeSet<u32> = locked.map(|thread| thread.tid).take(MAX_LOCKED).collect();
-        let mut newest: BTreeMap<u32, Touch> = BTreeMap::new();
+        let mut newest: BTreeMap<u32, LastOperation> = BTreeMap::new();
         let histories = activity.iter().map(|activity| activity.history);
-        let touches = histories.flat_map(|history| [history.opened, history.used, history.eof]);
-        for touch in touches
+        let operations = histories.flat_map(|history| [history.opened, history.used, history.eof]);
+        for operation in operations
             .flatten()
-            .filter(|touch| locked.contains(&touch.tid))
+            .filter(|operation| locked.contains(&operation.tid))
         {
-            let known = newest.entry(touch.tid).or_insert(touch);
-            if touch.at > known.at {
-                *known = touch;
+            let known = newest.entry(operation.tid).or_insert(operation);
+            if operation.at > known.at {
+                *known = operation;
             }
         }
-        newest.values().map(|touch| touch.stack).collect()
+        newest.values().map(|operation| operation.stack).collect()
     }
 
     /// Sockets that are not stuck, but may be why others are: what else the processes have touched, and
     /// what their threads are blocked on.
-    fn inquire_neighbours(
+    fn enrich_neighbours(
         &mut self,
         processes: &BTreeSet<u32>,
         namespaces: &BTreeMap<u32, u32>,
     ) -> anyhow::Result<()> {
-        let mut touched = BTreeSet::new();
+        let mut used_sockets = BTreeSet::new();
         if self.options.mode == Mode::Watch && !processes.is_empty() {
-            let activity = self.live.table.touched_by(processes);
+            let activity = self.live.table.used_by(processes);
             let activity = activity.context("read the kernel's socket table")?;
             if activity.is_none() {
                 self.warn([format!(
@@ -153,20 +153,20 @@ impl Session<'_> {
                 )])?;
             }
             let activity = activity.unwrap_or_default();
-            touched.extend(activity.iter().map(|activity| activity.cookie));
-            let doing = self.last_touches(processes, &activity);
+            used_sockets.extend(activity.iter().map(|activity| activity.cookie));
+            let doing = self.last_operations(processes, &activity);
             self.feed(Input::Activity(activity))?;
             self.name_stacks(doing)?;
         }
         let blocked = processes.iter().flat_map(|pid| self.tracker.threads(*pid));
         let blocked: BTreeSet<u64> = blocked.filter_map(|thread| thread.socket).collect();
-        if touched.is_empty() && blocked.is_empty() {
+        if used_sockets.is_empty() && blocked.is_empty() {
             return Ok(());
         }
         let mut connections = self.stuck_among(&blocked);
         for pid in namespaces.values().take(MAX_NAMESPACES) {
             let found = sockdiag::read(*pid, |connection| {
-                touched.contains(&connection.cookie) || blocked.contains(&connection.inode)
+                used_sockets.contains(&connection.cookie) || blocked.contains(&connection.inode)
             });
             match found {
                 Ok(found) => connections.extend(found),
@@ -189,7 +189,7 @@ impl Session<'_> {
             .map(|socket| Connection {
                 cookie: socket.cookie,
                 inode: socket.inode,
-                ends: socket.ends,
+                endpoints: socket.endpoints,
                 state: socket.state,
                 recv_q: socket.recv_q,
                 send_q: socket.send_q,
