@@ -18,6 +18,18 @@ pub enum Mode {
     Explain(Option<Verdict>),
 }
 
+impl Mode {
+    /// Hooks are attached and what they tell is followed; a look at one moment needs neither.
+    pub const fn follows_events(&self) -> bool {
+        match self {
+            Self::Watch => true,
+            Self::Snapshot | Self::Trace | Self::Doctor | Self::Replay(_) | Self::Explain(_) => {
+                false
+            }
+        }
+    }
+}
+
 /// A verdict by its public name.
 pub fn parse_verdict(name: &str) -> Result<Verdict, String> {
     let known = Verdict::ALL

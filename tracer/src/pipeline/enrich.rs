@@ -5,9 +5,7 @@ use std::{
     io::ErrorKind,
 };
 
-use anyhow::Context;
-
-use super::{blaming, session::Session, start::without_threads};
+use super::{blaming, session::Session, start::without_threads, trouble::Trouble};
 use crate::{
     diagnose,
     model::{
@@ -15,7 +13,6 @@ use crate::{
         socket::LastOperation,
         stack::Frame,
     },
-    options::Mode,
     probe::{host::mono_now_ns, table::MAX_LOOKED_AT},
     source::{epoll, jvm::Looked, process, sockdiag, threads},
     symbolize::blame::Policy,
@@ -29,7 +26,7 @@ const MAX_LOCKED: usize = 64;
 const MAX_NAMESPACES: usize = 8;
 
 impl Session<'_> {
-    pub fn enrich(&mut self) -> anyhow::Result<()> {
+    pub fn enrich(&mut self) -> Result<(), Trouble> {
         // What follows takes a while. A socket that reaches the threshold meanwhile has not been asked about, and
         // would be judged without its stacks: the report speaks of this moment.
         self.feed(Input::Tick { at: mono_now_ns() })?;
@@ -107,6 +104,7 @@ impl Session<'_> {
     fn name_stacks(&mut self, keys: BTreeSet<u64>) -> anyhow::Result<()> {
         let mut warnings = Vec::new();
         for key in keys {
+            self.look_at_newcomers();
             let named = self.stacks.name(key, &mut self.symbolizer, &mut warnings);
             if let Some(stack) = named {
                 self.feed(Input::Stack { key, stack })?;
@@ -141,11 +139,12 @@ impl Session<'_> {
         &mut self,
         processes: &BTreeSet<u32>,
         namespaces: &BTreeMap<u32, u32>,
-    ) -> anyhow::Result<()> {
+    ) -> Result<(), Trouble> {
         let mut used_sockets = BTreeSet::new();
-        if self.options.mode == Mode::Watch && !processes.is_empty() {
+        if self.options.mode.follows_events() && !processes.is_empty() {
             let activity = self.live.table.used_by(processes);
-            let activity = activity.context("read the kernel's socket table")?;
+            let activity =
+                activity.map_err(|error| Trouble::of("read the kernel's socket table", error))?;
             if activity.is_none() {
                 self.warn([format!(
                     "more than {MAX_LOOKED_AT} sockets are alive: what else the processes have touched is not \
@@ -172,13 +171,14 @@ impl Session<'_> {
                 Ok(found) => connections.extend(found),
                 // The process has gone since.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => self.feed(Input::Warning(format!(
+                Err(error) => self.warn([format!(
                     "the connections of pid {pid} that are not stuck cannot be listed ({error}): what its \
                      threads wait for is not known"
-                )))?,
+                )])?,
             }
         }
-        self.feed(Input::Connections(connections))
+        self.feed(Input::Connections(connections))?;
+        Ok(())
     }
 
     /// `sock_diag` is not asked for these: there may be very many.

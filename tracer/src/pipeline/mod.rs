@@ -5,6 +5,7 @@ mod blaming;
 mod enrich;
 mod explain;
 mod output;
+mod pace;
 mod replay;
 mod scope;
 mod session;
@@ -12,6 +13,7 @@ mod snapshot;
 mod start;
 mod terminal;
 mod trace;
+mod trouble;
 mod unmatched;
 mod watch;
 

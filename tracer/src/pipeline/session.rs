@@ -16,6 +16,7 @@ use super::{
     output::Conclusion,
     scope,
     start::{grace, hook, start, table_size, without_threads},
+    trouble::Trouble,
     unmatched::Unmatched,
 };
 use crate::{
@@ -25,13 +26,14 @@ use crate::{
         input::{Input, Item, RunHeader},
         report::{Host as ReportHost, Tool},
     },
-    options::{Mode, Options},
+    options::Options,
     probe::{
         attach::Wanted,
         host::{Host, mono_now_ns},
         live::Live,
         object::Settings,
         privilege,
+        rings::Collector,
     },
     source::{jvm::Jvms, process, recording::Recorder, stacks::Stacks, wire},
     symbolize::Symbolizer,
@@ -54,11 +56,13 @@ pub struct Session<'o> {
     announced: BTreeSet<String>,
     unmatched: Unmatched,
     counts_closes: bool,
+    /// Where events are followed.
+    collector: Option<Collector>,
 }
 
 impl<'o> Session<'o> {
     pub fn start(options: &'o Options, host: &Host, wanted: &Wanted) -> anyhow::Result<Self> {
-        let live_mode = options.mode == Mode::Watch;
+        let live_mode = options.mode.follows_events();
         let grace_ns = grace(options.min_age);
         let pids = process::with_descendants(&options.filter.pids);
         let settings = Settings {
@@ -131,9 +135,23 @@ impl<'o> Session<'o> {
             announced: BTreeSet::new(),
             unmatched: Unmatched::new(&options.filter),
             counts_closes: false,
+            collector: None,
         };
         session.feed(Input::RunHeader(Box::new(run_header)))?;
+        if live_mode {
+            // Not before privileges were given up: threads keep theirs.
+            let collector = session.live.rings.collect();
+            session.collector = Some(collector.context("start the thread that empties the rings")?);
+        }
         Ok(session)
+    }
+
+    /// Waits until stacks have been copied: named soon, those of short-lived processes can be named.
+    pub async fn copies(&self) {
+        match &self.collector {
+            Some(collector) => collector.copies().await,
+            None => std::future::pending().await,
+        }
     }
 
     pub fn grace(&self) -> Duration {
@@ -160,26 +178,27 @@ impl<'o> Session<'o> {
             stacks,
             ..
         } = self;
+        let batch = live.rings.take();
         // Stacks first: their processes may be about to exit.
-        live.drain_stacks(|record| {
-            if let Record::Stack(copy) = record {
-                symbolizer.warm(copy.tgid);
-                if let Some(stack) = stacks.add(&copy, symbolizer, &mut warnings) {
-                    inputs.push(Input::Stack {
-                        key: copy.key,
-                        stack,
-                    });
-                }
+        for copy in &batch.stacks {
+            symbolizer.warm(copy.tgid);
+        }
+        for copy in &batch.stacks {
+            if let Some(stack) = stacks.add(copy, symbolizer, &mut warnings) {
+                inputs.push(Input::Stack {
+                    key: copy.key,
+                    stack,
+                });
             }
-        });
-        live.drain_events(|record| {
-            if let Record::Process(event) = &record
+        }
+        for record in &batch.events {
+            if let Record::Process(event) = record
                 && event.what == PROCESS_EXEC
             {
                 symbolizer.forget(event.tgid);
             }
-            inputs.extend(wire::inputs(&record));
-        });
+            inputs.extend(wire::inputs(record));
+        }
         live.flush_log();
         for input in inputs {
             self.feed(input)?;
@@ -187,46 +206,63 @@ impl<'o> Session<'o> {
         self.warn(warnings)
     }
 
+    /// Looks at processes whose stacks have been copied meanwhile, and takes in nothing: for use while an
+    /// inspection goes on, which speaks of the moment it began.
+    pub(super) fn look_at_newcomers(&mut self) {
+        for pid in self.live.rings.newcomers() {
+            self.symbolizer.warm(pid);
+        }
+    }
+
     /// Asks the kernel's table for sockets that have become stuck.
-    pub fn sweep(&mut self) -> anyhow::Result<()> {
+    pub fn sweep(&mut self) -> Result<(), Trouble> {
         let tracker = &self.tracker;
         let candidate = self
             .live
             .table
             .sweep(mono_now_ns(), self.grace_ns, |cookie| tracker.knows(cookie))
-            .context("read the kernel's socket table")?;
+            .map_err(|error| Trouble::of("read the kernel's socket table", error))?;
         for socket in candidate {
             self.feed(Input::StuckCandidate(socket))?;
         }
         if !self.counts_closes && self.tracker.count() > 0 {
-            self.counts_closes = true;
             self.live
                 .start_counting_closes()
-                .context("count how sockets are closed")?;
+                .map_err(|error| Trouble::of("count how sockets are closed", error))?;
+            self.counts_closes = true;
         }
         self.unmatched.look_for_process();
-        self.feed(Input::Tick { at: mono_now_ns() })
+        self.feed(Input::Tick { at: mono_now_ns() })?;
+        Ok(())
+    }
+
+    /// Events lost so far, whatever the stage.
+    pub fn lost(&self) -> Result<u64, Trouble> {
+        let counters = self.live.counters();
+        let counters = counters.map_err(|error| Trouble::of("read the counters", error))?;
+        Ok(counters.all_lost())
     }
 
     /// Compares with what exists, and fetches everything the rules ask for.
-    pub fn inspect(&mut self) -> anyhow::Result<()> {
+    pub fn inspect(&mut self) -> Result<(), Trouble> {
         self.reconcile()?;
         self.enrich()
     }
 
     /// Makes the tracker agree with what exists.
-    pub fn reconcile(&mut self) -> anyhow::Result<()> {
+    pub fn reconcile(&mut self) -> Result<(), Trouble> {
         // Counters first: a loss after this moment is not repaired by this inventory. What was
         // submitted must have been received for them to balance.
         self.drain()?;
-        let mut counters = self.live.counters().context("read the counters")?;
+        let counters = self.live.counters();
+        let mut counters = counters.map_err(|error| Trouble::of("read the counters", error))?;
         let evicted = self.symbolizer.evicted();
         counters.evicted = self.stacks.evicted + evicted.processes + evicted.images + evicted.names;
         self.feed(Input::Counters(counters))?;
         let (mut inventory, problems) = self
             .live
             .inventory(mono_now_ns)
-            .context("list the sockets that exist")?;
+            .map_err(|error| Trouble::of("list the sockets that exist", error))?;
         self.unmatched.look_for_process();
         if self.unmatched.looks_for_ports() {
             self.unmatched
@@ -236,12 +272,14 @@ impl<'o> Session<'o> {
         }
         self.feed(Input::Inventory(inventory))?;
         if self.counts_closes {
-            let closes = self.live.closes().context("read how sockets are closed")?;
-            self.feed(Input::CloseCount(closes))?;
+            match self.live.closes() {
+                Ok(closes) => self.feed(Input::CloseCount(closes))?,
+                Err(error) => self.warn([format!(
+                    "how the other sockets are closed could not be read ({error}): what is said of it may be old"
+                )])?,
+            }
         }
-        for problem in problems {
-            self.feed(Input::Warning(problem))?;
-        }
+        self.warn(problems)?;
         if !self.options.filter.pids.is_empty() {
             let followed = self.live.followed();
             self.feed(Input::Followed(followed))?;
@@ -249,14 +287,14 @@ impl<'o> Session<'o> {
         self.refresh_histories()
     }
 
-    fn refresh_histories(&mut self) -> anyhow::Result<()> {
+    fn refresh_histories(&mut self) -> Result<(), Trouble> {
         let mut news = Vec::new();
         for socket in self.tracker.sockets() {
             let history = self
                 .live
                 .table
                 .history(socket.cookie)
-                .context("read the kernel's socket table")?;
+                .map_err(|error| Trouble::of("read the kernel's socket table", error))?;
             if let Some(history) = history.filter(|history| *history != socket.history) {
                 news.push(Input::History {
                     cookie: socket.cookie,

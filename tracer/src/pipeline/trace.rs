@@ -142,11 +142,11 @@ impl<'o> Tracing<'o> {
 
     fn drain(&mut self) -> anyhow::Result<()> {
         let mut batch = std::mem::take(&mut self.batch);
-        self.live.drain_events(|record| {
+        for record in self.live.rings.take().events {
             if let Record::Transition(change) = &record {
                 batch.push(wire::transition(change));
             }
-        });
+        }
         // CPUs share the ring, but the time is taken before the place in it.
         batch.sort_by_key(|change| change.at);
         for change in batch.drain(..) {

@@ -9,16 +9,14 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use thiserror::Error;
-use tracer_common::{
-    counter::Counter,
-    decode::{self, Damage, Record},
-};
+use tracer_common::counter::Counter;
 
 use super::{
     attach::{self, AttachError, Wanted},
     iterate::{self, IterateError},
     layout::{Layout, LayoutError},
     object::{Object, ObjectError, Settings},
+    rings::Rings,
     status::Status,
     table::Table,
     threads::{self, SeenThread},
@@ -47,8 +45,7 @@ pub enum StartError {
 
 pub struct Live {
     ebpf: Ebpf,
-    events: RingBuf<MapData>,
-    pub stacks: RingBuf<MapData>,
+    pub rings: Rings,
     pub table: Table,
     counters: PerCpuArray<MapData, u64>,
     targets: HashMap<MapData, u32, u8>,
@@ -61,8 +58,6 @@ pub struct Live {
     pub sha256: String,
     pub user_stacks: bool,
     log: Option<EbpfLogger<&'static dyn log::Log>>,
-    received: u64,
-    damaged: u64,
 }
 
 impl Live {
@@ -90,8 +85,10 @@ impl Live {
             .map(|error| error.to_string());
         let statuses = attach::attach(&mut ebpf, &btf, wanted)?;
         Ok(Self {
-            events: RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?,
-            stacks: RingBuf::try_from(take(&mut ebpf, "STACKS")?)?,
+            rings: Rings::new(
+                RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?,
+                RingBuf::try_from(take(&mut ebpf, "STACKS")?)?,
+            ),
             table: Table::new(
                 Array::try_from(take(&mut ebpf, "SETS")?)?,
                 Array::try_from(take(&mut ebpf, "FACTS")?)?,
@@ -112,30 +109,7 @@ impl Live {
                 None
             },
             ebpf,
-            received: 0,
-            damaged: 0,
         })
-    }
-
-    /// Everything in the event ring.
-    pub fn drain_events(&mut self, mut each: impl FnMut(Record)) {
-        while let Some(bytes) = self.events.next() {
-            self.received += 1;
-            match decode::record(&bytes) {
-                Ok(record) => each(record),
-                Err(damage) => note(&mut self.damaged, damage),
-            }
-        }
-    }
-
-    /// Everything in the ring of stack copies.
-    pub fn drain_stacks(&mut self, mut each: impl FnMut(Record)) {
-        while let Some(bytes) = self.stacks.next() {
-            match decode::record(&bytes) {
-                Ok(record) => each(record),
-                Err(damage) => note(&mut self.damaged, damage),
-            }
-        }
     }
 
     pub fn inventory(
@@ -179,16 +153,17 @@ impl Live {
         let sum = |counter: Counter| -> Result<u64, MapError> {
             Ok(self.counters.get(&(counter as u32), 0)?.iter().sum())
         };
+        let (received, damaged) = self.rings.counts();
         Ok(Counters {
             seen: sum(Counter::Seen)?,
             submitted: sum(Counter::Submitted)?,
-            received: self.received,
+            received,
             lost: sum(Counter::Lost)?,
             missed: self.missed(),
             stacks_limited: sum(Counter::StackLimited)?,
             stacks_lost: sum(Counter::StackLost)?,
             slots_evicted: sum(Counter::SlotsEvicted)?,
-            damaged: self.damaged,
+            damaged,
             defects: sum(Counter::NoMap)?,
             evicted: 0,
             matched: sum(Counter::Matched)?,
@@ -226,9 +201,4 @@ fn misses(fd: &aya::programs::ProgramFd) -> u64 {
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, StartError> {
     ebpf.take_map(name).ok_or(StartError::NoMap(name))
-}
-
-fn note(damaged: &mut u64, damage: Damage) {
-    *damaged += 1;
-    tracing::warn!(?damage, "a record of the kernel program cannot be read");
 }

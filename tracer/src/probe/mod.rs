@@ -12,6 +12,7 @@ pub mod live;
 pub mod netns;
 pub mod object;
 pub mod privilege;
+pub mod rings;
 pub mod status;
 pub mod table;
 pub mod target;
