@@ -34,9 +34,13 @@ impl Rule for ClosedAtExit {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let mut evidence = vec![
-            "the transition that ended them was made by the exiting process itself".to_owned(),
-            format!("their last Recv-Q was {}", explanation::recv_q(group)),
+            format!(
+                "the transition that ended {} was made by the exiting process itself",
+                n.them
+            ),
+            format!("{} last Recv-Q was {}", n.their, explanation::recv_q(group)),
         ];
         let read = explanation::how_many(group, |view| view.socket.history.eof.is_some());
         if read > 0 {
@@ -48,12 +52,13 @@ impl Rule for ClosedAtExit {
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{}{} stayed in CLOSE_WAIT until the process exited; the program never closed them",
+                "{}{} stayed in CLOSE_WAIT until the process exited; the program never closed {}",
                 explanation::sockets(group.count()),
                 group
                     .function()
                     .map(|name| format!(" last used in {name}"))
-                    .unwrap_or_default()
+                    .unwrap_or_default(),
+                n.them
             ),
             evidence,
             advice: "Close the connection where it is done with: a process that lives longer collects \

@@ -38,6 +38,7 @@ impl Rule for EofIgnored {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let seen = explanation::how_many(group, |view| view.socket.history.eof.is_some());
         let mut evidence = Vec::new();
         if seen > 0 {
@@ -69,8 +70,9 @@ impl Rule for EofIgnored {
         };
         Explanation {
             summary: format!(
-                "{} were read to the end{} and never closed",
+                "{} {} read to the end{} and never closed",
                 explanation::sockets(group.count()),
+                n.were,
                 explanation::within(group)
             ),
             evidence,

@@ -44,6 +44,7 @@ impl Rule for EventLost {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let oldest = group.oldest();
         let events = oldest
             .and_then(SocketView::epoll_events)
@@ -51,7 +52,9 @@ impl Rule for EventLost {
         let loss = Loss::of(events).unwrap_or(Loss::NotAsked);
         let mut evidence = vec![
             format!(
-                "an epoll set holds their descriptors, events {events:#x}: {}",
+                "an epoll set holds {} {}, events {events:#x}: {}",
+                n.their,
+                n.descriptors,
                 loss.means()
             ),
             format!(
@@ -70,11 +73,12 @@ impl Rule for EventLost {
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} are watched by an event loop that is not told the peer hung up{}",
+                "{} {} watched by an event loop that is not told the peer hung up{}",
                 explanation::sockets(group.count()),
+                n.are,
                 group
                     .function()
-                    .map(|name| format!("; they were last touched in {name}"))
+                    .map(|name| format!("; {} {} last touched in {name}", n.they, n.were))
                     .unwrap_or_default()
             ),
             evidence,

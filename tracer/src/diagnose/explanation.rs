@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{Group, SocketView};
+pub use crate::model::quantity::span;
 use crate::model::{
+    quantity::{self, counted},
     socket::{LastOperation, SocketOperation},
     verdict::Confidence,
 };
@@ -17,25 +19,51 @@ pub struct Explanation {
     pub advice: String,
 }
 
+/// `1 connection`, `12 connections`.
 pub fn sockets(count: usize) -> String {
-    match count {
-        1 => "1 connection".to_owned(),
-        n => format!("{n} connections"),
-    }
+    counted(count as u64, "connection")
 }
 
-/// `3 s`, `4 min`, `2.5 h`.
-pub fn span(ns: u64) -> String {
-    let seconds = ns as f64 / 1e9;
-    if seconds < 10.0 {
-        format!("{seconds:.1} s")
-    } else if seconds < 120.0 {
-        format!("{seconds:.0} s")
-    } else if seconds < 7200.0 {
-        format!("{:.0} min", seconds / 60.0)
-    } else {
-        format!("{:.1} h", seconds / 3600.0)
-    }
+pub fn threads(count: usize) -> String {
+    counted(count as u64, "thread")
+}
+
+/// The words that change with the number of connections a sentence is about.
+pub struct Number {
+    pub are: &'static str,
+    pub were: &'static str,
+    pub have: &'static str,
+    pub they: &'static str,
+    pub them: &'static str,
+    pub their: &'static str,
+    pub descriptors: &'static str,
+}
+
+pub const fn number(count: usize) -> &'static Number {
+    const ONE: Number = Number {
+        are: "is",
+        were: "was",
+        have: "has",
+        they: "it",
+        them: "it",
+        their: "its",
+        descriptors: "descriptor",
+    };
+    const MANY: Number = Number {
+        are: "are",
+        were: "were",
+        have: "have",
+        they: "they",
+        them: "them",
+        their: "their",
+        descriptors: "descriptors",
+    };
+    if count == 1 { &ONE } else { &MANY }
+}
+
+/// Other words that do: `agree(n, "waits", "wait")`.
+pub fn agree<'a>(count: usize, one: &'a str, many: &'a str) -> &'a str {
+    quantity::agree(count as u64, one, many)
 }
 
 /// `1`, or `between 35 and 120`.
@@ -108,11 +136,13 @@ pub fn watching(group: &Group<'_>) -> Vec<String> {
         .filter(|view| view.was_told_once())
         .count();
     let looked = group.views.iter().all(SocketView::epoll_known);
+    let n = number(group.count());
     let mut lines = vec![match (told, looked) {
-        (0, true) => "no epoll set watches their descriptors".to_owned(),
-        (0, false) => {
-            "no epoll set was seen to watch them, but not all could be looked at".to_owned()
-        }
+        (0, true) => format!("no epoll set watches {} {}", n.their, n.descriptors),
+        (0, false) => format!(
+            "no epoll set was seen to watch {}, but not all could be looked at",
+            n.them
+        ),
         _ => format!(
             "an epoll set watches {told} of {}, edge-triggered: it has told of the hang-up and does not tell \
              again",
@@ -134,9 +164,10 @@ pub fn age_evidence(group: &Group<'_>) -> Option<String> {
     let older = how_many(group, |view| view.socket.since_is_lower_bound);
     (older > 0).then(|| {
         format!(
-            "the beginning of {older} of {} was not seen: their age is at least the time since their \
-             last packet",
-            group.count()
+            "the beginning of {older} of {} was not seen: {} is at least the time since {} last packet",
+            group.count(),
+            agree(older, "its age", "their age"),
+            number(older).their
         )
     })
 }

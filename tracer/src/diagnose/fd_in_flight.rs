@@ -31,9 +31,11 @@ impl Rule for FdInFlight {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let mut evidence = vec![format!(
-            "{} with an inode, but no process has a descriptor for them",
-            explanation::sockets(group.count())
+            "{} with an inode, but no process has a descriptor for {}",
+            explanation::sockets(group.count()),
+            n.them
         )];
         if let Some(operation) = group.oldest().and_then(SocketView::last_operation) {
             evidence.push(format!(
@@ -45,9 +47,11 @@ impl Rule for FdInFlight {
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} are held by no process: sent over a unix socket and never received, or \
-                 registered as fixed files of an io_uring",
-                explanation::sockets(group.count())
+                "{} {} held by no process: sent over a unix socket and never received, or \
+                 registered as {} of an io_uring",
+                explanation::sockets(group.count()),
+                n.are,
+                explanation::agree(group.count(), "a fixed file", "fixed files")
             ),
             evidence,
             advice: "Look at the receiving end of the unix socket that passes descriptors: it must \

@@ -27,6 +27,7 @@ impl Rule for FdLimit {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let mut evidence = Vec::new();
         if let Some(process) = group.process {
             let number = |n: Option<u64>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
@@ -39,8 +40,10 @@ impl Rule for FdLimit {
             ));
         }
         evidence.push(format!(
-            "{} have no inode: accept() never returned them",
-            explanation::sockets(group.count())
+            "{} {} no inode: accept() never returned {}",
+            explanation::sockets(group.count()),
+            n.have,
+            n.them
         ));
         evidence.push(match &group.accused {
             Some(accused) => format!(

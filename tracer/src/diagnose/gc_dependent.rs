@@ -60,6 +60,7 @@ impl Rule for GcDependent {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let by = group.oldest().and_then(|view| {
             let opened = siblings::opened(&group.views);
             let mut close_counts = siblings::close_counts(view, &opened);
@@ -74,19 +75,22 @@ impl Rule for GcDependent {
             ));
         }
         evidence.push(format!(
-            "{} wait for its next run; Recv-Q is {}",
+            "{} {} for its next run; Recv-Q is {}",
             explanation::sockets(group.count()),
+            explanation::agree(group.count(), "waits", "wait"),
             explanation::recv_q(group)
         ));
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{}{} were dropped without close(); they stay until the garbage collector runs",
+                "{}{} {} dropped without close(); {} until the garbage collector runs",
                 explanation::sockets(group.count()),
                 group
                     .function()
                     .map(|name| format!(" opened in {name}"))
-                    .unwrap_or_default()
+                    .unwrap_or_default(),
+                n.were,
+                explanation::agree(group.count(), "it stays", "they stay")
             ),
             evidence,
             advice: format!(

@@ -38,6 +38,7 @@ impl Rule for HalfCloseNotForwarded {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let ago = explanation::ago(group, |view| view.socket.history.eof);
         let mut evidence = vec![match ago {
             Some(ago) => format!(
@@ -65,8 +66,9 @@ impl Rule for HalfCloseNotForwarded {
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} of a relay were read to the end{}, and the end was not passed on to the other side",
+                "{} of a relay {} read to the end{}, and the end was not passed on to the other side",
                 explanation::sockets(group.count()),
+                n.were,
                 explanation::within(group)
             ),
             evidence,

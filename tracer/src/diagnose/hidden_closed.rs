@@ -34,10 +34,12 @@ impl Rule for HiddenClosed {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let mut evidence = vec![format!(
             "{} in state CLOSE with the descriptor still open; ss, netstat and /proc/net/tcp do not \
-             list them",
-            explanation::sockets(group.count())
+             list {}",
+            explanation::sockets(group.count()),
+            n.them
         )];
         let mut causes: Vec<(&str, usize)> = Vec::new();
         for cause in group.views.iter().filter_map(cause) {
@@ -57,10 +59,11 @@ impl Rule for HiddenClosed {
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} ended in the kernel but never closed{}: each still holds a descriptor and \
+                "{} ended in the kernel but never closed{}: {} still holds a descriptor and \
                  about 4 KiB of kernel memory",
                 explanation::sockets(group.count()),
-                explanation::within(group)
+                explanation::within(group),
+                explanation::agree(group.count(), "it", "each")
             ),
             evidence,
             advice: format!(

@@ -41,9 +41,11 @@ impl Rule for IdlePool {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let mut evidence = vec![format!(
-            "{} were opened here by connect()",
-            explanation::sockets(group.count())
+            "{} {} opened here by connect()",
+            explanation::sockets(group.count()),
+            n.were
         )];
         evidence.extend(read_in_full(group));
         if let Some(ago) = explanation::ago(group, |view| view.socket.history.used) {
@@ -59,9 +61,10 @@ impl Rule for IdlePool {
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} in a client pool{} were already closed by the server",
+                "{} in a client pool{} {} already closed by the server",
                 explanation::sockets(group.count()),
-                group.function().map(|name| format!(" (opened in {name})")).unwrap_or_default()
+                group.function().map(|name| format!(" (opened in {name})")).unwrap_or_default(),
+                n.were
             ),
             evidence,
             advice: "Harmless while the number is bounded, but the next request on such a connection \

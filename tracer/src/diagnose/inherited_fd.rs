@@ -40,6 +40,7 @@ impl Rule for InheritedFd {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let user = group.oldest().and_then(SocketView::last_operation);
         let holders = holders(group);
         let mut evidence = Vec::new();
@@ -51,13 +52,22 @@ impl Rule for InheritedFd {
                 explanation::within(group)
             ));
         }
-        evidence.push(format!("still held by {holders}, which never used them"));
+        evidence.push(format!(
+            "still held by {holders}, which never used {}",
+            n.them
+        ));
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} were closed by the process that served them, but {holders} still holds copies \
-                 of the descriptors",
-                explanation::sockets(group.count())
+                "{} {} closed by the process that served {}, but {holders} still holds {}",
+                explanation::sockets(group.count()),
+                n.were,
+                n.them,
+                explanation::agree(
+                    group.count(),
+                    "a copy of the descriptor",
+                    "copies of the descriptors"
+                )
             ),
             evidence,
             advice: "Open and accept with SOCK_CLOEXEC (accept4) so that exec() drops the copies; \

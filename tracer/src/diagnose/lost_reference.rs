@@ -45,6 +45,7 @@ impl Rule for LostReference {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let mut evidence = Vec::new();
         if let Some(operation) = group.oldest().and_then(|view| view.socket.history.used) {
             let ago = explanation::ago(group, |view| view.socket.history.used).unwrap_or_default();
@@ -61,8 +62,9 @@ impl Rule for LostReference {
         });
         if before > 0 {
             evidence.push(format!(
-                "{before} of {} were last touched before the peer hung up: nobody noticed that it did",
-                group.count()
+                "{before} of {} {} last touched before the peer hung up: nobody noticed that it did",
+                group.count(),
+                explanation::agree(before, "was", "were")
             ));
         }
         evidence.push(match explanation::recv_q(group).as_str() {
@@ -75,16 +77,20 @@ impl Rule for LostReference {
             .iter()
             .all(|view| view.threads_known() && view.epoll_known());
         evidence.push(if looked {
-            "no thread is working on them".to_owned()
+            format!("no thread is working on {}", n.them)
         } else {
-            "no thread was seen working on them, but not all could be looked at".to_owned()
+            format!(
+                "no thread was seen working on {}, but not all could be looked at",
+                n.them
+            )
         });
         evidence.extend(explanation::watching(group));
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} were last used{} and then forgotten without close()",
+                "{} {} last used{} and then forgotten without close()",
                 explanation::sockets(group.count()),
+                n.were,
                 explanation::within(group)
             ),
             evidence,

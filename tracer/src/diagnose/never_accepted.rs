@@ -28,6 +28,7 @@ impl Rule for NeverAccepted {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let listener = group.oldest().and_then(SocketView::listener);
         let place = match (listener, group.local_port()) {
             (Some(listener), _) => format!("the listener on {}", listener.endpoints.local),
@@ -35,8 +36,10 @@ impl Rule for NeverAccepted {
             (None, None) => "a listener that was not found".to_owned(),
         };
         let mut evidence = vec![format!(
-            "{} have no inode: accept() never returned them",
-            explanation::sockets(group.count())
+            "{} {} no inode: accept() never returned {}",
+            explanation::sockets(group.count()),
+            n.have,
+            n.them
         )];
         if let Some(listener) = listener {
             evidence.push(format!(
@@ -47,8 +50,10 @@ impl Rule for NeverAccepted {
             ));
         }
         evidence.push(format!(
-            "their Recv-Q is {}: requests nobody will answer, the FIN counting one byte",
-            explanation::recv_q(group)
+            "{} Recv-Q is {}: {} nobody will answer, the FIN counting one byte",
+            n.their,
+            explanation::recv_q(group),
+            explanation::agree(group.count(), "a request", "requests")
         ));
         evidence.extend(explanation::age_evidence(group));
         Explanation {

@@ -41,11 +41,15 @@ impl Rule for NeverRead {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let mut evidence = vec![
             if group.oldest().is_some_and(SocketView::sees_writes) {
-                "accept() was seen, and no read or write on them since".to_owned()
+                format!(
+                    "accept() was seen, and no read or write on {} since",
+                    n.them
+                )
             } else {
-                "accept() was seen, and no read on them since".to_owned()
+                format!("accept() was seen, and no read on {} since", n.them)
             },
             format!(
                 "Recv-Q is {}: the request and the FIN (one byte) lie unread",
@@ -55,8 +59,9 @@ impl Rule for NeverRead {
         evidence.extend(explanation::watching(group));
         Explanation {
             summary: format!(
-                "{} were accepted{} and never read",
+                "{} {} accepted{} and never read",
                 explanation::sockets(group.count()),
+                n.were,
                 explanation::within(group)
             ),
             evidence,

@@ -46,6 +46,7 @@ impl Rule for OwnerBlocked {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let Some((view, serving_thread)) = group.oldest().and_then(|view| {
             view.serving_thread()
                 .map(|serving_thread| (view, serving_thread))
@@ -77,12 +78,18 @@ impl Rule for OwnerBlocked {
                 in_what(serving_thread.thread.syscall.as_deref())
             )
         };
-        evidence.push(format!("their Recv-Q is {}", explanation::recv_q(group)));
+        evidence.push(format!(
+            "{} Recv-Q is {}",
+            n.their,
+            explanation::recv_q(group)
+        ));
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} wait for the thread that serves them, which {doing}{}",
+                "{} {} for the thread that serves {}, which {doing}{}",
                 explanation::sockets(group.count()),
+                explanation::agree(group.count(), "waits", "wait"),
+                n.them,
                 explanation::within(group)
             ),
             evidence,

@@ -24,10 +24,13 @@ impl Rule for ProcessStopped {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         Explanation {
             summary: format!(
-                "{} belong to a process that is stopped, so it cannot close them",
-                explanation::sockets(group.count())
+                "{} {} to a process that is stopped, so it cannot close {}",
+                explanation::sockets(group.count()),
+                explanation::agree(group.count(), "belongs", "belong"),
+                n.them
             ),
             evidence: reasons(group),
             advice:

@@ -31,9 +31,11 @@ impl Rule for ReadingPaused {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let mut evidence = vec![format!(
-            "Recv-Q is {}: nobody reads from these",
-            explanation::recv_q(group)
+            "Recv-Q is {}: nobody reads from {}",
+            explanation::recv_q(group),
+            n.them
         )];
         let partner = group
             .oldest()
@@ -58,8 +60,9 @@ impl Rule for ReadingPaused {
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} are not read because the other side of the relay{whom} is too slow to take more",
-                explanation::sockets(group.count())
+                "{} {} not read because the other side of the relay{whom} is too slow to take more",
+                explanation::sockets(group.count()),
+                n.are
             ),
             evidence,
             advice: format!(

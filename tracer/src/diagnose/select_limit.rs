@@ -32,24 +32,35 @@ impl Rule for SelectLimit {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let fds = group.views.iter().flat_map(|view| &view.socket.holders);
         let lowest = fds.map(|holder| holder.fd).min().unwrap_or_default();
         let mut evidence = vec![
             format!(
-                "all their descriptors are {lowest} or above; select() sees none from {FD_SETSIZE} on"
+                "{} {lowest} or above; select() sees none from {FD_SETSIZE} on",
+                explanation::agree(
+                    group.count(),
+                    "its descriptor is",
+                    "all their descriptors are"
+                )
             ),
-            "a thread of the process waits in select(), and no epoll set holds them".to_owned(),
             format!(
-                "Recv-Q is {}: nobody reads from them",
-                explanation::recv_q(group)
+                "a thread of the process waits in select(), and no epoll set holds {}",
+                n.them
+            ),
+            format!(
+                "Recv-Q is {}: nobody reads from {}",
+                explanation::recv_q(group),
+                n.them
             ),
         ];
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} have descriptors of {FD_SETSIZE} and above, which the program's select() loop cannot \
+                "{} {} {FD_SETSIZE} or above, which the program's select() loop cannot \
                  see",
-                explanation::sockets(group.count())
+                explanation::sockets(group.count()),
+                explanation::agree(group.count(), "has a descriptor of", "have descriptors of")
             ),
             evidence,
             advice: format!(

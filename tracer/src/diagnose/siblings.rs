@@ -104,7 +104,7 @@ impl Siblings<'_> {
             Some(name) => format!(", {} of them in {name}", self.most),
             None => String::new(),
         };
-        let were = if self.closed == 1 { "was" } else { "were" };
+        let were = explanation::agree(self.closed as usize, "was", "were");
         let these = match group.count() {
             1 => "this one was".to_owned(),
             count => format!("these {count} were"),

@@ -29,6 +29,7 @@ impl Rule for Unknown {
     }
 
     fn explain(&self, group: &Group<'_>) -> Explanation {
+        let n = explanation::number(group.count());
         let mut evidence = vec![format!("Recv-Q is {}", explanation::recv_q(group))];
         let Some(view) = group.oldest() else {
             return Explanation::default();
@@ -42,12 +43,15 @@ impl Rule for Unknown {
                 operation.tid
             ));
         } else {
-            evidence
-                .push("no system call on them was seen: they are older than the tracer".to_owned());
+            evidence.push(format!(
+                "no system call on {} was seen: {} {} older than the tracer",
+                n.them, n.they, n.are
+            ));
         }
         if let Some(events) = view.epoll_events() {
             evidence.push(format!(
-                "an epoll set watches them (events {events:#x}), yet nobody reads"
+                "an epoll set watches {} (events {events:#x}), yet nobody reads",
+                n.them
             ));
         }
         if view.was_passed_on() {
@@ -60,8 +64,10 @@ impl Rule for Unknown {
         let writers = view.threads_blocked_writing();
         if writers > 0 {
             evidence.push(format!(
-                "{writers} threads of the process are blocked in a write: they may be the ones that \
-                 should serve these"
+                "{} of the process {} blocked in a write, and may be what should serve {}",
+                explanation::threads(writers),
+                explanation::agree(writers, "is", "are"),
+                n.them
             ));
         }
         let last = view
@@ -86,8 +92,9 @@ impl Rule for Unknown {
         };
         Explanation {
             summary: format!(
-                "{} are stuck; what was seen does not prove why",
-                explanation::sockets(group.count())
+                "{} {} stuck; what was seen does not prove why",
+                explanation::sockets(group.count()),
+                n.are
             ),
             evidence,
             advice: format!("{advice} {}", explanation::NOT_KEEPALIVE),

@@ -65,10 +65,11 @@ impl Rule for WorkerStarvation {
         };
         let calls = call(pool.blocked.first().copied());
         let mut evidence = vec![format!(
-            "{} of {} threads of the pool {} are blocked in {calls}{}",
+            "{} of {} threads of the pool {} {} blocked in {calls}{}",
             pool.blocked.len(),
             pool.size,
             called(&pool.stem),
+            explanation::agree(pool.blocked.len(), "is", "are"),
             explanation::within(group)
         )];
         let shown = pool.blocked.iter().take(MAX_SHOWN);
@@ -88,18 +89,21 @@ impl Rule for WorkerStarvation {
             }
         }
         evidence.push(format!(
-            "the stuck ones were never read: Recv-Q is {}, their requests and the FIN (one byte)",
+            "the stuck {} never read: Recv-Q is {}, the request and the FIN (one byte)",
+            explanation::agree(group.count(), "one was", "ones were"),
             explanation::recv_q(group)
         ));
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} wait for worker threads that are all stuck: {} of {} threads of the pool {} are \
+                "{} {} for worker threads that are all stuck: {} of {} threads of the pool {} {} \
                  blocked in {calls}{}",
                 explanation::sockets(group.count()),
+                explanation::agree(group.count(), "waits", "wait"),
                 pool.blocked.len(),
                 pool.size,
                 called(&pool.stem),
+                explanation::agree(pool.blocked.len(), "is", "are"),
                 explanation::within(group)
             ),
             evidence,

@@ -3,7 +3,6 @@
 pub mod folded;
 pub mod human;
 pub mod json;
-mod quantity;
 pub mod redact;
 mod telling;
 pub mod trace;

@@ -7,6 +7,7 @@ use super::world::{
 };
 use crate::model::{
     input::{CloseCount, Connection, Input, Interest, Thread},
+    quantity::age,
     socket::{Endpoints, History, SocketOperation},
     stack::{Frame, Stack},
 };
@@ -384,8 +385,8 @@ fn a_leak_that_goes_on_meets_the_limit_at_a_time_that_is_said() {
     };
     let site = leaks(1024);
     let rate = site.growth_per_minute.unwrap();
-    let minutes = (1024.0 - 600.0) / rate;
-    let sentence = format!("{minutes:.0} min = (1024 - 600) / {rate:.1} per minute, at ");
+    let left = age((1024.0 - 600.0) / rate * 60.0);
+    let sentence = format!("{left} = (1024 - 600) / {rate:.1} per minute, at ");
     let all = site.evidence.join("; ");
     assert!(all.contains(&sentence), "{sentence}: {all}");
     let at_limit = leaks(600).evidence.join("; ");

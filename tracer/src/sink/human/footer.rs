@@ -6,8 +6,8 @@ use jiff::tz::TimeZone;
 
 use super::HumanOptions;
 use super::style::{BAD, DIM, PLAIN, Page, WARNING};
+use crate::model::quantity::{age, grouped};
 use crate::model::report::{Hook, HookStatus, Report};
-use crate::sink::quantity::{age, grouped};
 
 pub(super) fn write(
     page: &mut Page<'_>,

@@ -7,10 +7,10 @@ use textwrap::core::display_width;
 use super::HumanOptions;
 use super::fit::{elide_end, fit_path, fit_symbol, padded};
 use super::style::{BAD, BOLD, DIM, GUTTER, PLAIN, Page};
+use crate::model::quantity::counted;
 use crate::model::report::Blame;
 use crate::model::stack::Frame;
 use crate::model::untrusted::Escaped;
-use crate::sink::quantity::counted;
 
 /// Own frames beyond this say how the program got there, not where it leaks.
 const MAX_SHOWN: usize = 8;

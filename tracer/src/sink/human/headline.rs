@@ -6,9 +6,9 @@ use std::io;
 use super::HumanOptions;
 use super::footer::{blind_spots, looked};
 use super::style::{BOLD, GOOD, PLAIN, Page, WARNING};
+use crate::model::quantity::{counted, grouped, threshold};
 use crate::model::report::{Report, Site};
 use crate::model::verdict::{Severity, Verdict};
-use crate::sink::quantity::{counted, grouped, threshold};
 
 pub(super) fn write(
     page: &mut Page<'_>,

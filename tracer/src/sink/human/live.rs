@@ -10,8 +10,8 @@ use super::HumanOptions;
 use super::fit::elide_middle;
 use super::site::{blamed_in_short, named, severity_word};
 use super::style::{self, BOLD, DIM, PLAIN, Page};
+use crate::model::quantity::{age, counted, grouped, threshold};
 use crate::model::report::Site;
-use crate::sink::quantity::{age, counted, grouped, threshold};
 
 /// `13:05:12  LEAK  eof-ignored  17 sockets  leaky-server[4242]  handle_client (src/conn.c:42)`
 pub fn write_site_found(

@@ -21,7 +21,7 @@ pub use live::{Progress, status_line, write_site_found};
 pub use verdict_doc::write_verdict_doc;
 
 use self::style::{BOLD, Page};
-use super::quantity::counted;
+use crate::model::quantity::counted;
 use crate::model::report::{Report, Site};
 use crate::model::stack::Frame;
 

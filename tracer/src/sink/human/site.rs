@@ -6,10 +6,10 @@ use super::HumanOptions;
 use super::fit::{fit_path, fit_symbol};
 use super::style::{self, BOLD, GUTTER, PLAIN, Page};
 use super::{sockets, stacks, threads};
+use crate::model::quantity::{age, counted, grouped, growth};
 use crate::model::report::{Blame, Direction, Process, Site};
 use crate::model::untrusted::Untrusted;
 use crate::model::verdict::Severity;
-use crate::sink::quantity::{age, counted, grouped, growth};
 use crate::sink::telling::telling;
 
 const MAX_PEERS: usize = 3;

@@ -4,8 +4,8 @@ use std::io;
 
 use super::fit::padded;
 use super::style::{DIM, GUTTER, PLAIN, Page};
+use crate::model::quantity::{age, grouped};
 use crate::model::report::{Site, Socket};
-use crate::sink::quantity::{age, grouped};
 
 const MAX_FDS: usize = 3;
 

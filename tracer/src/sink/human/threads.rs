@@ -4,9 +4,9 @@ use std::io;
 
 use super::HumanOptions;
 use super::style::{DIM, PLAIN, Page};
+use crate::model::quantity::{age, counted};
 use crate::model::report::{Holder, Site};
 use crate::model::verdict::Verdict;
-use crate::sink::quantity::{age, counted};
 
 const MAX_SHOWN: usize = 5;
 

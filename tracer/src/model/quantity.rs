@@ -1,4 +1,5 @@
-//! Numbers as people read them: ages, counts, rates.
+//! Numbers as people read them: ages, counts, rates, and the words that agree with them. One style for
+//! all parts of a report.
 
 /// `45s`, `13m 32s`, `3h 05m`, `2d 03h`: two units are enough to act on. Not a number reads as 0.
 pub fn age(seconds: f64) -> String {
@@ -14,6 +15,11 @@ pub fn age(seconds: f64) -> String {
         () if days == 0 => format!("{hours}h {:02}m", minutes % 60),
         () => format!("{days}d {:02}h", hours % 24),
     }
+}
+
+/// As [`age`], of nanoseconds.
+pub fn span(ns: u64) -> String {
+    age(ns as f64 / 1e9)
 }
 
 /// A threshold as the user gave it: `60s`, `5m`, `500ms`.
@@ -48,8 +54,12 @@ pub fn grouped(number: u64) -> String {
 
 /// `1 socket`, `12,345 sockets`. Only for nouns that take an s.
 pub fn counted(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", grouped(number))
+    format!("{} {noun}{}", grouped(number), agree(number, "", "s"))
+}
+
+/// The word that goes with the number: `agree(n, "waits", "wait")`.
+pub const fn agree<'a>(number: u64, one: &'a str, many: &'a str) -> &'a str {
+    if number == 1 { one } else { many }
 }
 
 /// Below this a site neither grows nor shrinks in a way worth a word.
@@ -97,6 +107,8 @@ mod tests {
     fn counts_are_grouped_and_agree_with_their_noun() {
         assert_eq!(counted(1, "socket"), "1 socket");
         assert_eq!(counted(0, "socket"), "0 sockets");
+        assert_eq!(agree(1, "waits", "wait"), "waits");
+        assert_eq!(agree(0, "waits", "wait"), "wait");
         assert_eq!(grouped(79_705), "79,705");
         assert_eq!(grouped(1_234_567), "1,234,567");
     }
