@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     report::{Hook, Host, Tool},
     socket::{Endpoints, Entry, History, Holders},
-    stack::{Frame, Stack},
+    stack::{Frame, FrameAddress, Stack},
+    wait::Wait,
 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +50,10 @@ pub enum Input {
     Counters(Counters),
     /// How sockets were closed since the first one was stuck; replaces what was said before.
     CloseCount(Vec<CloseCount>),
+    /// What threads were seen to execute while they ran, between two moments.
+    Samples(Samples),
+    /// Changes to epoll sets by processes with stuck sockets, as they happened.
+    EpollChanges(Vec<EpollChange>),
     Warning(String),
     Tick {
         at: u64,
@@ -192,6 +197,14 @@ pub struct Thread {
     /// What its runtime calls it, where that says more than the kernel's 15 bytes.
     #[serde(default)]
     pub name: Option<String>,
+    #[serde(default)]
+    pub wait: Wait,
+    /// How often it had left a CPU when it was looked at; 0 when unknown.
+    #[serde(default)]
+    pub switches: u64,
+    /// Where the frames of `stack` lie, innermost first; empty when that is not known.
+    #[serde(default)]
+    pub frames_at: Vec<FrameAddress>,
 }
 
 /// What is remembered of a live socket, stuck or not.
@@ -215,9 +228,57 @@ pub struct Connection {
 /// A line of an epoll descriptor's fdinfo (`fs/eventpoll.c:ep_show_fdinfo`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interest {
+    /// As it was called when it was added: the number may name another file by now.
     pub fd: u32,
     /// EPOLL* bits asked for.
     pub events: u32,
+    /// Of the file that is watched, which tells it exactly; 0 when unknown.
+    #[serde(default)]
+    pub inode: u64,
+    /// Descriptor of the epoll set it is in.
+    #[serde(default)]
+    pub set: u32,
+}
+
+/// Stacks taken of running threads of one process at a fixed rate of their time on a CPU.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Samples {
+    pub pid: u32,
+    pub from: u64,
+    pub to: u64,
+    pub threads: Vec<ThreadSamples>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ThreadSamples {
+    pub tid: u32,
+    /// All samples of the thread; the stacks may be fewer.
+    pub count: u32,
+    /// Keys of the stacks, most frequent first, and how often each was seen.
+    pub stacks: Vec<(u64, u32)>,
+}
+
+/// A successful `epoll_ctl` on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpollChange {
+    pub at: u64,
+    pub pid: u32,
+    pub tid: u32,
+    /// Descriptor of the epoll set.
+    pub set: u32,
+    pub cookie: u64,
+    pub change: EpollOperation,
+    /// EPOLL* bits asked for from now on; 0 after a removal.
+    pub events: u32,
+    /// Key of the user stack; 0 when there was none to read.
+    pub stack: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EpollOperation {
+    Add,
+    Modify,
+    Remove,
 }
 
 /// Sums over all CPUs since the hooks were attached.

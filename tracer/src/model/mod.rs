@@ -11,3 +11,4 @@ pub mod tcp_state;
 pub mod trace_event;
 pub mod untrusted;
 pub mod verdict;
+pub mod wait;

@@ -56,4 +56,18 @@ pub struct Stack {
     /// And its process.
     #[serde(default)]
     pub pid: Option<u32>,
+    /// Where its frames lie, relative to the stack pointer of the operation, innermost first.
+    #[serde(default)]
+    pub frames_at: Vec<FrameAddress>,
+}
+
+/// The place of one physical frame on the stack; inlined calls share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameAddress {
+    /// Index of the outermost of its frames in the list of frames: the function that has this frame.
+    pub frame: u32,
+    /// Canonical frame address: in a recorded stack less the stack pointer, in that of a thread absolute.
+    pub cfa: u64,
+    /// Where it will return to.
+    pub return_address: u64,
 }

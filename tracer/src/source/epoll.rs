@@ -30,6 +30,8 @@ fn interest(line: &str) -> Option<Interest> {
     Some(Interest {
         fd,
         events: u32::from_str_radix(events, 16).ok()?,
+        inode: 0,
+        set: 0,
     })
 }
 
@@ -44,7 +46,9 @@ mod tests {
             interest(line),
             Some(Interest {
                 fd: 5,
-                events: 0x2019
+                events: 0x2019,
+                inode: 0,
+                set: 0,
             })
         );
         assert_eq!(interest("pos:\t0"), None);

@@ -173,6 +173,7 @@ fn common(one: &Stack, other: &Stack) -> Stack {
         frames,
         thread: one.thread.clone().filter(|_| one.thread == other.thread),
         pid: one.pid.filter(|_| one.pid == other.pid),
+        frames_at: Vec::new(),
     }
 }
 
@@ -191,6 +192,7 @@ mod tests {
             truncated: false,
             thread: None,
             pid: None,
+            frames_at: Vec::new(),
         }
     }
 

@@ -15,6 +15,7 @@ use crate::{
     model::{
         input::{Process, Thread},
         stack::Frame,
+        wait::Wait,
     },
     probe::threads::{KernelEntry, SeenThread},
     symbolize::{StackCopy, Symbolizer},
@@ -124,6 +125,9 @@ impl Caught {
             since: seen.since,
             socket: None,
             name: None,
+            frames_at: Vec::new(),
+            wait: Wait::default(),
+            switches: 0,
         }
     }
 }

@@ -42,5 +42,6 @@ fn alone(frame: Frame) -> Stack {
         truncated: true,
         thread: None,
         pid: None,
+        frames_at: Vec::new(),
     }
 }

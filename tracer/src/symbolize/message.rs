@@ -232,6 +232,7 @@ mod tests {
                         truncated: false,
                         thread: None,
                         pid: None,
+                        frames_at: Vec::new(),
                     },
                     warnings: Vec::new(),
                     failed: false,

@@ -14,14 +14,17 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN, SHUTDOWN_MASK};
 
 use crate::model::{
     input::{
-        Activity, CloseCount, Connection, Counters, Input, Interest, Inventory, Item, Process,
-        RunHeader, StuckCandidate, Thread, Transition,
+        Activity, CloseCount, Connection, Counters, EpollChange, Input, Interest, Inventory, Item,
+        Process, RunHeader, Samples, StuckCandidate, Thread, Transition,
     },
     socket::{Endpoints, History, Holders},
     stack::Stack,
 };
 
 pub use socket::{Shown, Socket};
+
+/// Of one socket: what was asked for last counts, and whether it was put back before.
+const EPOLL_CHANGES_KEPT: usize = 16;
 
 /// How much is remembered at most. The oldest knowledge is kept; what finds no room is counted.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +82,9 @@ pub struct Tracker {
     stacks: BTreeMap<u64, Stack>,
     followed: Vec<u32>,
     close_counts: Vec<CloseCount>,
+    samples: BTreeMap<u32, Samples>,
+    /// By socket, oldest first.
+    epoll_changes: BTreeMap<u64, Vec<EpollChange>>,
     epolls: BTreeMap<u32, Vec<Interest>>,
     activity: Vec<Activity>,
     connections: Vec<Connection>,
@@ -140,6 +146,10 @@ impl Tracker {
             }
             Input::Counters(counters) => self.counters = counters,
             Input::CloseCount(close_counts) => self.close_counts = close_counts,
+            Input::Samples(samples) => {
+                self.samples.insert(samples.pid, samples);
+            }
+            Input::EpollChanges(changes) => self.note_epoll_changes(changes),
             Input::Warning(text) => {
                 if !self.warnings.contains(&text) {
                     self.warnings.push(text);
@@ -219,6 +229,16 @@ impl Tracker {
             self.evicted_histories.insert(cookie, history);
         } else {
             self.unfollowed += 1;
+        }
+    }
+
+    fn note_epoll_changes(&mut self, changes: Vec<EpollChange>) {
+        for change in changes {
+            let of_socket = self.epoll_changes.entry(change.cookie).or_default();
+            if of_socket.len() >= EPOLL_CHANGES_KEPT {
+                of_socket.remove(0);
+            }
+            of_socket.push(change);
         }
     }
 

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use super::{Drift, Listener, Socket, Tracker};
 use crate::model::{
-    input::{Activity, CloseCount, Connection, Counters, Interest, Process, RunHeader, Thread},
+    input::{
+        Activity, CloseCount, Connection, Counters, EpollChange, Interest, Process, RunHeader,
+        Samples, Thread,
+    },
     stack::Stack,
 };
 
@@ -105,6 +108,16 @@ impl Tracker {
     /// What the process's epoll sets watch, by descriptor; `None` when it was not looked at.
     pub fn epoll(&self, pid: u32) -> Option<&[Interest]> {
         self.epolls.get(&pid).map(Vec::as_slice)
+    }
+
+    /// What running threads of the process executed when they were last sampled.
+    pub fn samples(&self, pid: u32) -> Option<&Samples> {
+        self.samples.get(&pid)
+    }
+
+    /// The changes to epoll sets that were seen of a socket, oldest first.
+    pub fn epoll_changes(&self, cookie: u64) -> &[EpollChange] {
+        self.epoll_changes.get(&cookie).map_or(&[], Vec::as_slice)
     }
 
     /// Live sockets, stuck or not, that the asked-for processes have touched.

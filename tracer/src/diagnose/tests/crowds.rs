@@ -235,7 +235,12 @@ fn watches(conn: Conn, events: u32) -> World {
     world([conn])
         .with(Input::Epoll {
             pid: SERVER,
-            interests: vec![Interest { fd: 1, events }],
+            interests: vec![Interest {
+                fd: 1,
+                events,
+                inode: 0,
+                set: 0,
+            }],
         })
         .with_threads(SERVER, vec![thread(SERVER, "epoll_wait", stack)])
 }
@@ -318,6 +323,7 @@ fn only_a_collector_that_closes_all_siblings_is_a_cause() {
         truncated: false,
         thread: Some(thread.to_owned()),
         pid: Some(SERVER),
+        frames_at: Vec::new(),
     };
     let close = || vec![libc("close"), frame("dispose", 90)];
     let cleaner = collected(by("Common-Cleaner", close()));

@@ -14,6 +14,7 @@ use crate::{
         report::{Hook, HookStatus, Host, Report, Site, Tool},
         socket::History,
         stack::{Frame, Stack},
+        wait::Wait,
     },
     track::Tracker,
 };
@@ -57,6 +58,9 @@ pub fn thread(tid: u32, syscall: &str, stack: Vec<Frame>) -> Thread {
         since: None,
         socket: None,
         name: None,
+        frames_at: Vec::new(),
+        wait: Wait::default(),
+        switches: 0,
     }
 }
 
@@ -146,7 +150,12 @@ impl World {
     pub fn with_epoll(self, pid: u32, fds: &[u32]) -> Self {
         let interests = fds
             .iter()
-            .map(|fd| Interest { fd: *fd, events: 1 })
+            .map(|fd| Interest {
+                fd: *fd,
+                events: 1,
+                inode: 0,
+                set: 0,
+            })
             .collect();
         self.with(Input::Epoll { pid, interests })
     }
@@ -172,6 +181,7 @@ impl World {
                 truncated,
                 thread: None,
                 pid: None,
+                frames_at: Vec::new(),
             },
         })
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::dump::{Dump, JavaThread};
 use super::moments::{Moment, Moments};
 use crate::model::input::Thread;
-use crate::model::stack::Frame;
+use crate::model::{stack::Frame, wait::Wait};
 
 /// The kernel's own page of code, which is native though no file.
 const VDSO: &str = "[vdso]";
@@ -103,6 +103,9 @@ mod tests {
             since: None,
             socket: None,
             name: None,
+            frames_at: Vec::new(),
+            wait: Wait::default(),
+            switches: 0,
         }
     }
 

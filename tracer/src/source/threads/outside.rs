@@ -7,7 +7,10 @@ use procfs::process::Process as Proc;
 
 use super::{MAX_THREADS, Room, frames, stack_bytes};
 use crate::{
-    model::input::{Process, Thread},
+    model::{
+        input::{Process, Thread},
+        wait::Wait,
+    },
     probe::threads::KernelEntry,
     source::syscall::Syscall,
     symbolize::Symbolizer,
@@ -51,6 +54,9 @@ pub(super) fn read(
                 since: None,
                 socket: None,
                 name: None,
+                frames_at: Vec::new(),
+                wait: Wait::default(),
+                switches: 0,
             })
         })
         .collect();

@@ -155,6 +155,7 @@ impl Server {
                 truncated: walk.truncated,
                 thread: None,
                 pid: None,
+                frames_at: Vec::new(),
             },
             warnings,
             failed: false,

@@ -12,6 +12,7 @@ use crate::model::{
     report::{Host, Tool},
     socket::{Endpoints, Entry, History, Holder, LastOperation, SocketOperation},
     stack::{Frame, Stack},
+    wait::Wait,
 };
 
 pub const S: u64 = 1_000_000_000;
@@ -170,14 +171,13 @@ prop_compose! {
     ) -> Thread {
         Thread {
             tid, comm: "worker".into(), state: 'S', syscall: syscall.map(str::to_owned),
-            fd: None, stack: stack.frames, since: None, socket: None, name: None,
-        }
+            fd: None, stack: stack.frames, since: None, socket: None, name: None, frames_at: Vec::new(), wait: Wait::default(), switches: 0,}
     }
 }
 
 prop_compose! {
     fn interest()(fd in 3u32..9, events in any::<u32>()) -> Interest {
-        Interest { fd, events }
+        Interest { fd, events, inode: 0, set: 0,}
     }
 }
 
@@ -193,6 +193,7 @@ fn stack() -> impl Strategy<Value = Stack> {
         truncated,
         thread: None,
         pid: None,
+        frames_at: Vec::new(),
     })
 }
 

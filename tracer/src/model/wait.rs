@@ -1,0 +1,107 @@
+//! What a thread waits for: one enum, made where the thread was looked at, from the registers with which
+//! it entered the kernel. The rules ask this and never the number or the name of a system call.
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Wait {
+    /// On a CPU, or ready for one.
+    Running,
+    /// `poll` and `select`: until one of these descriptors is ready.
+    Poll(Polled),
+    /// `epoll_wait` on the set behind this descriptor; its members are `Input::Epoll`'s of that set.
+    Epoll {
+        set: u32,
+    },
+    Receive(Target),
+    Send(Target),
+    Connect(Target),
+    Accept(Target),
+    /// A lock whose owner could be told: a thread that lives, and held it at both looks.
+    Lock {
+        address: u64,
+        owner: Option<u32>,
+    },
+    /// A futex that is not proven to be a lock: a condition, a semaphore, or a lock of some runtime.
+    Futex {
+        address: u64,
+    },
+    Sleep,
+    Disk,
+    Child,
+    Signal,
+    IoUring,
+    /// By a signal, a tracer, or a frozen cgroup.
+    Stopped,
+    /// A system call that is not decoded.
+    Other,
+    /// The thread could not be looked at while it stood still.
+    #[default]
+    Unknown,
+}
+
+/// The descriptors of a `poll` or `select`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Polled {
+    pub members: Vec<Member>,
+    /// All of them could be read: what is not here is not waited for.
+    pub complete: bool,
+    /// By `select`, which cannot name descriptors from 1024 on.
+    pub select: bool,
+    /// It ends by itself.
+    pub times_out: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub target: Target,
+    pub input: bool,
+    pub output: bool,
+}
+
+/// The file behind a descriptor when the thread was looked at. Only what was opened before the wait began
+/// is what the thread waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    pub fd: i32,
+    pub file: FileKind,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileKind {
+    /// With its inode. Of any family: only those that are TCP sockets are found among connections.
+    Socket(u64),
+    Pipe,
+    EventFd,
+    TimerFd,
+    EpollSet,
+    /// A terminal, a regular file, any device.
+    Other,
+    #[default]
+    Unknown,
+}
+
+impl Wait {
+    /// The one file it waits for, whatever for.
+    pub fn target(&self) -> Option<Target> {
+        match self {
+            Self::Receive(target)
+            | Self::Send(target)
+            | Self::Connect(target)
+            | Self::Accept(target) => Some(*target),
+            Self::Poll(polled) => match polled.members.as_slice() {
+                [only] if polled.complete => Some(only.target),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The socket it waits for, whatever for.
+    pub fn socket(&self) -> Option<u64> {
+        match self.target()?.file {
+            FileKind::Socket(inode) => Some(inode),
+            _ => None,
+        }
+    }
+}
