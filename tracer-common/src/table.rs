@@ -64,35 +64,68 @@ pub const OPERATION_CLOSE: u32 = 5;
 wire! {
     /// A system call on the socket by a proven task.
     pub struct LastOperation {
-        /// Key of the user stack; 0 when it could not be read.
+        /// Key of the user stack ([`crate::stack_key`]); 0 when it could not be read.
         pub stack: u64,
         pub at: u64,
+        /// User stack pointer at the system call; 0 when it could not be read.
+        pub sp: u64,
         pub tgid: u32,
         /// Thread id in the low 24 bits (`pid_max` is at most 2^22), `OPERATION_*` in the top 8.
         pub tid_kind: u32,
-        pub checksum: u64,
+        pub switches: u32,
+        pub checksum: u32,
     }
+}
+
+/// What is noted of a system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation {
+    pub stack: u64,
+    pub at: u64,
+    pub sp: u64,
+    pub tgid: u32,
+    pub tid: u32,
+    /// One of `OPERATION_*`.
+    pub kind: u32,
+    /// How often the thread had left a CPU (`nvcsw + nivcsw`), the low 32 bits; 0 where `sp` is.
+    pub switches: u32,
 }
 
 impl LastOperation {
     #[inline(always)]
-    pub const fn new(key: u64, stack: u64, at: u64, tgid: u32, thread: u32, kind: u32) -> Self {
-        let tid_kind = (thread & 0x00ff_ffff) | (kind << 24);
-        let who = (tgid as u64) << 32 | tid_kind as u64;
-        Self {
-            stack,
-            at,
-            tgid,
-            tid_kind,
-            checksum: checksum(key, stack, at, who),
-        }
+    pub const fn new(key: u64, operation: Operation) -> Self {
+        let mut noted = Self {
+            stack: operation.stack,
+            at: operation.at,
+            sp: operation.sp,
+            tgid: operation.tgid,
+            tid_kind: (operation.tid & 0x00ff_ffff) | (operation.kind << 24),
+            switches: operation.switches,
+            checksum: 0,
+        };
+        noted.checksum = noted.checksum_for(key);
+        noted
     }
 
     /// Is this operation whole, and of the socket `key`?
     #[inline(always)]
     pub const fn holds(&self, key: u64) -> bool {
+        self.checksum == self.checksum_for(key)
+    }
+
+    /// Every read and write of the machine computes one: the multiplications do not wait for each
+    /// other, and each word's lowest bit reaches the upper half, which is kept.
+    #[inline(always)]
+    const fn checksum_for(&self, key: u64) -> u32 {
         let who = (self.tgid as u64) << 32 | self.tid_kind as u64;
-        self.checksum == checksum(key, self.stack, self.at, who)
+        let sum = (key ^ 0x243f_6a88_85a3_08d3)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .wrapping_add(self.stack.wrapping_mul(0xff51_afd7_ed55_8ccd))
+            .wrapping_add(self.at.wrapping_mul(0xc4ce_b9fe_1a85_ec53))
+            .wrapping_add(self.sp.wrapping_mul(0xd6e8_feb8_6659_fd93))
+            .wrapping_add(who.wrapping_mul(0xa076_1d64_78bd_642f))
+            .wrapping_add((self.switches as u64).wrapping_mul(0xe703_7ed1_a0b4_28db));
+        (sum >> 32) as u32 ^ sum as u32
     }
 
     pub const fn kind(&self) -> u32 {
@@ -172,7 +205,7 @@ wire! {
         pub opened: LastOperation,
         pub used: LastOperation,
         pub eof: LastOperation,
-        pub reserved: [u64; 5],
+        pub reserved: [u64; 2],
     }
 }
 
@@ -194,7 +227,7 @@ const fn checksum(key: u64, a: u64, b: u64, c: u64) -> u64 {
 
 const _: () = {
     assert!(size_of::<Slot>() == 16);
-    assert!(size_of::<LastOperation>() == 32);
+    assert!(size_of::<LastOperation>() == 40);
     assert!(size_of::<Name>() == 56);
     assert!(size_of::<SlotRecord>() == 192);
 };

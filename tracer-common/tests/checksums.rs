@@ -7,16 +7,22 @@ use std::mem::offset_of;
 use proptest::prelude::*;
 use tracer_common::{
     endpoint::Endpoints,
-    table::{Entry, LastOperation, Name, Slot},
+    table::{Entry, LastOperation, Name, Operation, Slot},
 };
 use zerocopy::{FromBytes, IntoBytes};
 
 prop_compose! {
-    fn operations()(
-        key in any::<u64>(), stack in any::<u64>(), at in any::<u64>(),
-        tgid in any::<u32>(), tid in 0u32..1 << 24, kind in 0u32..256,
-    ) -> (u64, LastOperation) {
-        (key, LastOperation::new(key, stack, at, tgid, tid, kind))
+    fn noted()(
+        stack in any::<u64>(), at in any::<u64>(), sp in any::<u64>(), tgid in any::<u32>(),
+        tid in 0u32..1 << 24, kind in 0u32..256, switches in any::<u32>(),
+    ) -> Operation {
+        Operation { stack, at, sp, tgid, tid, kind, switches }
+    }
+}
+
+prop_compose! {
+    fn operations()(key in any::<u64>(), noted in noted()) -> (u64, LastOperation) {
+        (key, LastOperation::new(key, noted))
     }
 }
 
@@ -45,14 +51,12 @@ fn flipped<T: IntoBytes + FromBytes + zerocopy::Immutable>(value: &T, bit: usize
 
 proptest! {
     #[test]
-    fn an_operation_says_what_was_noted(
-        key in any::<u64>(), stack in any::<u64>(), at in any::<u64>(),
-        tgid in any::<u32>(), tid in 0u32..1 << 24, kind in 0u32..256,
-    ) {
-        let operation = LastOperation::new(key, stack, at, tgid, tid, kind);
+    fn an_operation_says_what_was_noted(key in any::<u64>(), noted in noted()) {
+        let operation = LastOperation::new(key, noted);
         prop_assert!(operation.holds(key));
-        prop_assert_eq!((operation.tid(), operation.kind()), (tid, kind));
-        prop_assert_eq!((operation.stack, operation.at, operation.tgid), (stack, at, tgid));
+        prop_assert_eq!((operation.tid(), operation.kind()), (noted.tid, noted.kind));
+        prop_assert_eq!((operation.stack, operation.at, operation.tgid), (noted.stack, noted.at, noted.tgid));
+        prop_assert_eq!((operation.sp, operation.switches), (noted.sp, noted.switches));
     }
 
     #[test]
@@ -72,8 +76,8 @@ proptest! {
 
     /// Half of one operation and half of another, as two CPUs leave it.
     #[test]
-    fn a_torn_operation_does_not_hold((key, operation) in operations(), (_, other) in operations(), word in 1..4usize) {
-        let other = LastOperation::new(key, other.stack, other.at, other.tgid, other.tid(), other.kind());
+    fn a_torn_operation_does_not_hold((key, operation) in operations(), other in noted(), word in 1..5usize) {
+        let other = LastOperation::new(key, other);
         let mut bytes = operation.as_bytes().to_vec();
         bytes[word * 8..].copy_from_slice(&other.as_bytes()[word * 8..]);
         let torn = LastOperation::read_from_bytes(&bytes).unwrap();
@@ -127,8 +131,10 @@ fn an_empty_place_holds_for_no_socket() {
     let operation = LastOperation {
         stack: 0,
         at: 0,
+        sp: 0,
         tgid: 0,
         tid_kind: 0,
+        switches: 0,
         checksum: 0,
     };
     let name = Name {
@@ -145,8 +151,18 @@ fn an_empty_place_holds_for_no_socket() {
 /// `pid_max` is at most 2^22 (include/linux/threads.h): no thread id is cut.
 #[test]
 fn a_thread_id_never_reaches_the_kind() {
-    let operation = LastOperation::new(1, 2, 3, 4, 1 << 22, 3);
-    assert_eq!((operation.tid(), operation.kind()), (1 << 22, 3));
-    let too_large = LastOperation::new(1, 2, 3, 4, u32::MAX, 3);
-    assert_eq!(too_large.kind(), 3);
+    let by = |tid| {
+        let noted = Operation {
+            stack: 2,
+            at: 3,
+            sp: 5,
+            tgid: 4,
+            tid,
+            kind: 3,
+            switches: 6,
+        };
+        LastOperation::new(1, noted)
+    };
+    assert_eq!((by(1 << 22).tid(), by(1 << 22).kind()), (1 << 22, 3));
+    assert_eq!(by(u32::MAX).kind(), 3);
 }

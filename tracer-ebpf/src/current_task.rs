@@ -81,6 +81,29 @@ impl CurrentTask {
         self.flags & (PF_EXITING | PF_IO_WORKER) == 0
     }
 
+    /// Stack pointer of the system call; 0 where it cannot be read.
+    #[inline(always)]
+    #[expect(clippy::unused_self, reason = "it is always the current task")]
+    pub fn user_sp(self) -> u64 {
+        if g::HAS_REGS.load() == 0 {
+            return 0;
+        }
+        user_regs().field(&g::OFF_REGS_SP)
+    }
+
+    /// How often the thread has left a CPU; 0 where registers cannot be read.
+    #[inline(always)]
+    #[expect(clippy::unused_self, reason = "it is always the current task")]
+    pub fn switches(self) -> u32 {
+        if g::HAS_REGS.load() == 0 {
+            return 0;
+        }
+        let task = task();
+        let [asked, taken] =
+            [&g::OFF_TASK_NVCSW, &g::OFF_TASK_NIVCSW].map(|at| task.field::<u64>(at));
+        asked.wrapping_add(taken) as u32
+    }
+
     /// Start of the process (not the thread), `CLOCK_BOOTTIME` nanoseconds.
     #[inline(always)]
     #[expect(clippy::unused_self, reason = "it is always the current task")]

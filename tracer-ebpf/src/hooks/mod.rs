@@ -8,7 +8,11 @@ pub mod task;
 pub mod threads;
 pub mod transition;
 
-use tracer_common::{config::MAX_PORTS, counter::Counter, table::LastOperation};
+use tracer_common::{
+    config::MAX_PORTS,
+    counter::Counter,
+    table::{LastOperation, Operation},
+};
 
 use crate::{
     current_task::CurrentTask,
@@ -85,7 +89,18 @@ fn operation(cookie: u64, current: CurrentTask, fact: Fact, kind: u32) -> Result
     let now = emit::now();
     let stack = stack::key(current, kind, now);
     let found_slot = table::find_or_claim(cookie, now)?;
-    let operation = LastOperation::new(cookie, stack, now, current.tgid, current.tid, kind);
+    let operation = LastOperation::new(
+        cookie,
+        Operation {
+            stack,
+            at: now,
+            sp: current.user_sp(),
+            tgid: current.tgid,
+            tid: current.tid,
+            kind,
+            switches: current.switches(),
+        },
+    );
     match fact {
         Fact::Opened => found_slot.set_opened(operation),
         Fact::Used => found_slot.set_used(operation),

@@ -41,6 +41,12 @@ pub struct LastOperation {
     pub pid: u32,
     pub tid: u32,
     pub kind: SocketOperation,
+    /// User stack pointer at the system call; 0 when it could not be read.
+    #[serde(default)]
+    pub sp: u64,
+    /// How often the thread had left a CPU by then, the low 32 bits; says nothing where `sp` is 0.
+    #[serde(default)]
+    pub switches: u32,
 }
 
 impl LastOperation {
@@ -52,6 +58,8 @@ impl LastOperation {
             pid: operation.tgid,
             tid: operation.tid(),
             kind: SocketOperation::from_wire(operation.kind()),
+            sp: operation.sp,
+            switches: operation.switches,
         })
     }
 }

@@ -66,7 +66,7 @@ mod tests {
             PROCESS_EXIT, Process,
         },
         state::{AF_INET, AF_INET6, CLOSE, CLOSE_WAIT, ESTABLISHED, LAST_ACK},
-        table::{Entry, LastOperation, Name, OPERATION_RECV, Slot, SlotRecord},
+        table::{Entry, LastOperation, Name, OPERATION_RECV, Operation, Slot, SlotRecord},
     };
     use zerocopy::FromZeros;
 
@@ -160,8 +160,17 @@ mod tests {
         };
         let mut record = SlotRecord::new_zeroed();
         record.name = Name::new(7, 1, entry, endpoints(AF_INET));
-        record.opened = LastOperation::new(8, 3, 2, 100, 101, OPERATION_RECV);
-        record.used = LastOperation::new(7, 3, 2, 100, 101, OPERATION_RECV);
+        let noted = Operation {
+            stack: 3,
+            at: 2,
+            sp: 0x7ffe_0000,
+            tgid: 100,
+            tid: 101,
+            kind: OPERATION_RECV,
+            switches: 12,
+        };
+        record.opened = LastOperation::new(8, noted);
+        record.used = LastOperation::new(7, noted);
         Eviction {
             header: Header {
                 kind: KIND_EVICTION,
@@ -192,7 +201,9 @@ mod tests {
             (104, ESTABLISHED)
         );
         assert_eq!(candidate.history.opened, None);
-        assert_eq!(candidate.history.used.unwrap().kind, SocketOperation::Recv);
+        let used = candidate.history.used.unwrap();
+        assert_eq!(used.kind, SocketOperation::Recv);
+        assert_eq!((used.sp, used.switches), (0x7ffe_0000, 12));
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub fn operation(kind: SocketOperation, at: u64, stack: u64) -> LastOperation {
         pid: SERVER,
         tid: SERVER,
         kind,
+        sp: 0,
+        switches: 0,
     }
 }
 

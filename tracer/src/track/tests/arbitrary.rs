@@ -113,13 +113,13 @@ fn history() -> impl Strategy<Value = History> {
 
 prop_compose! {
     fn operation()(
-        stack in 0u64..8, at in moment(), pid in pid(), tid in 1u32..9,
+        stack in 0u64..8, at in moment(), pid in pid(), tid in 1u32..9, sp in any::<u64>(), switches in any::<u32>(),
         kind in prop_oneof![
             Just(SocketOperation::Accept), Just(SocketOperation::Connect), Just(SocketOperation::Recv), Just(SocketOperation::Send),
             Just(SocketOperation::Close), any::<u8>().prop_map(SocketOperation::Other),
         ],
     ) -> LastOperation {
-        LastOperation { stack, at, pid, tid, kind }
+        LastOperation { stack, at, pid, tid, kind, sp, switches }
     }
 }
 

@@ -97,6 +97,8 @@ fn operation(at: u64, kind: SocketOperation) -> LastOperation {
         pid: 9,
         tid: 9,
         kind,
+        sp: 0,
+        switches: 0,
     }
 }
 
