@@ -91,7 +91,7 @@ impl Live {
             ),
             table: Table::new(
                 Array::try_from(take(&mut ebpf, "SETS")?)?,
-                Array::try_from(take(&mut ebpf, "FACTS")?)?,
+                Array::try_from(take(&mut ebpf, "RECORDS")?)?,
                 settings.slots,
             ),
             counters: PerCpuArray::try_from(take(&mut ebpf, "COUNTERS")?)?,

@@ -74,7 +74,7 @@ impl Object {
             .override_global(config::SET_MASK, &mask, true)
             .override_global("AYA_LOG_LEVEL", &log_level, true)
             .map_max_entries("SETS", sets.div_ceil(SETS_PER_CHUNK as u32))
-            .map_max_entries("FACTS", settings.slots)
+            .map_max_entries("RECORDS", settings.slots)
             .map_max_entries("EVENTS", settings.event_ring_bytes);
         if !settings.by_pid {
             loader.map_max_entries("TARGETS", 1);

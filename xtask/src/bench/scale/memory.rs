@@ -8,7 +8,7 @@ use aya::maps::MapInfo;
 use crate::bench::proc;
 
 /// The map with one element for each socket the kernel side can remember.
-const TABLE: &str = "FACTS";
+const TABLE: &str = "RECORDS";
 /// The maps that grow with that number.
 const GROWING: [&str; 2] = [TABLE, "SETS"];
 
