@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod ebpf;
+mod field;
 mod layers;
 mod lint;
 mod process;
@@ -36,6 +37,7 @@ enum Task {
     Vm(vm::Args),
     Bench(bench::Args),
     Rigs(rigs::Args),
+    Field(field::Args),
     #[command(hide = true)]
     AsRoot(test::AsRoot),
     #[command(hide = true)]
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Task::Lint(args) => lint::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Rigs(args) => rigs::run(&args),
+        Task::Field(args) => field::run(&args),
         Task::Vm(args) => vm::run(&args),
         Task::AsRoot(args) => test::as_root(&args),
         Task::VmGuest(args) => vm::guest(&args),

@@ -1,0 +1,467 @@
+//! Weighs what sockleak said of a case against the truth. Pure: reads a report, answers with an outcome.
+//!
+//! A wrong answer is one of medium or high confidence that is not acceptable, an innocent function that is
+//! blamed, half of the sockets passed over, a finding where nothing is wrong, or one cause told as several.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+
+use super::case::{All, Part, Place, Share, Truth};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Class {
+    Right,
+    Verdict,
+    Honest,
+    Wrong,
+}
+
+impl Class {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Right => "RIGHT",
+            Self::Verdict => "VERDICT",
+            Self::Honest => "HONEST",
+            Self::Wrong => "WRONG",
+        }
+    }
+}
+
+/// The parts of a report that are weighed.
+#[derive(Debug, Default, Deserialize)]
+pub struct Said {
+    pub sites: Vec<Site>,
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Site {
+    pub verdict: String,
+    pub confidence: String,
+    pub severity: String,
+    pub summary: String,
+    pub evidence: Vec<String>,
+    pub advice: String,
+    pub count: u64,
+    pub blame: Option<Frame>,
+    #[serde(default)]
+    pub stacks: Stacks,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Frame {
+    pub function: Option<String>,
+    pub module: Option<String>,
+    pub file: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Stacks {
+    pub opened: Option<Vec<Frame>>,
+    pub eof: Option<Vec<Frame>>,
+    pub last_used: Option<Vec<Frame>>,
+    pub sibling_close: Option<Vec<Frame>>,
+    #[serde(default)]
+    pub holders: Vec<Holder>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Holder {
+    #[serde(default)]
+    pub stack: Vec<Frame>,
+}
+
+/// One finding, and how many of its sockets are of which class.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    pub sockets: u64,
+    pub verdict: String,
+    pub confidence: String,
+    pub severity: String,
+    pub blame: String,
+    pub classes: BTreeMap<Class, u64>,
+}
+
+impl Finding {
+    /// Its verdict is acceptable for every socket of it.
+    pub fn is_right(&self) -> bool {
+        self.classes.keys().all(|class| *class <= Class::Verdict)
+    }
+
+    pub fn is_sure(&self) -> bool {
+        matches!(self.confidence.as_str(), "medium" | "high")
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Judgement {
+    pub outcome: Class,
+    pub why: Vec<String>,
+    pub findings: Vec<Finding>,
+    pub told: u64,
+}
+
+pub fn judge(truth: &Truth, said: &Said, port: u16) -> Result<Judgement> {
+    let mut room: Vec<u64> = truth.expect.iter().map(room_of).collect();
+    let mut tally: BTreeMap<Class, u64> = BTreeMap::new();
+    let (mut why, mut findings) = (Vec::new(), Vec::new());
+    let mut sites: Vec<&Site> = said.sites.iter().collect();
+    sites.sort_by_key(|site| std::cmp::Reverse(site.count));
+    for site in &sites {
+        let finding = weigh(truth, site, &mut room, port, &mut why)?;
+        for (class, sockets) in &finding.classes {
+            *tally.entry(*class).or_default() += sockets;
+        }
+        findings.push(finding);
+    }
+    let told = said.sites.iter().map(|site| site.count).sum();
+    if !truth.clean {
+        if said.sites.is_empty() && is_told_by_warning(truth, said)? {
+            return Ok(Judgement {
+                outcome: Class::Right,
+                why: vec!["told in a warning".to_owned()],
+                findings,
+                told,
+            });
+        }
+        missed(truth, said, told, &mut tally, &mut why);
+    }
+    Ok(Judgement {
+        outcome: outcome(&tally),
+        why,
+        findings,
+        told,
+    })
+}
+
+/// An expected number of sockets may be told a little too high: traffic goes on.
+fn room_of(part: &Part) -> u64 {
+    match part.share {
+        Share::Sockets(count) => count + (count / 4).max(2),
+        Share::Word(All::All) => u64::MAX,
+    }
+}
+
+fn weigh(
+    truth: &Truth,
+    site: &Site,
+    room: &mut [u64],
+    port: u16,
+    why: &mut Vec<String>,
+) -> Result<Finding> {
+    let mut left = site.count;
+    let mut classes: BTreeMap<Class, u64> = BTreeMap::new();
+    let mut parts = Vec::new();
+    for (part, room) in truth.expect.iter().zip(room) {
+        if fits(site, part) {
+            parts.push((!is_named(site, part, port)?, room));
+        }
+    }
+    parts.sort_by_key(|(unnamed, _)| *unnamed);
+    for (unnamed, room) in parts {
+        let take = left.min(*room);
+        *room -= take;
+        left -= take;
+        if take > 0 {
+            let class = if unnamed {
+                Class::Verdict
+            } else {
+                Class::Right
+            };
+            *classes.entry(class).or_default() += take;
+        }
+    }
+    if left > 0 {
+        let sure =
+            site.verdict != "unknown" && matches!(site.confidence.as_str(), "medium" | "high");
+        let barred = truth
+            .never
+            .as_ref()
+            .is_none_or(|never| never.iter().any(|name| is_called(&site.verdict, name)));
+        let wrong = truth.clean || sure && barred;
+        let class = if wrong { Class::Wrong } else { Class::Honest };
+        *classes.entry(class).or_default() += left;
+        if wrong {
+            let healthy = if truth.clean {
+                " where nothing is wrong"
+            } else {
+                ""
+            };
+            why.push(format!(
+                "{left} {}/{}{healthy}",
+                site.verdict, site.confidence
+            ));
+        }
+    }
+    if let Some(accused) = accused(truth, site)? {
+        classes = BTreeMap::from([(Class::Wrong, site.count)]);
+        why.push(accused);
+    }
+    Ok(Finding {
+        sockets: site.count,
+        verdict: site.verdict.clone(),
+        confidence: site.confidence.clone(),
+        severity: site.severity.clone(),
+        blame: blamed(site),
+        classes,
+    })
+}
+
+fn is_called(verdict: &str, name: &str) -> bool {
+    name == "*" || name == verdict
+}
+
+fn fits(site: &Site, part: &Part) -> bool {
+    part.verdict
+        .iter()
+        .any(|name| is_called(&site.verdict, name))
+        && part
+            .severity
+            .as_ref()
+            .is_none_or(|severity| *severity == site.severity)
+}
+
+fn is_named(site: &Site, part: &Part, port: u16) -> Result<bool> {
+    if let Some(pattern) = &part.function {
+        let pattern = regex(pattern)?;
+        if !names(site, part.place)
+            .iter()
+            .any(|name| pattern.is_match(name))
+        {
+            return Ok(false);
+        }
+    }
+    if let Some(pattern) = &part.evidence {
+        let next = u32::from(port) + 1;
+        let pattern = regex(&pattern.replace("{port+1}", &next.to_string()))?;
+        let lines = [&site.summary, &site.advice];
+        let mut lines = lines.into_iter().chain(&site.evidence);
+        return Ok(lines.any(|line| pattern.is_match(line)));
+    }
+    Ok(true)
+}
+
+/// Names of functions, and the last three parts of their files.
+fn names(site: &Site, place: Place) -> Vec<String> {
+    let stacks = &site.stacks;
+    let mut frames: Vec<&Frame> = site.blame.iter().collect();
+    if place != Place::Blame {
+        let recorded = [
+            &stacks.opened,
+            &stacks.eof,
+            &stacks.last_used,
+            &stacks.sibling_close,
+        ];
+        frames.extend(recorded.into_iter().flatten().flatten());
+    }
+    if place == Place::Threads {
+        frames.extend(stacks.holders.iter().flat_map(|holder| &holder.stack));
+    }
+    let mut names: Vec<String> = Vec::new();
+    for frame in frames {
+        names.extend(frame.function.clone());
+        names.extend(frame.file.as_deref().map(|file| {
+            let parts: Vec<&str> = file.rsplit('/').take(3).collect();
+            parts.into_iter().rev().collect::<Vec<_>>().join("/")
+        }));
+    }
+    names
+}
+
+/// A function that is innocent and blamed, or that was not on a stack where it is shown.
+fn accused(truth: &Truth, site: &Site) -> Result<Option<String>> {
+    if !matches!(site.confidence.as_str(), "medium" | "high") {
+        return Ok(None);
+    }
+    let function = |frame: &Frame| frame.function.clone().unwrap_or_default();
+    let blamed: Vec<String> = site.blame.iter().map(function).collect();
+    let shown = [&site.stacks.eof, &site.stacks.last_used];
+    let shown: Vec<String> = shown
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(function)
+        .collect();
+    for (pattern, names, what) in [
+        (&truth.innocent, blamed, "is innocent"),
+        (&truth.absent, shown, "was not there"),
+    ] {
+        let Some(pattern) = pattern else { continue };
+        let pattern = regex(pattern)?;
+        if let Some(name) = names.iter().find(|name| pattern.is_match(name)) {
+            return Ok(Some(format!("{name} {what}")));
+        }
+    }
+    Ok(None)
+}
+
+fn blamed(site: &Site) -> String {
+    let blame = site.blame.as_ref();
+    match blame.map(|frame| (&frame.function, &frame.module)) {
+        Some((Some(function), _)) => function.clone(),
+        Some((None, Some(module))) => format!("{module} (stripped)"),
+        _ => "no function".to_owned(),
+    }
+}
+
+fn is_told_by_warning(truth: &Truth, said: &Said) -> Result<bool> {
+    let Some(pattern) = &truth.or_warning else {
+        return Ok(false);
+    };
+    let pattern = regex(pattern)?;
+    Ok(said
+        .warnings
+        .iter()
+        .any(|warning| pattern.is_match(warning)))
+}
+
+/// Sockets passed over, and causes told more than once.
+fn missed(
+    truth: &Truth,
+    said: &Said,
+    told: u64,
+    tally: &mut BTreeMap<Class, u64>,
+    why: &mut Vec<String>,
+) {
+    let wanted = truth.sockets;
+    if said.sites.is_empty() {
+        let number = match wanted {
+            0 => "some".to_owned(),
+            number => number.to_string(),
+        };
+        why.push(format!("{number} sockets were stuck"));
+        *tally.entry(Class::Wrong).or_default() += wanted.max(1);
+    } else if told * 2 < wanted {
+        why.push(format!("told of {told} of {wanted} sockets"));
+        *tally.entry(Class::Wrong).or_default() += wanted - told;
+    } else if told * 10 < wanted * 9 {
+        *tally.entry(Class::Honest).or_default() += wanted - told;
+    }
+    let most = truth.findings.unwrap_or(truth.expect.len().max(1));
+    if said.sites.len() > most {
+        why.push(format!(
+            "{} findings, at most {most} make sense",
+            said.sites.len()
+        ));
+        *tally.entry(Class::Wrong).or_default() += 1;
+    }
+}
+
+fn outcome(tally: &BTreeMap<Class, u64>) -> Class {
+    let of = |class| tally.get(&class).copied().unwrap_or_default();
+    let total: u64 = tally.values().sum();
+    let most = |part: u64| part * 10 >= total * 9;
+    if of(Class::Wrong) > 0 {
+        Class::Wrong
+    } else if most(of(Class::Right)) {
+        Class::Right
+    } else if most(of(Class::Right) + of(Class::Verdict)) {
+        Class::Verdict
+    } else {
+        Class::Honest
+    }
+}
+
+fn regex(pattern: &str) -> Result<Regex> {
+    Regex::new(pattern).with_context(|| format!("`{pattern}` is no regular expression"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site(verdict: &str, confidence: &str, count: u64, function: &str) -> Site {
+        Site {
+            verdict: verdict.to_owned(),
+            confidence: confidence.to_owned(),
+            severity: "leak".to_owned(),
+            summary: String::new(),
+            evidence: Vec::new(),
+            advice: String::new(),
+            count,
+            blame: Some(Frame {
+                function: Some(function.to_owned()),
+                ..Frame::default()
+            }),
+            stacks: Stacks::default(),
+        }
+    }
+
+    fn truth() -> Truth {
+        serde_json::from_value(serde_json::json!({
+            "sockets": 10,
+            "expect": [{"verdict": ["owner-blocked"], "function": "^work$"}],
+            "innocent": "^read_request$",
+        }))
+        .unwrap()
+    }
+
+    fn outcome_of(truth: &Truth, sites: Vec<Site>) -> Class {
+        let said = Said {
+            sites,
+            warnings: Vec::new(),
+        };
+        judge(truth, &said, 1).unwrap().outcome
+    }
+
+    #[test]
+    fn each_outcome_has_its_reason() {
+        let truth = truth();
+        let of = |site| outcome_of(&truth, vec![site]);
+        assert_eq!(of(site("owner-blocked", "low", 10, "work")), Class::Right);
+        assert_eq!(
+            of(site("owner-blocked", "high", 10, "other")),
+            Class::Verdict
+        );
+        assert_eq!(
+            of(site("owner-blocked", "high", 10, "read_request")),
+            Class::Wrong
+        );
+        assert_eq!(of(site("unknown", "low", 10, "work")), Class::Honest);
+        assert_eq!(of(site("lost-reference", "low", 10, "work")), Class::Honest);
+        assert_eq!(
+            of(site("lost-reference", "medium", 10, "work")),
+            Class::Wrong
+        );
+        assert_eq!(of(site("owner-blocked", "high", 4, "work")), Class::Wrong);
+        assert_eq!(of(site("owner-blocked", "high", 8, "work")), Class::Honest);
+    }
+
+    #[test]
+    fn silence_and_a_split_cause_are_wrong() {
+        let truth = truth();
+        assert_eq!(outcome_of(&truth, Vec::new()), Class::Wrong);
+        let halves = || site("owner-blocked", "high", 5, "work");
+        assert_eq!(outcome_of(&truth, vec![halves(), halves()]), Class::Wrong);
+    }
+
+    #[test]
+    fn a_healthy_case_has_no_finding() {
+        let truth: Truth = serde_json::from_value(serde_json::json!({"clean": true})).unwrap();
+        assert_eq!(outcome_of(&truth, Vec::new()), Class::Right);
+        let any = site("unknown", "low", 1, "work");
+        assert_eq!(outcome_of(&truth, vec![any]), Class::Wrong);
+    }
+
+    #[test]
+    fn a_share_is_filled_once() {
+        let truth: Truth = serde_json::from_value(serde_json::json!({
+            "sockets": 20, "findings": 2,
+            "expect": [{"verdict": ["owner-blocked"], "share": 4}, {"verdict": ["worker-starvation"]}],
+        }))
+        .unwrap();
+        let sites = |blocked, starved| {
+            vec![
+                site("owner-blocked", "high", blocked, "f"),
+                site("worker-starvation", "high", starved, "f"),
+            ]
+        };
+        assert_eq!(outcome_of(&truth, sites(4, 16)), Class::Right);
+        assert_eq!(outcome_of(&truth, sites(12, 8)), Class::Wrong);
+    }
+}
