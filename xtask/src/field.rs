@@ -60,7 +60,8 @@ pub fn run(args: &Args) -> Result<()> {
     ensure_root()?;
     processes::adopt()?;
     if args.install {
-        return install(&cases);
+        install(&cases);
+        return Ok(());
     }
     let sockleak = match &args.sockleak {
         Some(path) => path
@@ -117,14 +118,13 @@ fn ensure_root() -> Result<()> {
     ))
 }
 
-fn install(cases: &[Case]) -> Result<()> {
+fn install(cases: &[Case]) {
     for case in cases {
         match needs::prepare(case) {
             Ok(_) => say::result(format_args!("ok      {}", case.name)),
             Err(error) => say::result(format_args!("SKIP    {:28}{error:#}", case.name)),
         }
     }
-    Ok(())
 }
 
 fn build() -> Result<PathBuf> {

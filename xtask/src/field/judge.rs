@@ -226,17 +226,17 @@ fn fits(site: &Site, part: &Part) -> bool {
             .is_none_or(|severity| *severity == site.severity)
 }
 
-fn is_named(site: &Site, part: &Part, port: u16) -> Result<bool> {
-    if let Some(pattern) = &part.function {
+fn is_named(site: &Site, wanted: &Part, port: u16) -> Result<bool> {
+    if let Some(pattern) = &wanted.function {
         let pattern = regex(pattern)?;
-        if !names(site, part.place)
+        if !names(site, wanted.place)
             .iter()
             .any(|name| pattern.is_match(name))
         {
             return Ok(false);
         }
     }
-    if let Some(pattern) = &part.evidence {
+    if let Some(pattern) = &wanted.evidence {
         let next = u32::from(port) + 1;
         let pattern = regex(&pattern.replace("{port+1}", &next.to_string()))?;
         let lines = [&site.summary, &site.advice];

@@ -285,11 +285,12 @@ fn contents(folder: &Path) -> Result<String> {
     let mut all = String::new();
     for file in files {
         let bytes = fs::read(&file).with_context(|| format!("read {}", file.display()))?;
-        all.push_str(&format!(
-            "{}\n{}\n",
-            file.display(),
-            String::from_utf8_lossy(&bytes)
-        ));
+        all.extend([
+            &*file.to_string_lossy(),
+            "\n",
+            &*String::from_utf8_lossy(&bytes),
+            "\n",
+        ]);
     }
     if all.is_empty() {
         bail!("{} is empty", folder.display());

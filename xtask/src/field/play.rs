@@ -90,13 +90,12 @@ impl<'c> Stage<'c> {
         let ready = self.port + self.case.ready.unwrap_or_default();
         loop {
             let written = fs::read_to_string(self.work.join("pid")).unwrap_or_default();
-            if let Some(pid) = written.split_whitespace().next() {
-                if sockets::listens(ready) {
-                    sleep(Duration::from_secs_f64(self.case.settle));
-                    let lives = Path::new("/proc").join(pid).exists();
-                    ensure!(lives, "the service ended at once: {}", self.last_words());
-                    return Ok(pid.to_owned());
-                }
+            let pid = written.split_whitespace().next();
+            if let Some(pid) = pid.filter(|_| sockets::listens(ready)) {
+                sleep(Duration::from_secs_f64(self.case.settle));
+                let lives = Path::new("/proc").join(pid).exists();
+                ensure!(lives, "the service ended at once: {}", self.last_words());
+                return Ok(pid.to_owned());
             }
             ensure!(
                 Instant::now() < end,

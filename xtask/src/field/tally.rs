@@ -83,7 +83,8 @@ impl Tally {
     }
 
     pub fn wrong(&self) -> u64 {
-        self.outcomes[Class::Wrong as usize]
+        let [.., wrong] = self.outcomes;
+        wrong
     }
 
     /// RIGHT and VERDICT of all cases.
