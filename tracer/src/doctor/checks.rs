@@ -9,6 +9,7 @@ use crate::probe::{
     hooks::{HOOKS, Hook, Purpose},
     host::{Host, Lockdown},
     status::{State, Status},
+    tracefs::{Absence, Origin},
     trial::Trial,
 };
 
@@ -16,7 +17,7 @@ pub(super) fn host(host: &Host, trial: &Trial) -> Vec<Check> {
     vec![
         btf(host.btf),
         lockdown(host.lockdown),
-        tracefs(host.tracefs.is_some(), has_accept_sites(trial)),
+        tracefs(&host.tracefs, has_accept_sites(trial)),
         namespaces(host),
         yama(host.ptrace_scope),
     ]
@@ -47,14 +48,16 @@ fn lockdown(mode: Lockdown) -> Check {
 
 const NOT_NEEDED: &str = "missing, but accept sites work here without";
 
-fn tracefs(mounted: bool, needless: bool) -> Check {
+/// Whether it is mounted does not matter: a mount that nobody sees does as well.
+fn tracefs(found: &Result<Origin, Absence>, needless: bool) -> Check {
     let check = Check::new("tracefs", Standing::Works);
-    match (mounted, needless) {
-        (true, _) => check,
-        (false, true) => check.because(NOT_NEEDED),
-        (false, false) => Check::new("tracefs", Standing::Missing)
-            .because("not mounted: no accept sites on kernels that refuse fexit programs")
-            .fixed_by("mount -t tracefs tracefs /sys/kernel/tracing"),
+    match found {
+        Ok(Origin::Mounted(_)) => check,
+        Ok(Origin::Detached) => check.because("not mounted, and it need not be: it opens without"),
+        Err(_) if needless => check.because(NOT_NEEDED),
+        Err(absence) => Check::new("tracefs", Standing::Missing).because(format!(
+            "{absence}: no accept sites on kernels that refuse fexit programs"
+        )),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::probe::{
     hooks::{Hook, Kind, Purpose},
     host::Host,
     status::State,
+    tracefs::Absence,
 };
 
 const TRAMPOLINES: &str = "fexit needs Linux 5.17 or newer with CONFIG_FUNCTION_TRACER=y and \
@@ -38,14 +39,22 @@ pub(super) fn of(
 
 fn tracepoint(host: &Host, held: &Held, root: bool) -> String {
     let paranoid = host.perf_event_paranoid.is_some_and(|level| level > 2);
-    if host.tracefs.is_none() {
-        "mount -t tracefs tracefs /sys/kernel/tracing".to_owned()
-    } else if !root && !held.has(Capability::CAP_DAC_READ_SEARCH) {
-        "run it with sudo, or add cap_dac_read_search: the folder of tracefs is root's".to_owned()
-    } else if paranoid && !held.has(Capability::CAP_SYS_ADMIN) {
+    match host.tracefs {
+        Err(Absence::NotAllowed) if root => {
+            "add cap_sys_admin where it is started, or mount tracefs (mount -t tracefs tracefs \
+             /sys/kernel/tracing)"
+        }
+        Err(Absence::NotAllowed) => {
+            "run it with sudo, or mount tracefs and add cap_dac_read_search"
+        }
+        Err(Absence::NotOffered) => {
+            "mount -t tracefs tracefs /sys/kernel/tracing, or a kernel with CONFIG_FTRACE=y"
+        }
         // Debian and Ubuntu kernels refuse perf_event_open() there whatever CAP_PERFMON says.
-        "sysctl kernel.perf_event_paranoid=2, or run it with sudo".to_owned()
-    } else {
-        "a kernel with CONFIG_FTRACE_SYSCALLS=y".to_owned()
+        Ok(_) if paranoid && !held.has(Capability::CAP_SYS_ADMIN) => {
+            "sysctl kernel.perf_event_paranoid=2, or run it with sudo"
+        }
+        Ok(_) => "a kernel with CONFIG_FTRACE_SYSCALLS=y",
     }
+    .to_owned()
 }

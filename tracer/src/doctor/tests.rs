@@ -7,6 +7,7 @@ use crate::probe::{
     caps::FEATURES,
     host::Lockdown,
     status::{State, Status},
+    tracefs::{Absence, Origin},
 };
 
 fn host() -> Host {
@@ -15,7 +16,7 @@ fn host() -> Host {
         arch: "x86_64".to_owned(),
         btf: true,
         lockdown: Lockdown::None,
-        tracefs: Some("/sys/kernel/tracing".into()),
+        tracefs: Ok(Origin::Mounted("/sys/kernel/tracing".into())),
         perf_event_paranoid: Some(2),
         in_user_namespace: false,
         in_pid_namespace: false,
@@ -101,11 +102,14 @@ fn a_tracepoint_out_of_reach_has_a_fix_that_fits() {
     let bare: Held = [Capability::CAP_BPF, Capability::CAP_PERFMON]
         .into_iter()
         .collect();
-    assert!(fix(&host(), &bare, false).contains("cap_dac_read_search"));
-    let unmounted = Host {
-        tracefs: None,
+    let without = |absence| Host {
+        tracefs: Err(absence),
         ..host()
     };
+    let denied = without(Absence::NotAllowed);
+    assert!(fix(&denied, &bare, false).contains("cap_dac_read_search"));
+    assert!(fix(&denied, &bare, true).contains("cap_sys_admin"));
+    let unmounted = without(Absence::NotOffered);
     assert!(fix(&unmounted, &bare, false).starts_with("mount -t tracefs"));
     let paranoid = Host {
         perf_event_paranoid: Some(3),
@@ -119,7 +123,7 @@ fn a_tracepoint_out_of_reach_has_a_fix_that_fits() {
 fn what_another_way_makes_needless_is_no_limit() {
     let hooks = vec![hook("inet_csk_accept", "fexit", State::Attached)];
     let unmounted = Host {
-        tracefs: None,
+        tracefs: Err(Absence::NotOffered),
         ..host()
     };
     let diagnosis = Diagnosis::new(&unmounted, &all(), true, trial(hooks));

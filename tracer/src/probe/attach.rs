@@ -11,6 +11,7 @@ pub use crate::options::AcceptHook;
 use super::{
     hooks::{HOOKS, Hook, Kind, Need, Purpose},
     status::{State, Status},
+    tracepoint::{Attachment, TracepointError, Tracepoints},
 };
 
 #[derive(Debug, Error)]
@@ -27,6 +28,8 @@ pub enum HookError {
     NoProgram(&'static str),
     #[error(transparent)]
     Program(#[from] ProgramError),
+    #[error(transparent)]
+    Tracepoint(#[from] TracepointError),
 }
 
 /// What to attach.
@@ -65,8 +68,17 @@ impl Wanted {
     }
 }
 
-/// Attaches what is wanted. The programs stay attached while `ebpf` lives.
-pub fn attach(ebpf: &mut Ebpf, btf: &Btf, wanted: &Wanted) -> Result<Vec<Status>, AttachError> {
+/// How each hook ended.
+#[derive(Debug)]
+pub struct Attached {
+    pub statuses: Vec<Status>,
+    /// These programs stay attached while this lives, all others while their `Ebpf` does.
+    pub tracepoints: Vec<Attachment>,
+}
+
+/// Attaches what is wanted.
+pub fn attach(ebpf: &mut Ebpf, btf: &Btf, wanted: &Wanted) -> Result<Attached, AttachError> {
+    let mut tracepoints = Tracepoints::default();
     let mut statuses: Vec<Status> = Vec::new();
     let mut served: Vec<(Purpose, Kind)> = Vec::new();
     for hook in HOOKS {
@@ -84,7 +96,7 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, wanted: &Wanted) -> Result<Vec<Status>
         {
             continue;
         }
-        match attach_one(ebpf, btf, hook, wanted.empty) {
+        match attach_one(ebpf, btf, hook, wanted.empty, &mut tracepoints) {
             Ok(()) => {
                 served.push((hook.purpose, hook.kind));
                 statuses.push(hook.status(match hook.degrades {
@@ -109,7 +121,10 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, wanted: &Wanted) -> Result<Vec<Status>
         }
     }
     drop_replaced(&mut statuses, &served);
-    Ok(statuses)
+    Ok(Attached {
+        statuses,
+        tracepoints: tracepoints.into_attachments(),
+    })
 }
 
 /// The user's own choice of accept hook.
@@ -143,7 +158,13 @@ fn drop_replaced(statuses: &mut Vec<Status>, served: &[(Purpose, Kind)]) {
     });
 }
 
-fn attach_one(ebpf: &mut Ebpf, btf: &Btf, hook: &Hook, empty: bool) -> Result<(), HookError> {
+fn attach_one(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    hook: &Hook,
+    empty: bool,
+    tracepoints: &mut Tracepoints,
+) -> Result<(), HookError> {
     let name = if empty {
         hook.empty.unwrap_or(hook.program)
     } else {
@@ -169,7 +190,7 @@ fn attach_one(ebpf: &mut Ebpf, btf: &Btf, hook: &Hook, empty: bool) -> Result<()
             if program.fd().is_err() {
                 program.load()?;
             }
-            program.attach("syscalls", hook.target)?;
+            tracepoints.attach(program.fd()?, "syscalls", hook.target)?;
         }
     }
     Ok(())
@@ -192,11 +213,6 @@ pub fn explain(error: &HookError, hook: &Hook) -> String {
         }
         ProgramError::LoadError { .. } => refusal(program),
         ProgramError::Btf(_) => format!("this kernel has no {}", hook.target),
-        ProgramError::TracePointError(_) => format!(
-            "tracepoint {} cannot be opened; is tracefs mounted (mount -t tracefs tracefs \
-             /sys/kernel/tracing)?",
-            hook.target
-        ),
         other => chain(other),
     }
 }

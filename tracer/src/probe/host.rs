@@ -9,6 +9,11 @@ use std::{
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::{
+    mounts::Mounts,
+    tracefs::{Absence, Origin, Tracefs},
+};
+
 pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
 /// How far the kernel defends itself against root (security/lockdown/lockdown.c).
@@ -44,8 +49,8 @@ pub struct Host {
     /// `kernel.unprivileged_bpf_disabled`: 0 allows it, 1 and 2 do not.
     pub unprivileged_bpf_disabled: Option<i32>,
     pub btf: bool,
-    /// Where each is mounted.
-    pub tracefs: Option<PathBuf>,
+    pub tracefs: Result<Origin, Absence>,
+    /// Where it is mounted.
     pub cgroup2: Option<PathBuf>,
     /// Capabilities held in a user namespace of one's own do not reach the kernel's own objects.
     pub in_user_namespace: bool,
@@ -64,8 +69,8 @@ const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 impl Host {
     pub fn probe() -> Self {
         let uname = rustix::system::uname();
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let lockdown = match mounted(&mounts, "securityfs") {
+        let mounts = Mounts::of_this_process();
+        let lockdown = match mounts.first("securityfs") {
             Some(at) => match fs::read_to_string(at.join("lockdown")) {
                 Ok(text) => lockdown(&text),
                 // securityfs without the file: a kernel built without lockdown.
@@ -82,8 +87,8 @@ impl Host {
             perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
             unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),
             btf: Path::new(VMLINUX).exists(),
-            tracefs: mounted(&mounts, "tracefs"),
-            cgroup2: mounted(&mounts, "cgroup2"),
+            tracefs: Tracefs::open().map(|tracefs| tracefs.origin),
+            cgroup2: mounts.first("cgroup2"),
             in_user_namespace: !is_namespace("user", FIRST_USER_NAMESPACE),
             in_pid_namespace: !is_namespace("pid", FIRST_PID_NAMESPACE),
             ptrace_scope: number("/proc/sys/kernel/yama/ptrace_scope"),
@@ -177,39 +182,6 @@ fn lockdown(text: &str) -> Lockdown {
     }
 }
 
-/// The first mount of a kind of file system (`man 5 proc_pid_mountinfo`).
-fn mounted(mountinfo: &str, kind: &str) -> Option<PathBuf> {
-    mountinfo.lines().find_map(|mount| {
-        let (place, origin) = mount.split_once(" - ")?;
-        let at = place.split(' ').nth(4)?;
-        (origin.split(' ').next() == Some(kind)).then(|| unescaped(at).into())
-    })
-}
-
-/// mountinfo writes blanks and backslashes as `\040`.
-fn unescaped(path: &str) -> String {
-    let mut out = String::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((before, after)) = rest.split_once('\\') {
-        out.push_str(before);
-        let code = after
-            .get(..3)
-            .and_then(|code| u8::from_str_radix(code, 8).ok());
-        match code {
-            Some(byte) if byte.is_ascii() => {
-                out.push(char::from(byte));
-                rest = after.get(3..).unwrap_or_default();
-            }
-            _ => {
-                out.push('\\');
-                rest = after;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,16 +199,6 @@ mod tests {
         );
         assert_eq!(lockdown("]["), Lockdown::Unknown);
         assert_eq!(lockdown(""), Lockdown::Unknown);
-    }
-
-    #[test]
-    fn mounts_are_found_with_and_without_optional_fields() {
-        let text = "22 27 0:21 / /proc rw,relatime - proc proc rw\n\
-                    41 31 0:38 / /sys/fs/my\\040cgroup rw shared:9 master:1 - cgroup2 cgroup2 rw\n\
-                    short line\n";
-        assert_eq!(mounted(text, "cgroup2"), Some("/sys/fs/my cgroup".into()));
-        assert_eq!(mounted(text, "tracefs"), None);
-        assert_eq!(unescaped("a\\134b\\9\\"), "a\\b\\9\\");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::{
     status::Status,
     table::Table,
     threads::{self, SeenThread},
+    tracepoint::Attachment,
 };
 use crate::model::input::{CloseCount, Counters, Inventory};
 
@@ -55,6 +56,7 @@ pub struct Live {
     /// Why the iterator over threads cannot be used.
     pub without_threads: Option<String>,
     pub statuses: Vec<Status>,
+    _tracepoints: Vec<Attachment>,
     pub sha256: String,
     pub user_stacks: bool,
     log: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -83,7 +85,7 @@ impl Live {
         let without_threads = threads::load(&mut ebpf, &btf)
             .err()
             .map(|error| error.to_string());
-        let statuses = attach::attach(&mut ebpf, &btf, wanted)?;
+        let attached = attach::attach(&mut ebpf, &btf, wanted)?;
         Ok(Self {
             rings: Rings::new(
                 RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?,
@@ -100,7 +102,8 @@ impl Live {
             count_closes: Array::try_from(take(&mut ebpf, "COUNT_CLOSES")?)?,
             asked: HashMap::try_from(take(&mut ebpf, "ASKED")?)?,
             without_threads,
-            statuses,
+            statuses: attached.statuses,
+            _tracepoints: attached.tracepoints,
             sha256: object.sha256,
             user_stacks: layout.gate(tracer_common::config::HAS_REGS),
             log: if settings.log_level > 0 {

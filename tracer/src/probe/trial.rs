@@ -79,8 +79,8 @@ fn load(layout: &Layout, trial: &mut Trial) -> Result<(), Explained> {
     }
     let wanted = Wanted::watch(AcceptHook::Auto);
     match attach(&mut ebpf, &btf, &wanted) {
-        Ok(statuses) => {
-            trial.hooks = Some(statuses);
+        Ok(attached) => {
+            trial.hooks = Some(attached.statuses);
             problem.map_or(Ok(()), Err)
         }
         Err(error) => {
@@ -91,8 +91,8 @@ fn load(layout: &Layout, trial: &mut Trial) -> Result<(), Explained> {
                     reason: error.reason.clone(),
                 },
             }];
-            statuses
-                .extend(attach(&mut ebpf, &btf, &without_transitions(wanted)).unwrap_or_default());
+            let rest = attach(&mut ebpf, &btf, &without_transitions(wanted));
+            statuses.extend(rest.map(|attached| attached.statuses).unwrap_or_default());
             trial.hooks = Some(statuses);
             Err(explain_attach(&error))
         }

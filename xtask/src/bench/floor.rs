@@ -39,13 +39,13 @@ pub fn hold(args: &Args) -> Result<()> {
     let mut ebpf = object
         .load(&layout, &Settings::default())
         .context("load the kernel object")?;
-    attach(&mut ebpf, &btf, &wanted).context("attach the empty programs")?;
+    let attached = attach(&mut ebpf, &btf, &wanted).context("attach the empty programs")?;
     crate::say::result(READY);
     // Held until whoever started us closes our stdin, or is gone.
     std::io::stdin()
         .read_to_end(&mut Vec::new())
         .context("wait for the end of stdin")?;
-    drop(ebpf);
+    drop((attached, ebpf));
     Ok(())
 }
 

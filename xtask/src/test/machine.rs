@@ -2,7 +2,7 @@
 //! changes; changes nothing that is already there.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -119,14 +119,8 @@ const SERVICES: &[&str] = &[
     "--path-exclude=/etc/init.d/prometheus",
     "--path-exclude=/etc/init.d/haproxy",
 ];
-const TRACEFS: &str = "/sys/kernel/tracing";
 
 pub fn prepare() -> Result<()> {
-    install_missing()?;
-    mount_tracefs()
-}
-
-fn install_missing() -> Result<()> {
     let missing: Vec<&Need> = NEEDS
         .iter()
         .filter(|need| find(need.program).is_none())
@@ -175,34 +169,6 @@ fn apt(packages: &[&str]) -> Result<()> {
         packages,
     ]
     .concat())
-}
-
-/// The accept hook for kernels without trampolines sits on a syscall tracepoint, found here.
-fn mount_tracefs() -> Result<()> {
-    if Path::new(TRACEFS).join("events").exists() || is_mounted() {
-        return Ok(());
-    }
-    say::step(format_args!(
-        "mounting tracefs at {TRACEFS} for the tests of syscall tracepoints"
-    ));
-    let mut mount = root::command("mount")?;
-    mount.args(["-t", "tracefs", "tracefs", TRACEFS]);
-    process::run(&mut mount).map_err(|error| {
-        Trouble::error(
-            format!("tracefs is not at {TRACEFS} and was not mounted: {error:#}"),
-            "the tests run in a container that may not mount",
-            format!("run them on the host, or mount tracefs at {TRACEFS} into the container"),
-        )
-    })
-}
-
-/// Only root may look inside, so a mount is also looked up by name.
-fn is_mounted() -> bool {
-    std::fs::read_to_string("/proc/self/mounts").is_ok_and(|mounts| {
-        mounts
-            .lines()
-            .any(|line| line.split(' ').nth(1) == Some(TRACEFS))
-    })
 }
 
 /// In PATH, or where Debian keeps tools for root.
