@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use self::report::Siblings;
 use self::service::Service;
 use self::tracer::Tracer;
 use crate::trouble::Trouble;
@@ -65,11 +66,16 @@ pub fn run(_: &Args) -> Result<()> {
         place.line
     ));
     say::result(format_args!("    {}", place.code));
-    report::check_siblings(&told)?;
-    say::step(format_args!(
-        "and that the health checks, accepted at the same place, are closed in {}",
-        report::CLOSES
-    ));
+    match report::check_siblings(&told)? {
+        Siblings::Told => say::step(format_args!(
+            "and that the health checks, accepted at the same place, are closed in {}",
+            report::CLOSES
+        )),
+        Siblings::NotSeenHere => say::step(
+            "and that this host does not show which code accepts a connection, so nothing is said of the \
+             health checks, which are closed",
+        ),
+    }
     say::step("demo passed; to look for leaks of your own: sudo target/debug/sockleak");
     Ok(())
 }

@@ -17,7 +17,7 @@ use rustix::{
 use super::mounts::Mounts;
 
 /// Folders that are tracefs if they have events: its mounts, and where debugfs mounts it by itself
-/// (kernel/trace/trace.c:tracing_init_dentry).
+/// (`kernel/trace/trace.c:tracing_init_dentry`).
 fn candidates(mounts: &Mounts) -> Vec<PathBuf> {
     let within_debugfs = mounts.all("debugfs").map(|at| at.join("tracing"));
     mounts.all("tracefs").chain(within_debugfs).collect()
