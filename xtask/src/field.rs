@@ -7,6 +7,7 @@ mod needs;
 mod page;
 mod play;
 mod processes;
+mod said;
 mod sockets;
 mod tally;
 

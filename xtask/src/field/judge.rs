@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use regex::Regex;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::case::{All, Part, Place, Share, Truth};
+use super::said::{Frame, Said, Site};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -29,51 +30,6 @@ impl Class {
             Self::Wrong => "WRONG",
         }
     }
-}
-
-/// The parts of a report that are weighed.
-#[derive(Debug, Default, Deserialize)]
-pub struct Said {
-    pub sites: Vec<Site>,
-    #[serde(default)]
-    pub warnings: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Site {
-    pub verdict: String,
-    pub confidence: String,
-    pub severity: String,
-    pub summary: String,
-    pub evidence: Vec<String>,
-    pub advice: String,
-    pub count: u64,
-    pub blame: Option<Frame>,
-    #[serde(default)]
-    pub stacks: Stacks,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Frame {
-    pub function: Option<String>,
-    pub module: Option<String>,
-    pub file: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub struct Stacks {
-    pub opened: Option<Vec<Frame>>,
-    pub eof: Option<Vec<Frame>>,
-    pub last_used: Option<Vec<Frame>>,
-    pub sibling_close: Option<Vec<Frame>>,
-    #[serde(default)]
-    pub holders: Vec<Holder>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Holder {
-    #[serde(default)]
-    pub stack: Vec<Frame>,
 }
 
 /// One finding, and how many of its sockets are of which class.
@@ -372,96 +328,4 @@ fn regex(pattern: &str) -> Result<Regex> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn site(verdict: &str, confidence: &str, count: u64, function: &str) -> Site {
-        Site {
-            verdict: verdict.to_owned(),
-            confidence: confidence.to_owned(),
-            severity: "leak".to_owned(),
-            summary: String::new(),
-            evidence: Vec::new(),
-            advice: String::new(),
-            count,
-            blame: Some(Frame {
-                function: Some(function.to_owned()),
-                ..Frame::default()
-            }),
-            stacks: Stacks::default(),
-        }
-    }
-
-    fn truth() -> Truth {
-        serde_json::from_value(serde_json::json!({
-            "sockets": 10,
-            "expect": [{"verdict": ["owner-blocked"], "function": "^work$"}],
-            "innocent": "^read_request$",
-        }))
-        .unwrap()
-    }
-
-    fn outcome_of(truth: &Truth, sites: Vec<Site>) -> Class {
-        let said = Said {
-            sites,
-            warnings: Vec::new(),
-        };
-        judge(truth, &said, 1).unwrap().outcome
-    }
-
-    #[test]
-    fn each_outcome_has_its_reason() {
-        let truth = truth();
-        let of = |site| outcome_of(&truth, vec![site]);
-        assert_eq!(of(site("owner-blocked", "low", 10, "work")), Class::Right);
-        assert_eq!(
-            of(site("owner-blocked", "high", 10, "other")),
-            Class::Verdict
-        );
-        assert_eq!(
-            of(site("owner-blocked", "high", 10, "read_request")),
-            Class::Wrong
-        );
-        assert_eq!(of(site("unknown", "low", 10, "work")), Class::Honest);
-        assert_eq!(of(site("lost-reference", "low", 10, "work")), Class::Honest);
-        assert_eq!(
-            of(site("lost-reference", "medium", 10, "work")),
-            Class::Wrong
-        );
-        assert_eq!(of(site("owner-blocked", "high", 4, "work")), Class::Wrong);
-        assert_eq!(of(site("owner-blocked", "high", 8, "work")), Class::Honest);
-    }
-
-    #[test]
-    fn silence_and_a_split_cause_are_wrong() {
-        let truth = truth();
-        assert_eq!(outcome_of(&truth, Vec::new()), Class::Wrong);
-        let halves = || site("owner-blocked", "high", 5, "work");
-        assert_eq!(outcome_of(&truth, vec![halves(), halves()]), Class::Wrong);
-    }
-
-    #[test]
-    fn a_healthy_case_has_no_finding() {
-        let truth: Truth = serde_json::from_value(serde_json::json!({"clean": true})).unwrap();
-        assert_eq!(outcome_of(&truth, Vec::new()), Class::Right);
-        let any = site("unknown", "low", 1, "work");
-        assert_eq!(outcome_of(&truth, vec![any]), Class::Wrong);
-    }
-
-    #[test]
-    fn a_share_is_filled_once() {
-        let truth: Truth = serde_json::from_value(serde_json::json!({
-            "sockets": 20, "findings": 2,
-            "expect": [{"verdict": ["owner-blocked"], "share": 4}, {"verdict": ["worker-starvation"]}],
-        }))
-        .unwrap();
-        let sites = |blocked, starved| {
-            vec![
-                site("owner-blocked", "high", blocked, "f"),
-                site("worker-starvation", "high", starved, "f"),
-            ]
-        };
-        assert_eq!(outcome_of(&truth, sites(4, 16)), Class::Right);
-        assert_eq!(outcome_of(&truth, sites(12, 8)), Class::Wrong);
-    }
-}
+mod tests;

@@ -12,8 +12,9 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::case::{Case, Truth, duration};
-use super::judge::{Class, Judgement, Said, judge};
+use super::judge::{Class, Judgement, judge};
 use super::needs::{self, Environment};
+use super::said::Said;
 use super::{processes, sockets};
 
 /// What came of a case.

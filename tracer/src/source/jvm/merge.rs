@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::dump::{Dump, JavaThread};
 use super::moments::{Moment, Moments};
 use crate::model::input::Thread;
-use crate::model::{stack::Frame, wait::Wait};
+use crate::model::stack::Frame;
 
 /// The kernel's own page of code, which is native though no file.
 const VDSO: &str = "[vdso]";
@@ -76,6 +76,7 @@ fn joined(native: Vec<Frame>, java: &[Frame]) -> Vec<Frame> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::wait::Wait;
     use crate::source::jvm::{dump, moments::Seen};
 
     fn frame(module: &str, function: Option<&str>) -> Frame {
