@@ -10,6 +10,7 @@ mod event_lost;
 mod explanation;
 mod fd_in_flight;
 mod fd_limit;
+mod fingerprint;
 mod forecast;
 mod gc_dependent;
 mod group;
@@ -39,6 +40,7 @@ mod worker_starvation;
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub use explanation::Explanation;
+pub use fingerprint::SCHEME as FINGERPRINT_SCHEME;
 pub use group::{EvidenceSource, Group};
 pub use report::{DataRequests, Findings, Style, data_requests, report};
 pub use socket_view::SocketView;

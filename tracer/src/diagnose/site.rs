@@ -1,9 +1,11 @@
 //! From a group to a site of the report.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::{
-    EvidenceSource, Group, SocketView, forecast,
+    EvidenceSource, Group, SocketView, fingerprint, forecast,
     grouping::{ReportParameters, thread_of},
     siblings,
 };
@@ -11,7 +13,7 @@ use crate::model::{
     cookie::Cookie,
     endpoint::{Endpoint, Peer, Remote},
     input::{Process, Thread},
-    report::{self, Blame, Family, FdRef, Holder, Site, StackName, Stacks},
+    report::{self, Blame, Direction, Family, FdRef, Holder, Site, StackName, Stacks},
     stack::Stack,
     tcp_state::TcpState,
     untrusted::Untrusted,
@@ -58,6 +60,7 @@ pub fn site(
         }
     }
     Some(Site {
+        fingerprint: fingerprint::of(group),
         id,
         verdict: group.rule.verdict(),
         confidence: group.confidence,
@@ -69,10 +72,12 @@ pub fn site(
         first_seen: wall(oldest.socket.since),
         oldest_seconds: seconds(oldest.age()),
         age_is_lower_bound: oldest.socket.since_is_lower_bound,
+        age_seconds_at_most: at_most(oldest),
         growth_per_minute: group.growth_per_minute(),
         process: group.process.map(process),
         processes: group.processes,
         local: same_local.then_some(Endpoint(local)),
+        ports: ports(group),
         peers,
         direction: group.direction(),
         blame: group.blamed.map(Blame::from),
@@ -86,7 +91,29 @@ pub fn site(
             .map(socket)
             .collect(),
         sockets_omitted: group.count().saturating_sub(set.sockets_per_site) as u64,
+        over: None,
+        upstream: None,
+        pool: None,
+        relief: None,
     })
+}
+
+/// Exact unless the beginning was not seen.
+fn at_most(view: &SocketView<'_>) -> Option<f64> {
+    (!view.socket.since_is_lower_bound).then(|| seconds(view.age()))
+}
+
+/// Of the services on this host, or of those that were connected to.
+fn ports(group: &Group<'_>) -> Vec<u16> {
+    let port = |view: &SocketView<'_>| {
+        let endpoints = &view.socket.endpoints;
+        match view.direction() {
+            Some(Direction::Connected) => endpoints.remote.port(),
+            _ => endpoints.local.port(),
+        }
+    };
+    let ports: BTreeSet<u16> = group.views.iter().map(port).collect();
+    ports.into_iter().collect()
 }
 
 fn process(process: &Process) -> report::Process {
@@ -184,6 +211,8 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
                 .map(|since| seconds(oldest.now.saturating_sub(since))),
             stack: thread.stack.clone(),
             name: thread.name.clone().map(Untrusted::new),
+            waits_for: None,
+            samples: None,
         })
         .collect()
 }
@@ -204,6 +233,7 @@ fn socket(view: &SocketView<'_>) -> report::Socket {
         state: TcpState::from_u8(socket.state),
         age_seconds: seconds(view.age()),
         age_is_lower_bound: socket.since_is_lower_bound,
+        age_seconds_at_most: at_most(view),
         recv_q: Some(u64::from(socket.recv_q)),
         send_q: Some(u64::from(socket.send_q)),
         fds: socket

@@ -1,6 +1,8 @@
 //! The report: the public JSON contract (docs/report.schema.json), also what every other sink
 //! renders. Every field is always present; `null` means "not known", and fields are only ever added.
 
+mod facts;
+
 use std::cmp::Ordering;
 
 use jiff::Timestamp;
@@ -12,6 +14,8 @@ use super::stack::Frame;
 use super::tcp_state::TcpState;
 use super::untrusted::Untrusted;
 use super::verdict::{Confidence, Severity, Verdict};
+
+pub use facts::{Ended, Over, Pool, PoolKind, Upstream, WaitKind, WaitsFor};
 
 /// The one version this build writes; a reader refuses any other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,6 +122,10 @@ pub struct Totals {
 pub struct Site {
     /// Stable across runs: hash of verdict, module build-id and function offsets.
     pub id: String,
+    /// Stable across builds and verdicts: a hash of the names of the blamed function and two callers,
+    /// with the number of the scheme before it.
+    #[serde(default)]
+    pub fingerprint: String,
     pub verdict: Verdict,
     pub confidence: Confidence,
     pub severity: Severity,
@@ -128,6 +136,9 @@ pub struct Site {
     pub first_seen: Timestamp,
     pub oldest_seconds: f64,
     pub age_is_lower_bound: bool,
+    /// The longest that the oldest can have been stuck; `None` when not known.
+    #[serde(default)]
+    pub age_seconds_at_most: Option<f64>,
     /// `None` when the window was too short to tell.
     pub growth_per_minute: Option<f64>,
     /// `None` when no process holds the sockets (descriptor in flight).
@@ -137,6 +148,9 @@ pub struct Site {
     pub processes: u32,
     /// The address the sockets share on this host; `None` when they differ (outgoing connections).
     pub local: Option<Endpoint>,
+    /// Ports of this host they came in through, ascending; of outgoing connections those they went to.
+    #[serde(default)]
+    pub ports: Vec<u16>,
     pub peers: Vec<Peer>,
     /// `None` when the sockets are older than the tracer and nothing tells which side connected.
     pub direction: Option<Direction>,
@@ -152,6 +166,18 @@ pub struct Site {
     /// At most `--sockets-per-site`, oldest first.
     pub sockets: Vec<Socket>,
     pub sockets_omitted: u64,
+    /// None of its sockets is stuck any more.
+    #[serde(default)]
+    pub over: Option<Over>,
+    /// Whom the program waits for before it serves these sockets.
+    #[serde(default)]
+    pub upstream: Option<Upstream>,
+    /// The workers that should serve them.
+    #[serde(default)]
+    pub pool: Option<Pool>,
+    /// A command that frees the sockets without ending the process.
+    #[serde(default)]
+    pub relief: Option<String>,
 }
 
 impl Site {
@@ -260,6 +286,11 @@ pub struct Holder {
     /// What its runtime calls it, where that says more than `comm`: the name of a Java thread.
     #[serde(default)]
     pub name: Option<Untrusted>,
+    #[serde(default)]
+    pub waits_for: Option<WaitsFor>,
+    /// How often it was seen on a CPU, where it was sampled.
+    #[serde(default)]
+    pub samples: Option<u32>,
 }
 
 impl Holder {
@@ -280,6 +311,9 @@ pub struct Socket {
     pub state: TcpState,
     pub age_seconds: f64,
     pub age_is_lower_bound: bool,
+    /// The same as `age_seconds` when the beginning was seen; `None` when not known.
+    #[serde(default)]
+    pub age_seconds_at_most: Option<f64>,
     pub recv_q: Option<u64>,
     pub send_q: Option<u64>,
     pub fds: Vec<FdRef>,

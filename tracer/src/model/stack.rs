@@ -19,6 +19,32 @@ pub struct Frame {
     pub file: Option<String>,
     pub line: Option<u32>,
     pub inlined: bool,
+    /// The managed runtime that made or interprets its code.
+    #[serde(default)]
+    pub runtime: Option<Runtime>,
+    /// Whose code it is; told in a report only.
+    #[serde(default)]
+    pub tier: Option<Tier>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    Python,
+    Jvm,
+    Go,
+    Node,
+    Ruby,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// A person working on the application wrote it.
+    Own,
+    Library,
+    /// Language runtimes, the C library, the kernel's pages.
+    Runtime,
 }
 
 impl Frame {

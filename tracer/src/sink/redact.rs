@@ -36,11 +36,16 @@ fn redact_site(site: &mut Site) {
     if !site.peers.is_empty() {
         site.peers = vec![Peer::Redacted];
     }
-    for text in site
-        .evidence
-        .iter_mut()
-        .chain([&mut site.summary, &mut site.advice])
-    {
+    if let Some(upstream) = &mut site.upstream {
+        let port = upstream.address.rsplit(':').next().unwrap_or_default();
+        upstream.address = format!("{REDACTED}:{port}");
+    }
+    // It is made of addresses.
+    site.relief = None;
+    let waits = site.stacks.holders.iter_mut();
+    let waits = waits.filter_map(|holder| Some(&mut holder.waits_for.as_mut()?.text));
+    let sentences = [&mut site.summary, &mut site.advice];
+    for text in site.evidence.iter_mut().chain(sentences).chain(waits) {
         redact_text(text, &keep);
     }
     // Java servers call a thread by the client that it serves.
@@ -94,13 +99,28 @@ fn redact_word(word: &str, keep: &[IpAddr]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink::samples;
+    use crate::{
+        model::report::{Upstream, WaitKind, WaitsFor},
+        sink::samples,
+    };
 
     #[test]
     fn no_remote_address_survives_anywhere() {
         for (name, mut report) in samples::all() {
+            for site in &mut report.sites {
+                site.upstream = Some(Upstream {
+                    address: "10.0.0.9:5432".to_owned(),
+                    silent_seconds: 31.0,
+                    connections: 12,
+                });
+                site.relief = Some("ss -K dst 10.0.0.9".to_owned());
+            }
             let sites = report.sites.iter_mut();
             for holder in sites.flat_map(|site| &mut site.stacks.holders) {
+                holder.waits_for = Some(WaitsFor {
+                    kind: WaitKind::Upstream,
+                    text: "an answer of 10.0.0.9:5432".to_owned(),
+                });
                 holder.name = Some(Untrusted::new("RMI TCP Connection(2)-192.0.2.77"));
             }
             redact_remote_addresses(&mut report);

@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use crate::model::input::Input;
 
-const MAGIC: &[u8] = b"SOCKLEAK-RECORDING 1\n";
+const MAGIC: &[u8] = b"SOCKLEAK-RECORDING 2\n";
 /// Length and checksum before each input; both zero at the end.
 const HEAD: usize = 8;
 /// An inventory of a million sockets fits; a length beyond this is damage, not data.

@@ -17,6 +17,8 @@ pub(crate) fn inherited_and_unknown() -> Report {
         since_seconds: None,
         stack: Vec::new(),
         name: None,
+        waits_for: None,
+        samples: None,
     };
     let inherited = Site {
         confidence: Confidence::Medium,

@@ -67,6 +67,7 @@ pub(super) fn report(sites: Vec<Site>) -> Report {
 pub(super) fn site(verdict: Verdict, id: &str, count: u64) -> Site {
     Site {
         id: id.to_owned(),
+        fingerprint: format!("1-{id}"),
         verdict,
         confidence: Confidence::High,
         severity: Severity::Leak,
@@ -77,6 +78,7 @@ pub(super) fn site(verdict: Verdict, id: &str, count: u64) -> Site {
         first_seen: time("13:01:40"),
         oldest_seconds: 812.345,
         age_is_lower_bound: false,
+        age_seconds_at_most: Some(812.345),
         growth_per_minute: Some(4.2),
         process: Some(process(
             4242,
@@ -86,6 +88,7 @@ pub(super) fn site(verdict: Verdict, id: &str, count: u64) -> Site {
         )),
         processes: 1,
         local: Some("10.0.0.5:11112".parse().unwrap()),
+        ports: vec![11112],
         peers: vec!["10.0.0.9".parse().unwrap()],
         direction: Some(Direction::Accepted),
         blame: None,
@@ -94,6 +97,10 @@ pub(super) fn site(verdict: Verdict, id: &str, count: u64) -> Site {
         siblings_closed: None,
         sockets: sockets(count.min(5)),
         sockets_omitted: count.saturating_sub(5),
+        over: None,
+        upstream: None,
+        pool: None,
+        relief: None,
     }
 }
 
@@ -120,6 +127,7 @@ pub(super) fn sockets(number: u64) -> Vec<Socket> {
         state: TcpState::CloseWait,
         age_seconds: 812.345 - nth as f64 * 14.0,
         age_is_lower_bound: false,
+        age_seconds_at_most: Some(812.345 - nth as f64 * 14.0),
         recv_q: Some(0),
         send_q: Some(0),
         fds: vec![FdRef {
@@ -143,6 +151,8 @@ pub(super) fn frame(function: &str, module: &str, source: &str) -> Frame {
         file,
         line,
         inlined: false,
+        runtime: None,
+        tier: None,
     }
 }
 

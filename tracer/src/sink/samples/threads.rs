@@ -31,6 +31,8 @@ pub(crate) fn never_accepted() -> Report {
         since_seconds: Some(402.0),
         stack: stack.clone(),
         name: None,
+        waits_for: None,
+        samples: None,
     };
     let waiting = |mut socket: Socket| {
         socket.inode = None;
@@ -114,6 +116,8 @@ pub(crate) fn worker_starvation() -> Report {
         since_seconds: Some(f64::from(93_600 - nth * 60)),
         stack: stack.clone(),
         name: None,
+        waits_for: None,
+        samples: None,
     };
     let holders: Vec<Holder> = (1..=7).map(worker).collect();
     let site = Site {
