@@ -176,7 +176,9 @@ fn is_own(rig: &str, frame: &Frame) -> bool {
     ];
     let main = ["main", "main.main", "eof_ignored::main"].contains(&function);
     let module = frame.module.as_deref().unwrap_or_default();
-    let is_its = module == rig || module == "[jit]" || module == format!("{rig}.plugin.so");
+    let is_its = module == rig
+        || ["[jit]", "[python]"].contains(&module)
+        || module == format!("{rig}.plugin.so");
     is_its && (main || own.iter().any(|name| function.contains(name)))
 }
 

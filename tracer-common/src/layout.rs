@@ -61,6 +61,7 @@ macro_rules! kernel_fields {
             OFF_FILES_FDT = "files_struct" "fdt" required;
             OFF_FDT_FD = "fdtable" "fd" required;
             OFF_FDT_MAX = "fdtable" "max_fds" required;
+            OFF_TASK_TP = "task_struct" "thread.fsbase|thread.uw.tp_value" optional;
             OFF_MM_START_CODE = "mm_struct" "start_code" required;
             OFF_MM_END_CODE = "mm_struct" "end_code" required;
             OFF_REGS_PC = "pt_regs" "ip|pc" optional;

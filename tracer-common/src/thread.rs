@@ -25,6 +25,8 @@ wire! {
         pub fp: u64,
         /// Link register; 0 on architectures without one.
         pub lr: u64,
+        /// Base of the thread's own data (x86: fs, arm64: `tpidr_el0`); 0 when unknown.
+        pub thread_pointer: u64,
         /// The first argument of the system call.
         pub argument: u64,
         /// Number of the system call; -1 outside of one.
@@ -39,4 +41,4 @@ wire! {
     }
 }
 
-const _: () = assert!(size_of::<ThreadItem>() == 80 + 24 + 16);
+const _: () = assert!(size_of::<ThreadItem>() == 88 + 24 + 16);

@@ -80,6 +80,7 @@ fn describe(thread: Ptr<Typed>, tgid: u32, switches: u64) -> ThreadItem {
         sp: 0,
         fp: 0,
         lr: 0,
+        thread_pointer: thread.field(&g::OFF_TASK_TP),
         argument: 0,
         call: -1,
         state: state | thread.field::<u32>(&g::OFF_TASK_EXIT_STATE),

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 /// The module of frames that a Java virtual machine named itself, in a thread dump.
 pub const JAVA: &str = "[java]";
 
+/// The module of frames that are functions of Python, as its interpreter keeps them.
+pub const PYTHON: &str = "[python]";
+
 /// One frame of the public report. `function` is `None` when no symbol covers the address; then
 /// `module` and `offset` say where it is and `build_id` says in which build.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +58,11 @@ impl Frame {
             let name = name.trim_start_matches('<');
             RUNTIMES.iter().any(|runtime| name.starts_with(runtime))
         })
+    }
+
+    /// Of a function that its runtime's own structures tell of.
+    pub fn is_managed(&self) -> bool {
+        self.module.as_deref() == Some(PYTHON)
     }
 
     /// Of the same function and module; a Java function may once be named by the list of compiled

@@ -48,6 +48,7 @@ pub struct KernelEntry {
     pub sp: u64,
     pub fp: u64,
     pub lr: u64,
+    pub thread_pointer: u64,
 }
 
 /// Loads the iterator; it costs nothing until it is run.
@@ -103,6 +104,7 @@ fn describe(item: &ThreadItem, ahead: Option<i128>) -> SeenThread {
         sp: item.sp,
         fp: item.fp,
         lr: item.lr,
+        thread_pointer: item.thread_pointer,
     };
     SeenThread {
         tgid: item.tgid,
@@ -162,6 +164,7 @@ mod tests {
             sp: 0x2000,
             fp: 0,
             lr: 0,
+            thread_pointer: 0x7000,
             argument: 4,
             call: 0,
             state: 1,

@@ -147,6 +147,7 @@ fn name(copy: &Copy, symbolizer: &mut Symbolizer, warnings: &mut Vec<Warning>) -
         sp: copy.sp,
         fp: copy.fp,
         lr: copy.lr,
+        thread: 0,
         bytes: &copy.bytes,
     });
     warnings.extend(resolved.warnings);

@@ -43,26 +43,46 @@ pub fn read(
         .iter()
         .map(|process| catch(process, &seen, asked))
         .collect();
-    // Who has not left a CPU since the first look, and is on none now, has not run.
-    let again = look(&pids).unwrap_or_default();
-    let switches: HashMap<u32, u64> = again
+    let switches = look_again(look, &pids);
+    let mut named: Vec<Vec<Thread>> = processes
         .iter()
-        .filter(|thread| thread.still)
-        .map(|thread| (thread.tid, thread.switches))
+        .zip(&caught)
+        .map(|(process, caught)| {
+            let named = |one: &Caught| one.named(process, &switches, symbolizer);
+            caught.iter().map(named).collect()
+        })
         .collect();
-    let name = |(process, caught): (&Process, Vec<Caught>)| {
-        // No iterator, or in a pid namespace, where it has other numbers than /proc.
-        if caught.is_empty() {
-            return outside::read(process, asked, symbolizer);
+    // What a runtime's own structures told was read after all that.
+    let managed = |threads: &Vec<Thread>| threads.iter().any(is_managed);
+    if named.iter().any(managed) {
+        let switches = look_again(look, &pids);
+        for ((process, caught), named) in processes.iter().zip(&caught).zip(&mut named) {
+            for (one, thread) in caught.iter().zip(named) {
+                if is_managed(thread) && switches.get(&thread.tid) != Some(&one.seen.switches) {
+                    thread.stack = one.native(process, symbolizer);
+                }
+            }
         }
-        let mut threads: Vec<Thread> = caught
-            .into_iter()
-            .map(|one| one.named(process, &switches, symbolizer))
-            .collect();
+    }
+    for (process, threads) in processes.iter().zip(&mut named) {
+        // No iterator, or in a pid namespace, where it has other numbers than /proc.
+        if threads.is_empty() {
+            *threads = outside::read(process, asked, symbolizer);
+        }
         threads.sort_by_key(|thread| thread.tid);
-        threads
-    };
-    processes.iter().zip(caught).map(name).collect()
+    }
+    named
+}
+
+/// By thread: who has not left a CPU since the first look, and is on none now, has not run.
+fn look_again(look: &mut Look<'_>, pids: &[u32]) -> HashMap<u32, u64> {
+    let again = look(pids).unwrap_or_default();
+    let still = again.iter().filter(|thread| thread.still);
+    still.map(|thread| (thread.tid, thread.switches)).collect()
+}
+
+fn is_managed(thread: &Thread) -> bool {
+    thread.stack.iter().any(Frame::is_managed)
 }
 
 /// A thread with its stack as bytes, which may be torn.
@@ -101,7 +121,7 @@ fn is_of(thread: &SeenThread, process: &Process) -> bool {
 
 impl Caught {
     fn named(
-        self,
+        &self,
         process: &Process,
         switches: &HashMap<u32, u64>,
         symbolizer: &mut Symbolizer,
@@ -111,7 +131,9 @@ impl Caught {
             number: entry.call.into(),
             first: entry.argument,
         });
-        let stack = stack.filter(|_| switches.get(&seen.tid) == Some(&seen.switches));
+        let stack = stack
+            .as_ref()
+            .filter(|_| switches.get(&seen.tid) == Some(&seen.switches));
         Thread {
             tid: seen.tid,
             comm: comm(&seen.comm),
@@ -120,7 +142,7 @@ impl Caught {
             fd: call.and_then(Syscall::fd),
             stack: entry
                 .zip(stack)
-                .map(|(entry, bytes)| frames(process, &entry, &bytes, symbolizer))
+                .map(|(entry, bytes)| frames(process, &entry, bytes, symbolizer))
                 .unwrap_or_default(),
             since: seen.since,
             socket: None,
@@ -129,6 +151,20 @@ impl Caught {
             wait: Wait::default(),
             switches: 0,
         }
+    }
+}
+
+impl Caught {
+    /// The stack without what was read from the process later.
+    fn native(&self, process: &Process, symbolizer: &mut Symbolizer) -> Vec<Frame> {
+        let Some((entry, bytes)) = self.entry.zip(self.stack.as_ref()) else {
+            return Vec::new();
+        };
+        let entry = KernelEntry {
+            thread_pointer: 0,
+            ..entry
+        };
+        frames(process, &entry, bytes, symbolizer)
     }
 }
 
@@ -193,6 +229,7 @@ fn frames(
         sp: entry.sp,
         fp: entry.fp,
         lr: entry.lr,
+        thread: entry.thread_pointer,
         bytes,
     };
     symbolizer.resolve(&copy).stack.frames

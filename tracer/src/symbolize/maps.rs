@@ -71,6 +71,12 @@ pub(super) struct CodeMap {
     pub omitted: bool,
 }
 
+/// Whose rights the process has now: it may give up some while it runs.
+pub(super) fn user(pid: u32) -> Option<u32> {
+    let process = Process::new(i32::try_from(pid).ok()?).ok()?;
+    Some(process.status().ok()?.euid)
+}
+
 /// Start time of the live process, `None` when there is none (or only its zombie's leader entry
 /// could be read, which has no code to look at anyway).
 pub(super) fn started(pid: u32) -> Option<Start> {

@@ -8,6 +8,7 @@ use super::demangle;
 use super::maps::Mapping;
 use super::open::FileId;
 use super::request::Resolved;
+use super::runtimes::memory::MAX_AT_ONCE;
 use super::warning::Warning;
 
 /// The list of 4096 mappings with the longest names has 4.3 MiB.
@@ -57,8 +58,12 @@ pub(super) enum Request {
     DropJitNames {
         pid: u32,
     },
-    /// Answered with `Named`, after any number of `Reading`.
+    /// Answered with `Named`, after any number of `Reading` and `Need`.
     Name(Copy),
+    /// The answer to `Need`: each page's bytes, or that it cannot be read.
+    Memory {
+        pages: Vec<Option<Vec<u8>>>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,6 +90,7 @@ pub(super) struct Copy {
     pub sp: u64,
     pub fp: u64,
     pub lr: u64,
+    pub thread: u64,
     pub bytes: Vec<u8>,
 }
 
@@ -102,6 +108,10 @@ pub(super) enum Answer {
     Reading {
         id: FileId,
         first: bool,
+    },
+    /// Addresses of pages of the process whose stack is named; answered with `Memory`.
+    Need {
+        pages: Vec<u64>,
     },
     Named(Named),
 }
@@ -149,6 +159,7 @@ impl Answer {
         match self {
             Self::Ready { without } => without.len() <= 4,
             Self::Reading { .. } => true,
+            Self::Need { pages } => pages.len() <= MAX_AT_ONCE,
             Self::Loaded { outcome, .. } => match outcome {
                 Ok(build_id) => build_id.as_deref().is_none_or(is_build_id),
                 Err(Unusable::Changed) => true,

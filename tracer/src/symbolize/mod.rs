@@ -22,7 +22,9 @@ mod names;
 mod open;
 mod process;
 mod registers;
+mod remote;
 mod request;
+mod runtimes;
 #[cfg(target_arch = "x86_64")]
 mod search;
 mod shadow;
@@ -162,6 +164,9 @@ impl Symbolizer {
         let known = self.processes.get_mut(&pid);
         let known = known.ok_or(Warning::ProcessGone { pid })?;
         known.used = self.clock;
+        if let Some(user) = maps::user(pid) {
+            known.process.user = user;
+        }
         let perf_map_file = self.jit.perf_map_file(&known.process);
         self.link.name(&known.process, perf_map_file, copy)
     }

@@ -16,6 +16,9 @@ use super::warning::Warning;
 /// The vDSO has 1-3 pages of code; a process can move it but hardly grow it.
 const MAX_VDSO: u64 = 64 << 10;
 
+/// Of a process that was gone before it was asked; shares its helper with no other user's.
+const NO_USER: u32 = u32::MAX;
+
 pub(super) enum Source {
     Nothing,
     File(Rc<Held>),
@@ -27,6 +30,8 @@ pub(super) enum Source {
 pub(super) struct Process {
     pub pid: u32,
     pub start: Start,
+    /// Whose rights it had when it was last asked.
+    pub user: u32,
     pub code: Vec<(Mapping, Source)>,
     /// Another one after every change.
     pub version: u64,
@@ -83,6 +88,7 @@ impl Process {
         Self {
             pid: loader.pid,
             start: map.start,
+            user: maps::user(loader.pid).unwrap_or(NO_USER),
             code,
             version,
             omitted: map.omitted,

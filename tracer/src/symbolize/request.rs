@@ -17,6 +17,9 @@ pub struct StackCopy<'a> {
     pub fp: u64,
     /// Return address register; 0 on machines without one.
     pub lr: u64,
+    /// The thread pointer, for a thread that has not run since and does not: then what its language runtime executes can
+    /// be read from the process. 0 for a moment that has passed.
+    pub thread: u64,
     /// Memory from `sp` upwards.
     pub bytes: &'a [u8],
 }

@@ -12,6 +12,7 @@ use framehop::{
 use super::StackCopy;
 use super::code::{Code, CodeIndex, CopiedStack};
 use super::image::Bytes;
+use super::open::FileId;
 use super::registers;
 use super::tables::{self, Cover};
 
@@ -43,6 +44,21 @@ impl Walk {
             truncated: true,
             left_known_code: false,
             searched: None,
+        }
+    }
+}
+
+impl Walk {
+    /// Keeps what lies further in than the first code of that file.
+    pub(super) fn end_before(&mut self, file: FileId, code: &CodeIndex) {
+        let is_of = |address: &CodeAddress| {
+            let image = code
+                .find(address.lookup)
+                .and_then(|code| code.image.as_deref());
+            image.is_some_and(|image| image.id == file)
+        };
+        if let Some(first) = self.addresses.iter().position(is_of) {
+            self.addresses.truncate(first);
         }
     }
 }

@@ -84,6 +84,7 @@ fn parse(text: &str) -> Option<KernelEntry> {
         sp,
         fp: 0,
         lr: 0,
+        thread_pointer: 0,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Takes requests, one after the other, and answers them. What it is sent decides how much it
 //! remembers: the tracer keeps the bounds and says what to drop.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -22,13 +23,21 @@ use crate::symbolize::message::{
 };
 use crate::symbolize::open::FileId;
 use crate::symbolize::request::Resolved;
+use crate::symbolize::runtimes::memory::Memory;
+use crate::symbolize::runtimes::{Managed, Runtime};
 use crate::symbolize::unwind::CodeWalker;
 
 struct Server {
     socket: Rc<OwnedFd>,
     images: Images,
-    processes: HashMap<u32, CodeWalker>,
+    processes: HashMap<u32, Known>,
     jit: HashMap<u32, jit::Names>,
+}
+
+struct Known {
+    walker: CodeWalker,
+    /// Once it was looked for.
+    runtime: OnceCell<Option<Runtime>>,
 }
 
 /// Ends when the tracer closes its side.
@@ -78,7 +87,13 @@ impl Server {
                     .map(|region| self.code(region))
                     .collect();
                 let walker = CodeWalker::new(CodeIndex::new(code));
-                self.processes.insert(pid, walker);
+                self.processes.insert(
+                    pid,
+                    Known {
+                        walker,
+                        runtime: OnceCell::new(),
+                    },
+                );
             }
             Request::Forget { pid } => {
                 self.processes.remove(&pid);
@@ -89,6 +104,8 @@ impl Server {
             Request::DropJitNames { pid } => {
                 self.jit.remove(&pid);
             }
+            // Only while a stack is named.
+            Request::Memory { .. } => return Err(Broken::Malformed),
             Request::Name(copy) => {
                 let named = self.name(&copy);
                 self.answer(&Answer::Named(named))?;
@@ -136,10 +153,14 @@ impl Server {
             left_known_code: false,
             evicted_names: self.images.evicted_names,
         };
-        let Some(walker) = self.processes.get_mut(&copy.pid) else {
+        let Some(Known { walker, runtime }) = self.processes.get_mut(&copy.pid) else {
             return named;
         };
-        let walk = walker.walk(&view(copy));
+        let mut walk = walker.walk(&view(copy));
+        let managed = managed(&self.socket, walker.code(), runtime, copy.thread);
+        if let Some(managed) = &managed {
+            walk.end_before(managed.image, walker.code());
+        }
         let mut warnings = Vec::new();
         let mut naming = Naming {
             pid: copy.pid,
@@ -148,7 +169,11 @@ impl Server {
             images: &mut self.images,
             warnings: &mut warnings,
         };
-        let frames = naming.frames(&walk);
+        let mut frames = naming.frames(&walk);
+        if let Some(managed) = managed {
+            walk.truncated = managed.truncated;
+            frames.extend(managed.frames);
+        }
         named.resolved = Resolved {
             stack: Stack {
                 frames,
@@ -166,6 +191,32 @@ impl Server {
     }
 }
 
+/// What the process's runtime executes in this thread, read from its memory by way of the tracer.
+fn managed(
+    socket: &OwnedFd,
+    code: &CodeIndex,
+    runtime: &OnceCell<Option<Runtime>>,
+    thread: u64,
+) -> Option<Managed> {
+    if thread == 0 {
+        return None;
+    }
+    let mut fetch = |pages: &[u64]| fetch(socket, pages).unwrap_or_default();
+    let mut memory = Memory::new(&mut fetch);
+    let known = runtime.get_or_init(|| Runtime::learn(code, &mut memory));
+    known.as_ref()?.present(&mut memory, thread)
+}
+
+/// When this cannot be asked, the answer cannot be given either.
+fn fetch(socket: &OwnedFd, pages: &[u64]) -> Option<Vec<Option<Vec<u8>>>> {
+    let pages = pages.to_vec();
+    channel::send(socket.as_fd(), &Answer::Need { pages }, None, None).ok()?;
+    match channel::receive(socket.as_fd(), MAX_REQUEST, None).ok()? {
+        (Request::Memory { pages }, _) => Some(pages),
+        _ => None,
+    }
+}
+
 fn view(copy: &Copy) -> StackCopy<'_> {
     StackCopy {
         pid: copy.pid,
@@ -174,6 +225,7 @@ fn view(copy: &Copy) -> StackCopy<'_> {
         sp: copy.sp,
         fp: copy.fp,
         lr: copy.lr,
+        thread: copy.thread,
         bytes: &copy.bytes,
     }
 }

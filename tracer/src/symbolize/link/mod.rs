@@ -1,6 +1,7 @@
 //! The tracer's end of the channel to its helper: starts it when there is something to name, sends
 //! what it lacks, and waits for an answer, but never for long. When the helper fails it is ended,
-//! and the stack in question is not named.
+//! and the stack in question is not named. Processes of one user share a helper, and of no other user: one
+//! that a file or a process has taken over could read memory of the next process it works for.
 
 mod child;
 mod running;
@@ -21,6 +22,9 @@ use super::warning::Warning;
 use running::Running;
 use suspects::{Rest, Suspect, Suspects};
 
+/// Users for whose processes helpers run at once.
+const MAX_HELPERS: usize = 4;
+
 /// Who is at the other end of the channel.
 pub(super) trait Peer {
     fn id(&self) -> Option<u32>;
@@ -32,7 +36,8 @@ pub(super) type Launch = Box<dyn FnMut(OwnedFd) -> io::Result<Box<dyn Peer>>>;
 
 pub(super) struct Link {
     launch: Launch,
-    running: Option<Running>,
+    /// By user, the one used last at the end.
+    running: Vec<(u32, Running)>,
     suspects: Suspects,
     rest: Rest,
     /// Of helpers that are gone.
@@ -45,7 +50,7 @@ impl Link {
     pub(super) fn new(launch: Launch) -> Self {
         Self {
             launch,
-            running: None,
+            running: Vec::new(),
             suspects: Suspects::default(),
             rest: Rest::default(),
             evicted_names: 0,
@@ -61,15 +66,17 @@ impl Link {
     }
 
     pub(super) fn helper(&self) -> Option<u32> {
-        self.running.as_ref().and_then(|running| running.peer.id())
+        self.running
+            .last()
+            .and_then(|(_, running)| running.peer.id())
     }
 
     pub(super) fn evicted_names(&self) -> u64 {
         let now = self
             .running
-            .as_ref()
-            .map_or(0, |running| running.evicted_names);
-        self.evicted_names + now
+            .iter()
+            .map(|(_, running)| running.evicted_names);
+        self.evicted_names + now.sum::<u64>()
     }
 
     /// What has to be said besides the stacks.
@@ -78,18 +85,18 @@ impl Link {
     }
 
     pub(super) fn forget(&mut self, pid: u32) {
-        if let Some(running) = &mut self.running
-            && running.processes.remove(&pid).is_some()
-        {
-            running.later.push(Request::Forget { pid });
+        for (_, running) in &mut self.running {
+            if running.processes.remove(&pid).is_some() {
+                running.later.push(Request::Forget { pid });
+            }
         }
     }
 
     pub(super) fn drop_file(&mut self, key: Key) {
-        if let Some(running) = &mut self.running
-            && running.files.remove(&key)
-        {
-            running.later.push(Request::Drop { key });
+        for (_, running) in &mut self.running {
+            if running.files.remove(&key) {
+                running.later.push(Request::Drop { key });
+            }
         }
     }
 
@@ -104,7 +111,7 @@ impl Link {
         if self.suspects.refuses(Suspect::Stacks(pid, start)) {
             return Err(Warning::StacksRefused { pid });
         }
-        let mut running = self.take_running()?;
+        let mut running = self.take_running(process.user)?;
         self.last_number += 1;
         let number = self.last_number;
         let suspects = &self.suspects;
@@ -120,7 +127,7 @@ impl Link {
         match answer {
             Ok(named) => {
                 running.evicted_names = named.evicted_names;
-                self.running = Some(running);
+                self.running.push((process.user, running));
                 Ok(named)
             }
             Err(failure) => {
@@ -138,9 +145,11 @@ impl Link {
         }
     }
 
-    /// The helper that runs, or a new one.
-    fn take_running(&mut self) -> Result<Running, Warning> {
-        if let Some(mut running) = self.running.take() {
+    /// The helper that runs for this user, or a new one.
+    fn take_running(&mut self, user: u32) -> Result<Running, Warning> {
+        let known = self.running.iter().position(|(of, _)| *of == user);
+        if let Some(place) = known {
+            let (_, mut running) = self.running.remove(place);
             if !running.peer.has_ended() {
                 return Ok(running);
             }
@@ -152,6 +161,11 @@ impl Link {
         if !self.rest.is_over(Instant::now()) {
             return Err(Warning::HelperResting);
         }
+        if self.running.len() >= MAX_HELPERS {
+            let (_, mut oldest) = self.running.remove(0);
+            self.evicted_names += oldest.evicted_names;
+            oldest.peer.end();
+        }
         Running::start(&mut self.launch).map_err(|error| {
             self.rest.failed(Instant::now());
             let reason = error.to_string();
@@ -162,7 +176,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        if let Some(running) = &mut self.running {
+        for (_, running) in &mut self.running {
             running.peer.end();
         }
     }

@@ -19,6 +19,7 @@ use crate::symbolize::message::{
 };
 use crate::symbolize::open::{self, FileId};
 use crate::symbolize::process::{Process, Source};
+use crate::symbolize::remote::Remote;
 use crate::symbolize::warning::Warning;
 
 /// To start on a busy machine.
@@ -119,7 +120,8 @@ impl Running {
         };
         let request = Request::Name(owned(copy, number));
         self.send(&request, None, whole).map_err(stacks)?;
-        self.answer(process, number, patience, whole)
+        let remote = (copy.thread != 0).then(|| Remote::open(process.pid, process.start));
+        self.answer(process, number, remote.flatten(), patience, whole)
     }
 
     fn become_ready(&mut self, warnings: &mut Vec<Warning>) -> Result<(), Broken> {
@@ -190,6 +192,7 @@ impl Running {
         &mut self,
         process: &Process,
         number: u64,
+        mut remote: Option<Remote>,
         patience: Duration,
         whole: Instant,
     ) -> Result<Named, Failure> {
@@ -200,6 +203,10 @@ impl Running {
             let answer = self.receive(until).and_then(|answer| match answer {
                 Answer::Named(named) if named.number != number => Err(Broken::Malformed),
                 Answer::Named(_) | Answer::Reading { .. } => Ok(answer),
+                Answer::Need { pages } => {
+                    self.send_memory(remote.as_mut(), &pages, whole)?;
+                    Ok(Answer::Need { pages })
+                }
                 _ => Err(Broken::Malformed),
             });
             match answer {
@@ -224,6 +231,20 @@ impl Running {
                 }
             }
         }
+    }
+
+    /// What cannot be read now is said to be unreadable; who asks beyond all bounds is broken.
+    fn send_memory(
+        &self,
+        remote: Option<&mut Remote>,
+        pages: &[u64],
+        until: Instant,
+    ) -> Result<(), Broken> {
+        let pages = match remote {
+            Some(remote) => remote.read(pages).ok_or(Broken::Malformed)?,
+            None => vec![None; pages.len()],
+        };
+        self.send(&Request::Memory { pages }, None, until)
     }
 
     fn send(
@@ -293,6 +314,7 @@ fn owned(copy: &StackCopy<'_>, number: u64) -> Copy {
         sp: copy.sp,
         fp: copy.fp,
         lr: copy.lr,
+        thread: copy.thread,
         bytes: copy.bytes.to_vec(),
     }
 }

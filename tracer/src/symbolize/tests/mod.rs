@@ -10,6 +10,7 @@ mod libcs;
 mod made;
 mod native;
 mod program;
+mod python;
 mod tableless;
 
 use std::ops::{Deref, DerefMut};

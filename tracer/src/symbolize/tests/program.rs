@@ -37,7 +37,7 @@ int main(void) {
 }
 ";
 
-/// Prints the frame pointer of a process that waits in a system call, and lets it wait on.
+/// Prints frame pointer and thread pointer of a process that waits in a system call, and lets it wait on.
 const PEEK: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +52,7 @@ int main(int argc, char **argv) {
     if (waitpid(pid, &status, __WALL) != pid) return 2;
     if (ptrace(PTRACE_GETREGS, pid, 0, &regs)) return 3;
     ptrace(PTRACE_DETACH, pid, 0, 0);
-    return printf("%llu", regs.rbp) < 0;
+    return printf("%llu %llu", regs.rbp, regs.fs_base) < 0;
 }
 "#;
 
@@ -62,12 +62,14 @@ static PEEKER: LazyLock<(Workshop, PathBuf)> = LazyLock::new(|| {
     (shop, program)
 });
 
-fn frame_pointer(pid: u32) -> u64 {
+fn frame_and_thread_pointer(pid: u32) -> (u64, u64) {
     let output = Command::new(&PEEKER.1)
         .arg(pid.to_string())
         .output()
         .unwrap();
-    String::from_utf8(output.stdout).unwrap().parse().unwrap()
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (frame, thread) = text.split_once(' ').unwrap();
+    (frame.parse().unwrap(), thread.parse().unwrap())
 }
 
 pub(super) struct Workshop {
@@ -131,6 +133,8 @@ pub(super) struct OwnedCopy {
     pub pc: u64,
     pub sp: u64,
     pub fp: u64,
+    /// 0 where only what was copied may be used, as at an event.
+    pub thread: u64,
     pub bytes: Vec<u8>,
 }
 
@@ -143,6 +147,7 @@ impl OwnedCopy {
             sp: self.sp,
             fp: self.fp,
             lr: 0,
+            thread: self.thread,
             bytes: &self.bytes,
         }
     }
@@ -205,7 +210,7 @@ impl Blocked {
 
     pub(super) fn copy(&self) -> OwnedCopy {
         let pid = self.pid();
-        let fp = frame_pointer(pid);
+        let (fp, _) = frame_and_thread_pointer(pid);
         self.wait();
         let (sp, pc) = self.registers().unwrap();
         let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
@@ -221,7 +226,17 @@ impl Blocked {
             pc,
             sp,
             fp,
+            thread: 0,
             bytes,
+        }
+    }
+
+    /// As of a thread that waits now.
+    pub(super) fn present(&self) -> OwnedCopy {
+        let (_, thread) = frame_and_thread_pointer(self.pid());
+        OwnedCopy {
+            thread,
+            ..self.copy()
         }
     }
 

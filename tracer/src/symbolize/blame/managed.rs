@@ -1,0 +1,176 @@
+//! Whose code a function of a managed runtime is: the program's own, a library's, or that of the runtime and of what
+//! drives other people's handlers. Decides by where the code lies, with tables that have a test a line.
+
+use crate::model::stack::{Frame, PYTHON};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tier {
+    Own,
+    /// Blamed when nothing of the program's own is on the stack.
+    Library,
+    Runtime,
+}
+
+/// `None` for code of other kinds.
+pub(super) fn tier(frame: &Frame) -> Option<Tier> {
+    match frame.module.as_deref() {
+        Some(PYTHON) => Some(of_python(frame.file.as_deref().unwrap_or_default())),
+        _ => None,
+    }
+}
+
+/// What lies further out only runs the loop, and has not called what the loop calls.
+pub(super) fn is_loop(frame: &Frame) -> bool {
+    let file = frame.file.as_deref().unwrap_or_default();
+    let function = frame.function.as_deref().unwrap_or_default();
+    let function = function.rsplit('.').next().unwrap_or_default();
+    let here = |(end, name): &(&str, &str)| *name == function && file.ends_with(end);
+    frame.module.as_deref() == Some(PYTHON) && LOOPS.iter().any(here)
+}
+
+fn of_python(file: &str) -> Tier {
+    if let Some(package) = package(file) {
+        let drives = |name: &str| {
+            let rest = package.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(['/', '.']))
+        };
+        return if DRIVERS.iter().any(|name| drives(name)) {
+            Tier::Runtime
+        } else {
+            Tier::Library
+        };
+    }
+    let of_runtime =
+        file.starts_with("<frozen ") || STANDARD.iter().any(|folder| in_standard(file, folder));
+    if of_runtime { Tier::Runtime } else { Tier::Own }
+}
+
+/// The path below the folder in which packages are installed.
+fn package(file: &str) -> Option<&str> {
+    let below = |folder: &str| file.rsplit_once(folder).map(|(_, below)| below);
+    PACKAGES.iter().find_map(|folder| below(folder))
+}
+
+/// `/usr/lib/python3.11/socket.py`; not `/srv/lib/python/app.py`.
+fn in_standard(file: &str, folder: &str) -> bool {
+    let version = |rest: &str| {
+        let (version, _) = rest.split_once('/')?;
+        version.starts_with("3.").then_some(())
+    };
+    file.split_once(folder)
+        .is_some_and(|(_, rest)| version(rest).is_some())
+}
+
+const PACKAGES: &[&str] = &["/site-packages/", "/dist-packages/"];
+
+const STANDARD: &[&str] = &["/lib/python", "/lib64/python"];
+
+/// Packages that only call what they are given: event loops, and servers around handlers.
+const DRIVERS: &[&str] = &[
+    "anyio",
+    "eventlet",
+    "gevent",
+    "greenlet",
+    "sniffio",
+    "trio",
+    "uvloop",
+    // servers
+    "cheroot",
+    "daphne",
+    "gunicorn",
+    "hypercorn",
+    "uvicorn",
+    "waitress",
+    "werkzeug",
+    // frameworks' ways to a handler
+    "asgiref",
+    "click",
+    "starlette",
+    "typer",
+];
+
+/// By the end of the file, and the last part of the function's name.
+const LOOPS: &[(&str, &str)] = &[
+    ("/asyncio/base_events.py", "_run_once"),
+    ("/asyncio/base_events.py", "run_forever"),
+    ("/gevent/hub.py", "run"),
+    ("/eventlet/hubs/hub.py", "run"),
+    ("/trio/_core/_run.py", "unrolled_run"),
+    ("/tornado/ioloop.py", "start"),
+    ("/twisted/internet/base.py", "run"),
+    ("/twisted/internet/base.py", "mainLoop"),
+    ("/asyncore.py", "loop"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn python(file: &str, function: &str) -> Frame {
+        Frame {
+            module: Some(PYTHON.to_owned()),
+            file: Some(file.to_owned()),
+            function: Some(function.to_owned()),
+            ..Frame::default()
+        }
+    }
+
+    fn tier_of(file: &str) -> Tier {
+        tier(&python(file, "f")).unwrap()
+    }
+
+    #[test]
+    fn code_is_told_by_where_it_lies() {
+        for (file, expected) in [
+            ("/srv/app.py", Tier::Own),
+            ("app.py", Tier::Own),
+            ("<string>", Tier::Own),
+            ("/srv/lib/python/app.py", Tier::Own),
+            ("/srv/venv/bin/app", Tier::Own),
+            ("<frozen runpy>", Tier::Runtime),
+            ("/usr/lib/python3.11/socket.py", Tier::Runtime),
+            ("/opt/py/lib/python3.13/asyncio/events.py", Tier::Runtime),
+            ("/usr/lib64/python3.9/ssl.py", Tier::Runtime),
+            (
+                "/v/lib/python3.12/site-packages/redis/connection.py",
+                Tier::Library,
+            ),
+            (
+                "/usr/lib/python3/dist-packages/requests/api.py",
+                Tier::Library,
+            ),
+            (
+                "/v/lib/python3.12/site-packages/geventhttpclient/x.py",
+                Tier::Library,
+            ),
+            ("/v/lib/python3.12/site-packages/six.py", Tier::Library),
+        ] {
+            assert_eq!(tier_of(file), expected, "{file}");
+        }
+        assert_eq!(tier(&Frame::default()), None);
+    }
+
+    #[test]
+    fn each_line_of_the_tables_counts() {
+        for driver in DRIVERS {
+            for rest in ["/a/b.py", ".py"] {
+                let file = format!("/v/lib/python3.12/site-packages/{driver}{rest}");
+                assert_eq!(tier_of(&file), Tier::Runtime, "{file}");
+            }
+        }
+        for folder in PACKAGES {
+            assert_eq!(tier_of(&format!("/v{folder}x/y.py")), Tier::Library);
+        }
+        for folder in STANDARD {
+            assert_eq!(tier_of(&format!("/v{folder}3.8/y.py")), Tier::Runtime);
+        }
+        for (file, function) in LOOPS {
+            assert!(is_loop(&python(
+                &format!("/x{file}"),
+                &format!("Loop.{function}")
+            )));
+            assert!(!is_loop(&python(&format!("/x{file}"), "other")));
+        }
+        assert!(!is_loop(&python("/srv/app.py", "run")));
+    }
+}

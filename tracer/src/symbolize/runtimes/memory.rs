@@ -1,0 +1,118 @@
+//! Memory of the one process that the current job is about, page by page, as the tracer reads it on request.
+//! What it holds may be a lie and may change at any time: whoever follows pointers counts the steps.
+
+use std::collections::HashMap;
+
+pub(in crate::symbolize) const PAGE: u64 = 4096;
+/// Pages asked for at once.
+pub(in crate::symbolize) const MAX_AT_ONCE: usize = 64;
+/// And for one job; 8 MiB.
+pub(in crate::symbolize) const MAX_PAGES: usize = 2048;
+/// User space ends here with four levels of page tables; nothing of a runtime lies above.
+pub(in crate::symbolize) const END: u64 = 1 << 47;
+
+/// Takes addresses of pages, at most [`MAX_AT_ONCE`], and gives each one's bytes or `None`.
+pub(in crate::symbolize) type Fetch<'a> = dyn FnMut(&[u64]) -> Vec<Option<Vec<u8>>> + 'a;
+
+pub(in crate::symbolize) struct Memory<'a> {
+    fetch: &'a mut Fetch<'a>,
+    pages: HashMap<u64, Option<Vec<u8>>>,
+}
+
+impl<'a> Memory<'a> {
+    pub(in crate::symbolize) fn new(fetch: &'a mut Fetch<'a>) -> Self {
+        Self {
+            fetch,
+            pages: HashMap::new(),
+        }
+    }
+
+    /// Has the pages at these addresses read in few rounds; what is beyond the bounds stays unread.
+    pub(super) fn want(&mut self, addresses: impl IntoIterator<Item = u64>) {
+        let mut missing: Vec<u64> = addresses
+            .into_iter()
+            .map(|address| address & !(PAGE - 1))
+            .filter(|page| *page != 0 && *page < END && !self.pages.contains_key(page))
+            .collect();
+        missing.sort_unstable();
+        missing.dedup();
+        for some in missing.chunks(MAX_AT_ONCE) {
+            if self.pages.len() + some.len() > MAX_PAGES {
+                return;
+            }
+            let mut found = (self.fetch)(some).into_iter();
+            for page in some {
+                let bytes = found.next().flatten();
+                let whole = bytes.filter(|bytes| bytes.len() as u64 == PAGE);
+                self.pages.insert(*page, whole);
+            }
+        }
+    }
+
+    pub(super) fn fill(&mut self, at: u64, buffer: &mut [u8]) -> Option<()> {
+        let end = at.checked_add(buffer.len() as u64)?;
+        if end > END {
+            return None;
+        }
+        let first = at & !(PAGE - 1);
+        self.want((first..end).step_by(PAGE as usize));
+        let mut at = at;
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            let page = self.pages.get(&(at & !(PAGE - 1)))?.as_ref()?;
+            let from = page.get((at % PAGE) as usize..)?;
+            let count = from.len().min(rest.len());
+            let (now, later) = rest.split_at_mut_checked(count)?;
+            now.copy_from_slice(from.get(..count)?);
+            rest = later;
+            at += count as u64;
+        }
+        Some(())
+    }
+
+    pub(super) fn array<const N: usize>(&mut self, at: u64) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        self.fill(at, &mut bytes)?;
+        Some(bytes)
+    }
+
+    pub(super) fn bytes(&mut self, at: u64, length: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.fill(at, &mut bytes)?;
+        Some(bytes)
+    }
+
+    pub(super) fn word(&mut self, at: u64) -> Option<u64> {
+        self.array(at).map(u64::from_le_bytes)
+    }
+
+    pub(super) fn half(&mut self, at: u64) -> Option<u32> {
+        self.array(at).map(u32::from_le_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_asked_for_once_and_within_bounds() {
+        let mut asked = Vec::new();
+        let mut fetch = |pages: &[u64]| {
+            asked.extend_from_slice(pages);
+            let page = |page: &u64| (*page != 0x3000).then(|| vec![(page >> 12) as u8; 4096]);
+            pages.iter().map(page).collect()
+        };
+        let mut memory = Memory::new(&mut fetch);
+        assert_eq!(memory.array(0x1ffe), Some([1, 1, 2, 2]));
+        assert_eq!(memory.half(0x1000), Some(0x0101_0101));
+        assert_eq!(memory.word(0x2ffc), None, "half of it cannot be read");
+        assert_eq!(memory.word(0), None, "never asked for");
+        assert_eq!(memory.word(END - 4), None);
+        assert_eq!(memory.word(u64::MAX), None);
+        memory.want((1..10_000).map(|page| page * PAGE));
+        drop(memory);
+        assert!(asked.starts_with(&[0x1000, 0x2000, 0x3000]), "{asked:x?}");
+        assert!(asked.len() <= MAX_PAGES);
+    }
+}

@@ -1,0 +1,48 @@
+//! What managed runtimes execute, read from their own structures in the memory of the process: frames of Python.
+//! Runs in the helper; knows no privilege and no file but the program's own.
+
+mod cpython;
+mod exports;
+pub(super) mod memory;
+
+use super::code::CodeIndex;
+use super::open::FileId;
+use crate::model::stack::Frame;
+use cpython::Cpython;
+use memory::Memory;
+
+/// The runtime of one process.
+pub(super) struct Runtime(Kind);
+
+enum Kind {
+    Python(Cpython),
+}
+
+/// Frames of a runtime, innermost first.
+pub(super) struct Managed {
+    pub frames: Vec<Frame>,
+    /// Outer ones are missing.
+    pub truncated: bool,
+    /// Native frames from the first one of this file on are the runtime's way of executing them.
+    pub image: FileId,
+}
+
+impl Runtime {
+    pub(super) fn learn(code: &CodeIndex, memory: &mut Memory<'_>) -> Option<Self> {
+        let python = Cpython::learn(code, memory)?;
+        Some(Self(Kind::Python(python)))
+    }
+
+    /// What a thread that does not run executes; `None` when it is none of the runtime's, or nothing is known.
+    pub(super) fn present(&self, memory: &mut Memory<'_>, thread: u64) -> Option<Managed> {
+        let Kind::Python(python) = &self.0;
+        let (stack, truncated) = python.walk(memory, thread)?;
+        let frames = python.name(memory, &stack);
+        let truncated = truncated || frames.len() < stack.len();
+        (!frames.is_empty()).then_some(Managed {
+            frames,
+            truncated,
+            image: python.image,
+        })
+    }
+}
