@@ -1,6 +1,7 @@
 //! The command line: what each command takes, and what a wrong one is answered.
 
 mod arguments;
+mod run;
 mod translate;
 
 #[cfg(test)]
@@ -77,10 +78,6 @@ fn better(error: &clap::Error) -> Option<String> {
         })?;
     let known = Cli::command().find_subcommand(asked).is_some();
     match asked {
-        "run" => Some(later(
-            "run",
-            "start the program, then `sockleak --pid PID --fail-on-leak`",
-        )),
         "serve" => Some(later(
             "serve",
             "`sockleak --json --duration 5m --output FILE` from a timer",

@@ -7,6 +7,8 @@ use std::{
     process::ExitCode,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::untrusted::Untrusted;
 
 pub const DONE: u8 = 0;
@@ -16,8 +18,23 @@ pub const LEAK: u8 = 23;
 /// sockleak itself failed, or lost events and cannot say "clean".
 pub const FAILED: u8 = 125;
 
+/// CMD of `run` exists but cannot be executed; there is no such CMD.
+pub const CANNOT_EXECUTE: u8 = 126;
+pub const NOT_FOUND: u8 = 127;
+/// `run --until`: the finding did not appear in time.
+pub const NOT_APPEARED: u8 = 124;
+
+/// For a CMD that the kernel refuses to execute, as a shell does.
+pub const fn not_executed(errno: i32) -> u8 {
+    if errno == rustix::io::Errno::NOENT.raw_os_error() {
+        NOT_FOUND
+    } else {
+        CANNOT_EXECUTE
+    }
+}
+
 /// A failure as the person at the terminal needs it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
     /// What failed.
     pub what: String,

@@ -9,6 +9,7 @@ pub mod model;
 pub mod options;
 pub mod pipeline;
 pub mod probe;
+pub mod run;
 pub mod sink;
 pub mod source;
 pub mod symbolize;

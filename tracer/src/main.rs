@@ -3,10 +3,13 @@
 
 use std::process::ExitCode;
 
-use tracer::{cli, exit, pipeline, symbolize};
+use tracer::{cli, exit, pipeline, run, symbolize};
 
 fn main() -> ExitCode {
-    if let Some(code) = symbolize::serve_if_asked() {
+    let asked = symbolize::serve_if_asked()
+        .or_else(run::serve_if_asked)
+        .or_else(pipeline::trace_if_asked);
+    if let Some(code) = asked {
         return code;
     }
     match cli::parse() {

@@ -1,19 +1,25 @@
 //! What the user asked for, validated. The rest of the program sees this and never the command line.
 
+mod run;
+
 use std::{path::PathBuf, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tracer_common::config::MAX_PORTS;
+
+pub use run::{HowOften, IfUnable, Known, Run, RunOutputs, Until, parse_scale, parse_until};
 
 use crate::model::untrusted::Untrusted;
 pub use crate::model::verdict::Verdict;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     Watch,
     Snapshot,
     Trace,
     Doctor,
     Replay(PathBuf),
+    Run(Box<Run>),
     /// One verdict, or the list of all.
     Explain(Option<Verdict>),
 }
@@ -22,7 +28,7 @@ impl Mode {
     /// Hooks are attached and what they tell is followed; a look at one moment needs neither.
     pub const fn follows_events(&self) -> bool {
         match self {
-            Self::Watch => true,
+            Self::Watch | Self::Run(_) => true,
             Self::Snapshot | Self::Trace | Self::Doctor | Self::Replay(_) | Self::Explain(_) => {
                 false
             }
@@ -42,7 +48,7 @@ pub fn parse_verdict(name: &str) -> Result<Verdict, String> {
 }
 
 /// Options a command does not have are at their defaults.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a switch of the command line"
@@ -77,7 +83,7 @@ pub struct Options {
 }
 
 /// Which hook tells what code accepted a connection; `Auto` takes the first that works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AcceptHook {
     Auto,
     Fexit,
@@ -86,7 +92,7 @@ pub enum AcceptHook {
 }
 
 /// Whose sockets; an empty filter takes all. Parts that are set must all match.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     /// Processes and, with them, their children. Sorted, without repetitions.
     pub pids: Vec<u32>,
@@ -113,7 +119,7 @@ impl Filter {
 }
 
 /// A process name as the kernel keeps it: the first 15 bytes (`TASK_COMM_LEN` in include/linux/sched.h).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comm(Untrusted);
 
 impl Comm {

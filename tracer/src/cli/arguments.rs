@@ -12,6 +12,7 @@ use clap::{
     value_parser,
 };
 
+use super::run::Run;
 use crate::options::{Verdict, parse_duration, parse_verdict};
 
 /// Find sockets stuck in CLOSE_WAIT and name the code that leaks them; without a command: watch
@@ -37,14 +38,17 @@ Examples:
   sudo sockleak snapshot --json | jq '.sites[] | {verdict, count, blame}'
   sudo sockleak trace --port 5432          every transition, one line each
   sudo sockleak watch --record leak.rec    keep it; later: sockleak replay leak.rec
+  sockleak run -- ./integration-test       exit 23 when the test leaks sockets
   sockleak doctor                          what works on this host, and the fix for the rest
   sockleak explain worker-starvation       what a verdict means, what proves it, what to do
 
 Exit codes:
   0    done
   2    wrong usage
-  23   --fail-on-leak: at least one leak (--error-exitcode changes the number)
-  125  sockleak itself failed, or --fail-on-leak and lost events leave the verdict open";
+  23   run, --fail-on-leak: at least one leak (--error-exitcode changes the number)
+  124  run --until: the finding did not appear in time
+  125  sockleak itself failed, or lost events leave the verdict open
+  126, 127  run: CMD cannot be executed, or is not found; else CMD's own failure wins";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -56,6 +60,8 @@ pub(super) enum Command {
     Trace(Trace),
     /// Analyse a recording made by `watch --record`; needs no privilege
     Replay(Replay),
+    /// Start CMD, follow it and its children alone, and fail when they leak sockets
+    Run(Box<Run>),
     /// Say what this host allows, what is missing, what that costs, and the fix
     Doctor(Doctor),
     /// Say what a verdict means, what proves it and what to do; without one: list all
@@ -240,7 +246,8 @@ pub(super) enum Accept {
     Syscall,
     None,
 }
-fn positive_duration(text: &str) -> Result<Duration, String> {
+
+pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         Duration::ZERO => Err("the run would end before it begins".to_owned()),
         duration => Ok(duration),
@@ -248,7 +255,7 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Codes that already mean something else would make the answer ambiguous.
-fn leak_code(text: &str) -> Result<u8, String> {
+pub(super) fn leak_code(text: &str) -> Result<u8, String> {
     match text.parse() {
         Err(_) => Err("an exit code is a number from 1 to 255".to_owned()),
         Ok(0) => Err("0 means that nothing leaked".to_owned()),

@@ -105,13 +105,7 @@ fn a_wrong_option_is_named() {
 
 #[test]
 fn later_commands_are_named_but_not_offered() {
-    for line in [
-        "run -- make test",
-        "run",
-        "serve",
-        "--json run",
-        "serve --port 1",
-    ] {
+    for line in ["serve", "serve --port 1"] {
         let message = refusal(line);
         assert!(
             message.contains("comes in a later release"),
@@ -119,5 +113,25 @@ fn later_commands_are_named_but_not_offered() {
         );
     }
     let help = Cli::command().render_long_help().to_string();
-    assert!(!help.contains("serve") && !help.contains("  run"), "{help}");
+    assert!(!help.contains("serve"), "{help}");
+}
+
+#[test]
+fn what_follows_the_command_of_run_is_its_own() {
+    let Mode::Run(run) = options("run --strict -- make --min-age test").mode else {
+        panic!("no run");
+    };
+    assert_eq!(run.command, ["make", "--min-age", "test"]);
+    assert!(run.strict);
+    let options = options("run make -j2 --json x");
+    assert_eq!(options.min_age, Duration::from_secs(2));
+    let Mode::Run(run) = options.mode else {
+        panic!("no run");
+    };
+    assert_eq!(run.command.len(), 4);
+    assert_eq!(run.exit_age, Duration::from_secs(2));
+    assert_eq!(run.settle, Duration::from_millis(2500));
+    assert!(refusal("run").contains("CMD"));
+    assert!(refusal("run --timeout 3s -- true").contains("--until"));
+    assert!(refusal("run --max-growth 2 -- true").contains("--baseline"));
 }

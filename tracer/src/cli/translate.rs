@@ -44,6 +44,7 @@ impl From<Cli> for Options {
                 it.print.into(&mut options);
                 options.redact_addrs = it.addresses.redact_addrs;
             }
+            Command::Run(it) => it.fill(&mut options),
             Command::Doctor(it) => {
                 options.mode = Mode::Doctor;
                 it.print.into(&mut options);

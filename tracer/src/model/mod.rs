@@ -3,6 +3,7 @@
 pub mod cookie;
 pub mod endpoint;
 pub mod input;
+pub mod outcome;
 pub mod quantity;
 pub mod report;
 pub mod socket;

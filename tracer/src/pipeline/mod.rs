@@ -13,21 +13,28 @@ mod snapshot;
 mod start;
 mod terminal;
 mod trace;
+mod tree;
 mod trouble;
 mod unmatched;
 mod watch;
 
 use anyhow::Context;
 
+pub use tree::trace_if_asked;
+
 use crate::{
     doctor,
     options::{Mode, Options},
     probe::{host::Host, privilege},
+    run,
 };
 
 /// Runs the command; the result is the exit code.
 pub fn run(options: &Options) -> anyhow::Result<u8> {
     init_log(options.verbosity);
+    if let Mode::Run(wanted) = &options.mode {
+        return run::run(options, wanted);
+    }
     let host = Host::probe();
     privilege::check_required(&options.mode, &host)?;
     match &options.mode {
@@ -37,6 +44,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         Mode::Doctor => doctor::run(options),
         Mode::Replay(file) => replay::run(options, file),
         Mode::Explain(verdict) => explain::run(*verdict),
+        Mode::Run(wanted) => run::run(options, wanted),
     }
 }
 

@@ -216,11 +216,20 @@ impl<'o> Session<'o> {
 
     /// Asks the kernel's table for sockets that have become stuck.
     pub fn sweep(&mut self) -> Result<(), Trouble> {
+        self.sweep_older_than(self.grace_ns)
+    }
+
+    /// And for those that became so this moment.
+    pub fn sweep_all(&mut self) -> Result<(), Trouble> {
+        self.sweep_older_than(0)
+    }
+
+    fn sweep_older_than(&mut self, grace_ns: u64) -> Result<(), Trouble> {
         let tracker = &self.tracker;
         let candidate = self
             .live
             .table
-            .sweep(mono_now_ns(), self.grace_ns, |cookie| tracker.knows(cookie))
+            .sweep(mono_now_ns(), grace_ns, |cookie| tracker.knows(cookie))
             .map_err(|error| Trouble::of("read the kernel's socket table", error))?;
         for socket in candidate {
             self.feed(Input::StuckCandidate(socket))?;

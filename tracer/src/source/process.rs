@@ -63,6 +63,12 @@ fn open_fds(pid: u32) -> Option<u64> {
     }
 }
 
+/// It has not ended, whether or not its parent has taken notice.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = Proc::new(pid as i32).and_then(|proc| proc.stat());
+    stat.is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X'))
+}
+
 /// `pid` and everything below it now.
 pub fn with_descendants(pids: &[u32]) -> Vec<u32> {
     let mut family = pids.to_vec();

@@ -6,6 +6,7 @@ mod footer;
 mod frames;
 mod headline;
 mod live;
+mod run;
 mod site;
 mod sockets;
 mod stacks;
@@ -18,6 +19,7 @@ use std::io;
 use jiff::tz::TimeZone;
 
 pub use live::{Progress, status_line, write_site_found};
+pub use run::write_outcome;
 pub use verdict_doc::write_verdict_doc;
 
 use self::style::{BOLD, Page};

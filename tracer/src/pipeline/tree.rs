@@ -1,0 +1,268 @@
+//! The tracer of `sockleak run`, a process of its own: follows one tree of processes for the process that
+//! started it, and reports to it. It writes no file of the user's and judges nothing.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::sys::signal::{SigSet, Signal};
+use tokio::io::unix::AsyncFd;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::{
+    current_thread, init_log,
+    pace::{Pace, TICK},
+    session::{Session, ns},
+};
+use crate::{
+    exit::Explained,
+    model::report::Report,
+    options::{Mode, Options, Run},
+    probe::{attach::Wanted, host::Host, host::mono_now_ns, privilege},
+    run::{
+        privileged::ARGUMENT,
+        wire::{self, Final, News, Order},
+    },
+    source::process,
+};
+
+/// While the end is not clear, the sockets are looked at this often.
+const SETTLING: Duration = Duration::from_millis(50);
+
+/// Traces for the process behind stdin, when that is what this process was started for.
+pub fn trace_if_asked() -> Option<ExitCode> {
+    let asked = std::env::args_os().nth(1).as_deref() == Some(OsStr::new(ARGUMENT));
+    asked.then(|| match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+fn serve() -> anyhow::Result<()> {
+    ignore_signals()?;
+    let link = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let record = wire::receive_file(&link).context("nobody has asked for a trace")?;
+    let Some(Order::Follow { mut options, root }) = wire::receive(&link)? else {
+        return Ok(());
+    };
+    init_log(options.verbosity);
+    options.filter.pids = vec![root];
+    // Opened by the user with the user's rights; here it is only named.
+    options.record = record.as_ref().map(path_of);
+    let Mode::Run(run) = options.mode.clone() else {
+        return Ok(());
+    };
+    let traced = current_thread()?.block_on(trace(&options, &run, &link));
+    if let Err(error) = traced {
+        wire::send(&link, &News::Unable(explained(&error)))?;
+    }
+    Ok(())
+}
+
+/// The terminal's are for CMD, and so are those that somebody sends to all. The end of the link ends us.
+fn ignore_signals() -> anyhow::Result<()> {
+    use Signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+    let ours = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP];
+    let set: SigSet = ours.into_iter().collect();
+    set.thread_block().context("leave signals to the command")
+}
+
+fn path_of(file: &OwnedFd) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+fn explained(error: &anyhow::Error) -> Explained {
+    let known = error
+        .chain()
+        .find_map(|part| part.downcast_ref::<Explained>());
+    known.cloned().unwrap_or_else(|| {
+        Explained::new(
+            format!("{error:#}"),
+            "an operation of the tracer failed that should not",
+            "run it again with -vv; `sockleak doctor` says what this host allows",
+        )
+    })
+}
+
+async fn trace(options: &Options, run: &Run, link: &UnixStream) -> anyhow::Result<()> {
+    let host = Host::probe();
+    privilege::check_required(&options.mode, &host)?;
+    let session = Session::start(options, &host, &Wanted::watch(options.accept_hook))?;
+    wire::send(link, &News::Attached)?;
+    let mut tree = Tree {
+        pace: Pace::new(&session),
+        min_age: ns(options.min_age),
+        session,
+        run,
+        orders: readable(link)?,
+        link,
+        told: BTreeSet::new(),
+        hurry: false,
+    };
+    if !tree.until_ended().await? {
+        // Nobody wants to know any more.
+        return Ok(());
+    }
+    tree.settle().await?;
+    let last = tree.conclude()?;
+    wire::send(link, &News::Finished(Box::new(last)))?;
+    Ok(())
+}
+
+struct Tree<'o> {
+    session: Session<'o>,
+    pace: Pace,
+    run: &'o Run,
+    min_age: u64,
+    link: &'o UnixStream,
+    orders: AsyncFd<OwnedFd>,
+    /// Sites the other side knows of.
+    told: BTreeSet<String>,
+    hurry: bool,
+}
+
+impl Tree<'_> {
+    /// Follows until CMD has ended; false when the other side has gone.
+    async fn until_ended(&mut self) -> anyhow::Result<bool> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {
+                    let report = self.pace.tick(&mut self.session)?;
+                    self.tell(report)?;
+                }
+                () = self.session.copies() => self.session.drain()?,
+                ready = self.orders.readable() => {
+                    ready.context("wait for orders")?.clear_ready();
+                    match wire::receive(self.link)? {
+                        Some(Order::Follow { .. }) => {}
+                        Some(order) => {
+                            self.hurry = matches!(order, Order::Hurry);
+                            return Ok(true);
+                        }
+                        None => return Ok(false),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The sites that are new, where somebody waits for one.
+    fn tell(&mut self, report: Option<Report>) -> anyhow::Result<()> {
+        if self.run.until.is_none() || self.pace.ask_again_at.is_some() {
+            return Ok(());
+        }
+        let mut sites = report.map_or_else(Vec::new, |report| report.sites);
+        sites.retain(|site| self.told.insert(site.id.clone()));
+        if !sites.is_empty() {
+            wire::send(self.link, &News::Sites(sites))?;
+        }
+        Ok(())
+    }
+
+    /// Waits for CMD's children as long as the user allows, then until no socket is undecided.
+    async fn settle(&mut self) -> anyhow::Result<()> {
+        let ended = Instant::now();
+        while !self.hurry && ended.elapsed() < self.run.wait_children && !self.alive().is_empty() {
+            self.pause().await?;
+            let report = self.pace.tick(&mut self.session)?;
+            self.tell(report)?;
+        }
+        let ended = Instant::now();
+        self.look()?;
+        while !self.hurry && ended.elapsed() < self.run.settle && self.is_undecided() {
+            self.pause().await?;
+            self.look()?;
+        }
+        // A rule that needs a second look gets it, a second at most.
+        let findings = self.session.findings();
+        if let Some(at) = findings.and_then(|findings| findings.ask_again_at)
+            && !self.hurry
+        {
+            sleep(Duration::from_nanos(at.saturating_sub(mono_now_ns()))).await;
+            self.session.inspect()?;
+        }
+        Ok(())
+    }
+
+    /// Costs nothing where nothing is left to look at.
+    fn look(&mut self) -> anyhow::Result<()> {
+        self.session.drain()?;
+        self.session.sweep_all()?;
+        if self.session.tracker.count() > 0 || !self.alive().is_empty() {
+            self.session.inspect()?;
+        }
+        Ok(())
+    }
+
+    async fn pause(&mut self) -> anyhow::Result<()> {
+        tokio::select! {
+            () = sleep(SETTLING) => {}
+            ready = self.orders.readable() => {
+                ready.context("wait for orders")?.clear_ready();
+                // Also when the other side has gone.
+                let _any: Option<Order> = wire::receive(self.link)?;
+                self.hurry = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// A socket of a living process is in a state that may become a leak, or be left, in a moment.
+    fn is_undecided(&self) -> bool {
+        let alive = self.alive();
+        let now = mono_now_ns();
+        self.session.tracker.sockets().into_iter().any(|socket| {
+            socket.is_stuck_state()
+                && socket.age(now) < self.min_age
+                && (socket.holders.is_empty()
+                    || socket
+                        .holders
+                        .iter()
+                        .any(|holder| alive.contains(&holder.pid)))
+        })
+    }
+
+    /// Processes of the tree that have not ended.
+    fn alive(&self) -> Vec<u32> {
+        let mut pids = self.session.live.followed();
+        pids.retain(|pid| process::is_alive(*pid));
+        pids.sort_unstable();
+        pids
+    }
+
+    fn conclude(mut self) -> anyhow::Result<Final> {
+        let left = self.alive();
+        // What was lost is repaired by a list of what exists; without loss, and without anything left to exist,
+        // there is nothing to list.
+        if !self.session.tracker.is_complete() {
+            self.session.inspect()?;
+        }
+        let concluded = self.session.conclude()?;
+        Ok(Final {
+            report: concluded.report,
+            left,
+            problem: None,
+        })
+    }
+}
+
+fn readable(link: &UnixStream) -> anyhow::Result<AsyncFd<OwnedFd>> {
+    let link = link.as_fd().try_clone_to_owned()?;
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for types that may change their descriptor; OwnedFd does not"
+    )]
+    let ready = AsyncFd::new(link);
+    ready.context("wait for orders")
+}

@@ -1,0 +1,78 @@
+//! Which findings of a run fail it. Pure: the report, what is known, and the user's options in; fates out.
+
+use super::baseline::Baseline;
+use super::suppress::Suppressions;
+use crate::model::{
+    outcome::{Fate, Finding, Pass},
+    report::Site,
+    verdict::Severity,
+};
+use crate::options::Run;
+
+pub(super) struct Judge<'a> {
+    pub run: &'a Run,
+    pub suppressions: Suppressions,
+    pub baseline: Option<Baseline>,
+}
+
+impl Judge<'_> {
+    /// The worst first, as the report has them.
+    pub(super) fn findings(&mut self, sites: Vec<Site>) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = sites
+            .into_iter()
+            .map(|site| Finding {
+                fate: self.fate(&site),
+                site,
+                runs: None,
+            })
+            .collect();
+        self.let_few_pass(&mut findings);
+        findings
+    }
+
+    fn fate(&mut self, site: &Site) -> Fate {
+        let suppressed = self.suppressions.of(site);
+        let over = is_over(site) && !self.run.strict;
+        let severity = if over {
+            site.severity.min(Severity::Suspect)
+        } else {
+            site.severity
+        };
+        if severity < self.run.fail_on {
+            return Fate::Passes(if over {
+                Pass::Over
+            } else {
+                Pass::Severity(severity)
+            });
+        }
+        if let Some(reason) = suppressed {
+            return Fate::Passes(Pass::Suppressed { reason });
+        }
+        let known = self.baseline.as_ref().and_then(|known| known.count(site));
+        match known {
+            Some(before) if site.count <= before.saturating_add(self.run.known.max_growth) => {
+                Fate::Passes(Pass::Known { before })
+            }
+            _ => Fate::Fails,
+        }
+    }
+
+    fn let_few_pass(&self, findings: &mut [Finding]) {
+        let allowed = self.run.known.max_leaks;
+        let failing = findings
+            .iter_mut()
+            .filter(|finding| finding.fate == Fate::Fails);
+        let failing: Vec<&mut Finding> = failing.collect();
+        let sockets: u64 = failing.iter().map(|finding| finding.site.count).sum();
+        if sockets <= allowed {
+            for finding in failing {
+                finding.fate = Fate::Passes(Pass::Few { allowed });
+            }
+        }
+    }
+}
+
+/// Did the program itself, or its peer, end what was found?
+fn is_over(_site: &Site) -> bool {
+    false
+}
