@@ -14,6 +14,9 @@ pub const PORTS: &str = "PORTS";
 pub const MAX_PORTS: usize = 8;
 /// 1: only the processes in map `TARGETS` (and their children) leave operations.
 pub const BY_PID: &str = "BY_PID";
+/// Inode number of the pid namespace that process ids are told in; 0 is the first, which takes no
+/// translation.
+pub const PID_NS: &str = "PID_NS";
 /// States the iterators report, one bit per state number.
 pub const ITER_STATES: &str = "ITER_STATES";
 /// Helpers this kernel offers to tracing programs; 0 removes the call.

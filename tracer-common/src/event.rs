@@ -13,6 +13,10 @@ pub const KIND_EVICTION: u32 = 3;
 pub const KIND_STACK: u32 = 4;
 pub const KIND_PROCESS: u32 = 5;
 
+/// The id of a process or thread that the tracer's /proc does not show: it is outside of its pid namespace.
+/// No process has it (`pid_max` is at most 2^22). Several are not told apart.
+pub const OUTSIDE: u32 = u32::MAX;
+
 wire! {
     pub struct Header {
         pub kind: u32,

@@ -46,6 +46,13 @@ macro_rules! kernel_fields {
             OFF_TASK_START = "task_struct" "start_boottime|real_start_time" required;
             OFF_TASK_TGID = "task_struct" "tgid" required;
             OFF_TASK_PID = "task_struct" "pid" required;
+            OFF_TASK_PID_STRUCT = "task_struct" "thread_pid" optional;
+            OFF_PID_LEVEL = "pid" "level" optional;
+            OFF_PID_FIRST = "pid" "numbers" optional;
+            OFF_PID_SECOND = "pid" "numbers[1]" optional;
+            OFF_UPID_NR = "upid" "nr" optional;
+            OFF_UPID_NS = "upid" "ns" optional;
+            OFF_PIDNS_INUM = "pid_namespace" "ns.inum" optional;
             OFF_TASK_COMM = "task_struct" "comm" required;
             OFF_TASK_STATE = "task_struct" "__state|state" required;
             OFF_TASK_EXIT_STATE = "task_struct" "exit_state" required;

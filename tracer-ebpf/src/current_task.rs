@@ -1,12 +1,14 @@
 //! The current task, for hooks whose context proves that it acts on the socket.
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_pid_tgid, bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs,
+    bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs,
 };
+use tracer_common::event::OUTSIDE;
 
 use crate::{
     globals as g,
     kread::{Probed, Ptr, Typed},
+    pidns,
     skip::Skip,
 };
 
@@ -41,8 +43,7 @@ impl CurrentTask {
     /// The acting task, unless it is the kernel's own.
     #[inline(always)]
     pub fn current() -> Result<Self, Skip> {
-        // SAFETY: no arguments.
-        let ids = unsafe { bpf_get_current_pid_tgid() };
+        let ids = pidns::current_ids();
         let flags = if g::HAS_REGS.load() != 0 {
             task().field(&g::OFF_TASK_FLAGS)
         } else {
@@ -63,7 +64,7 @@ impl CurrentTask {
         }
     }
 
-    /// As `bpf_get_current_pid_tgid` gives them.
+    /// As [`pidns::current_ids`] gives them.
     #[inline(always)]
     pub fn ids(self) -> u64 {
         u64::from(self.tgid) << 32 | u64::from(self.tid)
@@ -75,10 +76,11 @@ impl CurrentTask {
     }
 
     /// Does the task have a user stack that says what it was doing? An exiting task has none left,
-    /// an io_uring worker never had one.
+    /// an io_uring worker never had one, and that of a process which /proc does not show leads nowhere.
     #[inline(always)]
     pub fn has_user_stack(self) -> bool {
         self.flags & (PF_EXITING | PF_IO_WORKER) == 0
+            && (g::PID_NS.load() == 0 || self.tgid != OUTSIDE)
     }
 
     /// Stack pointer of the system call; 0 where it cannot be read.

@@ -21,6 +21,8 @@ pub static PORTS: Global<[u16; MAX_PORTS]> = Global::new([0; MAX_PORTS]);
 #[unsafe(no_mangle)]
 pub static BY_PID: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
+pub static PID_NS: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
 pub static ITER_STATES: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static HAS_COOKIE: Global<u32> = Global::new(0);

@@ -36,6 +36,7 @@ mod globals;
 mod hooks;
 mod kread;
 mod maps;
+mod pidns;
 mod skip;
 mod sock;
 mod stack;

@@ -17,6 +17,7 @@ use crate::{
     globals as g,
     hooks::wanted_ports,
     kread::{Mode, Probed, Ptr, Typed},
+    pidns,
     skip::Skip,
     sock::Sock,
 };
@@ -186,7 +187,7 @@ fn held(item: &mut SocketItem, task: *const c_void, fd: u32) {
     let task = Ptr::<Typed>::new(task);
     item.flags |= ITEM_HELD;
     item.fd = fd;
-    item.tgid = task.field(&g::OFF_TASK_TGID);
+    item.tgid = pidns::tgid(task);
     let leader = task.follow(&g::OFF_TASK_LEADER);
     item.start_boot = leader.field(&g::OFF_TASK_START);
     item.comm = leader.comm(&g::OFF_TASK_COMM);

@@ -12,6 +12,7 @@ use crate::{
     emit, globals as g,
     kread::Ptr,
     maps::{BUCKETS, TARGETS},
+    pidns,
     skip::Skip,
 };
 
@@ -23,8 +24,8 @@ pub fn on_fork(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     }
     let parent = Ptr::<crate::kread::Typed>::new(ctx.arg::<*const c_void>(0));
     let child = Ptr::<crate::kread::Typed>::new(ctx.arg::<*const c_void>(1));
-    let parent: u32 = parent.field(&g::OFF_TASK_TGID);
-    let child: u32 = child.field(&g::OFF_TASK_TGID);
+    let parent = pidns::tgid(parent);
+    let child = pidns::tgid(child);
     if parent == child || TARGETS.get_ptr(parent).is_none() {
         return Ok(());
     }

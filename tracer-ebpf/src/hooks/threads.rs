@@ -19,6 +19,7 @@ use crate::{
     globals as g,
     kread::{Mode, Ptr, Typed},
     maps::ASKED,
+    pidns,
     skip::Skip,
 };
 
@@ -36,7 +37,7 @@ pub fn on_task(ctx: *mut IterTask) -> Result<(), Skip> {
         return Ok(());
     }
     let thread = Ptr::<Typed>::new(thread);
-    let tgid: u32 = thread.field(&g::OFF_TASK_TGID);
+    let tgid = pidns::tgid(thread);
     if ASKED.get_ptr(tgid).is_none() {
         return Err(Skip::Filtered);
     }
@@ -85,7 +86,7 @@ fn describe(thread: Ptr<Typed>, tgid: u32, switches: u64) -> ThreadItem {
         call: -1,
         state: state | thread.field::<u32>(&g::OFF_TASK_EXIT_STATE),
         tgid,
-        tid: thread.field(&g::OFF_TASK_PID),
+        tid: pidns::tid(thread),
         flags: 0,
         reserved: 0,
         comm: thread.comm(&g::OFF_TASK_COMM),

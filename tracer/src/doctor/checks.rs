@@ -80,7 +80,9 @@ fn namespaces(host: &Host) -> Check {
             .fixed_by("run it on the host, or in a container without user namespace")
     } else if host.in_pid_namespace {
         Check::new(name, Standing::Degraded)
-            .because("in a pid namespace: the kernel's process ids are not those of /proc here")
+            .because(
+                "in a pid namespace: its processes are traced and named, those outside of it not",
+            )
             .fixed_by("run it on the host, or with --pid=host")
     } else {
         Check::new(name, Standing::Works)

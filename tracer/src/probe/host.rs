@@ -11,6 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::{
     mounts::Mounts,
+    pidns,
     tracefs::{Absence, Origin, Tracefs},
 };
 
@@ -54,17 +55,15 @@ pub struct Host {
     pub cgroup2: Option<PathBuf>,
     /// Capabilities held in a user namespace of one's own do not reach the kernel's own objects.
     pub in_user_namespace: bool,
-    /// Process ids from the kernel are not those of /proc here.
+    /// Processes outside of it are not shown, neither by /proc nor by the iterators.
     pub in_pid_namespace: bool,
     /// `kernel.yama.ptrace_scope`: 3 forbids reading the memory of other processes to everyone.
     pub ptrace_scope: Option<i32>,
     pub clock: Clock,
 }
 
-/// Inode numbers of the first namespaces (`PROC_USER_INIT_INO` and its like in the kernel's
-/// headers; the same since 3.8).
+/// Inode number of the first namespace (`PROC_USER_INIT_INO` in the kernel's headers; the same since 3.8).
 const FIRST_USER_NAMESPACE: u64 = 0xefff_fffd;
-const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
 
 impl Host {
     pub fn probe() -> Self {
@@ -90,7 +89,7 @@ impl Host {
             tracefs: Tracefs::open().map(|tracefs| tracefs.origin),
             cgroup2: mounts.first("cgroup2"),
             in_user_namespace: !is_namespace("user", FIRST_USER_NAMESPACE),
-            in_pid_namespace: !is_namespace("pid", FIRST_PID_NAMESPACE),
+            in_pid_namespace: !pidns::is_first(),
             ptrace_scope: number("/proc/sys/kernel/yama/ptrace_scope"),
             clock: Clock::now(),
         }

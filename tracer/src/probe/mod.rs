@@ -12,6 +12,7 @@ pub mod live;
 mod mounts;
 pub mod netns;
 pub mod object;
+pub mod pidns;
 pub mod privilege;
 pub mod rings;
 pub mod status;

@@ -9,7 +9,7 @@ use tracer_common::{
     table::{CHUNK_WORDS, DEFAULT_SLOTS, SETS_PER_CHUNK, SLOTS},
 };
 
-use super::layout::Layout;
+use super::{layout::Layout, pidns};
 
 static EMBEDDED: &[u8] = aya::include_bytes_aligned!("../../ebpf/sockleak.bpf.o");
 
@@ -60,6 +60,7 @@ impl Object {
         };
         let by_pid = u32::from(settings.by_pid);
         let log_level: u8 = settings.log_level;
+        let pid_namespace = pidns::to_tell_ids_in();
         let sets = settings.slots / SLOTS as u32;
         let mask = sets - 1;
         // Values given to it must outlive it.
@@ -69,6 +70,7 @@ impl Object {
             .override_global(config::GRACE, &settings.grace_ns, true)
             .override_global(config::PORTS, &settings.ports, true)
             .override_global(config::BY_PID, &by_pid, true)
+            .override_global(config::PID_NS, &pid_namespace, true)
             .override_global(config::ITER_STATES, &settings.iter_states, true)
             .override_global(config::RECVMSG_ARGS, &layout.recvmsg_args, true)
             .override_global(config::SET_MASK, &mask, true)

@@ -105,8 +105,8 @@ fn losses(host: &Host, held: &Held) -> Vec<String> {
     let mut losses = held.losses();
     if host.in_pid_namespace {
         losses.push(
-            "runs in a pid namespace (container): process ids come from the host, and what /proc says \
-             here of such an id may be about another process; run on the host or with --pid=host"
+            "runs in a pid namespace (container): processes outside of it are not seen, nor who of them \
+             holds a socket; run on the host or with --pid=host to see them"
                 .to_owned(),
         );
     }
