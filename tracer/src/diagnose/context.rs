@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use tracer_common::state::ESTABLISHED;
+use tracer_common::{event::OUTSIDE, state::ESTABLISHED};
 
 use super::{
     Blamer,
@@ -72,7 +72,8 @@ impl<'a> ReportContext<'a> {
                     *newest = (cookie, operation);
                 }
             }
-            if let Some(opened) = history.opened {
+            // Processes outside of the pid namespace are not told apart.
+            if let Some(opened) = history.opened.filter(|opened| opened.pid != OUTSIDE) {
                 let of_process = openings.entry(opened.pid).or_default();
                 of_process.insert((opened.at, cookie), opened.kind);
                 if opened.kind == SocketOperation::Connect {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use tracer_common::event::OUTSIDE;
+
 use super::{Group, SocketView};
 pub use crate::model::quantity::span;
 use crate::model::{
@@ -106,6 +108,14 @@ pub fn kind(operation: &LastOperation) -> &'static str {
         SocketOperation::Send => "a write",
         SocketOperation::Close => "close()",
         SocketOperation::Other(_) => "a system call",
+    }
+}
+
+/// Who did it.
+pub fn by(operation: &LastOperation) -> String {
+    match operation.pid {
+        OUTSIDE => "a process outside of this pid namespace".to_owned(),
+        pid => format!("pid {pid} thread {}", operation.tid),
     }
 }
 

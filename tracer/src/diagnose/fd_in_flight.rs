@@ -39,8 +39,8 @@ impl Rule for FdInFlight {
         )];
         if let Some(operation) = group.oldest().and_then(SocketView::last_operation) {
             evidence.push(format!(
-                "the last to use one was pid {}, by {}",
-                operation.pid,
+                "the last to use one was {}, by {}",
+                explanation::by(&operation),
                 explanation::kind(&operation)
             ));
         }

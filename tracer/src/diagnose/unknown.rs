@@ -36,11 +36,10 @@ impl Rule for Unknown {
         };
         if let Some(operation) = view.last_operation() {
             evidence.push(format!(
-                "the last thing done to the oldest was {}{}, by pid {} thread {}",
+                "the last thing done to the oldest was {}{}, by {}",
                 explanation::kind(&operation),
                 explanation::within(group),
-                operation.pid,
-                operation.tid
+                explanation::by(&operation)
             ));
         } else {
             evidence.push(format!(

@@ -28,7 +28,7 @@ pub fn write_site_found(
     let process = site
         .process
         .as_ref()
-        .map_or_else(|| "no process".to_owned(), named);
+        .map_or_else(|| "no process seen".to_owned(), named);
     // Without a function, where the sockets are is what tells two sites of a process apart.
     let place = match (&site.blame, &site.local) {
         (Some(blame), _) => blamed_in_short(blame),

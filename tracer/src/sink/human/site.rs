@@ -6,7 +6,7 @@ use super::HumanOptions;
 use super::fit::{fit_path, fit_symbol};
 use super::style::{self, BOLD, GUTTER, PLAIN, Page};
 use super::{sockets, stacks, threads};
-use crate::model::quantity::{age, counted, grouped, growth};
+use crate::model::quantity::{age, agree, counted, grouped, growth};
 use crate::model::report::{Blame, Direction, Process, Site};
 use crate::model::untrusted::Untrusted;
 use crate::model::verdict::Severity;
@@ -119,7 +119,7 @@ fn size(site: &Site) -> String {
 
 fn process(site: &Site, options: &HumanOptions<'_>) -> String {
     let Some(process) = &site.process else {
-        return "no process holds them".to_owned();
+        return format!("none seen that holds {}", agree(site.count, "it", "them"));
     };
     let others = match site.processes {
         0 | 1 => String::new(),

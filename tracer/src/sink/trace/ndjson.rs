@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use serde::Serialize as _;
+use tracer_common::event::OUTSIDE;
 
 use super::bytes;
 use super::clock::{Clock, nanoseconds};
@@ -54,10 +55,14 @@ fn owner(out: &mut Vec<u8>, event: &TraceEvent) -> io::Result<()> {
         out.extend_from_slice(b",\"pid\":null,\"tid\":null,\"comm\":null");
         return Ok(());
     };
-    out.extend_from_slice(b",\"pid\":");
-    bytes::number(out, process.pid);
-    out.extend_from_slice(b",\"tid\":");
-    bytes::number(out, process.tid);
+    if process.pid == OUTSIDE {
+        out.extend_from_slice(b",\"pid\":null,\"tid\":null");
+    } else {
+        out.extend_from_slice(b",\"pid\":");
+        bytes::number(out, process.pid);
+        out.extend_from_slice(b",\"tid\":");
+        bytes::number(out, process.tid);
+    }
     out.extend_from_slice(b",\"comm\":");
     let mut serializer = serde_json::Serializer::with_formatter(out, Escaping::compact());
     process

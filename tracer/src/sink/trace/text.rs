@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use textwrap::core::display_width;
+use tracer_common::event::OUTSIDE;
 
 use super::bytes;
 use super::clock::{Clock, nanoseconds};
@@ -97,8 +98,8 @@ fn owner(out: &mut Vec<u8>, event: &TraceEvent) {
     let process = event.process.as_ref();
     let start = out.len();
     match process {
-        Some(process) => bytes::number(out, process.pid),
-        None => out.push(b'-'),
+        Some(process) if process.pid != OUTSIDE => bytes::number(out, process.pid),
+        _ => out.push(b'-'),
     }
     push_right(out, start, PID);
     out.extend_from_slice(b"  ");
