@@ -12,8 +12,13 @@ pub const SET_MASK: &str = "SET_MASK";
 /// Ports to follow, local or remote; unused places are 0, all 0 follows every port.
 pub const PORTS: &str = "PORTS";
 pub const MAX_PORTS: usize = 8;
-/// 1: only the processes in map `TARGETS` (and their children) leave operations.
+/// [`BY_PID_ALSO`]: only the processes in map `TARGETS` (and their children) leave operations.
+/// [`BY_PID_TREE`]: and only sockets of theirs are remembered, for nothing of theirs is older than the tracer.
 pub const BY_PID: &str = "BY_PID";
+pub const BY_PID_ALSO: u32 = 1;
+pub const BY_PID_TREE: u32 = 2;
+/// Nanoseconds a socket must have been in `CLOSE_WAIT` or CLOSE before its end by an exit is worth a record.
+pub const EXIT_AGE: &str = "EXIT_AGE_NS";
 /// Inode number of the pid namespace that process ids are told in; 0 is the first, which takes no
 /// translation.
 pub const PID_NS: &str = "PID_NS";

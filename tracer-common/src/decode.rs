@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use zerocopy::FromBytes;
 
 use crate::event::{
-    Eviction, Header, KIND_DESTROYED, KIND_EVICTION, KIND_PROCESS, KIND_STACK, KIND_TRANSITION,
+    Eviction, Executed, Header, KIND_DESTROYED, KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS, KIND_STACK, KIND_TRANSITION,
     PAGE, Process, STACK_PAGES, StackCopy, Transition,
 };
 
@@ -18,6 +18,7 @@ pub enum Record {
     Destroyed(Transition),
     Eviction(Eviction),
     Process(Process),
+    Executed(Executed),
     Stack(Box<StackCopy>),
 }
 
@@ -45,6 +46,7 @@ pub fn record(bytes: &[u8]) -> Result<Record, Damage> {
         KIND_DESTROYED => copied(bytes).map(Record::Destroyed),
         KIND_EVICTION => copied(bytes).map(Record::Eviction),
         KIND_PROCESS => copied(bytes).map(Record::Process),
+        KIND_EXECUTED => copied(bytes).map(Record::Executed),
         KIND_STACK => copied(bytes).map(|copy| Record::Stack(Box::new(copy))),
         other => Err(Damage::UnknownKind(other)),
     }

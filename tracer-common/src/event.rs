@@ -12,6 +12,7 @@ pub const KIND_DESTROYED: u32 = 2;
 pub const KIND_EVICTION: u32 = 3;
 pub const KIND_STACK: u32 = 4;
 pub const KIND_PROCESS: u32 = 5;
+pub const KIND_EXECUTED: u32 = 6;
 
 /// The id of a process or thread that the tracer's /proc does not show: it is outside of its pid namespace.
 /// No process has it (`pid_max` is at most 2^22). Several are not told apart.
@@ -80,6 +81,19 @@ wire! {
     }
 }
 
+wire! {
+    /// A process of a followed tree has replaced its program. Comes with the stack copies, which wake the
+    /// reader: it may not live long.
+    pub struct Executed {
+        pub header: Header,
+        /// Start of the process, `CLOCK_BOOTTIME` nanoseconds.
+        pub start_boot: u64,
+        pub tgid: u32,
+        pub reserved: u32,
+        pub comm: [u8; 16],
+    }
+}
+
 pub const PAGE: usize = 4096;
 /// Pages of user stack in a copy: the page that holds `sp` and the four above it, so at least
 /// 16 KiB are covered wherever in its page `sp` lies.
@@ -114,4 +128,5 @@ const _: () = {
     assert!(size_of::<Eviction>() == 16 + 16 + 192);
     assert!(size_of::<StackCopy>() == 16 + 48 + 8 + 16 + 8 + STACK_PAGES * PAGE);
     assert!(size_of::<Process>() == 24);
+    assert!(size_of::<Executed>() == 48);
 };

@@ -4,13 +4,19 @@ use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_ktime_get_ns};
 use tracer_common::{
     counter::Counter,
     event::{
-        Eviction, FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_PROCESS, Header, KIND_EVICTION,
-        KIND_PROCESS, Process, Transition,
+        Eviction, Executed, FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_PROCESS, Header,
+        KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS, Process, Transition,
     },
     table::{Slot, SlotRecord},
 };
 
-use crate::{current_task::CurrentTask, kread::Typed, maps::EVENTS, skip::count, sock::Sock};
+use crate::{
+    current_task::CurrentTask,
+    kread::Typed,
+    maps::{EVENTS, STACKS},
+    skip::count,
+    sock::Sock,
+};
 
 const NO_WAKEUP: u64 = 1;
 
@@ -118,4 +124,27 @@ pub fn process(tgid: u32, what: u32, now: u64) {
     entry.write(Process { header, tgid, what });
     entry.submit(NO_WAKEUP);
     count(Counter::Submitted);
+}
+
+/// Among the stack copies, which wake the reader: the process may not live long.
+#[inline(always)]
+pub fn executed(current: CurrentTask, now: u64) {
+    let Some(mut entry) = STACKS.reserve::<Executed>(0) else {
+        count(Counter::StackLost);
+        return;
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reservation has the size of the record, and every field is written.
+    unsafe {
+        (*record).header = Header {
+            kind: KIND_EXECUTED,
+            len: size_of::<Executed>() as u32,
+            at: now,
+        };
+        (*record).start_boot = current.start_boot();
+        (*record).tgid = current.tgid;
+        (*record).reserved = 0;
+        bpf_get_current_comm((&raw mut (*record).comm).cast(), 16);
+    }
+    entry.submit(0);
 }

@@ -15,6 +15,8 @@ pub static MODE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static GRACE_NS: Global<u64> = Global::new(1_000_000_000);
 #[unsafe(no_mangle)]
+pub static EXIT_AGE_NS: Global<u64> = Global::new(u64::MAX);
+#[unsafe(no_mangle)]
 pub static SET_MASK: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static PORTS: Global<[u16; MAX_PORTS]> = Global::new([0; MAX_PORTS]);

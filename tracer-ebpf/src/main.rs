@@ -41,6 +41,7 @@ mod skip;
 mod sock;
 mod stack;
 mod table;
+mod tree;
 
 use aya_ebpf::{
     macros::{btf_tracepoint, fexit, tracepoint},
@@ -99,6 +100,11 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_exec")]
 pub fn process_exec(_ctx: BtfTracePointContext) -> i32 {
     done(hooks::task::on_exec())
+}
+
+#[btf_tracepoint(function = "sched_process_free")]
+pub fn process_free(ctx: BtfTracePointContext) -> i32 {
+    done(hooks::task::on_free(&ctx))
 }
 
 #[btf_tracepoint(function = "sched_process_exit")]

@@ -110,10 +110,27 @@ pub static CLOSES: PerCpuHashMap<[u64; 2], u64> = PerCpuHashMap::with_max_entrie
 #[map]
 pub static COUNT_CLOSES: Array<u32> = Array::with_max_entries(1, 0);
 
-/// Process ids to follow when a pid filter is set (at load: one element without); children are added
-/// at fork.
+/// Process ids to follow when a pid filter is set (at load: one element without), each with the start of the
+/// process, or 0 for any. Children are added at fork, and go when they are reaped.
 #[map]
-pub static TARGETS: HashMap<u32, u8> = HashMap::with_max_entries(65_536, 0);
+pub static TARGETS: HashMap<u32, u64> = HashMap::with_max_entries(65_536, 0);
+
+/// Listening sockets of a followed tree, by cookie.
+#[map]
+pub static LISTENERS: HashMap<u64, u8> = HashMap::with_max_entries(4096, 0);
+
+/// Where they listen, and how many of them.
+#[map]
+pub static LISTENS_AT: HashMap<ListenPlace, u32> = HashMap::with_max_entries(4096, 0);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct ListenPlace {
+    pub netns: u32,
+    pub port: u32,
+    /// All zero for any address, of either family.
+    pub address: [u8; 16],
+}
 
 /// Processes whose threads the iterator over tasks is to report.
 #[map]

@@ -47,6 +47,14 @@ impl FoundSlot {
         RECORDS.get_ptr_mut(self.index).ok_or(Skip::NoMap)
     }
 
+    /// Sends all that is known of the socket: user space may never have heard of it.
+    #[inline(always)]
+    pub fn tell(self, slot: Slot, now: u64) {
+        if let Ok(record) = self.record() {
+            emit::evict(slot, record, now);
+        }
+    }
+
     #[inline(always)]
     pub fn set_name(self, netns: u32, entry: Entry, endpoints: Endpoints) {
         if let Ok(record) = self.record() {

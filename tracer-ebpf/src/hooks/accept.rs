@@ -11,7 +11,7 @@ use aya_ebpf::programs::{FExitContext, TracePointContext};
 use tracer_common::table::OPERATION_ACCEPT;
 
 use crate::{
-    current_task::{probed_task, task},
+    current_task::{CurrentTask, probed_task, task},
     globals as g,
     hooks::{Fact, has_port_filter, operation, wanted_ports, wanted_task},
     kread::{Mode, Probed, Ptr},
@@ -25,8 +25,9 @@ const SYS_EXIT_RET: usize = 16;
 
 #[inline(always)]
 pub fn on_accept(ctx: &FExitContext) -> Result<(), Skip> {
+    let current = wanted_task()?;
     let sk: *const c_void = ctx.ret().map_err(|_| Skip::Nothing)?;
-    accepted(Sock(Ptr::new(sk)))
+    accepted(current, Sock(Ptr::new(sk)))
 }
 
 #[inline(always)]
@@ -36,6 +37,7 @@ pub fn on_exit_accept(ctx: &TracePointContext) -> Result<(), Skip> {
     if fd < 0 {
         return Err(Skip::Nothing);
     }
+    let current = wanted_task()?;
     let (files, max) = if g::HAS_REGS.load() != 0 {
         file_table(task())
     } else {
@@ -46,9 +48,8 @@ pub fn on_exit_accept(ctx: &TracePointContext) -> Result<(), Skip> {
     }
     let found_slot = Ptr::<Probed>::new((files + fd as u64 * 8) as *const c_void);
     let file = Ptr::<Probed>::new(found_slot.word() as *const c_void);
-    accepted(Sock(
-        file.follow(&g::OFF_FILE_PRIVATE).follow(&g::OFF_SOCKET_SK),
-    ))
+    let sk = file.follow(&g::OFF_FILE_PRIVATE).follow(&g::OFF_SOCKET_SK);
+    accepted(current, Sock(sk))
 }
 
 /// Address of the array of files, and its length.
@@ -60,7 +61,7 @@ fn file_table<M: Mode>(task: Ptr<M>) -> (u64, u32) {
 
 /// `sock` may be any socket, or none: unix sockets are accepted too.
 #[inline(always)]
-fn accepted(sock: Sock<Probed>) -> Result<(), Skip> {
+fn accepted(current: CurrentTask, sock: Sock<Probed>) -> Result<(), Skip> {
     if sock.0.is_null() || !sock.is_tcp() {
         return Err(Skip::NotTcp);
     }
@@ -72,5 +73,5 @@ fn accepted(sock: Sock<Probed>) -> Result<(), Skip> {
     if cookie == 0 {
         return Err(Skip::Nothing);
     }
-    operation(cookie, wanted_task()?, Fact::Opened, OPERATION_ACCEPT).map(|_| ())
+    operation(cookie, current, Fact::Opened, OPERATION_ACCEPT).map(|_| ())
 }

@@ -3,7 +3,7 @@
 //! Any context; nothing is attributed.
 
 use aya_ebpf::programs::BtfTracePointContext;
-use tracer_common::event::KIND_DESTROYED;
+use tracer_common::{event::KIND_DESTROYED, state::CLOSE};
 
 use crate::{
     current_task::CurrentTask,
@@ -12,7 +12,7 @@ use crate::{
     hooks::wanted,
     skip::Skip,
     sock::Sock,
-    table,
+    table, tree,
 };
 
 #[inline(always)]
@@ -24,15 +24,31 @@ pub fn on_destroy(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     let found_slot = table::find(sock.cookie())?;
     let mut since = 0;
     let mut old = sock.state();
+    let mut current = CurrentTask::NOBODY;
     if let Some(found_slot) = found_slot {
         let slot = found_slot.slot();
         found_slot.free();
         old = slot.state();
         since = slot.since();
         // Never in CLOSE_WAIT or CLOSE with a file, or not for long: nobody follows it.
-        if since == 0 || emit::now().saturating_sub(since) < g::GRACE_NS.load() {
+        if since == 0 {
             return Ok(());
         }
+        let age = emit::now().saturating_sub(since);
+        // Only the last close() of its descriptors destroys it (net/ipv4/tcp.c:__tcp_close); a kernel thread
+        // may make that close, and is nobody.
+        if old == CLOSE {
+            current = CurrentTask::current().unwrap_or(CurrentTask::NOBODY);
+        }
+        let by_exit = current.exiting() && age >= g::EXIT_AGE_NS.load();
+        if age < g::GRACE_NS.load() && !by_exit {
+            return Ok(());
+        }
+        if by_exit {
+            found_slot.tell(slot, emit::now());
+        }
+    } else if tree::is_followed() {
+        return Err(Skip::Filtered);
     } else {
         // Older than the tracer, or its place was taken: user space may know it.
         wanted(sock)?;
@@ -43,7 +59,7 @@ pub fn on_destroy(ctx: &BtfTracePointContext) -> Result<(), Skip> {
         stack: 0,
         old,
         new: sock.state(),
-        current: CurrentTask::NOBODY,
+        current,
     };
     emit::transition(sock, &change, emit::now());
     Ok(())

@@ -36,8 +36,9 @@ pub fn on_send_length(ctx: &BtfTracePointContext) -> Result<(), Skip> {
         return Err(Skip::Nothing);
     }
     let sock = Sock::new(ctx.arg::<*const c_void>(0));
+    let current = wanted_task()?;
     wanted(sock)?;
-    operation(sock.cookie(), wanted_task()?, Fact::Used, OPERATION_SEND).map(|_| ())
+    operation(sock.cookie(), current, Fact::Used, OPERATION_SEND).map(|_| ())
 }
 
 /// `tcp_recvmsg(sk, msg, len, [nonblock,] flags, addr_len)`: `nonblock` went away in 5.19.
@@ -56,12 +57,13 @@ fn received(sock: Sock<Typed>, got: i32, flags: i32) -> Result<(), Skip> {
     if got < 0 || flags & MSG_PEEK != 0 {
         return Err(Skip::Nothing);
     }
+    let current = wanted_task()?;
     wanted(sock)?;
     if got > 0 {
-        return operation(sock.cookie(), wanted_task()?, Fact::Used, OPERATION_RECV).map(|_| ());
+        return operation(sock.cookie(), current, Fact::Used, OPERATION_RECV).map(|_| ());
     }
     if !sock.fin_was_read() {
         return Err(Skip::Nothing);
     }
-    operation(sock.cookie(), wanted_task()?, Fact::Eof, OPERATION_RECV).map(|_| ())
+    operation(sock.cookie(), current, Fact::Eof, OPERATION_RECV).map(|_| ())
 }

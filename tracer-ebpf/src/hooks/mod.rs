@@ -68,7 +68,7 @@ fn wanted(sock: Sock<Typed>) -> Result<(), Skip> {
 
 /// The acting task, if it is one to follow.
 #[inline(always)]
-fn wanted_task() -> Result<CurrentTask, Skip> {
+pub fn wanted_task() -> Result<CurrentTask, Skip> {
     let current = CurrentTask::current()?;
     if g::BY_PID.load() != 0 && TARGETS.get_ptr(current.tgid).is_none() {
         return Err(Skip::Filtered);

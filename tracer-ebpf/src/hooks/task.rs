@@ -14,6 +14,7 @@ use crate::{
     maps::{BUCKETS, TARGETS},
     pidns,
     skip::Skip,
+    tree,
 };
 
 /// The children of a followed process are followed.
@@ -24,12 +25,39 @@ pub fn on_fork(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     }
     let parent = Ptr::<crate::kread::Typed>::new(ctx.arg::<*const c_void>(0));
     let child = Ptr::<crate::kread::Typed>::new(ctx.arg::<*const c_void>(1));
+    let start: u64 = child.field(&g::OFF_TASK_START);
     let parent = pidns::tgid(parent);
     let child = pidns::tgid(child);
     if parent == child || TARGETS.get_ptr(parent).is_none() {
         return Ok(());
     }
-    TARGETS.insert(child, 1, 0).map_err(|_| Skip::NoMap)
+    TARGETS.insert(child, start, 0).map_err(|_| Skip::NoMap)
+}
+
+/// A process is freed after all of its files were closed, and after its number may have been given to another:
+/// then the start tells them apart. Its threads come before it (kernel/exit.c:release_task).
+#[inline(always)]
+pub fn on_free(ctx: &BtfTracePointContext) -> Result<(), Skip> {
+    // By now it has no number in any namespace but the first any more (kernel/exit.c:__unhash_process).
+    if !tree::is_followed() || g::PID_NS.load() != 0 {
+        return Ok(());
+    }
+    let task = Ptr::<crate::kread::Typed>::new(ctx.arg::<*const c_void>(0));
+    let start: u64 = task.field(&g::OFF_TASK_START);
+    let tgid: u32 = task.field(&g::OFF_TASK_TGID);
+    let pid: u32 = task.field(&g::OFF_TASK_PID);
+    if tgid != pid {
+        return Ok(());
+    }
+    let Some(known) = TARGETS.get_ptr(tgid) else {
+        return Ok(());
+    };
+    // SAFETY: a valid map element, one aligned word.
+    let known = unsafe { *known };
+    if known == 0 || known == start {
+        let _gone_already = TARGETS.remove(tgid);
+    }
+    Ok(())
 }
 
 #[inline(always)]
@@ -50,6 +78,14 @@ pub fn on_exit() -> Result<(), Skip> {
 #[inline(always)]
 fn changed(what: u32) -> Result<(), Skip> {
     let current = CurrentTask::current()?;
+    if tree::is_followed() {
+        return if what == PROCESS_EXEC && TARGETS.get_ptr(current.tgid).is_some() {
+            emit::executed(current, emit::now());
+            Ok(())
+        } else {
+            Err(Skip::Filtered)
+        };
+    }
     if BUCKETS.get_ptr(current.tgid).is_some() {
         emit::process(current.tgid, what, emit::now());
     }

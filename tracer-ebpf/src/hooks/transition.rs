@@ -12,7 +12,8 @@ use tracer_common::{
     config::MODE_TRACE,
     event::KIND_TRANSITION,
     state::{
-        CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, LAST_ACK, SHUTDOWN_MASK, SYN_RECV, SYN_SENT,
+        CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, LAST_ACK, LISTEN, SHUTDOWN_MASK, SYN_RECV,
+        SYN_SENT,
     },
     table::{Entry, OPERATION_CLOSE, OPERATION_CONNECT},
 };
@@ -28,6 +29,7 @@ use crate::{
     sock::Sock,
     stack,
     table::{self, FoundSlot},
+    tree,
 };
 
 #[inline(always)]
@@ -56,13 +58,14 @@ pub fn on_set_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
 #[inline(always)]
 fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
     if new == SYN_SENT {
-        return operation(
-            sock.cookie(),
-            wanted_task()?,
-            Fact::Opened,
-            OPERATION_CONNECT,
-        )
-        .map(|_| ());
+        let current = wanted_task()?;
+        return operation(sock.cookie(), current, Fact::Opened, OPERATION_CONNECT).map(|_| ());
+    }
+    if tree::is_followed() && new == LISTEN {
+        return tree::listens(sock);
+    }
+    if tree::is_followed() && old == LISTEN {
+        return tree::listens_no_more(sock);
     }
     if new == ESTABLISHED {
         // accept() can only look at the cookie, so it must exist by then.
@@ -77,18 +80,32 @@ fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
     match new {
         CLOSE_WAIT => {
             let now = emit::now();
-            let found_slot = table::find_or_claim(sock.cookie(), now)?;
+            let found_slot = remembered(sock, now)?;
             entered(sock, found_slot, old, CLOSE_WAIT, now);
             Ok(())
         }
         CLOSE if is_hidden(sock, old) => {
             let now = emit::now();
-            let found_slot = table::find_or_claim(sock.cookie(), now)?;
+            let found_slot = remembered(sock, now)?;
             entered(sock, found_slot, old, CLOSE, now);
             Ok(())
         }
         _ => Ok(()),
     }
+}
+
+/// Its slot. Where one tree of processes is followed, a socket that nobody of it has touched is none of theirs,
+/// unless it waits at their listener.
+#[inline(always)]
+fn remembered(sock: Sock<Typed>, now: u64) -> Result<FoundSlot, Skip> {
+    let cookie = sock.cookie();
+    if tree::is_followed() {
+        let known = table::find(cookie)?;
+        if known.is_none() && !tree::waits_for_us(sock) {
+            return Err(Skip::Filtered);
+        }
+    }
+    table::find_or_claim(cookie, now)
 }
 
 #[inline(always)]
@@ -114,9 +131,13 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
             if old == CLOSE_WAIT {
                 let slot = found_slot.slot();
                 since = slot.since();
+                let age = now.saturating_sub(since);
+                let by_exit = age >= g::EXIT_AGE_NS.load() && caller(sock, old, new).exiting();
+                if by_exit {
+                    found_slot.tell(slot, now);
+                }
                 // Closed in time: the common case, and nobody has to hear of it.
-                late =
-                    slot.state() != CLOSE_WAIT || now.saturating_sub(since) >= g::GRACE_NS.load();
+                late = slot.state() != CLOSE_WAIT || age >= g::GRACE_NS.load() || by_exit;
                 // The old beginning stays: by it the socket's end knows that it is worth a record.
                 found_slot.set_state(new, if late { since } else { now });
             }
@@ -124,7 +145,7 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
                 opened = found_slot.opened_at();
             }
         }
-        None => late = old == CLOSE_WAIT,
+        None => late = old == CLOSE_WAIT && !tree::is_followed(),
     }
     if !late && opened == 0 {
         return Ok(());
@@ -167,6 +188,15 @@ fn is_hidden(sock: Sock<Typed>, old: u8) -> bool {
         && !(sock.shutdown() == SHUTDOWN_MASK && (old == ESTABLISHED || old == CLOSE_WAIT))
 }
 
+/// A connection that nobody has accepted ends because its listener is closed or shut down
+/// (net/ipv4/inet_connection_sock.c:inet_csk_listen_stop, in the caller's context; tcp_disconnect sets the state
+/// before anything else). What the peer or a timer ends has its error set before (net/ipv4/tcp_input.c:tcp_reset,
+/// tcp_timer.c:tcp_write_err).
+#[inline(always)]
+fn is_listeners_end(sock: Sock<Typed>, old: u8) -> bool {
+    old == CLOSE_WAIT && sock.socket().is_null() && !sock.is_dead() && sock.error() == 0
+}
+
 /// The acting task, where it is the socket's own user.
 #[inline(always)]
 fn caller(sock: Sock<Typed>, old: u8, new: u8) -> CurrentTask {
@@ -189,6 +219,7 @@ fn is_callers(sock: Sock<Typed>, old: u8, new: u8) -> bool {
             (old == ESTABLISHED || old == CLOSE_WAIT)
                 && sock.shutdown() == SHUTDOWN_MASK
                 && !sock.is_dead()
+                || is_listeners_end(sock, old)
         }
         _ => false,
     }
