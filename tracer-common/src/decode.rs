@@ -7,8 +7,8 @@ use alloc::boxed::Box;
 use zerocopy::FromBytes;
 
 use crate::event::{
-    Eviction, Executed, Header, KIND_DESTROYED, KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS, KIND_STACK, KIND_TRANSITION,
-    PAGE, Process, STACK_PAGES, StackCopy, Transition,
+    Eviction, Executed, Header, KIND_DESTROYED, KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS,
+    KIND_STACK, KIND_TRANSITION, PAGE, Process, STACK_PAGES, StackCopy, Transition,
 };
 
 /// A record of the ring buffers.

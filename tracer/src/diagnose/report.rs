@@ -192,6 +192,7 @@ fn fits(scope: &Scope, view: &SocketView<'_>, unknown_fits: bool) -> bool {
             })
     };
     let pids = scope.pids.is_empty()
+        || is_of_the_tree(view)
         || holder_pids
             .iter()
             .any(|pid| view.tracker.followed().contains(pid));
@@ -208,6 +209,13 @@ fn fits(scope: &Scope, view: &SocketView<'_>, unknown_fits: bool) -> bool {
         })
     });
     ports && pids && comm && cgroup
+}
+
+/// Where one tree is followed, the kernel program remembers and tells of nothing else; by the time of a report its
+/// processes may be gone.
+fn is_of_the_tree(view: &SocketView<'_>) -> bool {
+    let header = view.tracker.run_header();
+    header.is_some_and(|header| header.exit_age_ns.is_some()) && view.socket.is_remembered()
 }
 
 fn is_below(cgroup: &str, wanted: &str) -> bool {

@@ -62,11 +62,13 @@ impl<'a> SocketView<'a> {
     /// In its state for the threshold, not owned by the kernel, and not in use: a connection may be
     /// half closed for as long as this side still sends.
     pub fn is_stuck(&self) -> bool {
-        self.socket.shown != Shown::Never
-            && self.socket.is_stuck_state()
-            && self.age() >= self.min_age
-            && !self.is_kernels()
-            && !self.still_sends()
+        // Who noted the end has looked at the rest.
+        self.has_ended()
+            || self.socket.shown != Shown::Never
+                && self.socket.is_stuck_state()
+                && self.age() >= self.min_age
+                && !self.is_kernels()
+                && !self.still_sends()
     }
 
     /// Only the exit of its process has closed it.
@@ -184,6 +186,9 @@ impl<'a> SocketView<'a> {
             &self.socket.holders
         };
         let mut pids: Pids = holders.iter().map(|holder| holder.pid).collect();
+        if pids.is_empty() {
+            pids.extend(self.socket.ended_by);
+        }
         pids.sort_unstable();
         pids.dedup();
         pids

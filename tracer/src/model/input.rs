@@ -78,6 +78,10 @@ pub struct RunHeader {
     pub some_processes_unseen: bool,
     pub min_age_ns: u64,
     pub grace_ns: u64,
+    /// One tree of processes is followed from its beginning, and nothing else; a socket that only an exit closed
+    /// counts from this age.
+    #[serde(default)]
+    pub exit_age_ns: Option<u64>,
 }
 
 /// What the user asked to see.
@@ -103,6 +107,9 @@ pub struct Transition {
     pub shutdown: u8,
     /// No file refers to the socket any more.
     pub dead: bool,
+    /// It was accepted, or opened by a process.
+    #[serde(default)]
+    pub has_socket: bool,
     /// The acting task, only where the kernel context proves it.
     pub task: Option<Task>,
 }

@@ -101,7 +101,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn name_stacks(&mut self, keys: BTreeSet<u64>) -> anyhow::Result<()> {
+    pub(super) fn name_stacks(&mut self, keys: BTreeSet<u64>) -> anyhow::Result<()> {
         let mut warnings = Vec::new();
         for key in keys {
             self.look_at_newcomers();

@@ -3,6 +3,7 @@
 
 mod blaming;
 mod enrich;
+mod executed;
 mod explain;
 mod output;
 mod pace;

@@ -26,12 +26,12 @@ use crate::{
         input::{Input, Item, RunHeader},
         report::{Host as ReportHost, Tool},
     },
-    options::Options,
+    options::{Mode, Options},
     probe::{
         attach::Wanted,
         host::{Host, mono_now_ns},
         live::Live,
-        object::Settings,
+        object::{Follows, Settings},
         privilege,
         rings::Collector,
     },
@@ -68,7 +68,7 @@ impl<'o> Session<'o> {
         let settings = Settings {
             grace_ns,
             ports: options.filter.kernel_ports(),
-            by_pid: !pids.is_empty(),
+            follows: follows(options, &pids),
             // Whether a port is used at all shows in any state.
             iter_states: if options.filter.ports.is_empty() {
                 ITER_STATES
@@ -122,6 +122,7 @@ impl<'o> Session<'o> {
             some_processes_unseen: host.in_pid_namespace,
             min_age_ns: ns(options.min_age),
             grace_ns,
+            exit_age_ns: exit_age(options),
         };
         let mut session = Self {
             live,
@@ -172,13 +173,14 @@ impl<'o> Session<'o> {
     pub fn drain(&mut self) -> anyhow::Result<()> {
         let mut inputs = Vec::new();
         let mut warnings = Vec::new();
+        let mut batch = self.live.rings.take();
+        self.take_in_executed(&mut batch)?;
         let Self {
             live,
             symbolizer,
             stacks,
             ..
         } = self;
-        let batch = live.rings.take();
         // Stacks first: their processes may be about to exit.
         for copy in &batch.stacks {
             symbolizer.warm(copy.tgid);
@@ -201,6 +203,9 @@ impl<'o> Session<'o> {
         }
         live.flush_log();
         for input in inputs {
+            if let Input::Transition(change) | Input::Destroyed(change) = &input {
+                self.learn_of_exit(change)?;
+            }
             self.feed(input)?;
         }
         self.warn(warnings)
@@ -362,6 +367,22 @@ impl<'o> Session<'o> {
                 .map_err(|error| file_error("write the recording to", path, error))?;
         }
         Ok(())
+    }
+}
+
+fn follows(options: &Options, pids: &[u32]) -> Follows {
+    match exit_age(options) {
+        Some(exit_age_ns) => Follows::Tree { exit_age_ns },
+        None if pids.is_empty() => Follows::Everything,
+        None => Follows::Processes,
+    }
+}
+
+/// Where one tree of processes is followed.
+fn exit_age(options: &Options) -> Option<u64> {
+    match &options.mode {
+        Mode::Run(run) => Some(ns(run.exit_age)),
+        _ => None,
     }
 }
 

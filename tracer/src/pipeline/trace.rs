@@ -35,7 +35,7 @@ use crate::{
         attach::Wanted,
         host::{Clock, mono_now_ns},
         live::Live,
-        object::Settings,
+        object::{Follows, Settings},
         target,
     },
     sink::trace::{TraceFormat, TraceOptions, TraceWriter},
@@ -61,7 +61,11 @@ pub async fn run(options: &Options) -> anyhow::Result<u8> {
     let settings = Settings {
         every_transition: true,
         ports: options.filter.kernel_ports(),
-        by_pid: !pids.is_empty(),
+        follows: if pids.is_empty() {
+            Follows::Everything
+        } else {
+            Follows::Processes
+        },
         iter_states: 1 << LISTEN | 1 << ESTABLISHED | 1 << CLOSE_WAIT | 1 << SYN_SENT,
         slots: tracer_common::table::MIN_SLOTS,
         event_ring_bytes: RING_BYTES,

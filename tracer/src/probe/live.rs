@@ -49,7 +49,7 @@ pub struct Live {
     pub rings: Rings,
     pub table: Table,
     counters: PerCpuArray<MapData, u64>,
-    targets: HashMap<MapData, u32, u8>,
+    targets: HashMap<MapData, u32, u64>,
     closes: PerCpuHashMap<MapData, [u64; 2], u64>,
     count_closes: Array<MapData, u32>,
     asked: HashMap<MapData, u32, u8>,
@@ -79,7 +79,7 @@ impl Live {
         let mut ebpf = object.load_with(loader, &layout, settings)?;
         let mut targets = HashMap::try_from(take(&mut ebpf, "TARGETS")?)?;
         for pid in pids {
-            targets.insert(pid, 1, 0)?;
+            targets.insert(pid, 0, 0)?;
         }
         iterate::load(&mut ebpf, &btf)?;
         let without_threads = threads::load(&mut ebpf, &btf)

@@ -58,7 +58,15 @@ impl Object {
         } else {
             config::MODE_WATCH
         };
-        let by_pid = u32::from(settings.by_pid);
+        let by_pid = match settings.follows {
+            Follows::Everything => 0,
+            Follows::Processes => config::BY_PID_ALSO,
+            Follows::Tree { .. } => config::BY_PID_TREE,
+        };
+        let exit_age_ns = match settings.follows {
+            Follows::Tree { exit_age_ns } => exit_age_ns,
+            Follows::Everything | Follows::Processes => u64::MAX,
+        };
         let log_level: u8 = settings.log_level;
         let pid_namespace = pidns::to_tell_ids_in();
         let sets = settings.slots / SLOTS as u32;
@@ -71,6 +79,7 @@ impl Object {
             .override_global(config::PORTS, &settings.ports, true)
             .override_global(config::BY_PID, &by_pid, true)
             .override_global(config::PID_NS, &pid_namespace, true)
+            .override_global(config::EXIT_AGE, &exit_age_ns, true)
             .override_global(config::ITER_STATES, &settings.iter_states, true)
             .override_global(config::RECVMSG_ARGS, &layout.recvmsg_args, true)
             .override_global(config::SET_MASK, &mask, true)
@@ -78,8 +87,12 @@ impl Object {
             .map_max_entries("SETS", sets.div_ceil(SETS_PER_CHUNK as u32))
             .map_max_entries("RECORDS", settings.slots)
             .map_max_entries("EVENTS", settings.event_ring_bytes);
-        if !settings.by_pid {
+        if settings.follows == Follows::Everything {
             loader.map_max_entries("TARGETS", 1);
+        }
+        if !matches!(settings.follows, Follows::Tree { .. }) {
+            loader.map_max_entries("LISTENERS", 1);
+            loader.map_max_entries("LISTENS_AT", 1);
         }
         for (global, value) in layout.offsets.iter().chain(&layout.gates) {
             loader.override_global(global, value, true);
@@ -88,13 +101,25 @@ impl Object {
     }
 }
 
+/// Whose sockets the kernel program remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    Everything,
+    /// What the named processes and their children do, and all sockets that get stuck.
+    Processes,
+    /// Sockets of one tree of processes that begins after the tracer, and nothing else.
+    Tree {
+        exit_age_ns: u64,
+    },
+}
+
 /// What the kernel program is told at load.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub every_transition: bool,
     pub grace_ns: u64,
     pub ports: [u16; MAX_PORTS],
-    pub by_pid: bool,
+    pub follows: Follows,
     /// States the iterators report, one bit per state.
     pub iter_states: u32,
     /// Sockets the kernel remembers; a power of two.
@@ -110,7 +135,7 @@ impl Default for Settings {
             every_transition: false,
             grace_ns: 1_000_000_000,
             ports: [0; MAX_PORTS],
-            by_pid: false,
+            follows: Follows::Everything,
             iter_states: 0,
             slots: DEFAULT_SLOTS,
             event_ring_bytes: 4 << 20,

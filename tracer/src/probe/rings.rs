@@ -14,7 +14,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::Notify;
 use tracer_common::{
     decode::{self, Record},
-    event::StackCopy,
+    event::{Executed, StackCopy},
 };
 
 /// The event ring holds 35,000 records; at 100,000 a second that is three of these.
@@ -30,6 +30,8 @@ const MAX_EVENTS: usize = 1 << 18;
 #[derive(Default)]
 pub struct Batch {
     pub stacks: Vec<Box<StackCopy>>,
+    /// Of a followed tree.
+    pub executed: Vec<Executed>,
     pub events: Vec<Record>,
 }
 
@@ -135,13 +137,14 @@ impl Rings {
 impl Held {
     /// True when copies of stacks came.
     fn empty(&mut self) -> bool {
-        let before = self.waiting.stacks.len();
+        let before = self.waiting.stacks.len() + self.waiting.executed.len();
         // Stacks first: their processes may be about to exit.
         while self.waiting.stacks.len() < MAX_COPIES
             && let Some(bytes) = self.stacks.next()
         {
             match decode::record(&bytes) {
                 Ok(Record::Stack(copy)) => self.waiting.stacks.push(copy),
+                Ok(Record::Executed(executed)) => self.waiting.executed.push(executed),
                 Ok(_) => {}
                 Err(damage) => note(&mut self.damaged, damage),
             }
@@ -155,7 +158,7 @@ impl Held {
                 Err(damage) => note(&mut self.damaged, damage),
             }
         }
-        self.waiting.stacks.len() > before
+        self.waiting.stacks.len() + self.waiting.executed.len() > before
     }
 }
 

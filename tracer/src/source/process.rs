@@ -53,6 +53,35 @@ pub fn read(pid: u32, with_cmdline: bool) -> Option<Process> {
     })
 }
 
+/// The process as it begins another program. Cheap, for a build executes thousands; the rest is read when a
+/// report asks for it.
+pub fn executed(pid: u32, start_boot: u64, comm: String) -> Process {
+    let mut process = named(pid, start_boot, comm);
+    let exe = std::fs::read_link(format!("/proc/{pid}/exe"));
+    process.exe = exe.ok().map(|path| bounded(path.display().to_string()));
+    process
+}
+
+/// All that is known of it.
+pub fn named(pid: u32, start_boot: u64, comm: String) -> Process {
+    Process {
+        pid,
+        start_boot,
+        start_wall: wall_of_boot(start_boot),
+        comm: bounded(comm),
+        exe: None,
+        cmdline: None,
+        service: None,
+        cgroup: None,
+        parent: 0,
+        state: 'X',
+        threads: 0,
+        fd_limit: None,
+        open_fds: None,
+        frozen: false,
+    }
+}
+
 /// The folder's size is the number of its entries since Linux 6.2 (`fs/proc/fd.c:proc_fd_getattr`); before
 /// that it is 0.
 fn open_fds(pid: u32) -> Option<u64> {

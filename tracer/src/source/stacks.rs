@@ -2,7 +2,7 @@
 //! later copies under the same key must agree, and only the frames on which they agree are kept.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     mem,
 };
 
@@ -114,6 +114,15 @@ impl Stacks {
             Entry::Raw(copy) | Entry::Failed(copy) => Some(copy.pid),
             Entry::Named(stack) => stack.pid,
         }
+    }
+
+    /// Copies taken of the process that have no names yet.
+    pub fn unnamed_of(&self, pid: u32) -> BTreeSet<u64> {
+        let unnamed = |(key, entry): (&u64, &Entry)| match entry {
+            Entry::Raw(copy) | Entry::Failed(copy) if copy.pid == pid => Some(*key),
+            _ => None,
+        };
+        self.entries.iter().filter_map(unnamed).collect()
     }
 
     /// Those that deserve another attempt.

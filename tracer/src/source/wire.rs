@@ -2,7 +2,7 @@
 
 use tracer_common::{
     decode::Record,
-    event::{FLAG_DEAD, FLAG_EXITING, FLAG_PROCESS, Transition as Wire},
+    event::{FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_PROCESS, Transition as Wire},
 };
 
 use crate::model::{
@@ -22,7 +22,7 @@ pub fn inputs(record: &Record) -> Option<Input> {
             let (cookie, history) = table::slots_evicted(evict.slot, &evict.record);
             Some(candidate.map_or(Input::History { cookie, history }, Input::StuckCandidate))
         }
-        Record::Process(_) | Record::Stack(_) => None,
+        Record::Process(_) | Record::Executed(_) | Record::Stack(_) => None,
     }
 }
 
@@ -44,6 +44,7 @@ pub fn transition(wire: &Wire) -> Transition {
         new: wire.new,
         shutdown: wire.shutdown,
         dead: wire.flags & FLAG_DEAD != 0,
+        has_socket: wire.flags & FLAG_HAS_SOCKET != 0,
         task,
     }
 }
@@ -62,8 +63,7 @@ mod tests {
     use tracer_common::{
         endpoint::Endpoints,
         event::{
-            Eviction, FLAG_HAS_SOCKET, Header, KIND_DESTROYED, KIND_EVICTION, KIND_TRANSITION,
-            PROCESS_EXIT, Process,
+            Eviction, Header, KIND_DESTROYED, KIND_EVICTION, KIND_TRANSITION, PROCESS_EXIT, Process,
         },
         state::{AF_INET, AF_INET6, CLOSE, CLOSE_WAIT, ESTABLISHED, LAST_ACK},
         table::{Entry, LastOperation, Name, OPERATION_RECV, Operation, Slot, SlotRecord},

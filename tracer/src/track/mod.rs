@@ -168,7 +168,9 @@ impl Tracker {
 
     /// `missing` is what was known of it before it was in no inventory.
     fn transition(&mut self, change: &Transition, missing: Option<Box<Socket>>) {
-        let closed = change.task.is_some() && change.shutdown == SHUTDOWN_MASK;
+        // A listener's end closes the connections that wait at it, which nobody has shut down.
+        let closed =
+            change.task.is_some() && (change.shutdown == SHUTDOWN_MASK || change.new == CLOSE);
         if change.new == CLOSE_WAIT || (change.new == CLOSE && !change.dead && !closed) {
             if let Some(socket) = self.sockets.get_mut(&change.cookie) {
                 socket.moved(change);
@@ -194,13 +196,16 @@ impl Tracker {
         let Some(mut socket) = socket.filter(|socket| exits && socket.is_stuck_state()) else {
             return;
         };
-        let min_age = self
-            .run_header
-            .as_ref()
-            .map_or(0, |run_header| run_header.min_age_ns);
-        if socket.shown == Shown::Never || socket.age(change.at) < min_age {
+        let header = self.run_header.as_ref();
+        let exit_age = header.and_then(|header| header.exit_age_ns);
+        let least = exit_age.or(header.map(|header| header.min_age_ns));
+        // A tree that is followed has nothing that only the iterators could show.
+        let is_real = exit_age.is_some() || socket.shown != Shown::Never;
+        if !is_real || socket.age(change.at) < least.unwrap_or_default() {
             return;
         }
+        socket.has_socket |= change.has_socket;
+        socket.ended_by = change.task.as_ref().map(|task| task.pid);
         if self.ended.len() >= self.bounds.ended {
             self.unfollowed += 1;
             return;

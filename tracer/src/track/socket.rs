@@ -25,6 +25,8 @@ pub struct Socket {
     pub shown: Shown,
     /// When the exit of its process closed it.
     pub ended_at: Option<u64>,
+    /// The process whose exit that was.
+    pub ended_by: Option<u32>,
     // The rest comes from the last inventory.
     pub has_socket: bool,
     /// The first inventory to show it accepted after one that did not; 0 when there was none.
@@ -66,6 +68,7 @@ impl Socket {
             history: History::default(),
             shown: Shown::Never,
             ended_at: None,
+            ended_by: None,
             has_socket: false,
             accepted_at: 0,
             inode: 0,
@@ -73,6 +76,13 @@ impl Socket {
             send_q: 0,
             holders: Holders::new(),
         }
+    }
+
+    /// The kernel program knows it, so it is not only in an inventory.
+    pub fn is_remembered(&self) -> bool {
+        let history = self.history;
+        let operations = [history.opened, history.used, history.eof];
+        self.entry.is_some() || operations.iter().any(Option::is_some)
     }
 
     pub fn from_candidate(candidate: &StuckCandidate, now: u64) -> Self {

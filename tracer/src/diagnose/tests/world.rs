@@ -110,6 +110,7 @@ pub fn world(conns: impl IntoIterator<Item = Conn>) -> World {
             some_processes_unseen: false,
             min_age_ns: MIN_AGE,
             grace_ns: S,
+            exit_age_ns: None,
         },
         conns: conns.into_iter().collect(),
         inputs: Vec::new(),

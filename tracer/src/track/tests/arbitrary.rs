@@ -30,6 +30,7 @@ pub fn run_header() -> RunHeader {
         some_processes_unseen: false,
         min_age_ns: 2 * S,
         grace_ns: S,
+        exit_age_ns: None,
     }
 }
 
@@ -91,7 +92,7 @@ prop_compose! {
         task in option::of((pid(), any::<bool>())),
     ) -> Transition {
         let task = task.map(|(pid, exiting)| Task { pid, tid: pid, comm: "t".into(), exiting });
-        Transition { at, cookie, since, stack, endpoints, netns, old, new, shutdown, dead, task }
+        Transition { at, cookie, since, stack, endpoints, netns, old, new, shutdown, dead, has_socket: true, task }
     }
 }
 

@@ -74,6 +74,7 @@ fn change(at: u64, old: u8, new: u8, shutdown: u8, by: Option<u32>) -> Transitio
         new,
         shutdown,
         dead: false,
+        has_socket: true,
         task: by.map(|pid| Task {
             pid,
             tid: pid,
