@@ -11,7 +11,7 @@ const SCHEMA: &str = "sockleak.baseline/1";
 
 /// What a place in the code keeps when lines move and the folder changes.
 pub(super) fn fingerprint(site: &Site) -> &str {
-    &site.id
+    &site.fingerprint
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use super::baseline::Baseline;
 use super::suppress::Suppressions;
 use crate::model::{
     outcome::{Fate, Finding, Pass},
-    report::Site,
+    report::{Ended, Site},
     verdict::Severity,
 };
 use crate::options::Run;
@@ -72,7 +72,8 @@ impl Judge<'_> {
     }
 }
 
-/// Did the program itself, or its peer, end what was found?
-fn is_over(_site: &Site) -> bool {
-    false
+/// Did the program itself, or its peer, end what was found? What only an exit closed was left to the end.
+fn is_over(site: &Site) -> bool {
+    let over = site.over.as_ref();
+    over.is_some_and(|over| over.how != Some(Ended::Exit))
 }
