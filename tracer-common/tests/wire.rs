@@ -6,19 +6,20 @@ use proptest::prelude::*;
 use tracer_common::{
     decode::{Damage, Record, record},
     event::{
-        Eviction, Header, KIND_DESTROYED, KIND_EVICTION, KIND_PROCESS, KIND_STACK, KIND_TRANSITION,
-        PAGE, Process, STACK_PAGES, StackCopy, Transition,
+        Eviction, Executed, Header, KIND_DESTROYED, KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS,
+        KIND_STACK, KIND_TRANSITION, PAGE, Process, STACK_PAGES, StackCopy, Transition,
     },
     item::SocketItem,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
 const HEADER: usize = size_of::<Header>();
-const KINDS: [(u32, usize); 5] = [
+const KINDS: [(u32, usize); 6] = [
     (KIND_TRANSITION, size_of::<Transition>()),
     (KIND_DESTROYED, size_of::<Transition>()),
     (KIND_EVICTION, size_of::<Eviction>()),
     (KIND_PROCESS, size_of::<Process>()),
+    (KIND_EXECUTED, size_of::<Executed>()),
     (KIND_STACK, size_of::<StackCopy>()),
 ];
 
@@ -39,6 +40,7 @@ fn bytes_of(record: &Record) -> Vec<u8> {
         Record::Transition(inner) | Record::Destroyed(inner) => inner.as_bytes().to_vec(),
         Record::Eviction(inner) => inner.as_bytes().to_vec(),
         Record::Process(inner) => inner.as_bytes().to_vec(),
+        Record::Executed(inner) => inner.as_bytes().to_vec(),
         Record::Stack(inner) => inner.as_bytes().to_vec(),
     }
 }
@@ -49,6 +51,7 @@ fn kind_of(record: &Record) -> u32 {
         Record::Destroyed(_) => KIND_DESTROYED,
         Record::Eviction(_) => KIND_EVICTION,
         Record::Process(_) => KIND_PROCESS,
+        Record::Executed(_) => KIND_EXECUTED,
         Record::Stack(_) => KIND_STACK,
     }
 }
