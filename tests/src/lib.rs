@@ -26,6 +26,7 @@ pub mod paths;
 pub mod privilege;
 pub mod process;
 pub mod prometheus;
+pub mod recording;
 pub mod report;
 pub mod rig;
 pub mod skip;

@@ -218,7 +218,8 @@ impl Rig {
         process::signal(&self.child, signal);
     }
 
-    fn said(&self, prefix: &str) -> String {
+    /// What it says in a line that begins so.
+    pub fn said(&self, prefix: &str) -> String {
         self.output.after(prefix, PATIENCE).unwrap_or_else(|| {
             panic!(
                 "{}: no `{prefix}` but {:?}",

@@ -76,7 +76,14 @@ macro_rules! kernel_fields {
             OFF_REGS_FP = "pt_regs" "bp|regs[29]" optional;
             OFF_REGS_LR = "pt_regs" "regs[30]" optional;
             OFF_REGS_CALL = "pt_regs" "orig_ax|syscallno" optional;
-            OFF_REGS_ARG = "pt_regs" "di|orig_x0" optional;
+            OFF_REGS_ARG0 = "pt_regs" "di|orig_x0" optional;
+            OFF_REGS_ARG1 = "pt_regs" "si|regs[1]" optional;
+            OFF_REGS_ARG2 = "pt_regs" "dx|regs[2]" optional;
+            OFF_REGS_ARG3 = "pt_regs" "r10|regs[3]" optional;
+            OFF_REGS_ARG4 = "pt_regs" "r8|regs[4]" optional;
+            OFF_REGS_ARG5 = "pt_regs" "r9|regs[5]" optional;
+            OFF_REGS_PSTATE = "pt_regs" "pstate" optional;
+            OFF_TASK_STATUS = "task_struct" "thread_info.status" optional;
         }
     };
 }

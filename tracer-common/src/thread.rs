@@ -7,6 +7,10 @@ use crate::wire;
 pub const THREAD_STILL: u32 = 1;
 /// The registers are those with which it entered the kernel.
 pub const THREAD_HAS_REGS: u32 = 2;
+/// By the system calls of 32-bit programs, which have other numbers and layouts.
+pub const THREAD_IS_COMPAT: u32 = 4;
+
+pub const ARGUMENTS: usize = 6;
 
 wire! {
     pub struct ThreadItem {
@@ -27,8 +31,8 @@ wire! {
         pub lr: u64,
         /// Base of the thread's own data (x86: fs, arm64: `tpidr_el0`); 0 when unknown.
         pub thread_pointer: u64,
-        /// The first argument of the system call.
-        pub argument: u64,
+        /// Of the system call.
+        pub arguments: [u64; ARGUMENTS],
         /// Number of the system call; -1 outside of one.
         pub call: i32,
         /// `task_struct.state`, with `exit_state` joined in.
@@ -41,4 +45,4 @@ wire! {
     }
 }
 
-const _: () = assert!(size_of::<ThreadItem>() == 88 + 24 + 16);
+const _: () = assert!(size_of::<ThreadItem>() == 80 + 48 + 24 + 16);

@@ -10,7 +10,9 @@
 
 use core::ffi::c_void;
 
-use tracer_common::thread::{THREAD_HAS_REGS, THREAD_STILL, ThreadItem};
+use tracer_common::thread::{
+    ARGUMENTS, THREAD_HAS_REGS, THREAD_IS_COMPAT, THREAD_STILL, ThreadItem,
+};
 
 use super::iterators::{IterMeta, write};
 use crate::{
@@ -51,8 +53,18 @@ pub fn on_task(ctx: *mut IterTask) -> Result<(), Skip> {
         item.sp = regs.field(&g::OFF_REGS_SP);
         item.fp = regs.field(&g::OFF_REGS_FP);
         item.lr = regs.field(&g::OFF_REGS_LR);
-        item.argument = regs.field(&g::OFF_REGS_ARG);
+        item.arguments = [
+            regs.field(&g::OFF_REGS_ARG0),
+            regs.field(&g::OFF_REGS_ARG1),
+            regs.field(&g::OFF_REGS_ARG2),
+            regs.field(&g::OFF_REGS_ARG3),
+            regs.field(&g::OFF_REGS_ARG4),
+            regs.field(&g::OFF_REGS_ARG5),
+        ];
         item.call = regs.field(&g::OFF_REGS_CALL);
+        if is_compat(thread, regs) {
+            item.flags |= THREAD_IS_COMPAT;
+        }
     }
     if still && is_off_cpu(thread) && self::switches(thread) == switches {
         item.flags |= THREAD_STILL;
@@ -82,7 +94,7 @@ fn describe(thread: Ptr<Typed>, tgid: u32, switches: u64) -> ThreadItem {
         fp: 0,
         lr: 0,
         thread_pointer: thread.field(&g::OFF_TASK_TP),
-        argument: 0,
+        arguments: [0; ARGUMENTS],
         call: -1,
         state: state | thread.field::<u32>(&g::OFF_TASK_EXIT_STATE),
         tgid,
@@ -91,6 +103,17 @@ fn describe(thread: Ptr<Typed>, tgid: u32, switches: u64) -> ThreadItem {
         reserved: 0,
         comm: thread.comm(&g::OFF_TASK_COMM),
     }
+}
+
+/// In a system call of 32-bit programs: `TS_COMPAT` of arch/x86/include/asm/thread_info.h, which lasts until
+/// the call returns; the execution state in the saved pstate on arm64 (`PSR_MODE32_BIT`).
+#[inline(always)]
+fn is_compat(thread: Ptr<Typed>, regs: Ptr<Typed>) -> bool {
+    const TS_COMPAT: u32 = 0x2;
+    const PSR_MODE32_BIT: u64 = 0x10;
+    let status: u32 = thread.field(&g::OFF_TASK_STATUS);
+    let pstate: u64 = regs.field(&g::OFF_REGS_PSTATE);
+    status & TS_COMPAT != 0 || pstate & PSR_MODE32_BIT != 0
 }
 
 /// Both counts move when a task has left the CPU and before it is said to be off it

@@ -97,6 +97,23 @@ impl Wait {
         }
     }
 
+    /// All sockets it waits for, but for listeners in `accept`.
+    pub fn sockets(&self) -> impl Iterator<Item = u64> {
+        let members = match self {
+            Self::Poll(polled) => polled.members.as_slice(),
+            _ => &[],
+        };
+        let one = match self {
+            Self::Receive(target) | Self::Send(target) | Self::Connect(target) => Some(*target),
+            _ => None,
+        };
+        let targets = members.iter().map(|member| member.target).chain(one);
+        targets.filter_map(|target| match target.file {
+            FileKind::Socket(inode) => Some(inode),
+            _ => None,
+        })
+    }
+
     /// The socket it waits for, whatever for.
     pub fn socket(&self) -> Option<u64> {
         match self.target()?.file {

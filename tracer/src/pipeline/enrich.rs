@@ -93,9 +93,8 @@ impl Session<'_> {
             let refused = jvms.name(looked, &mut threads);
             self.warn(refused)?;
         }
-        for (process, mut threads) in processes.iter().zip(threads) {
+        for (process, threads) in processes.iter().zip(threads) {
             let pid = process.pid;
-            threads::find_sockets(pid, &mut threads);
             self.feed(Input::Threads { pid, threads })?;
         }
         Ok(())
@@ -158,7 +157,7 @@ impl Session<'_> {
             self.name_stacks(doing)?;
         }
         let blocked = processes.iter().flat_map(|pid| self.tracker.threads(*pid));
-        let blocked: BTreeSet<u64> = blocked.filter_map(|thread| thread.socket).collect();
+        let blocked: BTreeSet<u64> = blocked.flat_map(|thread| thread.wait.sockets()).collect();
         if used_sockets.is_empty() && blocked.is_empty() {
             return Ok(());
         }

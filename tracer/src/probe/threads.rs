@@ -7,7 +7,7 @@ use aya::{
 };
 use tracer_common::{
     config::MAX_ASKED,
-    thread::{THREAD_HAS_REGS, THREAD_STILL, ThreadItem},
+    thread::{ARGUMENTS, THREAD_HAS_REGS, THREAD_IS_COMPAT, THREAD_STILL, ThreadItem},
 };
 use zerocopy::FromBytes;
 
@@ -15,7 +15,7 @@ use super::iterate::{self, IterateError};
 
 pub const TASK: (&str, &str) = ("iter_task", "task");
 
-/// Threads taken in by one look; 120 bytes each.
+/// Threads taken in by one look; 160 bytes each.
 const MAX_SEEN: usize = 65_536;
 
 /// A thread as one look found it.
@@ -43,7 +43,9 @@ pub struct SeenThread {
 pub struct KernelEntry {
     /// Number of the system call; -1 when something else brought it there.
     pub call: i32,
-    pub argument: u64,
+    pub arguments: [u64; ARGUMENTS],
+    /// By the numbers of 32-bit programs.
+    pub compat: bool,
     pub pc: u64,
     pub sp: u64,
     pub fp: u64,
@@ -99,7 +101,8 @@ fn describe(item: &ThreadItem, ahead: Option<i128>) -> SeenThread {
     let still = item.flags & THREAD_STILL != 0;
     let entry = KernelEntry {
         call: item.call,
-        argument: item.argument,
+        arguments: item.arguments,
+        compat: item.flags & THREAD_IS_COMPAT != 0,
         pc: item.pc,
         sp: item.sp,
         fp: item.fp,
@@ -165,7 +168,7 @@ mod tests {
             fp: 0,
             lr: 0,
             thread_pointer: 0x7000,
-            argument: 4,
+            arguments: [4, 0, 0, 0, 0, 0],
             call: 0,
             state: 1,
             tgid: 10,

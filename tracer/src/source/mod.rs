@@ -9,4 +9,5 @@ pub mod sockdiag;
 pub mod stacks;
 pub mod syscall;
 pub mod threads;
+pub mod wait;
 pub mod wire;

@@ -10,12 +10,16 @@ use std::{
     os::unix::fs::FileExt,
 };
 
-use super::{stacks::PAGE, syscall::Syscall, wire::comm};
+use super::{
+    stacks::PAGE,
+    wait::{self, Budget, Place, lock::Mutex},
+    wire::comm,
+};
 use crate::{
     model::{
         input::{Process, Thread},
         stack::Frame,
-        wait::Wait,
+        wait::{FileKind, Wait},
     },
     probe::threads::{KernelEntry, SeenThread},
     symbolize::{StackCopy, Symbolizer},
@@ -39,16 +43,20 @@ pub fn read(
 ) -> Vec<Vec<Thread>> {
     let pids: Vec<u32> = processes.iter().map(|process| process.pid).collect();
     let seen = look(&pids).unwrap_or_default();
-    let caught: Vec<Vec<Caught>> = processes
+    let caught: Vec<(Option<File>, Vec<Caught>)> = processes
         .iter()
-        .map(|process| catch(process, &seen, asked))
+        .map(|process| {
+            let memory = File::open(format!("/proc/{}/mem", process.pid)).ok();
+            let caught = catch(process, &seen, asked, memory.as_ref());
+            (memory, caught)
+        })
         .collect();
     let switches = look_again(look, &pids);
     let mut named: Vec<Vec<Thread>> = processes
         .iter()
         .zip(&caught)
-        .map(|(process, caught)| {
-            let named = |one: &Caught| one.named(process, &switches, symbolizer);
+        .map(|(process, (memory, caught))| {
+            let named = |one: &Caught| one.named(process, memory.as_ref(), &switches, symbolizer);
             caught.iter().map(named).collect()
         })
         .collect();
@@ -56,7 +64,7 @@ pub fn read(
     let managed = |threads: &Vec<Thread>| threads.iter().any(is_managed);
     if named.iter().any(managed) {
         let switches = look_again(look, &pids);
-        for ((process, caught), named) in processes.iter().zip(&caught).zip(&mut named) {
+        for ((process, (_, caught)), named) in processes.iter().zip(&caught).zip(&mut named) {
             for (one, thread) in caught.iter().zip(named) {
                 if is_managed(thread) && switches.get(&thread.tid) != Some(&one.seen.switches) {
                     thread.stack = one.native(process, symbolizer);
@@ -85,16 +93,24 @@ fn is_managed(thread: &Thread) -> bool {
     thread.stack.iter().any(Frame::is_managed)
 }
 
-/// A thread with its stack as bytes, which may be torn.
+/// A thread as it was at the first look, and what was read of it since, which may be torn.
 struct Caught {
     seen: SeenThread,
     entry: Option<KernelEntry>,
+    call: Option<&'static str>,
+    wait: Wait,
+    mutex: Option<Mutex>,
     stack: Option<Vec<u8>>,
 }
 
-fn catch(process: &Process, seen: &[SeenThread], asked: &BTreeSet<u32>) -> Vec<Caught> {
+fn catch(
+    process: &Process,
+    seen: &[SeenThread],
+    asked: &BTreeSet<u32>,
+    memory: Option<&File>,
+) -> Vec<Caught> {
     let mut room = Room::default();
-    let memory = File::open(format!("/proc/{}/mem", process.pid)).ok();
+    let mut budget = Budget::default();
     seen.iter()
         .filter(|thread| is_of(thread, process))
         .take(MAX_THREADS)
@@ -102,15 +118,32 @@ fn catch(process: &Process, seen: &[SeenThread], asked: &BTreeSet<u32>) -> Vec<C
             // Before 5.15 the iterator cannot reach the registers.
             let known = || outside::blocked_in(process.pid, thread.tid);
             let entry = thread.entry.or_else(known).filter(|_| thread.still);
+            let place = Place {
+                pid: process.pid,
+                tid: thread.tid,
+                state: if process.frozen { 'T' } else { thread.state },
+                memory,
+            };
+            let (call, wait) = wait::of(place, entry.as_ref(), &mut budget);
             Caught {
                 seen: thread.clone(),
                 entry,
+                call,
+                mutex: mutex(&wait, memory),
+                wait,
                 stack: entry
                     .filter(|_| room.takes(asked.contains(&thread.tid)))
-                    .map(|entry| stack_bytes(memory.as_ref(), entry.sp)),
+                    .map(|entry| stack_bytes(memory, entry.sp)),
             }
         })
         .collect()
+}
+
+fn mutex(wait: &Wait, memory: Option<&File>) -> Option<Mutex> {
+    match wait {
+        Wait::Futex { address } => Mutex::read(memory, *address),
+        _ => None,
+    }
 }
 
 /// Another process may have got the number since. /proc rounds start times to ticks.
@@ -123,33 +156,36 @@ impl Caught {
     fn named(
         &self,
         process: &Process,
+        memory: Option<&File>,
         switches: &HashMap<u32, u64>,
         symbolizer: &mut Symbolizer,
     ) -> Thread {
-        let Self { seen, entry, stack } = self;
-        let call = entry.map(|entry| Syscall {
-            number: entry.call.into(),
-            first: entry.argument,
-        });
-        let stack = stack
-            .as_ref()
-            .filter(|_| switches.get(&seen.tid) == Some(&seen.switches));
+        let Self { seen, entry, .. } = self;
+        let unmoved = switches.get(&seen.tid) == Some(&seen.switches);
+        let stack = self.stack.as_ref().filter(|_| unmoved);
+        let stack = entry
+            .zip(stack)
+            .map(|(entry, bytes)| frames(process, &entry, bytes, symbolizer))
+            .unwrap_or_default();
+        let wait = if unmoved {
+            let looks = (self.mutex, mutex(&self.wait, memory));
+            wait::lock::judge(self.wait.clone(), process.pid, seen.tid, &stack, looks)
+        } else {
+            wait::without_files(self.wait.clone())
+        };
         Thread {
             tid: seen.tid,
             comm: comm(&seen.comm),
             state: seen.state,
-            syscall: call.and_then(Syscall::name).map(str::to_owned),
-            fd: call.and_then(Syscall::fd),
-            stack: entry
-                .zip(stack)
-                .map(|(entry, bytes)| frames(process, &entry, bytes, symbolizer))
-                .unwrap_or_default(),
+            syscall: self.call.map(str::to_owned),
+            fd: entry.and_then(|entry| wait::descriptor(&wait, self.call, &entry)),
+            stack,
             since: seen.since,
-            socket: None,
+            socket: talks_to(&wait),
             name: None,
             frames_at: Vec::new(),
-            wait: Wait::default(),
-            switches: 0,
+            wait,
+            switches: seen.switches,
         }
     }
 }
@@ -196,23 +232,14 @@ impl Room {
     }
 }
 
-/// Names the sockets that threads are blocked on, which may be on other descriptors by now: only for
-/// showing whom a thread waits for.
-pub fn find_sockets(pid: u32, threads: &mut [Thread]) {
-    // A listener is no connection, and listing connections for its sake costs more than all else.
-    let accepts = |thread: &Thread| {
-        thread
-            .syscall
-            .as_deref()
-            .is_some_and(|name| name.starts_with("accept"))
+/// The socket whose peer a thread waits for. A listener has none.
+fn talks_to(wait: &Wait) -> Option<u64> {
+    let (Wait::Receive(target) | Wait::Send(target) | Wait::Connect(target)) = wait else {
+        return None;
     };
-    for thread in threads.iter_mut().filter(|thread| !accepts(thread)) {
-        let Some(fd) = thread.fd else { continue };
-        let link = std::fs::read_link(format!("/proc/{pid}/fd/{fd}"));
-        thread.socket = link.ok().and_then(|target| {
-            let name = target.to_str()?.strip_prefix("socket:[")?;
-            name.strip_suffix(']')?.parse().ok()
-        });
+    match target.file {
+        FileKind::Socket(inode) => Some(inode),
+        _ => None,
     }
 }
 

@@ -16,15 +16,23 @@ const LINUX_5_10: &[u8] = include_bytes!("fixtures/linux-5.10-x86_64.btf");
 const LINUX_6_1: &[u8] = include_bytes!("fixtures/linux-6.1-x86_64.btf");
 const LINUX_6_12: &[u8] = include_bytes!("fixtures/linux-6.12-x86_64.btf");
 
-/// The link register is of another architecture. The others are younger than the fixtures, which hold
+/// The link register and pstate are of another architecture. The others are younger than the fixtures, which hold
 /// nothing else; the running kernel has them.
+const OF_ARM64: [&str; 2] = ["OFF_REGS_LR", "OFF_REGS_PSTATE"];
 const NOT_IN_FIXTURES: &[&str] = &[
     "OFF_PIDNS_INUM",
     "OFF_PID_FIRST",
     "OFF_PID_LEVEL",
     "OFF_PID_SECOND",
+    "OFF_REGS_ARG1",
+    "OFF_REGS_ARG2",
+    "OFF_REGS_ARG3",
+    "OFF_REGS_ARG4",
+    "OFF_REGS_ARG5",
     "OFF_REGS_LR",
+    "OFF_REGS_PSTATE",
     "OFF_TASK_PID_STRUCT",
+    "OFF_TASK_STATUS",
     "OFF_TASK_TP",
     "OFF_UPID_NR",
     "OFF_UPID_NS",
@@ -232,10 +240,15 @@ fn the_running_kernel_has_a_layout() {
     let at: BTreeMap<_, _> = layout.offsets.into_iter().collect();
     for field in NOT_IN_FIXTURES
         .iter()
-        .filter(|name| **name != "OFF_REGS_LR")
+        .filter(|name| !OF_ARM64.contains(name))
     {
         assert_ne!(at[field], ABSENT, "{field}");
     }
     assert_eq!((at["OFF_SKC_DPORT"], at["OFF_SKC_NUM"]), (12, 14));
     assert!((4..=6).contains(&layout.recvmsg_args));
+    let arguments = ["0", "1", "2", "3", "4", "5"].map(|n| at[format!("OFF_REGS_ARG{n}").as_str()]);
+    // arch/x86/include/asm/ptrace.h: di, si, dx, r10, r8, r9.
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(arguments, [112, 104, 96, 56, 72, 64]);
+    assert!(!arguments.contains(&ABSENT));
 }

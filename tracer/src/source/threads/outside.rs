@@ -5,14 +5,11 @@ use std::{collections::BTreeSet, fs::File};
 
 use procfs::process::Process as Proc;
 
-use super::{MAX_THREADS, Room, frames, stack_bytes};
+use super::{MAX_THREADS, Room, frames, mutex, stack_bytes, talks_to};
 use crate::{
-    model::{
-        input::{Process, Thread},
-        wait::Wait,
-    },
+    model::input::{Process, Thread},
     probe::threads::KernelEntry,
-    source::syscall::Syscall,
+    source::wait::{self, Budget, Place},
     symbolize::Symbolizer,
 };
 
@@ -26,6 +23,7 @@ pub(super) fn read(
     };
     let memory = File::open(format!("/proc/{}/mem", process.pid)).ok();
     let mut room = Room::default();
+    let mut budget = Budget::default();
     let mut threads: Vec<Thread> = tasks
         .flatten()
         .take(MAX_THREADS)
@@ -33,35 +31,60 @@ pub(super) fn read(
             let stat = task.stat().ok()?;
             let tid = task.tid as u32;
             let blocked = blocked_in(process.pid, tid);
+            let place = Place {
+                pid: process.pid,
+                tid,
+                state: if process.frozen { 'T' } else { stat.state },
+                memory: memory.as_ref(),
+            };
+            let before = switches(process.pid, tid);
+            let (call, wait) = wait::of(place, blocked.as_ref(), &mut budget);
+            let first = mutex(&wait, memory.as_ref());
             let stack = blocked
                 .filter(|_| room.takes(asked.contains(&tid)))
-                .map(|entry| (entry, stack_bytes(memory.as_ref(), entry.sp)))
-                // It may have moved on while its stack was read.
-                .filter(|(entry, _)| blocked_in(process.pid, tid) == Some(*entry));
-            let call = blocked.map(|entry| Syscall {
-                number: entry.call.into(),
-                first: entry.argument,
-            });
+                .map(|entry| (entry, stack_bytes(memory.as_ref(), entry.sp)));
+            // It may have moved on meanwhile.
+            let unmoved = before.is_some()
+                && blocked_in(process.pid, tid) == blocked
+                && switches(process.pid, tid) == before;
+            let stack = stack.filter(|_| unmoved);
+            let stack = stack
+                .map(|(entry, bytes)| frames(process, &entry, &bytes, symbolizer))
+                .unwrap_or_default();
+            let wait = if unmoved {
+                let looks = (first, mutex(&wait, memory.as_ref()));
+                wait::lock::judge(wait, process.pid, tid, &stack, looks)
+            } else {
+                wait::without_files(wait)
+            };
             Some(Thread {
                 tid,
                 comm: stat.comm,
                 state: stat.state,
-                syscall: call.and_then(Syscall::name).map(str::to_owned),
-                fd: call.and_then(Syscall::fd),
-                stack: stack
-                    .map(|(entry, bytes)| frames(process, &entry, &bytes, symbolizer))
-                    .unwrap_or_default(),
+                syscall: call.map(str::to_owned),
+                fd: blocked.and_then(|entry| wait::descriptor(&wait, call, &entry)),
+                stack,
                 since: None,
-                socket: None,
+                socket: talks_to(&wait),
                 name: None,
                 frames_at: Vec::new(),
-                wait: Wait::default(),
-                switches: 0,
+                wait,
+                switches: before.unwrap_or(0),
             })
         })
         .collect();
     threads.sort_by_key(|thread| thread.tid);
     threads
+}
+
+/// How often it has left a CPU.
+fn switches(pid: u32, tid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).ok()?;
+    let count = |name: &str| {
+        let rest = status.lines().find_map(|line| line.strip_prefix(name))?;
+        rest.trim().parse::<u64>().ok()
+    };
+    Some(count("voluntary_ctxt_switches:")? + count("nonvoluntary_ctxt_switches:")?)
 }
 
 pub(super) fn blocked_in(pid: u32, tid: u32) -> Option<KernelEntry> {
@@ -76,10 +99,12 @@ fn parse(text: &str) -> Option<KernelEntry> {
     let call = words.next()?.parse().ok()?;
     let hex = |word: &str| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok();
     let rest: Vec<u64> = words.map_while(hex).collect();
-    let [argument, _, _, _, _, _, sp, pc] = rest.try_into().ok()?;
+    let [arguments @ .., sp, pc]: [u64; 8] = rest.try_into().ok()?;
     Some(KernelEntry {
         call,
-        argument,
+        arguments,
+        // Nothing here tells, but that all of such a program lies below 4 GiB.
+        compat: sp >> 32 == 0 && pc >> 32 == 0,
         pc,
         sp,
         fp: 0,
@@ -96,7 +121,7 @@ mod tests {
     fn a_blocked_call_is_read_and_anything_else_is_none() {
         let call = parse("45 0x4 0x7ffe 0x10 0x0 0x0 0x0 0x7ffd5 0x7f001").unwrap();
         assert_eq!(
-            (call.call, call.argument, call.sp, call.pc),
+            (call.call, call.arguments[0], call.sp, call.pc),
             (45, 4, 0x7ffd5, 0x7f001)
         );
         for text in ["", "running", "-1 0x7ffd5 0x7f001", "45 0x4 zz"] {
