@@ -15,6 +15,7 @@ pub mod backend;
 pub mod bpf;
 pub mod client;
 pub mod compile;
+pub mod environment;
 pub mod expect;
 pub mod flavour;
 pub mod haproxy;

@@ -125,6 +125,12 @@ impl Running {
         self.finished()
     }
 
+    /// Waits for the end, and returns what it left behind.
+    pub fn finish(mut self, limit: Duration) -> Finished {
+        self.wait(limit);
+        self.finished()
+    }
+
     /// Waits for the end; running over the deadline fails the test.
     pub fn wait(&mut self, limit: Duration) {
         self.status = process::wait(&mut self.child, limit);

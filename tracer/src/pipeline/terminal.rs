@@ -1,6 +1,9 @@
 //! What the standard streams are: width, colour, and the one line that is redrawn.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal, Write},
+};
 
 use rustix::termios;
 
@@ -22,7 +25,12 @@ pub fn width() -> usize {
     .unwrap_or(DEFAULT)
 }
 
-/// A line on stderr that is drawn over itself; nothing at all when stderr is not a terminal.
+/// Can the terminal erase a line? One that is called dumb, or nothing, prints the codes for it.
+fn obeys(term: Option<OsString>) -> bool {
+    term.is_some_and(|term| !term.is_empty() && term != "dumb")
+}
+
+/// A line on stderr that is drawn over itself; nothing at all when stderr is no terminal that can.
 pub struct StatusLine {
     on: bool,
     drawn: bool,
@@ -31,7 +39,7 @@ pub struct StatusLine {
 impl StatusLine {
     pub fn new() -> Self {
         Self {
-            on: io::stderr().is_terminal(),
+            on: io::stderr().is_terminal() && obeys(std::env::var_os("TERM")),
             drawn: false,
         }
     }
@@ -54,5 +62,20 @@ impl StatusLine {
             let _ = write!(io::stderr(), "\r\x1b[K");
             self.drawn = false;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dumb_terminal_gets_no_line_that_is_redrawn() {
+        assert!(obeys(Some("xterm".into())));
+        assert!(
+            ![None, Some("".into()), Some("dumb".into())]
+                .into_iter()
+                .any(obeys)
+        );
     }
 }

@@ -40,6 +40,8 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut session = Session::start(options, host, &Wanted::watch(options.accept_hook))?;
     let mut watch = Watch::new(options, &session);
+    // Loading is not what an inspection takes, and must not delay the next one.
+    let inspecting = Instant::now();
     session.reconcile()?;
     if options.verbosity > 0 {
         let took = began.elapsed().as_millis();
@@ -50,7 +52,7 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
             session.tracker.count()
         );
     }
-    let first = watch.pace.begin(&mut session, began)?;
+    let first = watch.pace.begin(&mut session, inspecting)?;
     watch.tell(first, &session)?;
     let deadline = sleep(options.duration.unwrap_or(Duration::MAX / 4));
     tokio::pin!(deadline);
