@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The module of frames that a Java virtual machine named itself, in a thread dump.
+/// The module of frames that a Java virtual machine named itself, in a thread dump, or that are named as its
+/// structures have it.
 pub const JAVA: &str = "[java]";
 
 /// The module of frames that are functions of Python, as its interpreter keeps them.
@@ -62,7 +63,8 @@ impl Frame {
 
     /// Of a function that its runtime's own structures tell of.
     pub fn is_managed(&self) -> bool {
-        self.module.as_deref() == Some(PYTHON)
+        let module = self.module.as_deref();
+        module.is_some_and(|module| [PYTHON, JAVA].contains(&module))
     }
 
     /// Of the same function and module; a Java function may once be named by the list of compiled

@@ -1,7 +1,8 @@
 //! Whose code a function of a managed runtime is: the program's own, a library's, or that of the runtime and of what
 //! drives other people's handlers. Decides by where the code lies, with tables that have a test a line.
 
-use crate::model::stack::{Frame, PYTHON};
+use super::table::JIT_FUNCTIONS;
+use crate::model::stack::{Frame, JAVA, PYTHON};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tier {
@@ -15,6 +16,7 @@ pub(super) enum Tier {
 pub(super) fn tier(frame: &Frame) -> Option<Tier> {
     match frame.module.as_deref() {
         Some(PYTHON) => Some(of_python(frame.file.as_deref().unwrap_or_default())),
+        Some(JAVA) => Some(of_java(frame.function.as_deref().unwrap_or_default())),
         _ => None,
     }
 }
@@ -43,6 +45,17 @@ fn of_python(file: &str) -> Tier {
     let of_runtime =
         file.starts_with("<frozen ") || STANDARD.iter().any(|folder| in_standard(file, folder));
     if of_runtime { Tier::Runtime } else { Tier::Own }
+}
+
+fn of_java(function: &str) -> Tier {
+    let of = |start: &&str| function.starts_with(*start);
+    if LIBRARIES.iter().any(of) {
+        Tier::Library
+    } else if JIT_FUNCTIONS.iter().any(of) {
+        Tier::Runtime
+    } else {
+        Tier::Own
+    }
 }
 
 /// The path below the folder in which packages are installed.
@@ -87,6 +100,30 @@ const DRIVERS: &[&str] = &[
     "click",
     "starlette",
     "typer",
+];
+
+/// Java libraries that make connections for whom they are called by; by the start of their names.
+const LIBRARIES: &[&str] = &[
+    "com.google.api.client.",
+    "com.mongodb.",
+    "com.mysql.",
+    "com.rabbitmq.client.",
+    "com.zaxxer.hikari.",
+    "feign.",
+    "io.grpc.",
+    "io.lettuce.",
+    "okhttp3.",
+    "org.apache.commons.",
+    "org.apache.hc.client5.",
+    "org.apache.hc.core5.",
+    "org.apache.http.",
+    "org.apache.thrift.",
+    "org.elasticsearch.client.",
+    "org.mariadb.jdbc.",
+    "org.postgresql.",
+    "org.springframework.web.client.",
+    "redis.clients.jedis.",
+    "retrofit2.",
 ];
 
 /// By the end of the file, and the last part of the function's name.
@@ -164,6 +201,13 @@ mod tests {
         for folder in STANDARD {
             assert_eq!(tier_of(&format!("/v{folder}3.8/y.py")), Tier::Runtime);
         }
+        for start in LIBRARIES {
+            assert_eq!(of_java(&format!("{start}A.f")), Tier::Library);
+        }
+        for start in JIT_FUNCTIONS {
+            assert_ne!(of_java(&format!("{start}A.f")), Tier::Own);
+        }
+        assert_eq!(of_java("app.Handler.handle"), Tier::Own);
         for (file, function) in LOOPS {
             assert!(is_loop(&python(
                 &format!("/x{file}"),

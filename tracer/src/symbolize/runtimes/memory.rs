@@ -82,6 +82,22 @@ impl<'a> Memory<'a> {
         Some(bytes)
     }
 
+    /// Up to a zero byte, which must come within `limit`.
+    pub(super) fn string(&mut self, at: u64, limit: usize) -> Option<String> {
+        let mut text = Vec::new();
+        while text.len() < limit {
+            let at = at.checked_add(text.len() as u64)?;
+            let in_page = (PAGE - at % PAGE) as usize;
+            let bytes = self.bytes(at, in_page.min(limit - text.len()))?;
+            let end = bytes.iter().position(|byte| *byte == 0);
+            text.extend_from_slice(bytes.get(..end.unwrap_or(bytes.len()))?);
+            if end.is_some() {
+                return String::from_utf8(text).ok();
+            }
+        }
+        None
+    }
+
     pub(super) fn word(&mut self, at: u64) -> Option<u64> {
         self.array(at).map(u64::from_le_bytes)
     }

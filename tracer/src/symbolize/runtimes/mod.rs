@@ -1,14 +1,18 @@
-//! What managed runtimes execute, read from their own structures in the memory of the process: frames of Python.
+//! What managed runtimes execute, read from their own structures in the memory of the process: frames of Python
+//! and Java.
 //! Runs in the helper; knows no privilege and no file but the program's own.
 
 mod cpython;
 mod exports;
+mod hotspot;
 pub(super) mod memory;
+mod threads;
 
 use super::code::CodeIndex;
 use super::open::FileId;
 use crate::model::stack::Frame;
 use cpython::Cpython;
+use hotspot::Hotspot;
 use memory::Memory;
 
 /// The runtime of one process.
@@ -16,6 +20,7 @@ pub(super) struct Runtime(Kind);
 
 enum Kind {
     Python(Cpython),
+    Java(Box<Hotspot>),
 }
 
 /// Frames of a runtime, innermost first.
@@ -29,20 +34,29 @@ pub(super) struct Managed {
 
 impl Runtime {
     pub(super) fn learn(code: &CodeIndex, memory: &mut Memory<'_>) -> Option<Self> {
-        let python = Cpython::learn(code, memory)?;
-        Some(Self(Kind::Python(python)))
+        let python = Cpython::learn(code, memory).map(Kind::Python);
+        let java = || Some(Kind::Java(Box::new(Hotspot::learn(code, memory)?)));
+        python.or_else(java).map(Self)
     }
 
     /// What a thread that does not run executes; `None` when it is none of the runtime's, or nothing is known.
     pub(super) fn present(&self, memory: &mut Memory<'_>, thread: u64) -> Option<Managed> {
-        let Kind::Python(python) = &self.0;
-        let (stack, truncated) = python.walk(memory, thread)?;
-        let frames = python.name(memory, &stack);
-        let truncated = truncated || frames.len() < stack.len();
+        let (frames, truncated, image) = match &self.0 {
+            Kind::Python(python) => {
+                let (stack, truncated) = python.walk(memory, thread)?;
+                let frames = python.name(memory, &stack);
+                let truncated = truncated || frames.len() < stack.len();
+                (frames, truncated, python.image)
+            }
+            Kind::Java(java) => {
+                let (frames, truncated) = java.present(memory, thread)?;
+                (frames, truncated, java.image)
+            }
+        };
         (!frames.is_empty()).then_some(Managed {
             frames,
             truncated,
-            image: python.image,
+            image,
         })
     }
 }

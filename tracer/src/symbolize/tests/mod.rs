@@ -5,6 +5,7 @@
 mod golang;
 mod hostile;
 mod identity;
+mod java;
 mod languages;
 mod libcs;
 mod made;

@@ -171,6 +171,11 @@ impl Blocked {
         blocked
     }
 
+    /// Of a program that prints something once it is ready.
+    pub(super) fn of(child: Child) -> Self {
+        Self { child, syscall: 0 }
+    }
+
     fn wait(&self) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.registers().is_none() {
@@ -218,17 +223,51 @@ impl Blocked {
         // Reading stops at the top of the stack.
         let read = memory.read_at(&mut bytes, sp).unwrap();
         bytes.truncate(read);
+        OwnedCopy {
+            pc,
+            sp,
+            fp,
+            bytes,
+            ..self.copy_head()
+        }
+    }
+
+    fn copy_head(&self) -> OwnedCopy {
+        let pid = self.pid();
         let process = procfs::process::Process::new(pid as i32).unwrap();
         let ticks = process.stat().unwrap().starttime;
         OwnedCopy {
             pid,
             start_boot_ns: ticks * 1_000_000_000 / procfs::ticks_per_second(),
+            pc: 0,
+            sp: 0,
+            fp: 0,
+            thread: 0,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// The same of another thread; `None` when that one does not wait.
+    pub(super) fn present_thread(&self, tid: u32) -> Option<OwnedCopy> {
+        let pid = self.pid();
+        let (fp, thread) = frame_and_thread_pointer(tid);
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).unwrap();
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        let hex =
+            |at: usize| u64::from_str_radix(fields.get(at)?.trim_start_matches("0x"), 16).ok();
+        let (sp, pc) = (hex(7)?, hex(8)?);
+        let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
+        let mut bytes = vec![0; COPY_BYTES];
+        let read = memory.read_at(&mut bytes, sp).unwrap();
+        bytes.truncate(read);
+        Some(OwnedCopy {
+            fp,
+            thread,
             pc,
             sp,
-            fp,
-            thread: 0,
             bytes,
-        }
+            ..self.copy_head()
+        })
     }
 
     /// As of a thread that waits now.

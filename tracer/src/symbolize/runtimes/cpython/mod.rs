@@ -9,6 +9,7 @@ mod threads;
 
 use super::exports;
 use super::memory::Memory;
+use super::threads::place_of_state;
 use crate::model::stack::Frame;
 use crate::symbolize::code::{Code, CodeIndex};
 use crate::symbolize::open::FileId;
@@ -76,7 +77,7 @@ impl Cpython {
         };
         let known = threads::list(memory, &found.layout, runtime);
         found.many_interpreters = known.many_interpreters;
-        found.state = threads::place_of_state(memory, &known.states);
+        found.state = place_of_state(memory, &known.states);
         Some(found)
     }
 
