@@ -11,7 +11,7 @@ use super::runtimes::memory::{END, MAX_AT_ONCE, MAX_PAGES, PAGE};
 /// Rounds for one stack; each takes some ten microseconds.
 const MAX_ROUNDS: usize = 4096;
 /// For all of them, however slow the helper is.
-const WHOLE: Duration = Duration::from_secs(1);
+const WHOLE: Duration = Duration::from_secs(2);
 
 pub(super) struct Remote {
     /// Stays that of the address space it was opened for, whoever gets the number or executes what program.

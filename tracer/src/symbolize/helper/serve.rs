@@ -203,8 +203,14 @@ fn managed(
     }
     let mut fetch = |pages: &[u64]| fetch(socket, pages).unwrap_or_default();
     let mut memory = Memory::new(&mut fetch);
-    let known = runtime.get_or_init(|| Runtime::learn(code, &mut memory));
-    known.as_ref()?.present(&mut memory, thread)
+    if runtime.get().is_none() {
+        let learnt = Runtime::learn(code, &mut memory);
+        // What could not be read now may be read another time.
+        if learnt.is_some() || !memory.was_refused() {
+            let _ = runtime.set(learnt);
+        }
+    }
+    runtime.get()?.as_ref()?.present(&mut memory, thread)
 }
 
 /// When this cannot be asked, the answer cannot be given either.

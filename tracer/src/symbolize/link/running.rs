@@ -211,6 +211,7 @@ impl Running {
             });
             match answer {
                 Ok(Answer::Named(named)) => return Ok(named),
+                Ok(Answer::Need { .. }) => until = whole.min(Instant::now() + ANSWER),
                 Ok(Answer::Reading { id, first }) => {
                     let mut files = process.files();
                     // The vDSO is no file, and asks for no patience.

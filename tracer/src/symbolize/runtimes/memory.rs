@@ -17,6 +17,9 @@ pub(in crate::symbolize) type Fetch<'a> = dyn FnMut(&[u64]) -> Vec<Option<Vec<u8
 pub(in crate::symbolize) struct Memory<'a> {
     fetch: &'a mut Fetch<'a>,
     pages: HashMap<u64, Option<Vec<u8>>>,
+    /// Pages that are read along behind one that is missing.
+    ahead: u64,
+    refused: bool,
 }
 
 impl<'a> Memory<'a> {
@@ -24,7 +27,19 @@ impl<'a> Memory<'a> {
         Self {
             fetch,
             pages: HashMap::new(),
+            ahead: 0,
+            refused: false,
         }
+    }
+
+    /// For tables, which are read from their start to their end.
+    pub(super) fn read_ahead(&mut self, pages: u64) {
+        self.ahead = pages;
+    }
+
+    /// Something could not be read: what was concluded from that may be wrong another time.
+    pub(in crate::symbolize) fn was_refused(&self) -> bool {
+        self.refused
     }
 
     /// Has the pages at these addresses read in few rounds; what is beyond the bounds stays unread.
@@ -38,12 +53,14 @@ impl<'a> Memory<'a> {
         missing.dedup();
         for some in missing.chunks(MAX_AT_ONCE) {
             if self.pages.len() + some.len() > MAX_PAGES {
+                self.refused = true;
                 return;
             }
             let mut found = (self.fetch)(some).into_iter();
             for page in some {
                 let bytes = found.next().flatten();
                 let whole = bytes.filter(|bytes| bytes.len() as u64 == PAGE);
+                self.refused |= whole.is_none();
                 self.pages.insert(*page, whole);
             }
         }
@@ -55,7 +72,11 @@ impl<'a> Memory<'a> {
             return None;
         }
         let first = at & !(PAGE - 1);
-        self.want((first..end).step_by(PAGE as usize));
+        let is_known = |page| self.pages.contains_key(&page);
+        if !(first..end).step_by(PAGE as usize).all(is_known) {
+            let end = end.saturating_add(self.ahead * PAGE);
+            self.want((first..end).step_by(PAGE as usize));
+        }
         let mut at = at;
         let mut rest = buffer;
         while !rest.is_empty() {

@@ -19,7 +19,7 @@ use memory::Memory;
 pub(super) struct Runtime(Kind);
 
 enum Kind {
-    Python(Cpython),
+    Python(Box<Cpython>),
     Java(Box<Hotspot>),
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Managed {
 
 impl Runtime {
     pub(super) fn learn(code: &CodeIndex, memory: &mut Memory<'_>) -> Option<Self> {
-        let python = Cpython::learn(code, memory).map(Kind::Python);
+        let python = Cpython::learn(code, memory).map(|python| Kind::Python(Box::new(python)));
         let java = || Some(Kind::Java(Box::new(Hotspot::learn(code, memory)?)));
         python.or_else(java).map(Self)
     }

@@ -107,7 +107,7 @@ impl Machine {
     }
 
     fn line(&self) -> String {
-        self.lines.recv_timeout(Duration::from_secs(60)).unwrap()
+        self.lines.recv_timeout(Duration::from_mins(1)).unwrap()
     }
 
     fn once_it_waits(&self, id: u32) -> OwnedCopy {

@@ -261,10 +261,10 @@ impl Blocked {
         let read = memory.read_at(&mut bytes, sp).unwrap();
         bytes.truncate(read);
         Some(OwnedCopy {
-            fp,
-            thread,
             pc,
             sp,
+            fp,
+            thread,
             bytes,
             ..self.copy_head()
         })

@@ -72,6 +72,12 @@ struct At {
     fp: u64,
 }
 
+/// What lies further out than C code that called Java.
+enum Beyond {
+    Java(At),
+    Nothing,
+}
+
 impl Hotspot {
     pub(super) fn learn(code: &CodeIndex, memory: &mut Memory<'_>) -> Option<Self> {
         let mut seen = Vec::new();
@@ -89,7 +95,10 @@ impl Hotspot {
         let (image, bias) = (code.image.as_deref()?, code.bias?);
         let exports = exports::find(&image.file, EXPORTS);
         let exports = exports.map(|address| address.map(|address| address.wrapping_add(bias)));
-        let tables = Tables::read(memory, exports)?;
+        memory.read_ahead(15);
+        let tables = Tables::read(memory, &exports);
+        memory.read_ahead(0);
+        let tables = tables?;
         let field = |of, name| tables.field(of, name);
         let release = field("Abstract_VM_Version", "_vm_major_version")?.of(memory, 0)?;
         if !(11..=25).contains(&release) {
@@ -193,8 +202,8 @@ impl Hotspot {
         for _ in 0..MAX_FRAMES {
             if at.pc == self.call_stub {
                 match self.further_out(memory, at) {
-                    Some(Some(outer)) => at = outer,
-                    Some(None) => return (places, false),
+                    Some(Beyond::Java(outer)) => at = outer,
+                    Some(Beyond::Nothing) => return (places, false),
                     None => return (places, true),
                 }
                 continue;
@@ -212,15 +221,15 @@ impl Hotspot {
         (places, true)
     }
 
-    /// C code called Java here, and may itself have been called by Java: `Some(None)` when it was not.
-    fn further_out(&self, memory: &mut Memory<'_>, at: At) -> Option<Option<At>> {
+    /// C code called Java here, and may itself have been called by Java.
+    fn further_out(&self, memory: &mut Memory<'_>, at: At) -> Option<Beyond> {
         let wrapper = memory.word(word(at.fp, CALL_WRAPPER))?;
         let anchor = self.wrapper_anchor.place(wrapper)?;
         if self.anchor_sp.of(memory, anchor)? == 0 {
-            return Some(None);
+            return Some(Beyond::Nothing);
         }
         let outer = self.anchored(memory, anchor)?;
-        (outer.sp > at.sp).then_some(Some(outer))
+        (outer.sp > at.sp).then_some(Beyond::Java(outer))
     }
 
     fn step(

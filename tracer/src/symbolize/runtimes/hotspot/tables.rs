@@ -63,10 +63,10 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) fn read(memory: &mut Memory<'_>, exports: [Option<u64>; 17]) -> Option<Self> {
+    pub(super) fn read(memory: &mut Memory<'_>, exports: &[Option<u64>; 17]) -> Option<Self> {
         let mut values = [0; 17];
         for (value, address) in values.iter_mut().zip(exports) {
-            *value = memory.word(address?)?;
+            *value = memory.word((*address)?)?;
         }
         let [
             structs,
@@ -224,7 +224,7 @@ mod tests {
     fn a_table_without_an_end_or_with_a_hostile_stride_is_none() {
         let mut fetch = |pages: &[u64]| vec![Some(vec![0x11_u8; 4096]); pages.len()];
         let mut memory = Memory::new(&mut fetch);
-        assert!(Tables::read(&mut memory, [Some(0x1000); 17]).is_none());
+        assert!(Tables::read(&mut memory, &[Some(0x1000); 17]).is_none());
         let mut visit = |_: &mut Memory<'_>, _, _| Some(());
         assert_eq!(each(&mut memory, 0x1000, 0, 0, &mut visit), None);
         assert_eq!(each(&mut memory, 0x1000, 24, 0, &mut visit), None);
