@@ -14,7 +14,7 @@ use crate::{
     model::verdict::Severity,
     options::{
         HowOften, IfUnable, Known, Mode, Options, Run as Wanted, RunOutputs, Until, parse_duration,
-        parse_until,
+        parse_scale, parse_until,
     },
 };
 
@@ -29,6 +29,8 @@ pub(super) struct Run {
     pub end: End,
     #[command(flatten)]
     pub known: KnownLeaks,
+    #[command(flatten)]
+    pub often: Often,
     #[command(flatten)]
     pub files: Files,
     #[command(flatten)]
@@ -141,17 +143,43 @@ pub(super) struct KnownLeaks {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "More than one run")]
+pub(super) struct Often {
+    /// Run CMD N times, and say in how many each finding appeared
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["scale", "until"])]
+    pub repeat: Option<u32>,
+    /// Run CMD with {n} (and SOCKLEAK_N) as A and as B: what grows with it leaks
+    #[arg(long, value_name = "A,B", value_parser = parse_scale, conflicts_with = "until")]
+    pub scale: Option<(u64, u64)>,
+}
+
+#[derive(Debug, Args)]
 #[command(next_help_heading = "Output (beside stderr)")]
 pub(super) struct Files {
     /// Write the report as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write the findings as JUnit XML, a test case each
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write the findings as SARIF 2.1.0
+    #[arg(long, value_name = "FILE")]
+    pub sarif: Option<PathBuf>,
+    /// Annotate for GitHub Actions, and add to its step summary
+    #[arg(long)]
+    pub github: bool,
+    /// Where the sources are: SARIF and annotations name files below it [default: here]
+    #[arg(long, value_name = "DIR")]
+    pub source_root: Option<PathBuf>,
     /// Write stacks of stuck sockets to FILE, one finding a line, for flame graphs
     #[arg(long, value_name = "FILE")]
     pub folded: Option<PathBuf>,
     /// Keep all observations in FILE, for `sockleak replay FILE`
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["repeat", "scale"])]
     pub record: Option<PathBuf>,
+    /// Leave addresses of other machines in JUnit, SARIF and annotations
+    #[arg(long)]
+    pub show_addrs: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -196,7 +224,11 @@ impl Run {
             error_exitcode: self.judge.error_exitcode,
             outputs: RunOutputs {
                 json: self.files.json,
-                ..RunOutputs::default()
+                junit: self.files.junit,
+                sarif: self.files.sarif,
+                github: self.files.github,
+                source_root: self.files.source_root,
+                show_addrs: self.files.show_addrs,
             },
             known: Known {
                 suppressions: self.known.suppressions,
@@ -205,7 +237,11 @@ impl Run {
                 max_leaks: self.judge.max_leaks,
                 max_growth: self.known.max_growth,
             },
-            how_often: HowOften::Once,
+            how_often: match (self.often.repeat, self.often.scale) {
+                (Some(times), _) => HowOften::Repeat(times),
+                (_, Some((small, large))) => HowOften::Scale(small, large),
+                _ => HowOften::Once,
+            },
             until: self.end.until,
             timeout: self.end.timeout,
             if_unable: match self.if_unable {

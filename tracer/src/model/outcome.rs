@@ -69,6 +69,15 @@ impl Outcome {
             .filter(|finding| finding.fate == Fate::Fails)
     }
 
+    /// The same sites, told otherwise.
+    pub fn take_sites_from(&mut self, sites: &[Site]) {
+        for finding in &mut self.findings {
+            if let Some(site) = sites.iter().find(|site| site.id == finding.site.id) {
+                finding.site = site.clone();
+            }
+        }
+    }
+
     pub fn suppressed(&self) -> usize {
         let is = |finding: &&Finding| matches!(finding.fate, Fate::Passes(Pass::Suppressed { .. }));
         self.findings.iter().filter(is).count()

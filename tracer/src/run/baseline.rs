@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnose::FINGERPRINT_SCHEME;
 use crate::model::report::Site;
 
 const SCHEMA: &str = "sockleak.baseline/1";
@@ -52,6 +53,12 @@ impl Baseline {
             return Err(format!(
                 "it is of schema {:?}, and this version reads {SCHEMA}",
                 baseline.schema
+            ));
+        }
+        let is_known = |key: &&String| !key.starts_with(&format!("{FINGERPRINT_SCHEME}-"));
+        if let Some(other) = baseline.sites.keys().find(is_known) {
+            return Err(format!(
+                "its fingerprint {other:?} is of another scheme than {FINGERPRINT_SCHEME}, which this version uses"
             ));
         }
         Ok(baseline)

@@ -32,8 +32,7 @@ pub(super) enum NotStarted {
 }
 
 impl Child {
-    /// Starts the gate, with everything that CMD is to inherit. Handlers of signals come later, so that what
-    /// was ignored stays ignored.
+    /// Starts the gate, with everything that CMD is to inherit.
     pub(super) fn at_gate(
         command: &[OsString],
         identity: Option<Identity>,

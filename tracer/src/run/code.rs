@@ -5,19 +5,16 @@ use crate::exit;
 use crate::model::outcome::{Checked, Outcome};
 use crate::options::{IfUnable, Run};
 
-pub(super) fn of(execution: &Execution, outcome: &Outcome, run: &Run) -> u8 {
-    let own = match &execution.end {
-        Ended::With(end) => end.code(),
-        Ended::NotStarted(_) | Ended::NotTried => return of_no_run(execution),
-    };
+pub(super) fn of(executions: &[Execution], outcome: &Outcome, run: &Run) -> u8 {
     if run.until.is_some() {
-        return if execution.found {
+        let found = executions.iter().any(|done| done.found);
+        return if found {
             exit::DONE
         } else {
             exit::NOT_APPEARED
         };
     }
-    if own != 0 {
+    if let Some(own) = own_failure(executions) {
         return own;
     }
     if outcome.failing().next().is_some() {
@@ -28,6 +25,36 @@ pub(super) fn of(execution: &Execution, outcome: &Outcome, run: &Run) -> u8 {
         Checked::Not { .. } if run.if_unable == IfUnable::Skip => exit::DONE,
         Checked::InPart | Checked::Not { .. } => exit::FAILED,
     }
+}
+
+/// Whose code it is, where that could be mistaken, and why CMD was ended.
+pub(super) fn note(executions: &[Execution], outcome: &Outcome, run: &Run) -> Option<String> {
+    if let Some(until) = &run.until {
+        let found = executions.iter().any(|done| done.found);
+        return (!found).then(|| match &until.function {
+            Some(function) => format!("{} in {function} did not appear", until.verdict),
+            None => format!("{} did not appear", until.verdict),
+        });
+    }
+    let own = own_failure(executions)?;
+    let leaks = outcome.failing().next().is_some();
+    let ours = own == run.error_exitcode || own == exit::FAILED;
+    match (ours, leaks) {
+        (true, _) => Some(format!("the command itself ended with {own}")),
+        (false, true) => Some(format!(
+            "the command itself failed with {own}, which is passed on; the leaks alone would give {}",
+            run.error_exitcode
+        )),
+        (false, false) => None,
+    }
+}
+
+fn own_failure(executions: &[Execution]) -> Option<u8> {
+    let codes = executions.iter().map(|done| match &done.end {
+        Ended::With(end) => end.code(),
+        Ended::NotStarted(_) | Ended::NotTried => of_no_run(done),
+    });
+    codes.into_iter().find(|code| *code != exit::DONE)
 }
 
 /// CMD was not executed.

@@ -1,51 +1,56 @@
 //! Writes what a run has found to where the user wants it. Files are opened before CMD begins, with the
 //! rights of the user who named them.
 
+use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
 use super::baseline::Baseline;
-use super::follow::Execution;
 use super::lines::Disarmed;
 use crate::exit::file_error;
 use crate::model::{outcome::Outcome, report::Report, stack::Frame};
 use crate::options::{Options, Run};
 use crate::sink::human::{self, HumanOptions};
-use crate::sink::{folded, json, redact};
+use crate::sink::paths::Root;
+use crate::sink::{folded, github, json, junit, redact, sarif};
 use crate::symbolize::blame::Policy;
 
 pub(super) struct Delivery<'a> {
     options: &'a Options,
     run: &'a Run,
     record: Option<File>,
-    json: Option<File>,
-    folded: Option<File>,
-    width: usize,
+    json: Option<Named>,
+    junit: Option<Named>,
+    sarif: Option<Named>,
+    folded: Option<Named>,
+    root: Root,
+}
+
+struct Named {
+    file: File,
+    path: PathBuf,
+    doing: &'static str,
 }
 
 impl<'a> Delivery<'a> {
     pub(super) fn open(options: &'a Options, run: &'a Run) -> anyhow::Result<Self> {
-        let create = |doing: &str, path: Option<&Path>| {
-            let file =
-                path.map(|path| File::create(path).map_err(|error| file_error(doing, path, error)));
-            file.transpose()
-        };
-        run.known
-            .write_baseline
-            .as_deref()
-            .map(writable)
-            .transpose()?;
+        let to = &run.outputs;
+        if let Some(path) = &run.known.write_baseline {
+            writable(path)?;
+        }
         Ok(Self {
             options,
             run,
             record: options.record.as_deref().map(private).transpose()?,
-            json: create("write the report to", run.outputs.json.as_deref())?,
-            folded: create("write folded stacks to", options.folded.as_deref())?,
-            width: width(),
+            json: Named::create("write the report to", to.json.as_deref())?,
+            junit: Named::create("write JUnit XML to", to.junit.as_deref())?,
+            sarif: Named::create("write SARIF to", to.sarif.as_deref())?,
+            folded: Named::create("write folded stacks to", options.folded.as_deref())?,
+            root: root(to.source_root.as_deref())?,
         })
     }
 
@@ -53,34 +58,51 @@ impl<'a> Delivery<'a> {
         self.record.as_ref()
     }
 
-    pub(super) fn deliver(
-        &mut self,
-        execution: &Execution,
-        outcome: &Outcome,
-    ) -> anyhow::Result<()> {
-        let mut report = execution
-            .traced
-            .as_ref()
-            .ok()
-            .map(|last| last.report.clone());
+    /// `report` is of the last run; `None` where nothing could be traced.
+    pub(super) fn deliver(&self, report: Option<&Report>, outcome: &Outcome) -> anyhow::Result<()> {
+        let mut outcome = outcome.clone();
+        let mut report = report.cloned();
         if let Some(report) = &mut report {
             report.totals.suppressed = outcome.suppressed() as u64;
             if self.options.redact_addrs {
                 redact::redact_remote_addresses(report);
+                outcome.take_sites_from(&report.sites);
             }
-            if let (Some(file), Some(path)) = (&self.json, &self.run.outputs.json) {
-                let mut out = BufWriter::new(file);
-                json::write_report(&mut out, report)
-                    .and_then(|()| out.flush())
-                    .map_err(|error| file_error("write the report to", path, error))?;
+            Named::write(self.json.as_ref(), |out| json::write_report(out, report))?;
+            Named::write(self.folded.as_ref(), |out| {
+                folded::write_report(out, report)
+            })?;
+        }
+        self.write_baseline(&outcome)?;
+        self.for_ci(&outcome)?;
+        self.tell(&outcome, report.as_ref())
+    }
+
+    fn for_ci(&self, outcome: &Outcome) -> anyhow::Result<()> {
+        let mut outcome = outcome.clone();
+        if !self.run.outputs.show_addrs {
+            for finding in &mut outcome.findings {
+                redact::redact_all_but_loopback(&mut finding.site);
             }
-            if let (Some(file), Some(path)) = (&self.folded, &self.options.folded) {
-                folded::write_report(&mut BufWriter::new(file), report)
-                    .map_err(|error| file_error("write folded stacks to", path, error))?;
+            for note in &mut outcome.notes {
+                *note = redact::without_addresses(std::mem::take(note));
             }
         }
-        self.write_baseline(outcome)?;
-        self.tell(outcome, report.as_ref())
+        let root = &self.root;
+        let version = env!("CARGO_PKG_VERSION");
+        Named::write(self.junit.as_ref(), |out| junit::write(out, &outcome, root))?;
+        Named::write(self.sarif.as_ref(), |out| {
+            sarif::write(out, &outcome, version, root)
+        })?;
+        if self.run.outputs.github {
+            let mut out = BufWriter::new(io::stdout().lock());
+            github::write_annotations(&mut out, &outcome, root)
+                .map_err(|error| file_error("write annotations to", Path::new("stdout"), error))?;
+            if let Some(path) = env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from) {
+                append(&path, &github::summary(&outcome, root))?;
+            }
+        }
+        Ok(())
     }
 
     /// Everything that would fail without it.
@@ -101,7 +123,7 @@ impl<'a> Delivery<'a> {
         let is_application = |frame: &Frame| policy.is_application(frame);
         let options = HumanOptions {
             color: anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
-            width: self.width,
+            width: width(),
             verbose: self.options.verbosity > 0,
             time_zone: TimeZone::system(),
             scope: None,
@@ -119,6 +141,33 @@ impl<'a> Delivery<'a> {
     }
 }
 
+impl Named {
+    fn create(doing: &'static str, path: Option<&Path>) -> anyhow::Result<Option<Self>> {
+        let Some(path) = path else {
+            return Ok(None);
+        };
+        let file = File::create(path).map_err(|error| file_error(doing, path, error))?;
+        Ok(Some(Self {
+            file,
+            path: path.to_owned(),
+            doing,
+        }))
+    }
+
+    fn write(
+        this: Option<&Self>,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let Some(named) = this else {
+            return Ok(());
+        };
+        let mut out = BufWriter::new(&named.file);
+        write(&mut out)
+            .and_then(|()| out.flush())
+            .map_err(|error| file_error(named.doing, &named.path, error))
+    }
+}
+
 /// Left as it is until the end: it may be the baseline that is compared with.
 fn writable(path: &Path) -> anyhow::Result<()> {
     let opened = OpenOptions::new().create(true).append(true).open(path);
@@ -132,6 +181,21 @@ fn private(path: &Path) -> anyhow::Result<File> {
     how.write(true).create(true).truncate(true).mode(0o600);
     how.open(path)
         .map_err(|error| file_error("write the recording to", path, error))
+}
+
+fn append(path: &Path, text: &str) -> anyhow::Result<()> {
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    opened
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|error| file_error("add the summary to", path, error))
+}
+
+/// As debug information names it: absolute, without links where that can be had.
+fn root(asked: Option<&Path>) -> anyhow::Result<Root> {
+    let path = asked.unwrap_or(Path::new("."));
+    let found = fs::canonicalize(path);
+    let found = found.map_err(|error| file_error("look for sources in", path, error))?;
+    Ok(Root::new(found))
 }
 
 fn width() -> usize {

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use nix::sys::signal::SigSet;
@@ -50,27 +51,37 @@ pub(super) struct Events {
     to: Sender<Event>,
 }
 
-impl Events {
-    pub(super) fn new() -> Self {
-        let (to, queue) = channel();
-        Self { queue, to }
-    }
+/// Every signal that can be caught, for one run after the other.
+pub(super) struct Signals(Arc<Mutex<Option<Sender<Event>>>>);
 
-    /// Takes every signal that can be caught. The calling thread must be the only one: others would still
-    /// get theirs.
-    pub(super) fn of_signals(&self) -> io::Result<()> {
+impl Signals {
+    /// The calling thread must be the only one: others would still get theirs. What CMD inherits is not
+    /// changed: nothing is handled, and std starts programs with nothing blocked.
+    pub(super) fn take() -> io::Result<Self> {
         let all = SigSet::all();
         all.thread_block()?;
         let signals = SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC)?;
-        let to = self.to.clone();
+        let to: Arc<Mutex<Option<Sender<Event>>>> = Arc::default();
+        let current = Arc::clone(&to);
         thread::spawn(move || {
             while let Ok(Some(signal)) = signals.read_signal() {
-                if event_of(&signal).is_some_and(|event| to.send(event).is_err()) {
-                    return;
+                let to = current.lock().unwrap_or_else(PoisonError::into_inner);
+                if let (Some(to), Some(event)) = (to.as_ref(), event_of(&signal)) {
+                    // Between two runs nobody is to be told.
+                    let _ = to.send(event);
                 }
             }
         });
-        Ok(())
+        Ok(Self(to))
+    }
+}
+
+impl Events {
+    pub(super) fn of(signals: &Signals) -> Self {
+        let (to, queue) = channel();
+        let mut current = signals.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = Some(to.clone());
+        Self { queue, to }
     }
 
     pub(super) fn of_child(&self, pid: Pid) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::child::{Child, NotStarted};
-use super::events::{End, Event, Events};
+use super::events::{End, Event, Events, Signals};
 use super::identity::Identity;
 use super::privileged::{self, Tracer};
 use super::signals;
@@ -31,6 +31,7 @@ pub(super) struct Task<'a> {
     pub command: &'a [OsString],
     pub variable: Option<(&'a str, &'a OsStr)>,
     pub record: Option<&'a File>,
+    pub signals: &'a Signals,
 }
 
 /// What one run has come to.
@@ -62,8 +63,7 @@ struct Following<'a> {
 
 pub(super) fn follow(task: &Task<'_>) -> anyhow::Result<Execution> {
     let child = Child::at_gate(task.command, Identity::behind_sudo(), task.variable)?;
-    let events = Events::new();
-    events.of_signals()?;
+    let events = Events::of(task.signals);
     events.of_child(child.pid);
     let mut following = Following {
         task,

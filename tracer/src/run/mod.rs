@@ -12,6 +12,7 @@ mod identity;
 mod judge;
 mod known;
 mod lines;
+mod often;
 pub mod privileged;
 mod signals;
 mod suppress;
@@ -24,39 +25,36 @@ use std::time::Instant;
 pub use gate::serve_if_asked;
 
 use self::deliver::Delivery;
-use self::follow::{Ended, Execution, Task};
-use crate::exit::Explained;
+use self::follow::{Ended, Execution};
+use crate::exit::{self, Explained};
 use crate::model::outcome::{Checked, Outcome};
+use crate::model::report::Report;
 use crate::options::{Options, Run};
 
 /// Runs CMD and says what leaked; the result is the exit code.
 pub fn run(options: &Options, run: &Run) -> anyhow::Result<u8> {
     // Everything that can be wrong with the user's files is told before CMD begins.
-    let mut delivery = Delivery::open(options, run)?;
     let mut judge = known::judge(run)?;
+    let delivery = Delivery::open(options, run)?;
     warn::of_what_sudo_left(&run.command);
     let began = Instant::now();
-    let execution = follow::follow(&Task {
-        options,
-        run,
-        command: &run.command,
-        variable: None,
-        record: delivery.record(),
-    })?;
-    if let Some(why) = not_run(&execution, run) {
+    let executions = often::run(options, run, delivery.record())?;
+    if let Some(why) = executions.iter().find_map(|done| not_run(done, run)) {
         // Nobody may be listening.
         let _ = writeln!(io::stderr(), "sockleak: {why}");
-        return Ok(code::of_no_run(&execution));
+        return Ok(executions.first().map_or(exit::FAILED, code::of_no_run));
     }
-    let outcome = Outcome {
+    let reports: Vec<&Report> = executions.iter().filter_map(report).collect();
+    let mut outcome = Outcome {
         command: shown(run),
         seconds: began.elapsed().as_secs_f64(),
-        checked: checked(&execution),
-        findings: judge.findings(sites(&execution)),
+        checked: checked(&executions),
+        findings: often::findings(run, &reports, &mut judge),
         notes: judge.suppressions.notes(),
     };
-    delivery.deliver(&execution, &outcome)?;
-    Ok(code::of(&execution, &outcome, run))
+    outcome.notes.extend(code::note(&executions, &outcome, run));
+    delivery.deliver(reports.last().copied(), &outcome)?;
+    Ok(code::of(&executions, &outcome, run))
 }
 
 /// CMD did not run, and why.
@@ -68,19 +66,26 @@ fn not_run(execution: &Execution, run: &Run) -> Option<Explained> {
     }
 }
 
-fn checked(execution: &Execution) -> Checked {
-    match &execution.traced {
-        Err(why) => Checked::Not {
+/// Of all runs together: one that was not looked at leaves the question open.
+fn checked(executions: &[Execution]) -> Checked {
+    let unable = executions
+        .iter()
+        .find_map(|done| done.traced.as_ref().err());
+    if let Some(why) = unable {
+        return Checked::Not {
             why: why.sentence(),
-        },
-        Ok(last) if last.report.window.complete => Checked::Whole,
-        Ok(_) => Checked::InPart,
+        };
+    }
+    let whole = |report: &Report| report.window.complete;
+    if executions.iter().filter_map(report).all(whole) {
+        Checked::Whole
+    } else {
+        Checked::InPart
     }
 }
 
-fn sites(execution: &Execution) -> Vec<crate::model::report::Site> {
-    let report = execution.traced.as_ref().map(|last| &last.report);
-    report.map_or_else(|_| Vec::new(), |report| report.sites.clone())
+fn report(execution: &Execution) -> Option<&Report> {
+    execution.traced.as_ref().ok().map(|last| &last.report)
 }
 
 fn shown(run: &Run) -> String {
@@ -91,3 +96,6 @@ fn shown(run: &Run) -> String {
         .collect();
     words.join(" ")
 }
+
+#[cfg(test)]
+mod tests;

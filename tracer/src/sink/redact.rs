@@ -15,14 +15,14 @@ pub fn redact_remote_addresses(report: &mut Report) {
         redact_site(site);
     }
     for text in &mut report.warnings {
-        redact_text(text, &[]);
+        redact_text(text, &|_| false);
     }
     for reason in report
         .hooks
         .iter_mut()
         .filter_map(|hook| hook.reason.as_mut())
     {
-        redact_text(reason, &[]);
+        redact_text(reason, &|_| false);
     }
 }
 
@@ -42,24 +42,39 @@ fn redact_site(site: &mut Site) {
     }
     // It is made of addresses.
     site.relief = None;
+    redact_sentences(site, &|ip| keep.contains(&ip));
+}
+
+/// For files that leave the machine: every address in a sentence but those of the machine itself to itself.
+pub fn redact_all_but_loopback(site: &mut Site) {
+    redact_sentences(site, &|ip| ip.is_loopback() || ip.is_unspecified());
+}
+
+/// The same for a text of ours.
+pub fn without_addresses(mut text: String) -> String {
+    redact_text(&mut text, &|ip| ip.is_loopback() || ip.is_unspecified());
+    text
+}
+
+fn redact_sentences(site: &mut Site, keep: &dyn Fn(IpAddr) -> bool) {
     let waits = site.stacks.holders.iter_mut();
     let waits = waits.filter_map(|holder| Some(&mut holder.waits_for.as_mut()?.text));
     let sentences = [&mut site.summary, &mut site.advice];
     for text in site.evidence.iter_mut().chain(sentences).chain(waits) {
-        redact_text(text, &keep);
+        redact_text(text, keep);
     }
     // Java servers call a thread by the client that it serves.
     let holders = site.stacks.holders.iter_mut();
     for name in holders.filter_map(|holder| holder.name.as_mut()) {
         let mut text = name.raw().to_owned();
-        redact_text(&mut text, &keep);
+        redact_text(&mut text, keep);
         *name = Untrusted::new(text);
     }
 }
 
 /// Replaces every word that reads as an address. Too much is better than too little here: a version
 /// number of four parts disappears as well.
-fn redact_text(text: &mut String, keep: &[IpAddr]) {
+fn redact_text(text: &mut String, keep: &dyn Fn(IpAddr) -> bool) {
     let mut out = String::with_capacity(text.len());
     let mut rest = text.as_str();
     while let Some(start) = rest.find(may_be_in_address) {
@@ -79,11 +94,11 @@ fn may_be_in_address(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '.' | ':' | '[' | ']' | '_')
 }
 
-fn redact_word(word: &str, keep: &[IpAddr]) -> String {
+fn redact_word(word: &str, keep: &dyn Fn(IpAddr) -> bool) -> String {
     // A sentence may end right after the address.
     let bare = word.trim_end_matches(['.', ':']);
     let tail = word.get(bare.len()..).unwrap_or_default();
-    let kept = |ip: IpAddr| keep.contains(&ip.to_canonical());
+    let kept = |ip: IpAddr| keep(ip.to_canonical());
     if let Ok(address) = bare.parse::<SocketAddr>() {
         if !kept(address.ip()) {
             return format!("{REDACTED}:{}{tail}", address.port());
@@ -137,7 +152,7 @@ mod tests {
         let mut text = "fd 93 to 10.0.0.9:5432, then [2001:db8::9]:80 (2001:db8::9). At \
                         10.0.0.5:11112: std::io::add foo::bar added 12:30:05"
             .to_owned();
-        redact_text(&mut text, &keep);
+        redact_text(&mut text, &|ip| keep.contains(&ip));
         assert_eq!(
             text,
             "fd 93 to redacted:5432, then redacted:80 (redacted). At 10.0.0.5:11112: \
