@@ -1,4 +1,4 @@
-//! JUnit, SARIF and GitHub outputs of every sample report, hostile names among them.
+//! `JUnit`, SARIF and GitHub outputs of every sample report, hostile names among them.
 
 use super::paths::Root;
 use super::{github, junit, samples, sarif};
@@ -9,7 +9,7 @@ use crate::model::untrusted::Untrusted;
 fn outcome(report: &Report) -> Outcome {
     let finding = |site: &crate::model::report::Site| Finding {
         site: site.clone(),
-        fate: if site.count % 2 == 0 {
+        fate: if site.count.is_multiple_of(2) {
             Fate::Fails
         } else {
             Fate::Passes(Pass::Suppressed {

@@ -1,6 +1,7 @@
 //! What GitHub Actions makes of a `run`: annotations at the lines that leak, and a summary of the job.
 //! Everything a process chose is escaped for the place it stands in.
 
+use std::fmt::Write as _;
 use std::io;
 
 use super::paths::Root;
@@ -88,16 +89,15 @@ pub fn summary(outcome: &Outcome, root: &Root) -> String {
         let section = section(finding, root);
         if text.len() + section.len() + 200 > SUMMARY {
             let left = outcome.findings.len() - shown;
-            text.push_str(&format!(
-                "… and {left} more, which the JSON report holds.\n"
-            ));
+            // Writing into a String cannot fail.
+            let _ = writeln!(text, "… and {left} more, which the JSON report holds.");
             break;
         }
         text.push_str(&section);
     }
     for note in &outcome.notes {
         if text.len() + note.len() + 100 < SUMMARY {
-            text.push_str(&format!("- {}\n", markdown(note)));
+            let _ = writeln!(text, "- {}", markdown(note));
         }
     }
     text

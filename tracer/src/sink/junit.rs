@@ -1,4 +1,4 @@
-//! The findings of a `run` as JUnit XML: a test case for each site and one for the whole, so that a CI system
+//! The findings of a `run` as `JUnit` XML: a test case for each site and one for the whole, so that a CI system
 //! shows leaks beside the tests. Form and escaping are quick-junit's.
 
 use std::io;

@@ -47,7 +47,7 @@ pub fn write(
                 version,
                 semantic_version: version,
                 information_uri: "https://github.com/sockleak/sockleak",
-                rules: Verdict::ALL.iter().map(rule).collect(),
+                rules: Verdict::ALL.into_iter().map(rule).collect(),
             },
         },
         invocations: vec![Invocation {
@@ -66,7 +66,7 @@ pub fn write(
     out.flush()
 }
 
-fn rule(verdict: &Verdict) -> Rule {
+fn rule(verdict: Verdict) -> Rule {
     Rule {
         id: verdict.name(),
         short_description: Message::new(verdict.title()),

@@ -1,6 +1,7 @@
 //! The part of SARIF 2.1.0 that is written, in its own words (OASIS sarif-schema-2.1.0).
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::Serialize;
 
@@ -170,7 +171,8 @@ fn uri(file: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
             uri.push(char::from(byte));
         } else {
-            uri.push_str(&format!("%{byte:02X}"));
+            // Writing into a String cannot fail.
+            let _ = write!(uri, "%{byte:02X}");
         }
     }
     uri
