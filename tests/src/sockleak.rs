@@ -151,7 +151,7 @@ impl Running {
         }
     }
 
-    fn streams_so_far(&self) -> String {
+    pub(crate) fn streams_so_far(&self) -> String {
         let Some((stdout, stderr)) = &self.streams else {
             return String::new();
         };

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod run;
+mod serve;
 mod translate;
 
 #[cfg(test)]
@@ -77,18 +78,6 @@ fn better(error: &clap::Error) -> Option<String> {
             _ => None,
         })?;
     let known = Cli::command().find_subcommand(asked).is_some();
-    match asked {
-        "serve" => Some(later(
-            "serve",
-            "`sockleak --json --duration 5m --output FILE` from a timer",
-        )),
-        _ if known && error.kind() == ErrorKind::ArgumentConflict => Some(format!(
-            "error: options go after the command: sockleak {asked} [OPTIONS]"
-        )),
-        _ => None,
-    }
-}
-
-fn later(command: &str, instead: &str) -> String {
-    format!("error: `sockleak {command}` comes in a later release; until then: {instead}")
+    (known && error.kind() == ErrorKind::ArgumentConflict)
+        .then(|| format!("error: options go after the command: sockleak {asked} [OPTIONS]"))
 }

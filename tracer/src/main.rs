@@ -3,11 +3,12 @@
 
 use std::process::ExitCode;
 
-use tracer::{cli, exit, pipeline, run, symbolize};
+use tracer::{cli, exit, pipeline, run, serve, symbolize};
 
 fn main() -> ExitCode {
     let asked = symbolize::serve_if_asked()
         .or_else(run::serve_if_asked)
+        .or_else(serve::serve_if_asked)
         .or_else(pipeline::trace_if_asked);
     if let Some(code) = asked {
         return code;

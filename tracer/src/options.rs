@@ -1,6 +1,7 @@
 //! What the user asked for, validated. The rest of the program sees this and never the command line.
 
 mod run;
+mod serve;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tracer_common::config::MAX_PORTS;
 
 pub use run::{HowOften, IfUnable, Known, Run, RunOutputs, Until, parse_scale, parse_until};
+pub use serve::{DEFAULT_LISTEN, Listen, Web, parse_listen};
 
 use crate::model::untrusted::Untrusted;
 pub use crate::model::verdict::Verdict;
@@ -22,13 +24,14 @@ pub enum Mode {
     Run(Box<Run>),
     /// One verdict, or the list of all.
     Explain(Option<Verdict>),
+    Serve(Web),
 }
 
 impl Mode {
     /// Hooks are attached and what they tell is followed; a look at one moment needs neither.
     pub const fn follows_events(&self) -> bool {
         match self {
-            Self::Watch | Self::Run(_) => true,
+            Self::Watch | Self::Run(_) | Self::Serve(_) => true,
             Self::Snapshot | Self::Trace | Self::Doctor | Self::Replay(_) | Self::Explain(_) => {
                 false
             }

@@ -12,7 +12,7 @@ use clap::{
     value_parser,
 };
 
-use super::run::Run;
+use super::{run::Run, serve::Serve};
 use crate::options::{Verdict, parse_duration, parse_verdict};
 
 /// Find sockets stuck in CLOSE_WAIT and name the code that leaks them; without a command: watch
@@ -39,6 +39,7 @@ Examples:
   sudo sockleak trace --port 5432          every transition, one line each
   sudo sockleak watch --record leak.rec    keep it; later: sockleak replay leak.rec
   sockleak run -- ./integration-test       exit 23 when the test leaks sockets
+  sudo sockleak serve                      for months: metrics and a page on 127.0.0.1:10435
   sockleak doctor                          what works on this host, and the fix for the rest
   sockleak explain worker-starvation       what a verdict means, what proves it, what to do
 
@@ -58,6 +59,8 @@ pub(super) enum Command {
     Snapshot(Snapshot),
     /// Print every TCP state transition as it happens, one line each
     Trace(Trace),
+    /// Run as a service: metrics for Prometheus, the report as JSON, and a page to look at
+    Serve(Serve),
     /// Analyse a recording made by `watch --record`; needs no privilege
     Replay(Replay),
     /// Start CMD, follow it and its children alone, and fail when they leak sockets

@@ -104,19 +104,6 @@ fn a_wrong_option_is_named() {
 }
 
 #[test]
-fn later_commands_are_named_but_not_offered() {
-    for line in ["serve", "serve --port 1"] {
-        let message = refusal(line);
-        assert!(
-            message.contains("comes in a later release"),
-            "{line}: {message}"
-        );
-    }
-    let help = Cli::command().render_long_help().to_string();
-    assert!(!help.contains("serve"), "{help}");
-}
-
-#[test]
 fn what_follows_the_command_of_run_is_its_own() {
     let Mode::Run(run) = options("run --strict -- make --min-age test").mode else {
         panic!("no run");

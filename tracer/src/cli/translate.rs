@@ -38,6 +38,7 @@ impl From<Cli> for Options {
                 it.print.into(&mut options);
                 options.redact_addrs = it.addresses.redact_addrs;
             }
+            Command::Serve(it) => it.into(&mut options),
             Command::Replay(it) => {
                 options.mode = Mode::Replay(it.file);
                 it.judge.into(&mut options);
@@ -75,7 +76,7 @@ impl Judge {
 }
 
 impl Which {
-    fn into(mut self, options: &mut Options) {
+    pub(super) fn into(mut self, options: &mut Options) {
         self.pids.sort_unstable();
         self.pids.dedup();
         self.ports.sort_unstable();
@@ -96,6 +97,7 @@ impl Print {
         options.verbosity = self.verbose.min(2);
     }
 }
+
 impl From<Accept> for AcceptHook {
     fn from(accept: Accept) -> Self {
         match accept {

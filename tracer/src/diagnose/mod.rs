@@ -17,6 +17,7 @@ mod group;
 mod grouping;
 mod half_close_not_forwarded;
 mod hidden_closed;
+mod holdings;
 mod idle_pool;
 mod inherited_fd;
 mod lost_reference;
@@ -42,6 +43,7 @@ use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 pub use explanation::Explanation;
 pub use fingerprint::SCHEME as FINGERPRINT_SCHEME;
 pub use group::{EvidenceSource, Group};
+pub use holdings::{Holding, Holdings};
 pub use report::{DataRequests, Findings, Style, data_requests, report};
 pub use socket_view::SocketView;
 

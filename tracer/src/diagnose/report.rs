@@ -12,6 +12,7 @@ use super::{
     Blamer, SocketView, classify,
     context::ReportContext,
     grouping::{ReportParameters, groups},
+    holdings::Holdings,
     siblings,
     site::site,
 };
@@ -101,6 +102,7 @@ pub fn data_requests(
 pub struct Findings {
     pub report: Report,
     pub ask_again_at: Option<u64>,
+    pub holdings: Holdings,
 }
 
 /// `None` before the first input.
@@ -116,13 +118,16 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
     let mut totals = Totals::default();
     let mut classified = Vec::new();
     let mut ask_again_at: Option<u64> = None;
+    let mut holdings = Holdings::default();
     let context = ReportContext::new(tracker, blamer);
     for view in views(tracker, &context, blamer) {
         if !in_scope(&view, run_header) {
             continue;
         }
         totals.close_wait += u64::from(view.in_close_wait() && !view.has_ended());
-        let Some((rule, proof, again)) = classify(&view) else {
+        let answer = classify(&view);
+        holdings.add(&view, answer.is_some());
+        let Some((rule, proof, again)) = answer else {
             continue;
         };
         ask_again_at = ask_again_at.into_iter().chain(again).min();
@@ -151,6 +156,7 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
     Some(Findings {
         report,
         ask_again_at,
+        holdings,
     })
 }
 

@@ -5,13 +5,16 @@ mod blaming;
 mod enrich;
 mod executed;
 mod explain;
+mod figures;
 mod output;
 mod pace;
 mod replay;
 mod scope;
+mod serve;
 mod session;
 mod snapshot;
 mod start;
+mod supervisor;
 mod terminal;
 mod trace;
 mod tree;
@@ -46,6 +49,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         Mode::Replay(file) => replay::run(options, file),
         Mode::Explain(verdict) => explain::run(*verdict),
         Mode::Run(wanted) => run::run(options, wanted),
+        Mode::Serve(web) => current_thread()?.block_on(serve::run(options, web, &host)),
     }
 }
 

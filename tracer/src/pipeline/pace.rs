@@ -7,7 +7,7 @@ use super::{
     session::{Session, ns},
     trouble::{MAX_RETRIES, Trouble},
 };
-use crate::{diagnose::Findings, model::report::Report, probe::host::mono_now_ns};
+use crate::{diagnose::Findings, probe::host::mono_now_ns};
 
 /// How often what the rings gave is taken in.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -35,6 +35,8 @@ pub struct Pace {
     /// When a rule may be able to prove what it could not (`CLOCK_MONOTONIC` ns).
     pub ask_again_at: Option<u64>,
     failures: u32,
+    pub inspections: u64,
+    pub failed: u64,
 }
 
 impl Pace {
@@ -51,6 +53,8 @@ impl Pace {
             lost: 0,
             ask_again_at: None,
             failures: 0,
+            inspections: 0,
+            failed: 0,
         }
     }
 
@@ -60,12 +64,12 @@ impl Pace {
         &mut self,
         session: &mut Session<'_>,
         began: Instant,
-    ) -> anyhow::Result<Option<Report>> {
+    ) -> anyhow::Result<Option<Findings>> {
         Ok(self.enrich(session, began)?)
     }
 
     /// Takes in what came; the report, when it was time for one.
-    pub fn tick(&mut self, session: &mut Session<'_>) -> anyhow::Result<Option<Report>> {
+    pub fn tick(&mut self, session: &mut Session<'_>) -> anyhow::Result<Option<Findings>> {
         session.drain()?;
         let now = Instant::now();
         if now.duration_since(self.last_sweep) < self.sweep_every {
@@ -73,9 +77,9 @@ impl Pace {
         }
         self.last_sweep = now;
         match self.sweep_and_inspect(session, now) {
-            Ok(report) => Ok(report),
+            Ok(findings) => Ok(findings),
             Err(Trouble::Fatal(error)) => Err(error),
-            Err(Trouble::Retry(error)) => self.failed(session, error),
+            Err(Trouble::Retry(error)) => self.try_later(session, error),
         }
     }
 
@@ -83,7 +87,7 @@ impl Pace {
         &mut self,
         session: &mut Session<'_>,
         now: Instant,
-    ) -> Result<Option<Report>, Trouble> {
+    ) -> Result<Option<Findings>, Trouble> {
         session.sweep()?;
         let lost = session.lost()?;
         let due = session.tracker.older_than(self.min_age_ns) != self.inspected
@@ -102,9 +106,10 @@ impl Pace {
         &mut self,
         session: &mut Session<'_>,
         began: Instant,
-    ) -> Result<Option<Report>, Trouble> {
+    ) -> Result<Option<Findings>, Trouble> {
         session.enrich()?;
         self.failures = 0;
+        self.inspections += 1;
         let now = Instant::now();
         self.took = now.duration_since(began);
         self.last_inspection = now;
@@ -117,16 +122,17 @@ impl Pace {
         };
         let pause = (self.took * DUTY).min(patience.max(self.took * MOST));
         self.may_inspect = now + pause.max(Duration::from_millis(200));
-        Ok(findings.map(|Findings { report, .. }| report))
+        Ok(findings)
     }
 
     /// The next attempt comes later each time; the report says what it lacks meanwhile.
-    fn failed(
+    fn try_later(
         &mut self,
         session: &mut Session<'_>,
         error: anyhow::Error,
-    ) -> anyhow::Result<Option<Report>> {
+    ) -> anyhow::Result<Option<Findings>> {
         self.failures += 1;
+        self.failed += 1;
         if self.failures > MAX_RETRIES {
             return Err(error.context(format!("{MAX_RETRIES} inspections in a row failed")));
         }

@@ -21,8 +21,8 @@ use super::{
     session::{Session, ns},
 };
 use crate::{
+    diagnose::Findings,
     exit::Explained,
-    model::report::Report,
     options::{Mode, Options, Run},
     probe::{attach::Wanted, host::Host, host::mono_now_ns, privilege},
     run::{
@@ -138,8 +138,8 @@ impl Tree<'_> {
         loop {
             tokio::select! {
                 _ = tick.tick() => {
-                    let report = self.pace.tick(&mut self.session)?;
-                    self.tell(report)?;
+                    let found = self.pace.tick(&mut self.session)?;
+                    self.tell(found)?;
                 }
                 () = self.session.copies() => self.session.drain()?,
                 ready = self.orders.readable() => {
@@ -158,11 +158,11 @@ impl Tree<'_> {
     }
 
     /// The sites that are new, where somebody waits for one.
-    fn tell(&mut self, report: Option<Report>) -> anyhow::Result<()> {
+    fn tell(&mut self, found: Option<Findings>) -> anyhow::Result<()> {
         if self.run.until.is_none() || self.pace.ask_again_at.is_some() {
             return Ok(());
         }
-        let mut sites = report.map_or_else(Vec::new, |report| report.sites);
+        let mut sites = found.map_or_else(Vec::new, |found| found.report.sites);
         sites.retain(|site| self.told.insert(site.id.clone()));
         if !sites.is_empty() {
             wire::send(self.link, &News::Sites(sites))?;
@@ -175,8 +175,8 @@ impl Tree<'_> {
         let ended = Instant::now();
         while !self.hurry && ended.elapsed() < self.run.wait_children && !self.alive().is_empty() {
             self.pause().await?;
-            let report = self.pace.tick(&mut self.session)?;
-            self.tell(report)?;
+            let found = self.pace.tick(&mut self.session)?;
+            self.tell(found)?;
         }
         let ended = Instant::now();
         self.look()?;

@@ -21,7 +21,8 @@ use super::{
     terminal::StatusLine,
 };
 use crate::{
-    model::{report::Report, stack::Frame, verdict::Verdict},
+    diagnose::Findings,
+    model::{stack::Frame, verdict::Verdict},
     options::Options,
     probe::{
         attach::Wanted,
@@ -61,8 +62,8 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     loop {
         tokio::select! {
             _ = tick.tick() => {
-                let report = watch.pace.tick(&mut session)?;
-                watch.tell(report, &session)?;
+                let found = watch.pace.tick(&mut session)?;
+                watch.tell(found, &session)?;
                 watch.draw(&session);
             }
             () = session.copies() => session.drain()?,
@@ -108,8 +109,8 @@ impl<'o> Watch<'o> {
     }
 
     /// One line for each site that is new.
-    fn tell(&mut self, report: Option<Report>, session: &Session<'_>) -> anyhow::Result<()> {
-        let Some(mut report) = report else {
+    fn tell(&mut self, found: Option<Findings>, session: &Session<'_>) -> anyhow::Result<()> {
+        let Some(Findings { mut report, .. }) = found else {
             return Ok(());
         };
         self.totals = (report.totals.close_wait, report.totals.stuck);

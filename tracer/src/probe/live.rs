@@ -21,6 +21,7 @@ use super::{
     table::Table,
     threads::{self, SeenThread},
     tracepoint::Attachment,
+    usage::{self, MapSize, ProgramRuns},
 };
 use crate::model::input::{CloseCount, Counters, Inventory};
 
@@ -47,6 +48,8 @@ pub enum StartError {
 pub struct Live {
     ebpf: Ebpf,
     pub rings: Rings,
+    /// Of the maps that are used from here.
+    pub map_sizes: Vec<MapSize>,
     pub table: Table,
     counters: PerCpuArray<MapData, u64>,
     targets: HashMap<MapData, u32, u64>,
@@ -87,6 +90,7 @@ impl Live {
             .map(|error| error.to_string());
         let attached = attach::attach(&mut ebpf, &btf, wanted)?;
         Ok(Self {
+            map_sizes: usage::map_sizes(&ebpf),
             rings: Rings::new(
                 RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?,
                 RingBuf::try_from(take(&mut ebpf, "STACKS")?)?,
@@ -180,8 +184,22 @@ impl Live {
         self.ebpf
             .programs()
             .filter_map(|(_, program)| program.fd().ok())
-            .map(misses)
+            .map(|fd| usage::number(fd.as_fd(), "recursion_misses"))
             .sum()
+    }
+
+    /// Entries in use, of maps where counting them is cheap.
+    pub fn map_entries(&self, name: &str) -> Option<u64> {
+        match name {
+            "closes" => Some(self.closes.keys().count() as u64),
+            "targets" => Some(self.targets.keys().count() as u64),
+            _ => None,
+        }
+    }
+
+    /// What each program has cost so far; zeros unless the kernel counts it.
+    pub fn program_runs(&self) -> Vec<ProgramRuns> {
+        usage::program_runs(&self.ebpf)
     }
 
     /// Passes on what the kernel program has logged; nothing unless a log level was set at load.
@@ -190,16 +208,6 @@ impl Live {
             log.flush();
         }
     }
-}
-
-fn misses(fd: &aya::programs::ProgramFd) -> u64 {
-    use std::os::fd::AsRawFd;
-    let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
-    let info = std::fs::read_to_string(path).unwrap_or_default();
-    info.lines()
-        .find_map(|line| line.strip_prefix("recursion_misses:"))
-        .and_then(|value| value.trim().parse().ok())
-        .unwrap_or(0)
 }
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, StartError> {

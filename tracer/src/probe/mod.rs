@@ -22,4 +22,5 @@ pub mod threads;
 pub mod tracefs;
 pub mod tracepoint;
 pub mod trial;
+pub mod usage;
 pub mod user;

@@ -14,7 +14,7 @@ use crate::{exit::Explained, options::Mode};
 pub fn check_required(mode: &Mode, host: &Host) -> Result<(), Explained> {
     match mode {
         Mode::Replay(_) | Mode::Doctor | Mode::Explain(_) => Ok(()),
-        Mode::Watch | Mode::Snapshot | Mode::Trace | Mode::Run(_) => {
+        Mode::Watch | Mode::Snapshot | Mode::Trace | Mode::Run(_) | Mode::Serve(_) => {
             check(host, &Held::now(), rustix::process::geteuid().is_root())
         }
     }
@@ -134,7 +134,7 @@ pub fn raise_memlock_limit() {
 /// ring alone; `CAP_BPF` lets kernels before 5.19 read maps (`__sys_bpf` in kernel/bpf/syscall.c).
 pub fn needed_after_attach(mode: &Mode) -> Vec<Capability> {
     match mode {
-        Mode::Watch | Mode::Snapshot | Mode::Run(_) => {
+        Mode::Watch | Mode::Snapshot | Mode::Run(_) | Mode::Serve(_) => {
             let mut needs: Vec<Capability> = FEATURES
                 .iter()
                 .flat_map(|feature| feature.needs)

@@ -5,6 +5,7 @@ pub mod freezer;
 pub mod jvm;
 pub mod process;
 pub mod recording;
+pub mod service;
 pub mod sockdiag;
 pub mod stacks;
 pub mod syscall;

@@ -155,7 +155,7 @@ fn cgroup(proc: &Proc) -> Option<String> {
 }
 
 /// The systemd unit or container of a cgroup path: the innermost part that names one.
-fn service(cgroup: &str) -> Option<String> {
+pub(super) fn service(cgroup: &str) -> Option<String> {
     cgroup.rsplit('/').find_map(|part| {
         if part.ends_with(".service") {
             return Some(part.to_owned());

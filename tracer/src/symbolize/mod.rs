@@ -4,7 +4,6 @@
 
 #[cfg(target_arch = "x86_64")]
 mod calls;
-mod channel;
 mod code;
 mod degraded;
 mod demangle;
@@ -44,6 +43,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::confine::process::OWN_PROGRAM;
 use crate::model::stack::Stack;
 use files::Files;
 use link::Link;
@@ -88,7 +88,7 @@ impl Default for Symbolizer {
 impl Symbolizer {
     /// The helper is this program again, also when its file was replaced.
     pub fn new() -> Self {
-        Self::with_program("/proc/self/exe".into())
+        Self::with_program(OWN_PROGRAM.into())
     }
 
     /// With another program that calls [`serve_if_asked`] first of all.
@@ -126,6 +126,11 @@ impl Symbolizer {
             images: self.files.evicted,
             names: self.link.evicted_names(),
         }
+    }
+
+    /// How often the helper has ended and had to be started again.
+    pub fn helper_failures(&self) -> u64 {
+        self.link.failures()
     }
 
     /// Process id of the helper, once there was something to name.

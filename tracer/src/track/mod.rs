@@ -26,6 +26,9 @@ pub use socket::{Shown, Socket};
 /// Of one socket: what was asked for last counts, and whether it was put back before.
 const EPOLL_CHANGES_KEPT: usize = 16;
 
+/// Sockets followed one by one.
+pub const MAX_SOCKETS: usize = 1_000_000;
+
 /// How much is remembered at most. The oldest knowledge is kept; what finds no room is counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -40,7 +43,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            sockets: 1_000_000,
+            sockets: MAX_SOCKETS,
             evicted_histories: 262_144,
             ended: 65_536,
         }

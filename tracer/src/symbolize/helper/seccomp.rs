@@ -1,12 +1,9 @@
 //! The system calls that unwinding and naming take. Everything else is refused with EPERM, so that
 //! what a library merely tries does not end the helper.
 
-use std::collections::BTreeMap;
+use seccompiler::{BpfProgram, apply_filter};
 
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
-};
+use crate::confine::seccomp::{Rule, exactly, no_code, program};
 
 const PLAIN: &[libc::c_long] = &[
     // The channel, and the descriptors that come through it.
@@ -48,45 +45,25 @@ const OLDER: &[libc::c_long] = &[];
 
 /// False when this kernel has no filters.
 pub(super) fn apply() -> bool {
-    filter().is_some_and(|program| seccompiler::apply_filter(&program).is_ok())
+    filter().is_some_and(|program| apply_filter(&program).is_ok())
 }
 
 fn filter() -> Option<BpfProgram> {
     let plain = PLAIN.iter().chain(OLDER).copied();
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        plain.map(|number| (number, Vec::new())).collect();
-    let no_code = |at| masked(at, libc::PROT_EXEC as u64, 0);
-    rules.insert(libc::SYS_mmap, vec![no_code(2)?]);
-    rules.insert(libc::SYS_mprotect, vec![no_code(2)?]);
-    rules.insert(
+    let mut rules: Vec<Rule> = plain.map(|number| (number, Vec::new())).collect();
+    rules.push((libc::SYS_mmap, vec![no_code(2)?]));
+    rules.push((libc::SYS_mprotect, vec![no_code(2)?]));
+    rules.push((
         libc::SYS_fcntl,
         vec![
             exactly(1, libc::F_DUPFD_CLOEXEC as u64)?,
             exactly(1, libc::F_GETFD as u64)?,
             exactly(1, libc::F_GETFL as u64)?,
         ],
-    );
+    ));
     // blazesym takes its private copies by name, from the list of this process's descriptors. All
     // other files are kept away by other means: filters do not see names.
     let read_only = (libc::O_RDONLY | libc::O_CLOEXEC) as u64;
-    rules.insert(libc::SYS_openat, vec![exactly(2, read_only)?]);
-    let filter = SeccompFilter::new(
-        rules,
-        SeccompAction::Errno(libc::EPERM as u32),
-        SeccompAction::Allow,
-        std::env::consts::ARCH.try_into().ok()?,
-    );
-    filter.ok()?.try_into().ok()
-}
-
-fn exactly(argument: u8, value: u64) -> Option<SeccompRule> {
-    let condition =
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value);
-    SeccompRule::new(vec![condition.ok()?]).ok()
-}
-
-fn masked(argument: u8, mask: u64, value: u64) -> Option<SeccompRule> {
-    let equal = SeccompCmpOp::MaskedEq(mask);
-    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, equal, value);
-    SeccompRule::new(vec![condition.ok()?]).ok()
+    rules.push((libc::SYS_openat, vec![exactly(2, read_only)?]));
+    program(rules)
 }

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
 
+use crate::channel::{self, Broken};
 use crate::model::stack::Stack;
 use crate::symbolize::StackCopy;
-use crate::symbolize::channel::{self, Broken};
 use crate::symbolize::code::{Code, CodeIndex};
 use crate::symbolize::frames::Naming;
 use crate::symbolize::image::Image;

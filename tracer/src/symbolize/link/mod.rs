@@ -42,6 +42,7 @@ pub(super) struct Link {
     rest: Rest,
     /// Of helpers that are gone.
     evicted_names: u64,
+    failures: u64,
     last_number: u64,
     warnings: Vec<Warning>,
 }
@@ -54,6 +55,7 @@ impl Link {
             suspects: Suspects::default(),
             rest: Rest::default(),
             evicted_names: 0,
+            failures: 0,
             last_number: 0,
             warnings: Vec::new(),
         }
@@ -69,6 +71,10 @@ impl Link {
         self.running
             .last()
             .and_then(|(_, running)| running.peer.id())
+    }
+
+    pub(super) fn failures(&self) -> u64 {
+        self.failures
     }
 
     pub(super) fn evicted_names(&self) -> u64 {
@@ -133,6 +139,7 @@ impl Link {
             Err(failure) => {
                 self.evicted_names += running.evicted_names;
                 running.peer.end();
+                self.failures += 1;
                 self.rest.failed(Instant::now());
                 if let Some(suspect) = failure.suspect {
                     self.suspects.add(suspect);

@@ -10,8 +10,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::suspects::Suspect;
 use super::{Launch, Peer};
+use crate::channel::{self, Broken};
 use crate::symbolize::StackCopy;
-use crate::symbolize::channel::{self, Broken};
 use crate::symbolize::files::Held;
 use crate::symbolize::jit::{MAX_LISTS, PerfMapFile};
 use crate::symbolize::message::{

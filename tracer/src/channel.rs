@@ -18,7 +18,7 @@ use thiserror::Error;
 
 /// Why nothing more can be said over this channel. The text completes "the helper …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     #[error("did not answer in time")]
     Late,
     #[error("ended unexpectedly")]
@@ -41,9 +41,9 @@ impl From<Errno> for Broken {
 const LENGTH: usize = 4;
 
 /// `None` waits for ever.
-pub(super) type Until = Option<Instant>;
+pub(crate) type Until = Option<Instant>;
 
-pub(super) fn send<T: Serialize>(
+pub(crate) fn send<T: Serialize>(
     socket: BorrowedFd<'_>,
     message: &T,
     descriptor: Option<BorrowedFd<'_>>,
@@ -89,7 +89,7 @@ fn send_some(
 
 /// At most `limit` bytes of body. A descriptor that comes along is returned, further ones are
 /// closed by the kernel.
-pub(super) fn receive<T: DeserializeOwned>(
+pub(crate) fn receive<T: DeserializeOwned>(
     socket: BorrowedFd<'_>,
     limit: usize,
     until: Until,

@@ -1,0 +1,111 @@
+//! What the tracer hands to the process that answers requests, after each inspection: the finished report and
+//! the figures that are not in it. Plain data; it crosses a pipe.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    report::{Report, Site},
+    untrusted::Untrusted,
+    verdict::Verdict,
+};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Published {
+    pub report: Report,
+    /// Sites that a bound kept out of the report, the least grave.
+    pub sites_omitted: u64,
+    pub services: Vec<Service>,
+    pub tracer: Tracer,
+}
+
+/// Whose sockets: the most specific name that is known of the owner.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ServiceName {
+    /// systemd unit, container, or the name of the process.
+    pub service: Untrusted,
+    /// Of Kubernetes; empty elsewhere.
+    pub namespace: Untrusted,
+    pub pod: Untrusted,
+    pub container: Untrusted,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    pub name: ServiceName,
+    pub close_wait: u64,
+    pub stuck: u64,
+    pub hidden: u64,
+    pub unaccepted: u64,
+    /// Seconds since 1970; `None` when nothing is stuck.
+    pub oldest_stuck: Option<f64>,
+    /// Of processes that hold stuck sockets.
+    pub fds_open: u64,
+    pub fds_limit: Option<u64>,
+    /// Entries into `CLOSE_WAIT`, counted by the kernel program.
+    pub entered: u64,
+    /// Time spent there, of those that have left it.
+    pub stays: Stays,
+}
+
+/// A histogram whose buckets are powers of two of a second, so that it is a classic and a native one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stays {
+    /// Not cumulative.
+    pub buckets: Vec<u64>,
+    pub sum_seconds: f64,
+}
+
+/// The tracer about itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tracer {
+    pub started: f64,
+    pub inspected: f64,
+    pub inspection_seconds: f64,
+    pub inspections: u64,
+    pub inspections_failed: u64,
+    /// Cause and count of what did not arrive.
+    pub lost: Vec<(String, u64)>,
+    /// What the iterators found that no event had announced, and the reverse.
+    pub drift_unseen: u64,
+    pub drift_vanished: u64,
+    pub followed: u64,
+    pub followed_limit: u64,
+    pub forgotten: Vec<(String, u64)>,
+    pub helper_restarts: Vec<(String, u64)>,
+    pub programs: Vec<Program>,
+    pub maps: Vec<Map>,
+    pub process: Process,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Program {
+    pub name: String,
+    /// Zero unless `kernel.bpf_stats_enabled` is 1.
+    pub run_seconds: f64,
+    pub runs: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Map {
+    pub name: String,
+    pub bytes: u64,
+    pub capacity: u64,
+    /// Where it can be counted.
+    pub entries: Option<u64>,
+}
+
+/// Of the tracer itself, by /proc/self.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Process {
+    pub cpu_seconds: f64,
+    pub resident_bytes: u64,
+    pub virtual_bytes: u64,
+    pub open_fds: u64,
+    pub max_fds: u64,
+    pub threads: u64,
+}
+
+/// None of its sockets exists any more.
+pub fn is_over(site: &Site) -> bool {
+    site.over.is_some() || site.verdict == Verdict::ClosedAtExit
+}
