@@ -34,8 +34,13 @@ pub const RECVMSG_ARGS: &str = "RECVMSG_ARGS";
 /// Stack copies per process: sustained rate and burst.
 pub const STACKS_PER_SECOND: u64 = 50;
 pub const STACKS_BURST: u64 = 200;
-/// A key is copied again after this time, so a lost or ambiguous copy does not stay so.
+/// The stack of a whole key is copied again after this time, so a lost or ambiguous copy does not stay
+/// so.
 pub const STACK_REFRESH_NS: u64 = 60_000_000_000;
+/// Calls that agree as far as their key is sure, and may differ further out, are copied one by one: so
+/// many at once, and then one in this time.
+pub const PART_BURST: u64 = 64;
+pub const PART_REFRESH_NS: u64 = 20_000_000;
 
 /// Processes whose threads can be asked for at once.
 pub const MAX_ASKED: u32 = 16;

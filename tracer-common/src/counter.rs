@@ -25,6 +25,8 @@ counters! {
     StackLost = "stacks_lost",
     /// A process asked for more copies than its rate allows; the key stays new.
     StackLimited = "stacks_limited",
+    /// Calls whose stack is known in part and that got no copy of their own.
+    StackShared = "stacks_shared",
     /// No user stack could be read (kernel thread, exiting task, unreadable page).
     StackNone = "stacks_none",
     /// A socket took the table place of another, which was sent to user space.

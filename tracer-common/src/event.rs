@@ -103,7 +103,10 @@ wire! {
     /// Registers at the system call and the memory above the stack pointer.
     pub struct StackCopy {
         pub header: Header,
+        /// See [`crate::stack_key`].
         pub key: u64,
+        /// Of the address space: see [`crate::unwind::layout`].
+        pub layout: u64,
         pub pc: u64,
         pub sp: u64,
         pub fp: u64,
@@ -126,7 +129,7 @@ const _: () = {
     assert!(size_of::<Header>() == 16);
     assert!(size_of::<Transition>() == 16 + 24 + 40 + 12 + 4 + 16);
     assert!(size_of::<Eviction>() == 16 + 16 + 192);
-    assert!(size_of::<StackCopy>() == 16 + 48 + 8 + 16 + 8 + STACK_PAGES * PAGE);
+    assert!(size_of::<StackCopy>() == 16 + 56 + 8 + 16 + 8 + STACK_PAGES * PAGE);
     assert!(size_of::<Process>() == 24);
     assert!(size_of::<Executed>() == 48);
 };

@@ -70,7 +70,8 @@ macro_rules! kernel_fields {
             OFF_FDT_MAX = "fdtable" "max_fds" required;
             OFF_TASK_TP = "task_struct" "thread.fsbase|thread.uw.tp_value" optional;
             OFF_MM_START_CODE = "mm_struct" "start_code" required;
-            OFF_MM_END_CODE = "mm_struct" "end_code" required;
+            OFF_MM_START_STACK = "mm_struct" "start_stack" optional;
+            OFF_MM_EXE_FILE = "mm_struct" "exe_file" optional;
             OFF_REGS_PC = "pt_regs" "ip|pc" optional;
             OFF_REGS_SP = "pt_regs" "sp" optional;
             OFF_REGS_FP = "pt_regs" "bp|regs[29]" optional;

@@ -14,9 +14,11 @@ pub mod endpoint;
 pub mod event;
 pub mod item;
 pub mod layout;
+pub mod stack_key;
 pub mod state;
 pub mod table;
 pub mod thread;
+pub mod unwind;
 
 #[cfg(feature = "user")]
 pub mod decode;

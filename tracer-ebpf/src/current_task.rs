@@ -21,7 +21,10 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 pub struct CurrentTask {
     pub tgid: u32,
     pub tid: u32,
-    pub flags: u32,
+    flags: u32,
+    /// Asked for once, because a helper call costs more than all fields read through it; null where
+    /// `HAS_REGS` is off.
+    task: Ptr<Typed>,
 }
 
 impl CurrentTask {
@@ -32,6 +35,7 @@ impl CurrentTask {
         tgid: 0,
         tid: 0,
         flags: 0,
+        task: Ptr::NULL,
     };
 
     /// Process 0 is the idle task, which acts on no socket.
@@ -43,31 +47,27 @@ impl CurrentTask {
     /// The acting task, unless it is the kernel's own.
     #[inline(always)]
     pub fn current() -> Result<Self, Skip> {
-        let ids = pidns::current_ids();
-        let flags = if g::HAS_REGS.load() != 0 {
-            task().field(&g::OFF_TASK_FLAGS)
+        let current = if g::HAS_REGS.load() != 0 {
+            let task = task();
+            Self {
+                tgid: pidns::tgid(task),
+                tid: pidns::tid(task),
+                flags: task.field(&g::OFF_TASK_FLAGS),
+                task,
+            }
         } else {
-            probed_task().field(&g::OFF_TASK_FLAGS)
+            let ids = pidns::current_ids();
+            Self {
+                tgid: (ids >> 32) as u32,
+                tid: ids as u32,
+                flags: probed_task().field(&g::OFF_TASK_FLAGS),
+                task: Ptr::NULL,
+            }
         };
-        if flags & PF_KTHREAD != 0 {
+        if current.flags & PF_KTHREAD != 0 {
             return Err(Skip::Kernel);
         }
-        Ok(Self::of(ids, flags))
-    }
-
-    #[inline(always)]
-    pub fn of(ids: u64, flags: u32) -> Self {
-        Self {
-            tgid: (ids >> 32) as u32,
-            tid: ids as u32,
-            flags,
-        }
-    }
-
-    /// As [`pidns::current_ids`] gives them.
-    #[inline(always)]
-    pub fn ids(self) -> u64 {
-        u64::from(self.tgid) << 32 | u64::from(self.tid)
+        Ok(current)
     }
 
     #[inline(always)]
@@ -75,43 +75,36 @@ impl CurrentTask {
         self.flags & PF_EXITING != 0
     }
 
-    /// Does the task have a user stack that says what it was doing? An exiting task has none left,
-    /// an io_uring worker never had one, and that of a process which /proc does not show leads nowhere.
+    /// The task, if it has a user stack that says what it is doing and this kernel lets us look: an
+    /// exiting task has none left, an io_uring worker never had one, and that of a process which /proc
+    /// does not show leads nowhere.
     #[inline(always)]
-    pub fn has_user_stack(self) -> bool {
-        self.flags & (PF_EXITING | PF_IO_WORKER) == 0
-            && (g::PID_NS.load() == 0 || self.tgid != OUTSIDE)
-    }
-
-    /// Stack pointer of the system call; 0 where it cannot be read.
-    #[inline(always)]
-    #[expect(clippy::unused_self, reason = "it is always the current task")]
-    pub fn user_sp(self) -> u64 {
-        if g::HAS_REGS.load() == 0 {
-            return 0;
+    pub fn with_user_stack(self) -> Option<Ptr<Typed>> {
+        let outside = g::PID_NS.load() != 0 && self.tgid == OUTSIDE;
+        if g::HAS_REGS.load() == 0 || outside || self.flags & (PF_EXITING | PF_IO_WORKER) != 0 {
+            return None;
         }
-        user_regs().field(&g::OFF_REGS_SP)
+        Some(self.task)
     }
 
-    /// How often the thread has left a CPU; 0 where registers cannot be read.
+    /// How often the thread has left a CPU; 0 where that cannot be read.
     #[inline(always)]
-    #[expect(clippy::unused_self, reason = "it is always the current task")]
     pub fn switches(self) -> u32 {
         if g::HAS_REGS.load() == 0 {
             return 0;
         }
-        let task = task();
-        let [asked, taken] =
-            [&g::OFF_TASK_NVCSW, &g::OFF_TASK_NIVCSW].map(|at| task.field::<u64>(at));
+        let asked: u64 = self.task.field(&g::OFF_TASK_NVCSW);
+        let taken: u64 = self.task.field(&g::OFF_TASK_NIVCSW);
         asked.wrapping_add(taken) as u32
     }
 
     /// Start of the process (not the thread), `CLOCK_BOOTTIME` nanoseconds.
     #[inline(always)]
-    #[expect(clippy::unused_self, reason = "it is always the current task")]
     pub fn start_boot(self) -> u64 {
         if g::HAS_REGS.load() != 0 {
-            task().follow(&g::OFF_TASK_LEADER).field(&g::OFF_TASK_START)
+            self.task
+                .follow(&g::OFF_TASK_LEADER)
+                .field(&g::OFF_TASK_START)
         } else {
             probed_task()
                 .follow(&g::OFF_TASK_LEADER)
@@ -131,12 +124,6 @@ pub fn task() -> Ptr<Typed> {
 pub fn probed_task() -> Ptr<Probed> {
     // SAFETY: no arguments.
     Ptr::new(unsafe { bpf_get_current_task() } as *const core::ffi::c_void)
-}
-
-/// The saved user registers of the current task.
-#[inline(always)]
-pub fn user_regs() -> Ptr<Typed> {
-    regs_of(task())
 }
 
 /// The registers with which a task entered the kernel; of a running task they are old.

@@ -54,6 +54,11 @@ impl Mode for Probed {
 }
 
 impl<M: Mode> Ptr<M> {
+    pub const NULL: Self = Self {
+        at: core::ptr::null(),
+        mode: PhantomData,
+    };
+
     #[inline(always)]
     pub fn new(at: *const c_void) -> Self {
         Self {

@@ -42,6 +42,7 @@ mod sock;
 mod stack;
 mod table;
 mod tree;
+mod walk;
 
 use aya_ebpf::{
     macros::{btf_tracepoint, fexit, tracepoint},

@@ -8,6 +8,7 @@ use tracer_common::{
     config::MAX_ASKED,
     counter,
     table::{CHUNK_WORDS, SlotRecord},
+    unwind::{ROW_SETS, RowSet},
 };
 
 /// Keys of the socket table, 64 KiB an element (at load: slots / 4096 elements).
@@ -26,54 +27,12 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 #[map]
 pub static STACKS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 
-/// Keys of places called lately on this CPU, 32 KiB each.
+/// The unwind rows, 256 KiB; mapped pages (5.5) make each set one cache line.
 #[map]
-pub static CALLS: PerCpuArray<Call> = PerCpuArray::with_max_entries(CALLS_PER_CPU, 0);
-pub const CALLS_PER_CPU: u32 = 1024;
+pub static ROWS: Array<RowSet> = Array::with_max_entries(ROW_SETS, BPF_F_MMAPABLE);
+const BPF_F_MMAPABLE: u32 = 1 << 10;
 
-/// A place (thread, pc, sp) and the key its stack had when it was last read.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Call {
-    place: u64,
-    /// Bit 1, which no key has, marks a place that stands for several keys.
-    key_and_mark: u64,
-    pub at: u64,
-    /// Binds the place to its key: a preempted writer may have left half of another entry.
-    check: u64,
-}
-
-impl Call {
-    const AMBIGUOUS: u64 = 2;
-
-    #[inline(always)]
-    pub fn new(place: u64, key: u64, at: u64, ambiguous: bool) -> Self {
-        let mark = if ambiguous { Self::AMBIGUOUS } else { 0 };
-        Self {
-            place,
-            key_and_mark: key | mark,
-            at,
-            check: place.wrapping_add(key | mark),
-        }
-    }
-
-    #[inline(always)]
-    pub fn is_of(&self, place: u64) -> bool {
-        self.place == place && self.check == place.wrapping_add(self.key_and_mark)
-    }
-
-    #[inline(always)]
-    pub fn key(&self) -> u64 {
-        self.key_and_mark & !Self::AMBIGUOUS
-    }
-
-    #[inline(always)]
-    pub fn ambiguous(&self) -> bool {
-        self.key_and_mark & Self::AMBIGUOUS != 0
-    }
-}
-
-/// When a stack key was last copied: two-way buckets of (key, time).
+/// When a stack key may be copied again: two-way buckets of (key, time).
 #[map]
 pub static SEEN: Array<SeenBucket> = Array::with_max_entries(SEEN_BUCKETS, 0);
 pub const SEEN_BUCKETS: u32 = 8192;
@@ -88,7 +47,7 @@ pub struct SeenBucket {
 #[derive(Clone, Copy)]
 pub struct SeenKey {
     pub key: u64,
-    pub at: u64,
+    pub next: u64,
 }
 
 /// Stack copies a process may still ask for. Least recently used processes start afresh.

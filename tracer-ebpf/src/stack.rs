@@ -1,152 +1,115 @@
-//! User stacks: a cheap key at every call, a copy of the stack the first time a key is seen.
+//! User stacks: an exact key at every call, a copy of the stack where the key does not say it all.
 //!
-//! The key hashes the process, the pc of the system call, the place of sp in its page (equal for all
-//! threads that took the same path, because thread stacks are page-aligned) and the words next to sp
-//! that look like code addresses: the direct callers. Equal keys are taken for equal stacks; a key is
-//! copied again after a minute, and user space keeps only the frames on which all copies agree.
-//!
-//! Busy places are not even read: thread, pc and sp stand for the key for ten milliseconds. Two paths
-//! of one thread that share all three are found out by the next reading and read always from then on.
+//! The key folds the return addresses of the first frames that count, each read at its own place
+//! (`walk`). A whole key is copied the first time it is seen and again after a minute. Where the walk
+//! met a frame it has no row for, the callers further out may be any: such calls get a key each, with
+//! a copy of its own, as long as there is room for that; user space learns the missing rows from them.
 
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_probe_read_user};
 use tracer_common::{
-    config::{STACK_REFRESH_NS, STACKS_BURST, STACKS_PER_SECOND},
+    config::{PART_BURST, PART_REFRESH_NS, STACK_REFRESH_NS, STACKS_BURST, STACKS_PER_SECOND},
     counter::Counter,
     event::{Header, KIND_STACK, PAGE, STACK_PAGES, StackCopy},
+    stack_key,
+    unwind::layout,
 };
 
 use crate::{
-    current_task::{CurrentTask, task, user_regs},
+    current_task::{CurrentTask, regs_of},
     globals as g,
-    maps::{BUCKETS, Bucket, CALLS, CALLS_PER_CPU, Call, SEEN, SEEN_BUCKETS, STACKS, SeenKey},
+    kread::{Ptr, Typed},
+    maps::{BUCKETS, Bucket, SEEN, SEEN_BUCKETS, STACKS, SeenKey},
     skip::count,
+    walk::walk_stack,
 };
 
-/// 64 bytes: the frame of libc's system call wrappers and the address they return to, which is the
-/// direct caller. More would be more exact and cost every read of the machine.
-const WORDS: usize = 8;
-
-/// How long a place stands for its key without being read again: rarely called places are read every
-/// time, busy ones a hundred times a second.
-const BELIEVE_NS: u64 = 10_000_000;
-
+/// What a call notes of its stack.
 #[derive(Clone, Copy)]
-struct Regs {
-    pc: u64,
-    sp: u64,
+pub struct Taken {
+    pub key: u64,
+    pub sp: u64,
 }
 
-/// The key of the current user stack, or 0. Sends a copy when the key is new.
+impl Taken {
+    pub const NOTHING: Self = Self { key: 0, sp: 0 };
+}
+
+/// What a copy is made of.
+struct Source {
+    current: CurrentTask,
+    regs: Ptr<Typed>,
+    layout: u64,
+    kind: u32,
+    now: u64,
+}
+
+/// The key of the current user stack, if there is one. Sends a copy where that is due.
 #[inline(always)]
-pub fn key(current: CurrentTask, kind: u32, now: u64) -> u64 {
-    stack_key(current.ids(), current.flags, kind, now)
-}
-
-/// A global function to the verifier, checked once and not at every call.
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn stack_key(ids: u64, flags: u32, kind: u32, now: u64) -> u64 {
-    let current = CurrentTask::of(ids, flags);
-    if g::HAS_REGS.load() == 0 || !current.has_user_stack() {
+pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
+    let Some(task) = current.with_user_stack() else {
         count(Counter::StackNone);
-        return 0;
-    }
-    let regs = user_regs();
-    let regs = Regs {
-        pc: regs.field(&g::OFF_REGS_PC),
-        sp: regs.field(&g::OFF_REGS_SP),
+        return Taken::NOTHING;
     };
-    if regs.sp == 0 {
+    let regs = regs_of(task);
+    let sp = regs.field(&g::OFF_REGS_SP);
+    if sp == 0 {
         count(Counter::StackNone);
-        return 0;
+        return Taken::NOTHING;
     }
-    // Reading user memory costs more than all the rest of a hook, so a thread that comes again from
-    // the same place with the same depth is believed for a moment.
-    let place = mix(u64::from(current.tid) ^ regs.sp, regs.pc);
-    let Some(call) = CALLS.get_ptr_mut((place >> 54) as u32 & (CALLS_PER_CPU - 1)) else {
-        count(Counter::NoMap);
-        return 0;
+    let layout = layout_of(task.follow(&g::OFF_TASK_MM));
+    let (pc, fp) = (regs.field(&g::OFF_REGS_PC), regs.field(&g::OFF_REGS_FP));
+    let key = stack_key::in_process(walk_stack(pc, sp, fp, layout), current.tgid);
+    if !is_due(key, now) {
+        if !stack_key::is_whole(key) {
+            count(Counter::StackShared);
+        }
+        return Taken { key, sp };
+    }
+    let source = Source {
+        current,
+        regs,
+        layout,
+        kind,
+        now,
     };
-    // SAFETY: a valid element of this CPU; `is_of` refuses what a preempted writer left half done.
-    let call = unsafe { &mut *call };
-    let known = call.is_of(place);
-    if known && !call.ambiguous() && now.wrapping_sub(call.at) < BELIEVE_NS {
-        return call.key();
-    }
-    let key = fingerprint(current.tgid, &regs);
-    // Two paths with one pc and one sp: from now on every call of this place is read.
-    let ambiguous = known && (call.ambiguous() || call.key() != key);
-    *call = Call::new(place, key, now, ambiguous);
-    if is_new(key, now) {
-        copy(key, current, kind, now, &regs);
-    }
-    key
+    let key = copy(key, &source);
+    Taken { key, sp }
 }
 
+/// Inherited by fork; another program, or the same one started again, has another one.
 #[inline(always)]
-fn fingerprint(tgid: u32, regs: &Regs) -> u64 {
-    let mm = task().follow(&g::OFF_TASK_MM);
-    let text: u64 = mm.field(&g::OFF_MM_START_CODE);
-    let text_len = mm.field::<u64>(&g::OFF_MM_END_CODE).wrapping_sub(text);
-    let mut words = [0u64; WORDS];
-    // SAFETY: the destination is WORDS words; the helper checks the source. A failed read leaves
-    // zeros, and the registers alone make the key.
-    unsafe {
-        bpf_probe_read_user(
-            words.as_mut_ptr().cast(),
-            size_of::<[u64; WORDS]>() as u32,
-            regs.sp as *const c_void,
-        )
+fn layout_of(mm: Ptr<Typed>) -> u64 {
+    let executable = mm.follow(&g::OFF_MM_EXE_FILE);
+    let inode = if executable.is_null() {
+        0
+    } else {
+        executable
+            .follow(&g::OFF_FILE_INODE)
+            .field(&g::OFF_INODE_INO)
     };
-    let mut hash = mix(
-        u64::from(tgid) << 32 | (regs.sp & (PAGE as u64 - 1)),
-        regs.pc,
-    );
-    let mut i = 0;
-    while i < WORDS {
-        let word = words[i];
-        hash = mix(hash, code_word(word, text, text_len, regs.pc, regs.sp));
-        i += 1;
-    }
-    // Bit 0 is set so that no key is 0; bit 1 is for `Call`.
-    (hash | 1) & !2
+    layout(
+        mm.field(&g::OFF_MM_START_STACK),
+        mm.field(&g::OFF_MM_START_CODE),
+        inode,
+    )
 }
 
-/// The word if it is in the program's own text, or in the region of the shared libraries and odd enough
-/// not to be a pointer to data: heap and structure pointers are multiples of eight, return addresses
-/// rarely are. Else 0. A global function to the verifier, or it would follow each branch eight times over.
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn code_word(word: u64, text: u64, text_len: u64, pc: u64, sp: u64) -> u64 {
-    const NEAR: u64 = 1 << 20;
-    let is_code = word.wrapping_sub(text) < text_len
-        || (word & 7 != 0
-            && (word ^ pc) >> 40 == 0
-            && word.wrapping_sub(sp).wrapping_add(NEAR) > 2 * NEAR);
-    if is_code { word } else { 0 }
-}
-
+/// Two-way set of the keys copied lately. Races only cause another copy.
 #[inline(always)]
-fn mix(hash: u64, word: u64) -> u64 {
-    let h = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    h ^ (h >> 29)
-}
-
-/// Two-way set of the keys copied lately. Races only cause a second copy.
-#[inline(always)]
-fn is_new(key: u64, now: u64) -> bool {
+fn is_due(key: u64, now: u64) -> bool {
     let Some(bucket) = SEEN.get_ptr_mut((key >> 32) as u32 & (SEEN_BUCKETS - 1)) else {
         count(Counter::NoMap);
         return false;
     };
     // SAFETY: a valid map element; words are read whole.
     let [first, second] = unsafe { (*bucket).entry };
-    let fresh = |seen: SeenKey| seen.key == key && now.wrapping_sub(seen.at) < STACK_REFRESH_NS;
-    !(fresh(first) || fresh(second))
+    let lately = |seen: SeenKey| seen.key == key && now < seen.next;
+    !(lately(first) || lately(second))
 }
 
+/// The key was copied now. Calls of a key that is not whole have credit for a burst.
 #[inline(always)]
 fn remember(key: u64, now: u64) {
     let Some(bucket) = SEEN.get_ptr_mut((key >> 32) as u32 & (SEEN_BUCKETS - 1)) else {
@@ -154,26 +117,52 @@ fn remember(key: u64, now: u64) {
     };
     // SAFETY: a valid map element.
     let entry = unsafe { &mut (*bucket).entry };
-    let place = if entry[0].key == key || (entry[1].key != key && entry[0].at <= entry[1].at) {
+    let place = if entry[0].key == key || (entry[1].key != key && entry[0].next <= entry[1].next) {
         &mut entry[0]
     } else {
         &mut entry[1]
     };
+    let earliest = now.saturating_sub(PART_BURST * PART_REFRESH_NS);
+    place.next = if stack_key::is_whole(key) {
+        now + STACK_REFRESH_NS
+    } else if place.key == key && place.next > earliest {
+        place.next + PART_REFRESH_NS
+    } else {
+        earliest + PART_REFRESH_NS
+    };
     place.key = key;
-    place.at = now;
 }
 
+/// Returns the key that the copy was sent under, or would have been.
 #[inline(never)]
-fn copy(key: u64, current: CurrentTask, kind: u32, now: u64, regs: &Regs) {
-    count(Counter::StackSeen);
+fn copy(key: u64, source: &Source) -> u64 {
+    let whole = stack_key::is_whole(key);
+    let (current, regs, now) = (source.current, source.regs, source.now);
+    if whole {
+        count(Counter::StackSeen);
+    }
     if !allowed(current.tgid, now) {
-        count(Counter::StackLimited);
-        return;
+        count(if whole {
+            Counter::StackLimited
+        } else {
+            Counter::StackShared
+        });
+        return key;
     }
     let Some(mut entry) = STACKS.reserve::<StackCopy>(0) else {
-        count(Counter::StackLost);
-        return;
+        count(if whole {
+            Counter::StackLost
+        } else {
+            Counter::StackShared
+        });
+        return key;
     };
+    let own = if whole {
+        key
+    } else {
+        stack_key::of_one_call(key, now, current.tid)
+    };
+    let sp = regs.field(&g::OFF_REGS_SP);
     let record = entry.as_mut_ptr();
     // SAFETY: the reservation has the size of the record; every field before `pages` is written.
     unsafe {
@@ -182,21 +171,25 @@ fn copy(key: u64, current: CurrentTask, kind: u32, now: u64, regs: &Regs) {
             len: size_of::<StackCopy>() as u32,
             at: now,
         };
-        (*record).key = key;
-        (*record).pc = regs.pc;
-        (*record).sp = regs.sp;
-        (*record).fp = user_regs().field(&g::OFF_REGS_FP);
-        (*record).lr = user_regs().field(&g::OFF_REGS_LR);
+        (*record).key = own;
+        (*record).layout = source.layout;
+        (*record).pc = regs.field(&g::OFF_REGS_PC);
+        (*record).sp = sp;
+        (*record).fp = regs.field(&g::OFF_REGS_FP);
+        (*record).lr = regs.field(&g::OFF_REGS_LR);
         (*record).start_boot = current.start_boot();
         (*record).tgid = current.tgid;
         (*record).tid = current.tid;
-        (*record).kind = kind;
+        (*record).kind = source.kind;
         bpf_get_current_comm((&raw mut (*record).comm).cast(), 16);
-        (*record).valid_pages = copy_pages((&raw mut (*record).pages).cast(), regs.sp);
+        (*record).valid_pages = copy_pages((&raw mut (*record).pages).cast(), sp);
     }
     entry.submit(0);
     remember(key, now);
-    count(Counter::StackSubmitted);
+    if whole {
+        count(Counter::StackSubmitted);
+    }
+    own
 }
 
 /// Copies page by page, because a read that meets an unmapped page gives nothing at all

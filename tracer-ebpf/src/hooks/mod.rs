@@ -87,14 +87,14 @@ enum Fact {
 #[inline(always)]
 fn operation(cookie: u64, current: CurrentTask, fact: Fact, kind: u32) -> Result<FoundSlot, Skip> {
     let now = emit::now();
-    let stack = stack::key(current, kind, now);
+    let stack = stack::take(current, kind, now);
     let found_slot = table::find_or_claim(cookie, now)?;
     let operation = LastOperation::new(
         cookie,
         Operation {
-            stack,
+            stack: stack.key,
             at: now,
-            sp: current.user_sp(),
+            sp: stack.sp,
             tgid: current.tgid,
             tid: current.tid,
             kind,

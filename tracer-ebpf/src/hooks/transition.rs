@@ -154,7 +154,7 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
     let stack = if current.is_nobody() {
         0
     } else {
-        stack::key(current, OPERATION_CLOSE, now)
+        stack::take(current, OPERATION_CLOSE, now).key
     };
     closes::note(opened, stack);
     if late {

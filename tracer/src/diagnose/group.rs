@@ -48,7 +48,7 @@ impl EvidenceSource {
         let history = view.socket.history;
         match self {
             Self::Opened => history.opened,
-            Self::LastUsed => history.used.or(history.opened),
+            Self::LastUsed => history.last_use().or(history.opened),
             Self::Eof => history.eof,
             // A running thread has no stack to read: what it did last is as near as one can get.
             Self::ServingThread => view.last_operation(),

@@ -8,7 +8,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{EvidenceSource, Group, Proof, Rule, SocketView, group::Accused};
+use super::{EvidenceSource, Group, Proof, Rule, SocketView, group::Accused, in_part};
 use crate::model::{
     endpoint::Endpoint, input::Thread, report::Direction, stack::Frame, verdict::Verdict,
 };
@@ -22,7 +22,10 @@ pub struct ReportParameters {
     pub sockets_per_site: usize,
 }
 
-type Classified<'a> = (&'static dyn Rule, Proof, SocketView<'a>);
+/// Stacks of one group looked through for one that blames somebody.
+const MAX_SEARCHED: usize = 256;
+
+pub type Classified<'a> = (&'static dyn Rule, Proof, SocketView<'a>);
 
 /// Exact groups: executable, verdict, and the blamed place (or what stands for it without a stack).
 pub fn groups(classified: Vec<Classified<'_>>, set: ReportParameters) -> Vec<(String, Group<'_>)> {
@@ -39,6 +42,7 @@ pub fn groups(classified: Vec<Classified<'_>>, set: ReportParameters) -> Vec<(St
     for (key, same) in shared.into_values() {
         members.entry(key).or_default().extend(same);
     }
+    in_part::join(&mut members);
     let mut groups: Vec<(String, Group<'_>)> = members
         .into_iter()
         .filter_map(|(key, members)| Some((digest(&key), group(members, set)?)))
@@ -125,10 +129,18 @@ fn group<'a>(members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Grou
         .max_by_key(|(pid, count)| (**count, Reverse(**pid)));
     let tracker = views.first()?.tracker;
     let process = most.and_then(|(pid, _)| tracker.process(*pid));
-    let frames = views
-        .iter()
-        .find_map(|view| frames_of(evidence_source, view));
-    let blamed = frames.and_then(|frames| frames.get((views.first()?.blamer)(frames)?));
+    let policy = views.first()?.blamer;
+    let all = || {
+        views
+            .iter()
+            .filter_map(|view| frames_of(evidence_source, view))
+    };
+    // Members that are known in part have joined those that are known as a whole.
+    let frames = all()
+        .take(MAX_SEARCHED)
+        .find(|frames| policy(frames).is_some())
+        .or_else(|| all().next());
+    let blamed = frames.and_then(|frames| frames.get(policy(frames)?));
     Some(Group {
         rule,
         evidence_source,

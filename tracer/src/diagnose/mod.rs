@@ -19,6 +19,7 @@ mod half_close_not_forwarded;
 mod hidden_closed;
 mod holdings;
 mod idle_pool;
+mod in_part;
 mod inherited_fd;
 mod lost_reference;
 mod never_accepted;

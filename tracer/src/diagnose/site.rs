@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     EvidenceSource, Group, SocketView, fingerprint, forecast,
     grouping::{ReportParameters, thread_of},
-    siblings,
+    in_part, siblings,
 };
 use crate::model::{
     cookie::Cookie,
@@ -35,6 +35,7 @@ pub fn site(
     explanation
         .evidence
         .extend(siblings.as_ref().map(|siblings| siblings.evidence(group)));
+    explanation.evidence.extend(in_part::evidence(group));
     let forecast = forecast::of(group);
     explanation.evidence.extend(forecast.map(|forecast| {
         let at = wall(forecast.at).strftime("%F %T UTC");
@@ -133,11 +134,14 @@ fn process(process: &Process) -> report::Process {
     }
 }
 
-/// Each kind of stack from the oldest socket that has one.
+/// Each kind of stack from the oldest socket that has one, a whole one if possible.
 fn stacks(group: &Group<'_>) -> (Stacks, Vec<StackName>) {
     let mut truncated = Vec::new();
     let mut first = |name: StackName, of: &dyn Fn(&SocketView<'_>) -> Option<Stack>| {
-        let stack = group.views.iter().find_map(of)?;
+        let all = || group.views.iter().filter_map(of);
+        let stack = all()
+            .find(|stack| !stack.one_of_several)
+            .or_else(|| all().next())?;
         if stack.truncated {
             truncated.push(name);
         }
@@ -150,7 +154,7 @@ fn stacks(group: &Group<'_>) -> (Stacks, Vec<StackName>) {
         view.stack(view.socket.history.eof).cloned()
     });
     let last_used = first(StackName::LastUsed, &|view| {
-        view.stack(view.socket.history.used).cloned()
+        view.stack(view.socket.history.last_use()).cloned()
     });
     let stacks = Stacks {
         opened,

@@ -73,6 +73,12 @@ pub struct History {
 }
 
 impl History {
+    /// The last read or write, also one that read the end of the stream.
+    pub fn last_use(&self) -> Option<LastOperation> {
+        let newest = |operation: &LastOperation| operation.at;
+        self.used.into_iter().chain(self.eof).max_by_key(newest)
+    }
+
     /// The newest of each kind stays.
     pub fn learn(&mut self, other: Self) {
         let newest = |known: Option<LastOperation>, new: Option<LastOperation>| match (known, new) {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::socket::SocketOperation;
+
 /// The module of frames that a Java virtual machine named itself, in a thread dump, or that are named as its
 /// structures have it.
 pub const JAVA: &str = "[java]";
@@ -11,7 +13,7 @@ pub const PYTHON: &str = "[python]";
 
 /// One frame of the public report. `function` is `None` when no symbol covers the address; then
 /// `module` and `offset` say where it is and `build_id` says in which build.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Frame {
     pub function: Option<String>,
     /// File name of the mapped file without its directories, or `[vdso]`, `[jit]`, `[runtime]`,
@@ -86,12 +88,18 @@ pub struct Stack {
     pub frames: Vec<Frame>,
     /// The outermost callers are missing: the copy ended, or a frame had no unwind information.
     pub truncated: bool,
+    /// Missing are callers that this path may have had or not: several paths were not told apart.
+    #[serde(default)]
+    pub one_of_several: bool,
     /// The kernel's name of the thread it was taken of.
     #[serde(default)]
     pub thread: Option<String>,
     /// And its process.
     #[serde(default)]
     pub pid: Option<u32>,
+    /// What the thread was doing.
+    #[serde(default)]
+    pub kind: Option<SocketOperation>,
     /// Where its frames lie, relative to the stack pointer of the operation, innermost first.
     #[serde(default)]
     pub frames_at: Vec<FrameAddress>,

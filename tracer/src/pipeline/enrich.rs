@@ -43,11 +43,13 @@ impl Session<'_> {
             }
         }
         let data_requests = self.data_requests(&policy);
+        let besides = self.stacks.reads_and_writes_of(&data_requests.processes);
         self.name_stacks(
             data_requests
                 .stacks
                 .into_iter()
                 .chain(self.stacks.failed())
+                .chain(besides)
                 .collect(),
         )?;
         let processes: Vec<Process> = data_requests

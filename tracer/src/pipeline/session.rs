@@ -35,7 +35,7 @@ use crate::{
         privilege,
         rings::Collector,
     },
-    source::{jvm::Jvms, process, recording::Recorder, stacks::Stacks, wire},
+    source::{jvm::Jvms, process, recording::Recorder, rows::Teacher, stacks::Stacks, wire},
     symbolize::Symbolizer,
     track::Tracker,
 };
@@ -49,6 +49,7 @@ pub struct Session<'o> {
     pub(super) options: &'o Options,
     pub(super) symbolizer: Symbolizer,
     pub(super) stacks: Stacks,
+    teacher: Teacher,
     /// `None` when the user does not want them to be asked.
     pub(super) jvms: Option<Jvms>,
     recorder: Option<Recorder>,
@@ -130,6 +131,7 @@ impl<'o> Session<'o> {
             options,
             symbolizer: Symbolizer::new(),
             stacks: Stacks::default(),
+            teacher: Teacher::default(),
             jvms: options.jvm_attach.then(|| Jvms::new(host.in_pid_namespace)),
             recorder,
             grace_ns,
@@ -179,14 +181,20 @@ impl<'o> Session<'o> {
             live,
             symbolizer,
             stacks,
+            teacher,
             ..
         } = self;
         // Stacks first: their processes may be about to exit.
         for copy in &batch.stacks {
             symbolizer.warm(copy.tgid);
         }
+        for (pid, ranges) in symbolizer.take_replaced() {
+            live.rows.forget(pid, &ranges)?;
+        }
+        teacher.begin();
         for copy in &batch.stacks {
-            if let Some(stack) = stacks.add(copy, symbolizer, &mut warnings) {
+            let sure = teacher.check(copy, &mut live.rows, symbolizer);
+            if let Some(stack) = stacks.add(copy, sure, symbolizer, &mut warnings) {
                 inputs.push(Input::Stack {
                     key: copy.key,
                     stack,
@@ -237,6 +245,13 @@ impl<'o> Session<'o> {
             .sweep(mono_now_ns(), grace_ns, |cookie| tracker.knows(cookie))
             .map_err(|error| Trouble::of("read the kernel's socket table", error))?;
         for socket in candidate {
+            let history = socket.history;
+            for operation in [history.opened, history.used, history.eof]
+                .into_iter()
+                .flatten()
+            {
+                self.stacks.keep(operation.stack);
+            }
             self.feed(Input::StuckCandidate(socket))?;
         }
         if !self.counts_closes && self.tracker.count() > 0 {
@@ -390,7 +405,7 @@ pub fn findings(tracker: &Tracker, options: &Options) -> Option<Findings> {
     let style = Style {
         sockets_per_site: options.sockets_per_site,
     };
-    let policy = blaming::policy(options);
+    let policy = blaming::policy_for(options, tracker);
     diagnose::report(tracker, style, &|frames| policy.blamed(frames))
 }
 

@@ -17,6 +17,7 @@ use super::{
     layout::{Layout, LayoutError},
     object::{Object, ObjectError, Settings},
     rings::Rings,
+    rows::Rows,
     status::Status,
     table::Table,
     threads::{self, SeenThread},
@@ -50,6 +51,7 @@ pub struct Live {
     pub rings: Rings,
     /// Of the maps that are used from here.
     pub map_sizes: Vec<MapSize>,
+    pub rows: Rows,
     pub table: Table,
     counters: PerCpuArray<MapData, u64>,
     targets: HashMap<MapData, u32, u64>,
@@ -91,6 +93,7 @@ impl Live {
         let attached = attach::attach(&mut ebpf, &btf, wanted)?;
         Ok(Self {
             map_sizes: usage::map_sizes(&ebpf),
+            rows: Rows::new(Array::try_from(take(&mut ebpf, "ROWS")?)?),
             rings: Rings::new(
                 RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?,
                 RingBuf::try_from(take(&mut ebpf, "STACKS")?)?,

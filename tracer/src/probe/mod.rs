@@ -15,6 +15,7 @@ pub mod object;
 pub mod pidns;
 pub mod privilege;
 pub mod rings;
+pub mod rows;
 pub mod status;
 pub mod table;
 pub mod target;

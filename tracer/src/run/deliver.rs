@@ -119,6 +119,7 @@ impl<'a> Delivery<'a> {
     fn tell(&self, outcome: &Outcome, report: Option<&Report>) -> anyhow::Result<()> {
         let policy = Policy {
             not_blamed: self.options.not_blame.clone(),
+            ..Policy::default()
         };
         let is_application = |frame: &Frame| policy.is_application(frame);
         let options = HumanOptions {

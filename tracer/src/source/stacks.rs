@@ -1,16 +1,22 @@
-//! Stack copies by key. A copy is kept as it came and named only when a stuck socket refers to it;
-//! later copies under the same key must agree, and only the frames on which they agree are kept.
+//! Stack copies by key. A copy is kept as it came and named only when a stuck socket refers to it, and
+//! only as far as its key is sure: further out there may be one of several callers. Later copies under
+//! a key must agree all the same, and only the frames on which they agree are kept.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     mem,
+    rc::Rc,
 };
 
-use tracer_common::event::StackCopy as Wire;
+use tracer_common::{
+    event::StackCopy as Wire,
+    stack_key,
+    table::{OPERATION_RECV, OPERATION_SEND},
+};
 
 use super::wire::comm;
 use crate::{
-    model::stack::Stack,
+    model::{socket::SocketOperation, stack::Stack},
     symbolize::{StackCopy, Symbolizer, Warning},
 };
 
@@ -18,8 +24,12 @@ pub const PAGE: usize = tracer_common::event::PAGE;
 
 /// Copies kept: at most 20 KiB each, typically 2-8 KiB.
 const MAX_COPIES: usize = 2048;
+/// Those of one call each, which nobody may ever ask for.
+const MAX_SINGLE: usize = 512;
+/// Of one process, to know through what it reads and writes.
+const MAX_NAMED_BESIDES: usize = 32;
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Copy {
     pid: u32,
     start_boot: u64,
@@ -28,7 +38,10 @@ struct Copy {
     fp: u64,
     lr: u64,
     comm: String,
-    bytes: Box<[u8]>,
+    kind: u32,
+    bytes: Rc<[u8]>,
+    /// Return addresses that the key stands for; `None` is all.
+    sure: Option<u32>,
 }
 
 enum Entry {
@@ -42,15 +55,19 @@ enum Entry {
 pub struct Stacks {
     entries: HashMap<u64, Entry>,
     order: VecDeque<u64>,
+    /// Keys of one call each, oldest first.
+    single: VecDeque<u64>,
     /// Keys forgotten to stay within the bound.
     pub evicted: u64,
 }
 
 impl Stacks {
-    /// Keeps the copy. Returns the stack that is left when an already named key has another copy.
+    /// Keeps the copy, of which so many return addresses are `sure`. Returns the stack that is left when
+    /// an already named key has another copy.
     pub fn add(
         &mut self,
         wire: &Wire,
+        sure: Option<u32>,
         symbolizer: &mut Symbolizer,
         warnings: &mut Vec<Warning>,
     ) -> Option<Stack> {
@@ -62,8 +79,23 @@ impl Stacks {
             fp: wire.fp,
             lr: wire.lr,
             comm: comm(&wire.comm),
+            kind: wire.kind,
             bytes: wire.bytes().into(),
+            sure,
         };
+        if stack_key::is_of_one_call(wire.key) {
+            // Others like it, without a copy, are known by it as far as their key is sure.
+            let shared = Copy {
+                sure: Some(stack_key::steps(wire.key)),
+                ..copy.clone()
+            };
+            self.add_single(wire.key, copy);
+            let of_any = stack_key::of_any_call(wire.key);
+            if !self.entries.contains_key(&of_any) {
+                self.insert(of_any, shared);
+            }
+            return None;
+        }
         match self.entries.get_mut(&wire.key) {
             Some(Entry::Named(known)) => {
                 let (again, failed) = name(&copy, symbolizer, warnings);
@@ -77,13 +109,35 @@ impl Stacks {
             }
             Some(raw @ Entry::Raw(_)) => *raw = Entry::Raw(copy),
             Some(failed @ Entry::Failed(_)) => *failed = Entry::Failed(copy),
-            None => {
-                self.make_room();
-                self.entries.insert(wire.key, Entry::Raw(copy));
-                self.order.push_back(wire.key);
-            }
+            None => self.insert(wire.key, copy),
         }
         None
+    }
+
+    fn insert(&mut self, key: u64, copy: Copy) {
+        self.make_room();
+        self.entries.insert(key, Entry::Raw(copy));
+        self.order.push_back(key);
+    }
+
+    fn add_single(&mut self, key: u64, copy: Copy) {
+        while self.single.len() >= MAX_SINGLE {
+            let Some(oldest) = self.single.pop_front() else {
+                break;
+            };
+            self.entries.remove(&oldest);
+        }
+        self.entries.insert(key, Entry::Raw(copy));
+        self.single.push_back(key);
+    }
+
+    /// A socket that may be stuck refers to the key: its copy is kept longer than those of one call.
+    pub fn keep(&mut self, key: u64) {
+        if let Some(place) = self.single.iter().position(|single| *single == key) {
+            self.single.remove(place);
+            self.make_room();
+            self.order.push_back(key);
+        }
     }
 
     /// Names the stack of `key`; `None` when there is nothing new to say about it.
@@ -93,7 +147,10 @@ impl Stacks {
         symbolizer: &mut Symbolizer,
         warnings: &mut Vec<Warning>,
     ) -> Option<Stack> {
-        let entry = self.entries.get_mut(&key)?;
+        let entry = self.entries.get_mut(&self.known_as(key))?;
+        if let Entry::Named(stack) = entry {
+            return (stack_key::is_of_one_call(key)).then(|| stack.clone());
+        }
         let (Entry::Raw(copy) | Entry::Failed(copy)) = &*entry else {
             return None;
         };
@@ -108,9 +165,18 @@ impl Stacks {
         Some(stack)
     }
 
+    /// The key itself, or where its own copy is gone that of all which agree with it as far as is sure.
+    fn known_as(&self, key: u64) -> u64 {
+        if self.entries.contains_key(&key) {
+            key
+        } else {
+            stack_key::of_any_call(key)
+        }
+    }
+
     /// The process whose thread it was taken of.
     pub fn pid_of(&self, key: u64) -> Option<u32> {
-        match self.entries.get(&key)? {
+        match self.entries.get(&self.known_as(key))? {
             Entry::Raw(copy) | Entry::Failed(copy) => Some(copy.pid),
             Entry::Named(stack) => stack.pid,
         }
@@ -123,6 +189,26 @@ impl Stacks {
             _ => None,
         };
         self.entries.iter().filter_map(unnamed).collect()
+    }
+
+    /// Where else these processes read and write, as far as it is not named: a bounded number of each.
+    pub fn reads_and_writes_of(&self, pids: &BTreeSet<u32>) -> BTreeSet<u64> {
+        let mut found: HashMap<u32, Vec<u64>> = HashMap::new();
+        for (key, entry) in &self.entries {
+            if let Entry::Raw(copy) = entry
+                && stack_key::is_whole(*key)
+                && matches!(copy.kind, OPERATION_RECV | OPERATION_SEND)
+                && pids.contains(&copy.pid)
+            {
+                found.entry(copy.pid).or_default().push(*key);
+            }
+        }
+        let some = found.into_values().flat_map(|mut keys| {
+            keys.sort_unstable();
+            keys.truncate(MAX_NAMED_BESIDES);
+            keys
+        });
+        some.collect()
     }
 
     /// Those that deserve another attempt.
@@ -158,11 +244,14 @@ fn name(copy: &Copy, symbolizer: &mut Symbolizer, warnings: &mut Vec<Warning>) -
         lr: copy.lr,
         thread: 0,
         bytes: &copy.bytes,
+        sure: copy.sure,
     });
     warnings.extend(resolved.warnings);
     let stack = Stack {
         thread: Some(copy.comm.clone()),
         pid: Some(copy.pid),
+        kind: Some(SocketOperation::from_wire(copy.kind)),
+        one_of_several: copy.sure.is_some() && resolved.stack.truncated,
         ..resolved.stack
     };
     (stack, resolved.failed)
@@ -180,7 +269,9 @@ fn common(one: &Stack, other: &Stack) -> Stack {
     let whole = frames.len() == one.frames.len() && frames.len() == other.frames.len();
     Stack {
         truncated: !whole || one.truncated || other.truncated,
+        one_of_several: !whole || one.one_of_several || other.one_of_several,
         frames,
+        kind: one.kind.filter(|_| one.kind == other.kind),
         thread: one.thread.clone().filter(|_| one.thread == other.thread),
         pid: one.pid.filter(|_| one.pid == other.pid),
         frames_at: Vec::new(),
@@ -199,10 +290,7 @@ mod tests {
         };
         Stack {
             frames: names.iter().map(frame).collect(),
-            truncated: false,
-            thread: None,
-            pid: None,
-            frames_at: Vec::new(),
+            ..Stack::default()
         }
     }
 

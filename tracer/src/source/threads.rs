@@ -258,6 +258,7 @@ fn frames(
         lr: entry.lr,
         thread: entry.thread_pointer,
         bytes,
+        sure: None,
     };
     symbolizer.resolve(&copy).stack.frames
 }

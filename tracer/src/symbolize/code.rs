@@ -8,6 +8,7 @@ use super::StackCopy;
 use super::go;
 use super::image::Image;
 use super::maps::{Backing, Mapping};
+use super::names::Place;
 use super::warning::Warning;
 
 /// Longer than the few instructions at a C program's entry.
@@ -50,6 +51,17 @@ impl Code {
         let image = self.image.as_deref()?;
         let address = address.wrapping_sub(self.bias?);
         image.go.as_ref()?.leave(&image.file, image.id, address)
+    }
+
+    /// What can be said of a run-time address without reading debug information: nothing, or the
+    /// functions there, innermost first.
+    pub(super) fn cheap_places(&self, address: u64) -> Vec<Place> {
+        let places = || {
+            let image = self.image.as_deref()?;
+            let address = address.wrapping_sub(self.bias?);
+            image.go.as_ref()?.places(&image.file, image.id, address)
+        };
+        places().unwrap_or_default()
     }
 
     /// Instructions at a run-time address, from the file.

@@ -40,6 +40,8 @@ fn alone(frame: Frame) -> Stack {
     Stack {
         frames: vec![frame],
         truncated: true,
+        one_of_several: false,
+        kind: None,
         thread: None,
         pid: None,
         frames_at: Vec::new(),

@@ -77,6 +77,17 @@ pub(super) fn user(pid: u32) -> Option<u32> {
     Some(process.status().ok()?.euid)
 }
 
+impl CodeMap {
+    pub(super) fn has(&self, mapping: &Mapping) -> bool {
+        let start = |known: &Mapping| known.range.start;
+        let found = self
+            .mappings
+            .binary_search_by_key(&mapping.range.start, start);
+        let found = found.ok().and_then(|place| self.mappings.get(place));
+        found.is_some_and(|known| known == mapping)
+    }
+}
+
 /// Start time of the live process, `None` when there is none (or only its zombie's leader entry
 /// could be read, which has no code to look at anyway).
 pub(super) fn started(pid: u32) -> Option<Start> {

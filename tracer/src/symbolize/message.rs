@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::demangle;
 use super::maps::Mapping;
 use super::open::FileId;
-use super::request::Resolved;
+use super::request::{AddressRule, Resolved};
 use super::runtimes::memory::MAX_AT_ONCE;
 use super::warning::Warning;
 
@@ -64,6 +64,8 @@ pub(super) enum Request {
     Memory {
         pages: Vec<Option<Vec<u8>>>,
     },
+    /// How to leave each frame of the stack. Answered with `Rules`.
+    Rules(Copy),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -92,6 +94,7 @@ pub(super) struct Copy {
     pub lr: u64,
     pub thread: u64,
     pub bytes: Vec<u8>,
+    pub sure: Option<u32>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -114,6 +117,7 @@ pub(super) enum Answer {
         pages: Vec<u64>,
     },
     Named(Named),
+    Rules(Rules),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +135,13 @@ pub(super) struct Named {
     pub left_known_code: bool,
     /// Symbol tables given up so far.
     pub evicted_names: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Rules {
+    pub number: u64,
+    pub of_frames: Vec<AddressRule>,
+    pub left_known_code: bool,
 }
 
 /// One of the things that hold the helper.
@@ -166,6 +177,7 @@ impl Answer {
                 Err(Unusable::Because(reason)) => reason.len() <= MAX_TEXT,
             },
             Self::Named(named) => is_plausible(&named.resolved),
+            Self::Rules(rules) => rules.of_frames.len() <= MAX_FRAMES,
         }
     }
 }
@@ -241,6 +253,8 @@ mod tests {
                     stack: Stack {
                         frames: vec![frame; count],
                         truncated: false,
+                        one_of_several: false,
+                        kind: None,
                         thread: None,
                         pid: None,
                         frames_at: Vec::new(),

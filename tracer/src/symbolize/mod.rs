@@ -23,6 +23,7 @@ mod process;
 mod registers;
 mod remote;
 mod request;
+mod row;
 mod runtimes;
 #[cfg(target_arch = "x86_64")]
 mod search;
@@ -40,6 +41,7 @@ pub mod blame;
 mod tests;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -52,7 +54,7 @@ use message::Named;
 use process::Process;
 
 pub use helper::serve_if_asked;
-pub use request::{Evicted, Resolved, StackCopy};
+pub use request::{AddressRule, Evicted, Resolved, StackCopy};
 pub use walker::Walker;
 pub use warning::Warning;
 
@@ -77,6 +79,7 @@ pub struct Symbolizer {
     link: Link,
     clock: u64,
     evicted_processes: u64,
+    replaced: Vec<(u32, Vec<Range<u64>>)>,
 }
 
 impl Default for Symbolizer {
@@ -104,6 +107,7 @@ impl Symbolizer {
             link,
             clock: 0,
             evicted_processes: 0,
+            replaced: Vec::new(),
         }
     }
 
@@ -112,6 +116,11 @@ impl Symbolizer {
     pub fn warm(&mut self, pid: u32) {
         // What cannot be read is remembered with the rest, and told when a stack leads there.
         let _ = self.look(pid);
+    }
+
+    /// Where processes had other code than they have now, since this was last asked.
+    pub fn take_replaced(&mut self) -> Vec<(u32, Vec<Range<u64>>)> {
+        std::mem::take(&mut self.replaced)
     }
 
     /// The process executed another program or ended: its addresses mean nothing any more.
@@ -161,6 +170,26 @@ impl Symbolizer {
         };
         resolved.warnings.extend(self.link.take_warnings());
         resolved
+    }
+
+    /// How the kernel program is to leave each frame of the stack, innermost first, as far as it can be
+    /// followed; nothing when that cannot be found out now.
+    pub fn rules(&mut self, copy: &StackCopy<'_>) -> Vec<AddressRule> {
+        if self.prepare(copy).is_err() {
+            return Vec::new();
+        }
+        let mut answer = self.ask_rules(copy);
+        if answer.as_ref().is_some_and(|rules| rules.left_known_code) && self.refresh(copy) {
+            answer = self.ask_rules(copy);
+        }
+        answer.map(|answer| answer.of_frames).unwrap_or_default()
+    }
+
+    fn ask_rules(&mut self, copy: &StackCopy<'_>) -> Option<message::Rules> {
+        self.clock += 1;
+        let known = self.processes.get_mut(&copy.pid)?;
+        known.used = self.clock;
+        self.link.rules(&known.process, copy).ok()
     }
 
     fn ask(&mut self, copy: &StackCopy<'_>) -> Result<Named, Warning> {
@@ -267,7 +296,13 @@ impl Symbolizer {
             self.link.drop_file(key);
         }
         let (process, used, result) = match looked {
-            Ok(process) => (Some(process), self.clock, Ok(())),
+            Ok(mut process) => {
+                let replaced = std::mem::take(&mut process.replaced);
+                if !replaced.is_empty() {
+                    self.replaced.push((pid, replaced));
+                }
+                (Some(process), self.clock, Ok(()))
+            }
             Err(failure) => (failure.1, old_use, Err(failure.0)),
         };
         if let Some(process) = process {

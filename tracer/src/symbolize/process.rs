@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::time::Instant;
@@ -37,6 +38,8 @@ pub(super) struct Process {
     pub version: u64,
     /// It has more mappings of code than are kept.
     pub omitted: bool,
+    /// Code that was mapped at the look before and is not there any more.
+    pub replaced: Vec<Range<u64>>,
     /// When the mappings were last compared with the kernel's list.
     pub checked: Instant,
 }
@@ -56,6 +59,7 @@ impl Process {
             Err(warning) => return Err(Box::new((warning, old))),
         };
         let mut seen = HashMap::new();
+        let mut replaced = Vec::new();
         if let Some(mut old) = old
             && old.start == map.start
         {
@@ -71,6 +75,9 @@ impl Process {
             // Their descriptors keep the inodes from being reused, so the numbers prove identity,
             // also where the path was deleted meanwhile.
             seen.extend(old.code.iter().filter_map(known_file));
+            let gone = |mapping: &&Mapping| !map.has(mapping);
+            let old = old.code.iter().map(|(mapping, _)| mapping).filter(gone);
+            replaced.extend(old.map(|mapping| mapping.range.clone()));
         }
         let loader = Loader {
             pid,
@@ -78,7 +85,9 @@ impl Process {
             seen,
             dropped,
         };
-        Ok(Self::build(loader, map, version))
+        let mut process = Self::build(loader, map, version);
+        process.replaced = replaced;
+        Ok(process)
     }
 
     fn build(mut loader: Loader<'_>, map: CodeMap, version: u64) -> Self {
@@ -92,6 +101,7 @@ impl Process {
             code,
             version,
             omitted: map.omitted,
+            replaced: Vec::new(),
             checked: Instant::now(),
         }
     }

@@ -22,6 +22,16 @@ pub struct StackCopy<'a> {
     pub thread: u64,
     /// Memory from `sp` upwards.
     pub bytes: &'a [u8],
+    /// How many return addresses to believe; the callers further out are left off.
+    pub sure: Option<u32>,
+}
+
+/// A code address on a stack, and how the kernel program is to leave the frame there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressRule {
+    pub address: u64,
+    /// As [`tracer_common::unwind::Rule::pack`] makes it.
+    pub rule: u64,
 }
 
 /// A named stack. [`crate::model::stack::Frame::offset`] is the frame's address as the ELF file has it (the value

@@ -59,14 +59,112 @@ pub(super) fn cover(sections: &Sections, address: u64) -> Cover {
     }
 }
 
-fn sorted_cover(hdr: &[u8], frames: &[u8], bases: &BaseAddresses, address: u64) -> Option<Cover> {
+/// A row that can be followed by adding and reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plain {
+    Frame {
+        base: Base,
+        offset: i64,
+        /// Where the caller's frame pointer is, from the CFA; `None` where it was left alone.
+        saved_fp: Option<i64>,
+    },
+    Outermost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Base {
+    Sp,
+    Fp,
+}
+
+/// DWARF numbers of stack pointer, frame pointer, return address (System V ABI for x86-64, figure 3.36).
+const SP: gimli::Register = gimli::Register(7);
+const FP: gimli::Register = gimli::Register(6);
+const RETURN_ADDRESS: gimli::Register = gimli::Register(16);
+
+/// The plain row for `address`; `None` where there is no row or it takes more than that to follow.
+pub(super) fn plain_row(sections: &Sections, address: u64) -> Option<Plain> {
+    let bases = bases(sections);
+    match (&sections.eh_frame_hdr, &sections.eh_frame) {
+        (Some(hdr), Some(frames)) => {
+            let section = eh_frame(frames);
+            let fde = sorted_fde(hdr, &section, &bases, address)?;
+            plain(&section, &fde, &bases, address)
+        }
+        (None, Some(frames)) => unsorted_row(&eh_frame(frames), &bases, address),
+        (_, None) => unsorted_row(
+            &debug_frame(sections.debug_frame.as_deref()?),
+            &bases,
+            address,
+        ),
+    }
+}
+
+fn unsorted_row<'a, S: UnwindSection<Reader<'a>>>(
+    section: &S,
+    bases: &BaseAddresses,
+    address: u64,
+) -> Option<Plain> {
+    let fde = section.fde_for_address(bases, address, S::cie_from_offset);
+    plain(section, &fde.ok()?, bases, address)
+}
+
+fn plain<'a, S: UnwindSection<Reader<'a>>>(
+    section: &S,
+    fde: &Fde<'a>,
+    bases: &BaseAddresses,
+    address: u64,
+) -> Option<Plain> {
+    if fde.is_signal_trampoline() {
+        return None;
+    }
+    let mut context = UnwindContext::new();
+    let row = fde.unwind_info_for_address(section, bases, &mut context, address);
+    let row = row.ok()?;
+    match row.register(RETURN_ADDRESS) {
+        Some(RegisterRule::Offset(-8)) => {}
+        Some(RegisterRule::Undefined) => return Some(Plain::Outermost),
+        _ => return None,
+    }
+    let CfaRule::RegisterAndOffset { register, offset } = row.cfa() else {
+        return None;
+    };
+    let base = match *register {
+        SP => Base::Sp,
+        FP => Base::Fp,
+        _ => return None,
+    };
+    let saved_fp = match row.register(FP) {
+        Some(RegisterRule::Offset(offset)) => Some(offset),
+        None | Some(RegisterRule::Undefined | RegisterRule::SameValue) => None,
+        _ => return None,
+    };
+    Some(Plain::Frame {
+        base,
+        offset: *offset,
+        saved_fp,
+    })
+}
+
+type Fde<'a> = gimli::FrameDescriptionEntry<Reader<'a>>;
+
+fn sorted_fde<'a>(
+    hdr: &'a [u8],
+    section: &EhFrame<Reader<'a>>,
+    bases: &BaseAddresses,
+    address: u64,
+) -> Option<Fde<'a>> {
     let parsed = EhFrameHdr::new(hdr, LittleEndian).parse(bases, 8).ok()?;
     let table = parsed.table()?;
     let pointer = table.lookup(address, bases).ok()?;
     let offset = table.pointer_to_offset(pointer).ok()?;
-    let section = eh_frame(frames);
     let fde = section.fde_from_offset(bases, offset, EhFrame::cie_from_offset);
-    let fde = fde.ok()?;
+    fde.ok()
+}
+
+fn sorted_cover(hdr: &[u8], frames: &[u8], bases: &BaseAddresses, address: u64) -> Option<Cover> {
+    let section = eh_frame(frames);
+    let fde = sorted_fde(hdr, &section, bases, address)?;
     let mut context = UnwindContext::new();
     let row = fde.unwind_info_for_address(&section, bases, &mut context, address);
     let row = row.ok()?;

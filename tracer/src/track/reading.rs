@@ -64,6 +64,11 @@ impl Tracker {
             .min_by_key(|listener| listener.endpoints.local.ip().is_unspecified())
     }
 
+    /// All named stacks, in the order of their keys.
+    pub fn stacks(&self) -> impl Iterator<Item = &Stack> {
+        self.stacks.values()
+    }
+
     /// Does anybody listen there, in any namespace?
     pub fn listens_on(&self, local: SocketAddr) -> bool {
         self.listeners.iter().any(|listener| {

@@ -320,10 +320,9 @@ fn collected(by: Stack) -> World {
 fn only_a_collector_that_closes_all_siblings_is_a_cause() {
     let by = |thread: &str, frames: Vec<Frame>| Stack {
         frames,
-        truncated: false,
         thread: Some(thread.to_owned()),
         pid: Some(SERVER),
-        frames_at: Vec::new(),
+        ..Stack::default()
     };
     let close = || vec![libc("close"), frame("dispose", 90)];
     let cleaner = collected(by("Common-Cleaner", close()));

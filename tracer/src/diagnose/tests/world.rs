@@ -180,6 +180,8 @@ impl World {
             stack: Stack {
                 frames,
                 truncated,
+                one_of_several: false,
+                kind: None,
                 thread: None,
                 pid: None,
                 frames_at: Vec::new(),

@@ -20,6 +20,8 @@ const LINUX_6_12: &[u8] = include_bytes!("fixtures/linux-6.12-x86_64.btf");
 /// nothing else; the running kernel has them.
 const OF_ARM64: [&str; 2] = ["OFF_REGS_LR", "OFF_REGS_PSTATE"];
 const NOT_IN_FIXTURES: &[&str] = &[
+    "OFF_MM_EXE_FILE",
+    "OFF_MM_START_STACK",
     "OFF_PIDNS_INUM",
     "OFF_PID_FIRST",
     "OFF_PID_LEVEL",

@@ -3,6 +3,7 @@
 
 mod managed;
 mod table;
+mod wrappers;
 
 use crate::model::stack::Frame;
 use managed::Tier;
@@ -10,12 +11,16 @@ use table::{
     EXACT, FUNCTIONS, HOSTS, JIT, JIT_FILES, JIT_FOLDERS, JIT_FUNCTIONS, MODULES, PACKAGES,
 };
 
+pub use wrappers::Wrappers;
+
 /// Code that users do not want to see blamed, beside the built-in table.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Whole names of modules, such as `libmycompany.so.2`, and beginnings of names of functions,
     /// such as `mycompany::net::`.
     pub not_blamed: Vec<String>,
+    /// What the processes read and write through.
+    pub wrappers: Wrappers,
 }
 
 /// Index of the frame to blame under the built-in policy.
@@ -44,7 +49,9 @@ impl Policy {
             return self.blamed_in_runtime(frames);
         }
         let application = |frame: &Frame| self.is_application(frame);
-        first(frames, |frame| application(frame) && !is_of_package(frame))
+        let outwards = |frame: &Frame| application(frame) && !self.wrappers.has(frame);
+        first(frames, |frame| outwards(frame) && !is_of_package(frame))
+            .or_else(|| first(frames, |frame| application(frame) && !is_of_package(frame)))
             .or_else(|| first(frames, application))
     }
 
@@ -139,7 +146,7 @@ fn first(frames: &[Frame], is_wanted: impl Fn(&Frame) -> bool) -> Option<usize> 
 }
 
 /// `libc` is `libc.so.6` and `libc-2.31.so`, but neither `libcurl.so` nor `libc++.so`.
-fn is_module(module: &str, library: &str) -> bool {
+pub(super) fn is_module(module: &str, library: &str) -> bool {
     let Some(rest) = module.strip_prefix(library) else {
         return false;
     };

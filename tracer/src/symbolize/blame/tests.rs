@@ -230,6 +230,7 @@ fn users_can_add_to_the_table() {
     let names = ["pool::", "", "libours.so.2", "app.lib.Pool."];
     let policy = Policy {
         not_blamed: names.map(str::to_owned).to_vec(),
+        ..Policy::default()
     };
     let stack = [
         frame("libours.so.2", "take_one"),

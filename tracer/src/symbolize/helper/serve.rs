@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rustix::fd::OwnedFd;
+use tracer_common::stack_key::MAX_STEPS;
 
 use crate::channel::{self, Broken};
 use crate::model::stack::Stack;
@@ -19,13 +20,17 @@ use crate::symbolize::image::Image;
 use crate::symbolize::images::Images;
 use crate::symbolize::jit;
 use crate::symbolize::message::{
-    Answer, Content, Copy, Key, MAX_REQUEST, Named, Region, Request, SandboxLayer, Unusable,
+    Answer, Content, Copy, Key, MAX_REQUEST, Named, Region, Request, Rules, SandboxLayer, Unusable,
 };
 use crate::symbolize::open::FileId;
-use crate::symbolize::request::Resolved;
+use crate::symbolize::request::{AddressRule, Resolved};
+use crate::symbolize::row;
 use crate::symbolize::runtimes::memory::Memory;
 use crate::symbolize::runtimes::{Managed, Runtime};
 use crate::symbolize::unwind::CodeWalker;
+
+/// As many frames as the kernel program leaves, and the one it comes to.
+const MAX_RULES: usize = MAX_STEPS as usize + 1;
 
 struct Server {
     socket: Rc<OwnedFd>,
@@ -110,6 +115,10 @@ impl Server {
                 let named = self.name(&copy);
                 self.answer(&Answer::Named(named))?;
             }
+            Request::Rules(copy) => {
+                let rules = self.rules(&copy);
+                self.answer(&Answer::Rules(rules))?;
+            }
         }
         Ok(())
     }
@@ -146,6 +155,27 @@ impl Server {
         }
     }
 
+    fn rules(&mut self, copy: &Copy) -> Rules {
+        let mut answer = Rules {
+            number: copy.number,
+            of_frames: Vec::new(),
+            left_known_code: false,
+        };
+        let Some(Known { walker, .. }) = self.processes.get_mut(&copy.pid) else {
+            return answer;
+        };
+        let walk = walker.walk(&view(copy));
+        answer.left_known_code = walk.left_known_code;
+        let addresses = walk.addresses.iter().enumerate().take(MAX_RULES);
+        answer.of_frames = addresses
+            .map(|(depth, address)| AddressRule {
+                address: address.at,
+                rule: row::rule(walker.code(), *address, depth > 0).pack(),
+            })
+            .collect();
+        answer
+    }
+
     fn name(&mut self, copy: &Copy) -> Named {
         let mut named = Named {
             number: copy.number,
@@ -160,6 +190,9 @@ impl Server {
         let managed = managed(&self.socket, walker.code(), runtime, copy.thread);
         if let Some(managed) = &managed {
             walk.end_before(managed.image, walker.code());
+        }
+        if let Some(sure) = copy.sure {
+            walk.believe(sure, |address| row::is_own(walker.code(), address));
         }
         let mut warnings = Vec::new();
         let mut naming = Naming {
@@ -178,6 +211,8 @@ impl Server {
             stack: Stack {
                 frames,
                 truncated: walk.truncated,
+                one_of_several: false,
+                kind: None,
                 thread: None,
                 pid: None,
                 frames_at: Vec::new(),
@@ -233,5 +268,6 @@ fn view(copy: &Copy) -> StackCopy<'_> {
         lr: copy.lr,
         thread: copy.thread,
         bytes: &copy.bytes,
+        sure: copy.sure,
     }
 }

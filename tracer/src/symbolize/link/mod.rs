@@ -15,11 +15,11 @@ use rustix::fd::OwnedFd;
 
 use super::StackCopy;
 use super::jit::PerfMapFile;
-use super::message::{Key, Named, Request};
+use super::message::{Key, Named, Request, Rules};
 use super::open::FileId;
 use super::process::Process;
 use super::warning::Warning;
-use running::Running;
+use running::{Failure, Running};
 use suspects::{Rest, Suspect, Suspects};
 
 /// Users for whose processes helpers run at once.
@@ -113,28 +113,47 @@ impl Link {
         perf_map_file: Option<&PerfMapFile>,
         copy: &StackCopy<'_>,
     ) -> Result<Named, Warning> {
+        self.ask(process, |running, number, refused, warnings| {
+            let named = running.name(process, perf_map_file, copy, number, refused, warnings)?;
+            running.evicted_names = named.evicted_names;
+            Ok(named)
+        })
+    }
+
+    /// How to leave each frame of the stack, or why that is not known.
+    pub(super) fn rules(
+        &mut self,
+        process: &Process,
+        copy: &StackCopy<'_>,
+    ) -> Result<Rules, Warning> {
+        self.ask(process, |running, number, refused, warnings| {
+            running.rules(process, copy, number, refused, warnings)
+        })
+    }
+
+    fn ask<T>(
+        &mut self,
+        process: &Process,
+        ask: impl FnOnce(
+            &mut Running,
+            u64,
+            &dyn Fn(FileId) -> bool,
+            &mut Vec<Warning>,
+        ) -> Result<T, Failure>,
+    ) -> Result<T, Warning> {
         let (pid, start) = (process.pid, process.start);
         if self.suspects.refuses(Suspect::Stacks(pid, start)) {
             return Err(Warning::StacksRefused { pid });
         }
         let mut running = self.take_running(process.user)?;
         self.last_number += 1;
-        let number = self.last_number;
         let suspects = &self.suspects;
         let refused = |id: FileId| suspects.refuses(Suspect::File(id));
-        let answer = running.name(
-            process,
-            perf_map_file,
-            copy,
-            number,
-            &refused,
-            &mut self.warnings,
-        );
+        let answer = ask(&mut running, self.last_number, &refused, &mut self.warnings);
         match answer {
-            Ok(named) => {
-                running.evicted_names = named.evicted_names;
+            Ok(answer) => {
                 self.running.push((process.user, running));
-                Ok(named)
+                Ok(answer)
             }
             Err(failure) => {
                 self.evicted_names += running.evicted_names;

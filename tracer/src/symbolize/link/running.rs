@@ -15,7 +15,7 @@ use crate::symbolize::StackCopy;
 use crate::symbolize::files::Held;
 use crate::symbolize::jit::{MAX_LISTS, PerfMapFile};
 use crate::symbolize::message::{
-    Answer, Content, Copy, Key, MAX_ANSWER, Named, Region, Request, SandboxLayer, Unusable,
+    Answer, Content, Copy, Key, MAX_ANSWER, Named, Region, Request, Rules, SandboxLayer, Unusable,
 };
 use crate::symbolize::open::{self, FileId};
 use crate::symbolize::process::{Process, Source};
@@ -79,6 +79,51 @@ impl Running {
         warnings: &mut Vec<Warning>,
     ) -> Result<Named, Failure> {
         let whole = Instant::now() + WHOLE;
+        self.introduce(process, whole, refused, warnings)?;
+        let stacks = |broken| stacks_of(process, broken);
+        let patience = if self
+            .send_list(process.pid, perf_map_file, whole)
+            .map_err(stacks)?
+        {
+            LOAD
+        } else {
+            ANSWER
+        };
+        let request = Request::Name(owned(copy, number));
+        self.send(&request, None, whole).map_err(stacks)?;
+        let remote = (copy.thread != 0).then(|| Remote::open(process.pid, process.start));
+        self.answer(process, number, remote.flatten(), patience, whole)
+    }
+
+    /// How to leave each frame of the stack.
+    pub(super) fn rules(
+        &mut self,
+        process: &Process,
+        copy: &StackCopy<'_>,
+        number: u64,
+        refused: &dyn Fn(FileId) -> bool,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Rules, Failure> {
+        let whole = Instant::now() + WHOLE;
+        self.introduce(process, whole, refused, warnings)?;
+        let request = Request::Rules(owned(copy, number));
+        let answer = self.send(&request, None, whole);
+        let answer = answer.and_then(|()| self.receive(whole.min(Instant::now() + ANSWER)));
+        match answer {
+            Ok(Answer::Rules(rules)) if rules.number == number => Ok(rules),
+            Ok(_) => Err(stacks_of(process, Broken::Malformed)),
+            Err(broken) => Err(stacks_of(process, broken)),
+        }
+    }
+
+    /// Makes the helper know the process and its files as they are now.
+    fn introduce(
+        &mut self,
+        process: &Process,
+        whole: Instant,
+        refused: &dyn Fn(FileId) -> bool,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(), Failure> {
         let starting = |broken| Failure {
             broken,
             suspect: None,
@@ -100,28 +145,13 @@ impl Running {
                     })?;
             }
         }
-        let stacks = |broken| Failure {
-            broken,
-            suspect: Some(Suspect::Stacks(process.pid, process.start)),
-            doing: format!("unwinding a stack of process {}", process.pid),
-        };
         if self.processes.get(&process.pid) != Some(&process.version) {
             let request = about(process, refused);
-            self.send(&request, None, whole).map_err(stacks)?;
+            self.send(&request, None, whole)
+                .map_err(|broken| stacks_of(process, broken))?;
             self.processes.insert(process.pid, process.version);
         }
-        let patience = if self
-            .send_list(process.pid, perf_map_file, whole)
-            .map_err(stacks)?
-        {
-            LOAD
-        } else {
-            ANSWER
-        };
-        let request = Request::Name(owned(copy, number));
-        self.send(&request, None, whole).map_err(stacks)?;
-        let remote = (copy.thread != 0).then(|| Remote::open(process.pid, process.start));
-        self.answer(process, number, remote.flatten(), patience, whole)
+        Ok(())
     }
 
     fn become_ready(&mut self, warnings: &mut Vec<Warning>) -> Result<(), Broken> {
@@ -268,6 +298,14 @@ impl Running {
     }
 }
 
+fn stacks_of(process: &Process, broken: Broken) -> Failure {
+    Failure {
+        broken,
+        suspect: Some(Suspect::Stacks(process.pid, process.start)),
+        doing: format!("unwinding a stack of process {}", process.pid),
+    }
+}
+
 fn about(process: &Process, refused: &dyn Fn(FileId) -> bool) -> Request {
     let regions = process.code.iter().map(|(mapping, source)| Region {
         mapping: mapping.clone(),
@@ -317,5 +355,6 @@ fn owned(copy: &StackCopy<'_>, number: u64) -> Copy {
         lr: copy.lr,
         thread: copy.thread,
         bytes: copy.bytes.to_vec(),
+        sure: copy.sure,
     }
 }

@@ -149,6 +149,7 @@ impl OwnedCopy {
             lr: 0,
             thread: self.thread,
             bytes: &self.bytes,
+            sure: None,
         }
     }
 }

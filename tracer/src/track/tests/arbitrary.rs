@@ -192,6 +192,8 @@ fn stack() -> impl Strategy<Value = Stack> {
     (vec(frame, 0..4), any::<bool>()).prop_map(|(frames, truncated)| Stack {
         frames,
         truncated,
+        one_of_several: false,
+        kind: None,
         thread: None,
         pid: None,
         frames_at: Vec::new(),

@@ -1,0 +1,71 @@
+//! Sockets whose stack is known in part only: the innermost calls are sure, and their caller is one of
+//! several. Where just one finding of the program has a stack that goes on like that, they are told
+//! with it, as likely the same; else they stand alone, and nobody is blamed.
+
+use std::collections::BTreeMap;
+
+use super::{Group, SocketView, grouping::Classified};
+use crate::model::stack::Frame;
+
+/// Moves the members of groups that are known in part to the only group that continues them.
+pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
+    let in_part: Vec<String> = groups
+        .iter()
+        .filter(|(_, members)| members.first().is_some_and(is_in_part))
+        .map(|(key, _)| key.clone())
+        .collect();
+    for key in in_part {
+        let Some(part) = groups.get(&key).and_then(|members| members.first()) else {
+            continue;
+        };
+        let fits = |members: &[Classified<'_>]| {
+            members.first().is_some_and(|whole| continues(whole, part))
+        };
+        let mut whole = groups
+            .iter()
+            .filter(|(_, members)| fits(members))
+            .map(|(key, _)| key.clone());
+        let (Some(only), None) = (whole.next(), whole.next()) else {
+            continue;
+        };
+        let moved = groups.remove(&key).unwrap_or_default();
+        groups.entry(only).or_default().extend(moved);
+    }
+}
+
+/// Says of how many members that is so.
+pub fn evidence(group: &Group<'_>) -> Option<String> {
+    group.blamed?;
+    let in_part = |view: &&SocketView<'_>| {
+        let stack = view.stack(group.evidence_source.operation(view));
+        stack.is_some_and(|stack| stack.one_of_several && (view.blamer)(&stack.frames).is_none())
+    };
+    match group.views.iter().filter(in_part).count() {
+        0 => None,
+        count => Some(format!(
+            "of {count} of the {}, only the innermost calls are known: they agree with this stack, and with \
+             that of no other finding",
+            group.count()
+        )),
+    }
+}
+
+fn is_in_part((_, proof, view): &Classified<'_>) -> bool {
+    let stack = view.stack(proof.evidence_source.operation(view));
+    stack.is_some_and(|stack| stack.one_of_several && (view.blamer)(&stack.frames).is_none())
+}
+
+fn continues((rule, proof, view): &Classified<'_>, part: &Classified<'_>) -> bool {
+    let (of, source, other) = part;
+    let program = |view: &SocketView<'_>| view.process().and_then(|process| process.exe.clone());
+    let frames = |source: super::EvidenceSource, view: &SocketView<'_>| -> Vec<Frame> {
+        let stack = view.stack(source.operation(view));
+        stack.map(|stack| stack.frames.clone()).unwrap_or_default()
+    };
+    let whole = frames(proof.evidence_source, view);
+    rule.verdict() == of.verdict()
+        && proof.evidence_source == source.evidence_source
+        && program(view) == program(other)
+        && (view.blamer)(&whole).is_some()
+        && whole.starts_with(&frames(source.evidence_source, other))
+}

@@ -1,0 +1,85 @@
+//! The kernel program's walk of a stack, repeated on a copy of it: does the key say what the rows say
+//! now? The same steps as `tracer-ebpf/src/walk.rs`.
+
+use tracer_common::{
+    event::StackCopy,
+    stack_key::{self, MAX_COUNTED, MAX_STEPS},
+    unwind::{C_LIBRARY_SHIFT, FP_SHIFT, KIND_FP, KIND_OUTERMOST, KIND_SHIFT, KIND_SP, OWN_SHIFT},
+};
+
+const MAX_FRAME: u64 = 1 << 20;
+
+pub struct Walked {
+    /// The system call's and all return addresses found.
+    pub addresses: Vec<u64>,
+    /// It ended where there is no row.
+    pub missing: bool,
+}
+
+/// `rule` gives the packed rule of a code address.
+pub fn repeat(copy: &StackCopy, rule: impl Fn(u64) -> Option<u64>) -> Walked {
+    let mut walked = Walked {
+        addresses: vec![copy.pc],
+        missing: false,
+    };
+    let (mut address, mut cfa) = (copy.pc, copy.sp);
+    let (mut fp, mut fp_slot) = (copy.fp, None);
+    let mut counted = 0;
+    while walked.addresses.len() <= MAX_STEPS as usize {
+        let Some(rule) = rule(address) else {
+            walked.missing = true;
+            break;
+        };
+        counted += (rule >> OWN_SHIFT) & 1;
+        let below_own = (rule >> C_LIBRARY_SHIFT) & 1 != 0 && counted != 0;
+        let kind = (rule >> KIND_SHIFT) & 0xff;
+        if counted >= MAX_COUNTED || below_own || kind == KIND_OUTERMOST {
+            break;
+        }
+        let base = match kind {
+            KIND_SP => cfa,
+            KIND_FP => {
+                if let Some(slot) = fp_slot.take() {
+                    let Some(saved) = word(copy, slot) else {
+                        break;
+                    };
+                    fp = saved;
+                }
+                fp
+            }
+            _ => break,
+        };
+        let next = base.wrapping_add_signed(i64::from((rule as u32).cast_signed()));
+        let size = next.wrapping_sub(cfa);
+        if size.wrapping_sub(8) >= MAX_FRAME || !next.is_multiple_of(8) {
+            break;
+        }
+        let Some(return_address) = word(copy, next.wrapping_sub(8)) else {
+            break;
+        };
+        let saved = ((rule >> FP_SHIFT) as u16).cast_signed();
+        if saved != 0 {
+            fp_slot = Some(next.wrapping_add_signed(i64::from(saved)));
+        }
+        (address, cfa) = (return_address, next);
+        walked.addresses.push(address);
+    }
+    walked
+}
+
+/// Whether the key was made of these addresses, as far as it is sure.
+pub fn agrees(key: u64, tgid: u32, addresses: &[u64]) -> bool {
+    let steps = stack_key::steps(key) as usize;
+    let Some(folded) = addresses.get(..=steps) else {
+        return false;
+    };
+    let hash = folded.iter().copied().fold(0, stack_key::fold);
+    let same = stack_key::of_walk(hash, steps as u64, stack_key::is_whole(key));
+    stack_key::in_process(same, tgid) == stack_key::of_any_call(key)
+}
+
+fn word(copy: &StackCopy, at: u64) -> Option<u64> {
+    let offset = usize::try_from(at.checked_sub(copy.sp)?).ok()?;
+    let bytes = copy.bytes().get(offset..offset.checked_add(8)?)?;
+    bytes.try_into().ok().map(u64::from_le_bytes)
+}

@@ -1,0 +1,132 @@
+//! Functions through which a program does all its reading, or all its writing: its own wrappers around
+//! system calls. They are on every such stack and no more to blame than `recv` is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{
+    socket::SocketOperation,
+    stack::{Frame, Stack},
+};
+
+/// A function, by the build it is of.
+type Function = (Option<String>, Option<String>, Option<String>);
+
+/// Of all processes whose stacks are known.
+#[derive(Clone, Debug, Default)]
+pub struct Wrappers(BTreeSet<Function>);
+
+impl Wrappers {
+    /// Own functions that are innermost on all stacks of one kind in a process, and lead on to at least two
+    /// places of its own code.
+    pub fn of<'a>(
+        stacks: impl Iterator<Item = &'a Stack>,
+        is_own: impl Fn(&Frame) -> bool,
+    ) -> Self {
+        let mut kinds: BTreeMap<(u32, bool), BTreeSet<Vec<&Frame>>> = BTreeMap::new();
+        for stack in stacks {
+            let reads = match stack.kind {
+                Some(SocketOperation::Recv) => true,
+                Some(SocketOperation::Send) => false,
+                _ => continue,
+            };
+            let own: Vec<&Frame> = stack.frames.iter().filter(|frame| is_own(frame)).collect();
+            if let Some(pid) = stack.pid.filter(|_| !own.is_empty()) {
+                kinds.entry((pid, reads)).or_default().insert(own);
+            }
+        }
+        let mut wrappers = BTreeSet::new();
+        for paths in kinds.values() {
+            let paths: Vec<&[&Frame]> = paths.iter().map(Vec::as_slice).collect();
+            wrappers.extend(shared(&paths).into_iter().map(function));
+        }
+        Self(wrappers)
+    }
+
+    pub(super) fn has(&self, frame: &Frame) -> bool {
+        !self.0.is_empty() && self.0.contains(&function(frame))
+    }
+}
+
+/// The functions that all paths begin with, if they part after them.
+fn shared<'a>(paths: &[&[&'a Frame]]) -> Vec<&'a Frame> {
+    let mut shared = Vec::new();
+    for depth in 0.. {
+        let mut at_depth = paths.iter().map(|path| path.get(depth).copied());
+        let Some(Some(first)) = at_depth.next() else {
+            break;
+        };
+        if first.function.is_none() {
+            break;
+        }
+        if !at_depth.all(|other| other.is_some_and(|other| function(other) == function(first))) {
+            break;
+        }
+        shared.push(first);
+    }
+    let callers: BTreeSet<Function> = paths
+        .iter()
+        .filter_map(|path| path.get(shared.len()).map(|frame| function(frame)))
+        .collect();
+    let part = callers.len() > 1 && paths.iter().all(|path| path.len() > shared.len());
+    if part { shared } else { Vec::new() }
+}
+
+fn function(frame: &Frame) -> Function {
+    (
+        frame.build_id.clone(),
+        frame.module.clone(),
+        frame.function.clone(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(kind: SocketOperation, names: &[&str]) -> Stack {
+        let frame = |name: &&str| Frame {
+            function: Some((*name).to_owned()),
+            module: Some("app".to_owned()),
+            ..Frame::default()
+        };
+        Stack {
+            frames: names.iter().map(frame).collect(),
+            kind: Some(kind),
+            pid: Some(7),
+            ..Stack::default()
+        }
+    }
+
+    fn wrappers(stacks: &[Stack]) -> Vec<String> {
+        let is_own = |frame: &Frame| frame.function.as_deref() != Some("recv");
+        let Wrappers(found) = Wrappers::of(stacks.iter(), is_own);
+        found
+            .into_iter()
+            .filter_map(|function| function.2)
+            .collect()
+    }
+
+    #[test]
+    fn what_every_read_goes_through_is_a_wrapper() {
+        use SocketOperation::{Recv, Send};
+        let reads = [
+            stack(Recv, &["recv", "get", "get_all", "header", "main"]),
+            stack(Recv, &["recv", "get", "get_all", "body", "main"]),
+            stack(Send, &["put", "reply", "main"]),
+        ];
+        assert_eq!(wrappers(&reads), ["get", "get_all"]);
+        // Called from one place, as far as was seen.
+        assert!(wrappers(&reads[1..]).is_empty());
+        let other = [&reads[..], &[stack(Recv, &["recv", "peek", "main"])]].concat();
+        assert!(wrappers(&other).is_empty());
+    }
+
+    #[test]
+    fn a_function_that_ends_a_path_is_where_it_happened() {
+        let reads = [
+            stack(SocketOperation::Recv, &["recv", "main"]),
+            stack(SocketOperation::Recv, &["recv", "main", "start"]),
+        ];
+        assert!(wrappers(&reads).is_empty());
+    }
+}
