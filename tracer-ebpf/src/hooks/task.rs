@@ -37,6 +37,7 @@ pub fn on_fork(ctx: &BtfTracePointContext) -> Result<(), Skip> {
 /// A process is freed after all of its files were closed, and after its number may have been given to another:
 /// then the start tells them apart. Its threads come before it (kernel/exit.c:release_task).
 #[inline(always)]
+#[expect(clippy::unnecessary_wraps, reason = "as every hook")]
 pub fn on_free(ctx: &BtfTracePointContext) -> Result<(), Skip> {
     // By now it has no number in any namespace but the first any more (kernel/exit.c:__unhash_process).
     if !tree::is_followed() || g::PID_NS.load() != 0 {

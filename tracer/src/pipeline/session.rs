@@ -185,22 +185,8 @@ impl<'o> Session<'o> {
             ..
         } = self;
         // Stacks first: their processes may be about to exit.
-        for copy in &batch.stacks {
-            symbolizer.warm(copy.tgid);
-        }
-        for (pid, ranges) in symbolizer.take_replaced() {
-            live.rows.forget(pid, &ranges)?;
-        }
-        teacher.begin();
-        for copy in &batch.stacks {
-            let sure = teacher.check(copy, &mut live.rows, symbolizer);
-            if let Some(stack) = stacks.add(copy, sure, symbolizer, &mut warnings) {
-                inputs.push(Input::Stack {
-                    key: copy.key,
-                    stack,
-                });
-            }
-        }
+        let rows = &mut live.rows;
+        inputs.extend(teacher.take_in(&batch.stacks, rows, symbolizer, stacks, &mut warnings)?);
         for record in &batch.events {
             if let Record::Process(event) = record
                 && event.what == PROCESS_EXEC

@@ -6,12 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use anyhow::Context as _;
 use tracer_common::{event::StackCopy as Wire, stack_key};
 
-use super::walk;
+use super::{stacks::Stacks, walk};
 use crate::{
+    model::input::Input,
     probe::rows::Rows,
-    symbolize::{StackCopy, Symbolizer},
+    symbolize::{StackCopy, Symbolizer, Warning},
 };
 
 /// Stacks that the helper process is asked about in one go; others come again.
@@ -27,22 +29,40 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// Another batch of copies.
-    pub fn begin(&mut self) {
+    /// Keeps a batch of copies, and returns what is to be said anew of stacks that were named before.
+    pub fn take_in(
+        &mut self,
+        copies: &[Box<Wire>],
+        rows: &mut Rows,
+        symbolizer: &mut Symbolizer,
+        stacks: &mut Stacks,
+        warnings: &mut Vec<Warning>,
+    ) -> anyhow::Result<Vec<Input>> {
+        for copy in copies {
+            symbolizer.warm(copy.tgid);
+        }
+        for (pid, ranges) in symbolizer.take_replaced() {
+            rows.forget(pid, &ranges).context("take back unwind rows")?;
+        }
         self.left = MAX_ASKED;
         if self.asked.len() > MAX_REMEMBERED {
             self.asked.clear();
         }
+        let mut news = Vec::new();
+        for copy in copies {
+            let sure = self.check(copy, rows, symbolizer);
+            let stack = stacks.add(copy, sure, symbolizer, warnings);
+            news.extend(stack.map(|stack| Input::Stack {
+                key: copy.key,
+                stack,
+            }));
+        }
+        Ok(news)
     }
 
     /// How many return addresses of the copied stack are those of every call with its key; `None` where
     /// the key stands for this one call and all of them are.
-    pub fn check(
-        &mut self,
-        copy: &Wire,
-        rows: &mut Rows,
-        symbolizer: &mut Symbolizer,
-    ) -> Option<u32> {
+    fn check(&mut self, copy: &Wire, rows: &mut Rows, symbolizer: &mut Symbolizer) -> Option<u32> {
         rows.is_of(copy.tgid, copy.layout);
         let known = |rows: &Rows| walk::repeat(copy, |address| rows.rule(copy.layout, address));
         let mut walked = known(rows);
