@@ -9,7 +9,7 @@ use crate::wait::wait_for;
 use crate::{compile, process, prometheus, ss};
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -231,9 +231,18 @@ impl Rig {
 
     /// The end of stdin ends a rig; one that does not notice is killed.
     pub fn end(&mut self) {
+        self.end_within(Duration::from_secs(2));
+    }
+
+    /// How it, or what it was started by, has ended; `None` when it had to be killed.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.end_within(PATIENCE)
+    }
+
+    fn end_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         drop(self.child.stdin.take());
         process::signal(&self.child, rustix::process::Signal::CONT);
-        process::wait(&mut self.child, Duration::from_secs(2));
+        process::wait(&mut self.child, limit)
     }
 }
 

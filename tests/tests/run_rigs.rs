@@ -1,0 +1,102 @@
+//! `sockleak run` on rigs: a leak fails the run with 23, its healthy twin passes. `cargo xtask run-matrix` takes
+//! every rig; here one of each language and kind.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::time::Duration;
+
+use tests::manifest::Entry;
+use tests::report::Report;
+use tests::rig::{Rig, Start};
+use tests::{manifest, paths, skip};
+
+/// Findings of these verdicts are told and do not fail.
+const NO_LEAKS: [&str; 2] = ["idle-pool", "process-stopped"];
+/// Beyond `--min-age` of the run, and some for a busy machine.
+const STUCK: Duration = Duration::from_millis(1800);
+
+const USUAL: [&str; 8] = [
+    "c-eof-ignored-debug",
+    "c-never-accepted",
+    "c-hidden-closed-reset",
+    "c-idle-pool",
+    "cpp-lost-reference",
+    "rust-eof-ignored",
+    "go-eof-ignored",
+    "python-eof-ignored",
+];
+
+#[test]
+fn a_leaking_rig_fails_and_its_twin_passes() {
+    let name = "a_leaking_rig_fails_and_its_twin_passes";
+    if !skip::require_root(name) {
+        return;
+    }
+    let all = std::env::var_os("SOCKLEAK_RUN_MATRIX").is_some();
+    let wanted = std::env::var("SOCKLEAK_RIGS").unwrap_or_default();
+    let mut wrong = Vec::new();
+    for entry in manifest::load().rigs {
+        let asked = (all || USUAL.contains(&entry.name.as_str())) && entry.name.contains(&wanted);
+        if !asked || !skip::require_needs(name, &entry) {
+            continue;
+        }
+        for healthy in [false, true] {
+            let (code, told) = ended(&entry, healthy);
+            let expected = expected(&entry, healthy);
+            if code != Some(expected) {
+                let twin = if healthy { " (healthy)" } else { "" };
+                wrong.push(format!(
+                    "{}{twin}: {code:?}, not {expected}: {told}",
+                    entry.name
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn expected(entry: &Entry, healthy: bool) -> i32 {
+    let harmless = |verdict: &String| NO_LEAKS.contains(&verdict.as_str());
+    if healthy || entry.verdicts.iter().all(harmless) {
+        0
+    } else {
+        23
+    }
+}
+
+/// The exit code, and the report in short.
+fn ended(entry: &Entry, healthy: bool) -> (Option<i32>, String) {
+    let file = tempfile::NamedTempFile::new().expect("a file for the report");
+    let json = file.path().to_str().expect("a path").to_owned();
+    let sockleak = paths::sockleak();
+    let sockleak = sockleak.to_str().expect("a path").to_owned();
+    let prefix = [&sockleak, "run", "--min-age", "1s", "--json", &json, "--"];
+    let mut rig = Rig::start(
+        entry,
+        &Start {
+            healthy,
+            prefix: &prefix,
+            ..Start::default()
+        },
+    );
+    rig.drive();
+    std::thread::sleep(STUCK);
+    let code = rig.ended().and_then(|status| status.code());
+    let text = std::fs::read_to_string(&json).unwrap_or_default();
+    if text.is_empty() {
+        return (code, "no report".to_owned());
+    }
+    let report = Report::parse(&text);
+    let told = report.sites.iter().map(|site| {
+        let function = site.blame.as_ref().map(|blame| blame.function.clone());
+        format!(
+            "{} {} {} {function:?}",
+            site.count, site.verdict, site.severity
+        )
+    });
+    (code, told.collect::<Vec<_>>().join("; "))
+}
