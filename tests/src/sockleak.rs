@@ -141,6 +141,11 @@ impl Running {
         );
     }
 
+    /// What it left behind, after `wait`.
+    pub fn ended(self) -> Finished {
+        self.finished()
+    }
+
     fn finished(mut self) -> Finished {
         let (stdout, stderr) = self.streams.take().expect("taken once");
         let status = self.status.expect("waited for");

@@ -62,6 +62,11 @@ fn signals_reach_the_command() {
     if !require_root("signals_reach_the_command") {
         return;
     }
+    let blocked = shell("grep SigBlk /proc/self/status").stdout;
+    assert!(
+        blocked.trim_end().ends_with("0000000000000000"),
+        "{blocked}"
+    );
     // 40 has no name, and Ctrl-C comes from a terminal: an INT that a process sends is passed on.
     for (name, number) in [
         ("TERM", 15),

@@ -52,12 +52,16 @@ pub(super) struct Events {
 }
 
 /// Every signal that can be caught, for one run after the other.
-pub(super) struct Signals(Arc<Mutex<Option<Sender<Event>>>>);
+pub(super) struct Signals {
+    to: Arc<Mutex<Option<Sender<Event>>>>,
+    /// What was blocked before.
+    before: SigSet,
+}
 
 impl Signals {
-    /// The calling thread must be the only one: others would still get theirs. What CMD inherits is not
-    /// changed: nothing is handled, and std starts programs with nothing blocked.
+    /// The calling thread must be the only one: others would still get theirs.
     pub(super) fn take() -> io::Result<Self> {
+        let before = SigSet::thread_get_mask()?;
         let all = SigSet::all();
         all.thread_block()?;
         let signals = SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC)?;
@@ -72,14 +76,23 @@ impl Signals {
                 }
             }
         });
-        Ok(Self(to))
+        Ok(Self { to, before })
+    }
+
+    /// Starts a program that inherits what was blocked before us; nothing is ever handled, so that is all there
+    /// is to inherit. A signal that comes within this moment ends us, and the gate then opens for nobody.
+    pub(super) fn as_before<T>(&self, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.before.thread_set_mask()?;
+        let started = start();
+        SigSet::all().thread_block()?;
+        started
     }
 }
 
 impl Events {
     pub(super) fn of(signals: &Signals) -> Self {
         let (to, queue) = channel();
-        let mut current = signals.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = signals.to.lock().unwrap_or_else(PoisonError::into_inner);
         *current = Some(to.clone());
         Self { queue, to }
     }

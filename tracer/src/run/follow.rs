@@ -62,12 +62,15 @@ struct Following<'a> {
 }
 
 pub(super) fn follow(task: &Task<'_>) -> anyhow::Result<Execution> {
-    let child = Child::at_gate(task.command, Identity::behind_sudo(), task.variable)?;
+    let identity = Identity::behind_sudo();
+    let child = task
+        .signals
+        .as_before(|| Child::at_gate(task.command, identity, task.variable))?;
     let events = Events::of(task.signals);
     events.of_child(child.pid);
     let mut following = Following {
         task,
-        tracer: Tracer::start().map_err(|error| privileged::not_started(&error)),
+        tracer: Tracer::start(task.signals).map_err(|error| privileged::not_started(&error)),
         child,
         events,
         end: None,

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::events::Signals;
 use super::wire::{self, Order};
 use crate::exit::Explained;
 use crate::model::untrusted::Untrusted;
@@ -31,7 +32,7 @@ pub(super) struct Tracer {
 }
 
 impl Tracer {
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(signals: &Signals) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let by_sudo = !privilege::may_trace();
         let mut command = if by_sudo {
@@ -41,14 +42,15 @@ impl Tracer {
         } else {
             Command::new("/proc/self/exe")
         };
-        let mut child = command
+        command
             .arg(ARGUMENT)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             // Ctrl-C at the terminal is for CMD; the tracer has a report to make.
-            .process_group(0)
-            .spawn()?;
+            .process_group(0);
+        // Nothing else in there: a thread would inherit what is let through.
+        let mut child = signals.as_before(|| command.spawn())?;
         let said = Arc::new(Mutex::new(Vec::new()));
         let reader = child.stderr.take().map(|stderr| {
             let said = Arc::clone(&said);
