@@ -196,7 +196,7 @@ impl Stacks {
         let mut found: HashMap<u32, Vec<u64>> = HashMap::new();
         for (key, entry) in &self.entries {
             if let Entry::Raw(copy) = entry
-                && stack_key::is_whole(*key)
+                && (stack_key::is_whole(*key) || stack_key::is_of_one_call(*key))
                 && matches!(copy.kind, OPERATION_RECV | OPERATION_SEND)
                 && pids.contains(&copy.pid)
             {
@@ -204,7 +204,7 @@ impl Stacks {
             }
         }
         let some = found.into_values().flat_map(|mut keys| {
-            keys.sort_unstable();
+            keys.sort_unstable_by_key(|key| (!stack_key::is_whole(*key), *key));
             keys.truncate(MAX_NAMED_BESIDES);
             keys
         });
