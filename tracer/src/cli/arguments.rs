@@ -49,7 +49,8 @@ Exit codes:
   23   run, --fail-on-leak: at least one leak (--error-exitcode changes the number)
   124  run --until: the finding did not appear in time
   125  sockleak itself failed, or lost events leave the verdict open
-  126, 127  run: CMD cannot be executed, or is not found; else CMD's own failure wins";
+  126  run: CMD cannot be executed
+  127  run: CMD is not found; else CMD's own failure wins";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
