@@ -171,7 +171,7 @@ pub(super) struct Judge {
     /// List at most N sockets with each finding, oldest first
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub sockets_per_site: usize,
-    /// Do not blame frames of this module (libpool.so.2), nor functions whose names start so
+    /// Do not blame frames of this module (libpool, or libpool.so.2), nor functions whose names start so
     /// (pool::); may be repeated
     #[arg(long, value_name = "MODULE|PREFIX", value_parser = NonEmptyStringValueParser::new())]
     pub not_blame: Vec<String>,

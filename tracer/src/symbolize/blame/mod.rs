@@ -16,8 +16,8 @@ pub use wrappers::Wrappers;
 /// Code that users do not want to see blamed, beside the built-in table.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Whole names of modules, such as `libmycompany.so.2`, and beginnings of names of functions,
-    /// such as `mycompany::net::`.
+    /// Names of modules, with or without version and suffix (`libmycompany` is `libmycompany.so.2`), and
+    /// beginnings of names of functions, such as `mycompany::net::`.
     pub not_blamed: Vec<String>,
     /// What the processes read and write through.
     pub wrappers: Wrappers,
@@ -118,7 +118,9 @@ impl Policy {
     }
 
     fn spares_module(&self, module: &str) -> bool {
-        self.not_blamed.iter().any(|name| name == module)
+        self.not_blamed
+            .iter()
+            .any(|name| !name.is_empty() && (name == module || is_module(module, name)))
     }
 
     fn spares_function(&self, function: &str) -> bool {

@@ -242,3 +242,13 @@ fn users_can_add_to_the_table() {
     assert_eq!(policy.blamed(&stack), Some(4));
     assert_eq!(blamed(&stack), Some(0));
 }
+
+#[test]
+fn a_module_is_spared_by_its_name_without_version_and_suffix() {
+    let policy = Policy {
+        not_blamed: vec!["libcurl".to_owned(), String::new()],
+        ..Policy::default()
+    };
+    assert!(policy.spares_module("libcurl.so.4.8.0") && policy.spares_module("libcurl"));
+    assert!(!policy.spares_module("libcurl-gnutls.so.4") && !policy.spares_module("app"));
+}
