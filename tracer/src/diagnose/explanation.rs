@@ -9,7 +9,6 @@ pub use crate::model::quantity::span;
 use crate::model::{
     quantity::{self, counted},
     socket::{LastOperation, SocketOperation},
-    verdict::Confidence,
 };
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,10 +23,6 @@ pub struct Explanation {
 /// `1 connection`, `12 connections`.
 pub fn sockets(count: usize) -> String {
     counted(count as u64, "connection")
-}
-
-pub fn threads(count: usize) -> String {
-    counted(count as u64, "thread")
 }
 
 /// The words that change with the number of connections a sentence is about.
@@ -127,46 +122,18 @@ pub fn within(group: &Group<'_>) -> String {
         .unwrap_or_default()
 }
 
-/// How sure it is that nobody will come back to a socket.
-pub fn confidence(view: &SocketView<'_>, sure: bool) -> Confidence {
-    if view.was_told_once() && view.runs_tasks() {
-        Confidence::Low
-    } else if sure {
-        Confidence::High
-    } else {
-        Confidence::Medium
-    }
-}
-
-/// What the event loops of the process know of sockets that no thread works on.
-pub fn watching(group: &Group<'_>) -> Vec<String> {
-    let told = group
-        .views
-        .iter()
-        .filter(|view| view.was_told_once())
-        .count();
-    let looked = group.views.iter().all(SocketView::epoll_known);
-    let n = number(group.count());
-    let mut lines = vec![match (told, looked) {
-        (0, true) => format!("no epoll set watches {} {}", n.their, n.descriptors),
-        (0, false) => format!(
-            "no epoll set was seen to watch {}, but not all could be looked at",
-            n.them
-        ),
-        _ => format!(
-            "an epoll set watches {told} of {}, edge-triggered: it has told of the hang-up and does not tell \
-             again",
-            group.count()
-        ),
-    }];
-    if told > 0 && group.oldest().is_some_and(SocketView::runs_tasks) {
-        lines.push(
-            "its runtime watches all connections like that, and the kernel does not see its goroutines or \
-             tasks: one that keeps a connection while it waits for something else looks the same"
-                .to_owned(),
-        );
-    }
-    lines
+/// What was looked at to exclude other causes, and what could not be.
+pub fn looks(group: &Group<'_>) -> Vec<String> {
+    let mut proofs = group.views.iter().filter_map(|view| view.proof.as_ref());
+    let Some(proof) = proofs.find(|proof| proof.confidence == group.confidence) else {
+        return Vec::new();
+    };
+    let line = |title: &str, looks: &[&str]| {
+        (!looks.is_empty()).then(|| format!("{title}: {}", looks.join("; ")))
+    };
+    let excluded = line("looked at", &proof.looks.excluded);
+    let missing = line("not excluded", &proof.looks.missing);
+    excluded.into_iter().chain(missing).collect()
 }
 
 /// Where the age comes from, when it is only a bound.

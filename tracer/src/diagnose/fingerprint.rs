@@ -15,8 +15,8 @@ const FRAMES: usize = 3;
 /// `1-9f86d081884c7d65`.
 pub fn of(group: &Group<'_>) -> String {
     let is_own = |frame: &Frame| {
-        let blamer = group.oldest().map(|view| view.blamer);
-        blamer.is_some_and(|blamer| blamer(std::slice::from_ref(frame)).is_some())
+        let context = group.oldest().map(|view| view.context);
+        context.is_some_and(|context| context.is_own(frame))
     };
     let program = group.process.map_or("", |process| {
         process.exe.as_deref().unwrap_or(&process.comm)

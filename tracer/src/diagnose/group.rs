@@ -24,6 +24,8 @@ pub enum EvidenceSource {
     Pool,
     /// What the thread that serves the socket does now.
     ServingThread,
+    /// Where a server was asked that does not answer.
+    Asked,
     /// Another group of the same process: this one is its victim.
     Accused,
     Nothing,
@@ -39,6 +41,7 @@ impl EvidenceSource {
             Self::Holders => "Holders",
             Self::Pool => "Pool",
             Self::ServingThread => "Owner",
+            Self::Asked => "Asked",
             Self::Accused => "Accused",
             Self::Nothing => "Nothing",
         }
@@ -52,6 +55,7 @@ impl EvidenceSource {
             Self::Eof => history.eof,
             // A running thread has no stack to read: what it did last is as near as one can get.
             Self::ServingThread => view.last_operation(),
+            Self::Asked => view.proof.as_ref()?.asked(),
             Self::Holders | Self::Pool | Self::Accused | Self::Nothing => None,
         }
     }

@@ -8,9 +8,12 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{EvidenceSource, Group, Proof, Rule, SocketView, group::Accused, in_part};
+use super::{EvidenceSource, Group, Rule, SocketView, group::Accused, in_part};
 use crate::model::{
-    endpoint::Endpoint, input::Thread, report::Direction, stack::Frame, verdict::Verdict,
+    endpoint::Endpoint,
+    report::Direction,
+    stack::Frame,
+    verdict::{Confidence, Verdict},
 };
 
 /// What the groups of one report share.
@@ -25,19 +28,23 @@ pub struct ReportParameters {
 /// Stacks of one group looked through for one that blames somebody.
 const MAX_SEARCHED: usize = 256;
 
-pub type Classified<'a> = (&'static dyn Rule, Proof, SocketView<'a>);
+/// A view has the proof that its rule gave.
+pub type Classified<'a> = (&'static dyn Rule, SocketView<'a>);
 
 /// Exact groups: executable, verdict, and the blamed place (or what stands for it without a stack).
 pub fn groups(classified: Vec<Classified<'_>>, set: ReportParameters) -> Vec<(String, Group<'_>)> {
     let mut members: BTreeMap<String, Vec<Classified<'_>>> = BTreeMap::new();
     // Thousands of sockets share a place, and finding its key costs more than all else.
     let mut shared: HashMap<Place, (String, Vec<Classified<'_>>)> = HashMap::new();
-    for (rule, proof, view) in classified {
-        let place = Place::of(rule, proof.evidence_source, &view);
+    for (rule, view) in classified {
+        let Some(evidence_source) = view.proof.as_ref().map(|proof| proof.evidence_source) else {
+            continue;
+        };
+        let place = Place::of(rule, evidence_source, &view);
         let (_, same) = shared
             .entry(place)
-            .or_insert_with(|| (key(rule, proof.evidence_source, &view), Vec::new()));
-        same.push((rule, proof, view));
+            .or_insert_with(|| (key(rule, evidence_source, &view), Vec::new()));
+        same.push((rule, view));
     }
     for (key, same) in shared.into_values() {
         members.entry(key).or_default().extend(same);
@@ -108,17 +115,21 @@ impl Place {
             evidence_source,
             process: view.holder_pids().first().copied(),
             stack,
-            thread: thread_of(evidence_source, view).map(|thread| thread.tid),
+            thread: view
+                .proof
+                .as_ref()
+                .and_then(|proof| proof.thread())
+                .map(|thread| thread.tid),
             end,
         }
     }
 }
 
 fn group<'a>(members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Group<'a>> {
-    let (rule, proof, _) = members.first()?;
-    let (rule, evidence_source) = (*rule, proof.evidence_source);
-    let confidence = members.iter().map(|(_, proof, _)| proof.confidence).min()?;
-    let mut views: Vec<SocketView<'a>> = members.into_iter().map(|(_, _, view)| view).collect();
+    let (rule, view) = members.first()?;
+    let (rule, evidence_source) = (*rule, view.proof.as_ref()?.evidence_source);
+    let mut views: Vec<SocketView<'a>> = members.into_iter().map(|(_, view)| view).collect();
+    let confidence = confidence(&views)?;
     views.sort_by_key(|view| (Reverse(view.age()), view.socket.cookie));
     let mut owned: BTreeMap<u32, usize> = BTreeMap::new();
     for pid in views.iter().flat_map(SocketView::holder_pids).copied() {
@@ -129,7 +140,7 @@ fn group<'a>(members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Grou
         .max_by_key(|(pid, count)| (**count, Reverse(**pid)));
     let tracker = views.first()?.tracker;
     let process = most.and_then(|(pid, _)| tracker.process(*pid));
-    let policy = views.first()?.blamer;
+    let context = views.first()?.context;
     let all = || {
         views
             .iter()
@@ -138,9 +149,9 @@ fn group<'a>(members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Grou
     // Members that are known in part have joined those that are known as a whole.
     let frames = all()
         .take(MAX_SEARCHED)
-        .find(|frames| policy(frames).is_some())
+        .find(|frames| context.blame(frames).is_some())
         .or_else(|| all().next());
-    let blamed = frames.and_then(|frames| frames.get(policy(frames)?));
+    let blamed = frames.and_then(|frames| frames.get(context.blame(frames)?));
     Some(Group {
         rule,
         evidence_source,
@@ -157,22 +168,26 @@ fn group<'a>(members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Grou
     })
 }
 
-fn frames_of<'a>(evidence_source: EvidenceSource, view: &SocketView<'a>) -> Option<&'a [Frame]> {
-    let frames = match thread_of(evidence_source, view) {
-        Some(thread) if !thread.stack.is_empty() => &thread.stack,
-        _ => &view.stack(evidence_source.operation(view))?.frames,
-    };
-    (!frames.is_empty()).then_some(frames.as_slice())
+/// What three of four reach: they share a place, so what is proven of most holds for the few of which less is
+/// known.
+fn confidence(views: &[SocketView<'_>]) -> Option<Confidence> {
+    let proofs = views.iter().filter_map(|view| view.proof.as_ref());
+    let mut all: Vec<Confidence> = proofs.map(|proof| proof.confidence).collect();
+    all.sort_unstable();
+    all.get(all.len() / 4).copied()
 }
 
-/// The thread that shows the cause, where it is what a thread does now.
-pub fn thread_of<'a>(evidence_source: EvidenceSource, view: &SocketView<'a>) -> Option<&'a Thread> {
-    match evidence_source {
-        EvidenceSource::Holders => view.acceptor(),
-        EvidenceSource::Pool => view.starving_pool()?.1.blocked.first().copied(),
-        EvidenceSource::ServingThread => Some(view.serving_thread()?.thread),
-        _ => None,
-    }
+fn frames_of<'a>(evidence_source: EvidenceSource, view: &SocketView<'a>) -> Option<&'a [Frame]> {
+    let proof = view.proof.as_ref()?;
+    let frames = match (proof.thread(), proof.frames()) {
+        (Some(thread), _) if !thread.stack.is_empty() => thread.stack.as_slice(),
+        (_, Some(frames)) => frames,
+        _ => view
+            .stack(evidence_source.operation(view))?
+            .frames
+            .as_slice(),
+    };
+    (!frames.is_empty()).then_some(frames)
 }
 
 /// Contains build-ids and offsets, never addresses, so that it is the same after a restart.
@@ -182,7 +197,8 @@ fn key(rule: &dyn Rule, evidence_source: EvidenceSource, view: &SocketView<'_>) 
         None => "",
     };
     let frames = frames_of(evidence_source, view).unwrap_or_default();
-    let place = if let Some(blamed) = (view.blamer)(frames).and_then(|index| frames.get(index)) {
+    let blamed = view.context.blame(frames);
+    let place = if let Some(blamed) = blamed.and_then(|index| frames.get(index)) {
         identity(blamed)
     } else {
         // Without a place of its own, all programs of one runtime would be alike: the port tells them apart.

@@ -38,7 +38,9 @@ pub fn evidence(group: &Group<'_>) -> Option<String> {
     group.blamed?;
     let in_part = |view: &&SocketView<'_>| {
         let stack = view.stack(group.evidence_source.operation(view));
-        stack.is_some_and(|stack| stack.one_of_several && (view.blamer)(&stack.frames).is_none())
+        stack.is_some_and(|stack| {
+            stack.one_of_several && view.context.blame(&stack.frames).is_none()
+        })
     };
     match group.views.iter().filter(in_part).count() {
         0 => None,
@@ -50,22 +52,25 @@ pub fn evidence(group: &Group<'_>) -> Option<String> {
     }
 }
 
-fn is_in_part((_, proof, view): &Classified<'_>) -> bool {
-    let stack = view.stack(proof.evidence_source.operation(view));
-    stack.is_some_and(|stack| stack.one_of_several && (view.blamer)(&stack.frames).is_none())
+fn is_in_part((_, view): &Classified<'_>) -> bool {
+    let source = view.proof.as_ref().map(|proof| proof.evidence_source);
+    let stack = view.stack(source.and_then(|source| source.operation(view)));
+    stack.is_some_and(|stack| stack.one_of_several && view.context.blame(&stack.frames).is_none())
 }
 
-fn continues((rule, proof, view): &Classified<'_>, part: &Classified<'_>) -> bool {
-    let (of, source, other) = part;
+fn continues((rule, view): &Classified<'_>, part: &Classified<'_>) -> bool {
+    let (of, other) = part;
+    let source = |view: &SocketView<'_>| view.proof.as_ref().map(|proof| proof.evidence_source);
     let program = |view: &SocketView<'_>| view.process().and_then(|process| process.exe.clone());
-    let frames = |source: super::EvidenceSource, view: &SocketView<'_>| -> Vec<Frame> {
-        let stack = view.stack(source.operation(view));
+    let frames = |view: &SocketView<'_>| -> Vec<Frame> {
+        let operation = source(view).and_then(|source| source.operation(view));
+        let stack = view.stack(operation);
         stack.map(|stack| stack.frames.clone()).unwrap_or_default()
     };
-    let whole = frames(proof.evidence_source, view);
+    let whole = frames(view);
     rule.verdict() == of.verdict()
-        && proof.evidence_source == source.evidence_source
+        && source(view) == source(other)
         && program(view) == program(other)
-        && (view.blamer)(&whole).is_some()
-        && whole.starts_with(&frames(source.evidence_source, other))
+        && view.context.blame(&whole).is_some()
+        && whole.starts_with(&frames(other))
 }

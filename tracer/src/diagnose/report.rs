@@ -9,10 +9,11 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Blamer, SocketView, classify,
+    Blamer, SocketView,
     context::ReportContext,
     grouping::{ReportParameters, groups},
     holdings::Holdings,
+    rules::classify,
     siblings,
     site::site,
 };
@@ -55,9 +56,8 @@ pub fn data_requests(
     let mut owned: BTreeMap<u32, usize> = BTreeMap::new();
     let scope = tracker.run_header().map(|run_header| &run_header.scope);
     let asked = |view: &&SocketView<'_>| scope.is_none_or(|scope| may_be_in(scope, view));
-    // What to fetch does not depend on what all sockets share.
-    let context = ReportContext::default();
-    let views = views(tracker, &context, blamer);
+    let context = ReportContext::new(tracker, blamer);
+    let views = views(&context);
     for view in views.iter().filter(|view| view.is_stuck()).filter(asked) {
         let history = view.socket.history;
         let operations = [history.opened, history.used, history.eof];
@@ -120,7 +120,7 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
     let mut ask_again_at: Option<u64> = None;
     let mut holdings = Holdings::default();
     let context = ReportContext::new(tracker, blamer);
-    for view in views(tracker, &context, blamer) {
+    for mut view in views(&context) {
         if !in_scope(&view, run_header) {
             continue;
         }
@@ -136,7 +136,8 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
             totals.unaccepted += u64::from(view.is_unaccepted());
             totals.hidden += u64::from(view.is_hidden());
         }
-        classified.push((rule, proof, view));
+        view.proof = Some(proof);
+        classified.push((rule, view));
     }
     let sites = groups(classified, set)
         .into_iter()
@@ -160,15 +161,12 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
     })
 }
 
-fn views<'a>(
-    tracker: &'a Tracker,
-    context: &'a ReportContext<'a>,
-    blamer: Blamer<'a>,
-) -> Vec<SocketView<'a>> {
+fn views<'a>(context: &'a ReportContext<'a>) -> Vec<SocketView<'a>> {
+    let tracker = context.tracker;
     let min_age = tracker
         .run_header()
         .map_or(0, |run_header| run_header.min_age_ns);
-    let view = |socket: &'a Socket| SocketView::new(socket, tracker, context, min_age, blamer);
+    let view = |socket: &'a Socket| SocketView::new(socket, context, min_age);
     let all = tracker.sockets().into_iter().chain(tracker.ended());
     all.map(view).collect()
 }

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
-    EvidenceSource, Group, SocketView, fingerprint, forecast,
-    grouping::{ReportParameters, thread_of},
-    in_part, siblings,
+    Group, SocketView, context::waits, explanation, fingerprint, forecast,
+    grouping::ReportParameters, in_part, siblings,
 };
 use crate::model::{
     cookie::Cookie,
@@ -30,7 +29,9 @@ pub fn site(
     wall: impl Fn(u64) -> Timestamp,
 ) -> Option<Site> {
     let oldest = group.oldest()?;
-    let mut explanation = group.rule.explain(group);
+    let proof = oldest.proof.as_ref()?;
+    let mut explanation = group.rule.explain(group, &proof.evidence);
+    explanation.evidence.extend(explanation::looks(group));
     let siblings = siblings::of(group);
     explanation
         .evidence
@@ -178,15 +179,11 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
         .collect();
     pids.sort_unstable();
     pids.dedup();
-    let evidence_source: Vec<u32> = match group.evidence_source {
-        EvidenceSource::Pool => oldest.starving_pool().map_or_else(Vec::new, |(_, pool)| {
-            pool.blocked.iter().map(|thread| thread.tid).collect()
-        }),
-        evidence_source => thread_of(evidence_source, oldest)
-            .iter()
-            .map(|thread| thread.tid)
-            .collect(),
-    };
+    let evidence_source = oldest
+        .proof
+        .as_ref()
+        .map(|proof| proof.threads())
+        .unwrap_or_default();
     let of = |pid: &u32| {
         let pid = *pid;
         let threads = oldest.tracker.threads(pid).iter();
@@ -195,7 +192,7 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
     let mut threads: Vec<_> = pids.iter().flat_map(of).collect();
     // Those that show the cause come first, then those with a word to say: a Java virtual machine alone has
     // more threads than are shown.
-    let in_runtime = |thread: &Thread| (oldest.blamer)(&thread.stack).is_none();
+    let in_runtime = |thread: &Thread| oldest.context.blame(&thread.stack).is_none();
     threads.sort_by_cached_key(|(_, thread)| {
         let place = evidence_source.iter().position(|tid| *tid == thread.tid);
         (place.unwrap_or(usize::MAX), in_runtime(thread))
@@ -215,10 +212,17 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
                 .map(|since| seconds(oldest.now.saturating_sub(since))),
             stack: thread.stack.clone(),
             name: thread.name.clone().map(Untrusted::new),
-            waits_for: None,
+            waits_for: waits_for(oldest.context.waits.of(thread)),
             samples: None,
         })
         .collect()
+}
+
+fn waits_for(waits: waits::WaitsFor<'_>) -> Option<report::WaitsFor> {
+    Some(report::WaitsFor {
+        kind: waits.kind()?,
+        text: waits.words().into_owned(),
+    })
 }
 
 fn socket(view: &SocketView<'_>) -> report::Socket {

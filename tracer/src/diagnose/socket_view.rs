@@ -1,55 +1,51 @@
 //! A socket with everything the rules ask about it.
 
+use std::cell::OnceCell;
+
 use smallvec::SmallVec;
 use tracer_common::state::{CLOSE, CLOSE_WAIT};
 
 use super::{
-    Blamer,
-    context::ReportContext,
-    pool::{self, Pool},
-    serving_thread::epoll::{EDGE, ONE_SHOT, TELLS_OF_FIN},
+    Proof,
+    context::{ReportContext, activations::Activation, pools::Pool, waits},
 };
 use crate::{
     model::{
-        input::{Process, Thread},
-        report::{Direction, HookStatus},
+        input::Process,
+        report::Direction,
         socket::{LastOperation, SocketOperation},
         stack::{Frame, Stack},
+        wait::{FileKind, Wait},
     },
     track::{Listener, Shown, Socket, Tracker},
 };
-
-/// The thread that polls for the virtual threads of a Java virtual machine (`sun.nio.ch.Poller`, JDK 21).
-const VIRTUAL_THREADS: &str = "Read-Poller";
 
 pub struct SocketView<'a> {
     pub socket: &'a Socket,
     pub tracker: &'a Tracker,
     pub now: u64,
     pub min_age: u64,
-    pub blamer: Blamer<'a>,
     pub context: &'a ReportContext<'a>,
+    /// What the rule that answered has found.
+    pub proof: Option<Box<Proof<'a>>>,
     holder_pids: Pids,
+    activation: OnceCell<Activation<'a>>,
 }
 
 type Pids = SmallVec<[u32; 2]>;
 
 impl<'a> SocketView<'a> {
-    pub fn new(
-        socket: &'a Socket,
-        tracker: &'a Tracker,
-        context: &'a ReportContext<'a>,
-        min_age: u64,
-        blamer: Blamer<'a>,
-    ) -> Self {
+    pub fn new(socket: &'a Socket, context: &'a ReportContext<'a>, min_age: u64) -> Self {
+        let tracker = context.tracker;
         let mut view = Self {
             socket,
             tracker,
             now: tracker.now(),
             min_age,
-            blamer,
             context,
+            proof: None,
             holder_pids: Pids::new(),
+            activation: OnceCell::new(),
         };
         view.holder_pids = view.find_holder_pids();
         view
@@ -60,7 +56,7 @@ impl<'a> SocketView<'a> {
     }
 
     /// In its state for the threshold, not owned by the kernel, and not in use: a connection may be
-    /// half closed for as long as this side still sends.
+    /// half closed for as long as this side still sends, or still reads what lies there.
     pub fn is_stuck(&self) -> bool {
         // Who noted the end has looked at the rest.
         self.has_ended()
@@ -68,7 +64,7 @@ impl<'a> SocketView<'a> {
                 && self.socket.is_stuck_state()
                 && self.age() >= self.min_age
                 && !self.is_kernels()
-                && !self.still_sends()
+                && !self.is_in_use()
     }
 
     /// Only the exit of its process has closed it.
@@ -89,10 +85,16 @@ impl<'a> SocketView<'a> {
         self.socket.has_socket && self.socket.inode == 0
     }
 
-    fn still_sends(&self) -> bool {
+    fn is_in_use(&self) -> bool {
+        // A read that left data behind is followed by others; one that took the last is not.
+        let moves = |used: LastOperation| match used.kind {
+            SocketOperation::Send => true,
+            SocketOperation::Recv => self.socket.recv_q > 1,
+            _ => false,
+        };
         self.in_close_wait()
             && self.socket.history.used.is_some_and(|used| {
-                used.kind == SocketOperation::Send
+                moves(used)
                     && used.at > self.socket.since
                     && self.now.saturating_sub(used.at) < self.min_age
             })
@@ -110,7 +112,13 @@ impl<'a> SocketView<'a> {
 
     /// Reads are observed, so that none seen means none made (but for `splice()`, which no hook sees).
     pub fn sees_reads(&self) -> bool {
-        self.observes(&["sock_recv_length", "tcp_recvmsg"])
+        let header = self.tracker.run_header();
+        header.is_some_and(|header| header.observes.reads)
+    }
+
+    pub fn sees_writes(&self) -> bool {
+        let header = self.tracker.run_header();
+        header.is_some_and(|header| header.observes.writes)
     }
 
     /// No holder is hidden in another pid namespace.
@@ -135,20 +143,8 @@ impl<'a> SocketView<'a> {
 
     /// A relay has told the other side of the end, and waits for that side to end as well.
     pub fn was_passed_on(&self) -> bool {
-        let partner = self.context.partner_of(self.socket.cookie);
+        let partner = self.context.pairs.partner_of(self.socket.cookie);
         partner.is_some_and(|partner| !partner.is_open())
-    }
-
-    pub fn sees_writes(&self) -> bool {
-        self.observes(&["sock_send_length"])
-    }
-
-    fn observes(&self, any_of: &[&str]) -> bool {
-        self.tracker.run_header().is_some_and(|run_header| {
-            run_header.hooks.iter().any(|hook| {
-                hook.status != HookStatus::Unavailable && any_of.contains(&hook.name.as_str())
-            })
-        })
     }
 
     /// Nothing the kernel program had to say was lost on its way.
@@ -207,6 +203,21 @@ impl<'a> SocketView<'a> {
             .max_by_key(|operation| operation.at)
     }
 
+    /// Has anyone read or written?
+    pub fn is_unused(&self) -> bool {
+        self.socket.history.used.is_none() && self.socket.history.eof.is_none()
+    }
+
+    /// What became of the call that touched it last.
+    pub fn activation(&self) -> Activation<'a> {
+        *self.activation.get_or_init(|| match self.last_operation() {
+            Some(last) => self
+                .context
+                .activation(self.socket.cookie, last, self.threads_known()),
+            None => Activation::Unknown,
+        })
+    }
+
     pub fn process(&self) -> Option<&'a Process> {
         self.holder_pids()
             .first()
@@ -218,56 +229,20 @@ impl<'a> SocketView<'a> {
     }
 
     pub fn blamed(&self, stack: &'a Stack) -> Option<&'a Frame> {
-        stack.frames.get((self.blamer)(&stack.frames)?)
+        stack.frames.get(self.context.blame(&stack.frames)?)
     }
 
-    /// The epoll events asked for on any of its descriptors.
-    pub fn epoll_events(&self) -> Option<u32> {
-        self.socket.holders.iter().find_map(|holder| {
-            let interests = self.tracker.epoll(holder.pid)?;
-            let place = interests.partition_point(|interest| interest.fd < holder.fd);
-            let found = interests.get(place)?;
-            (found.fd == holder.fd).then_some(found.events)
-        })
-    }
-
-    /// An epoll set watches it, and somebody may still act on what that tells.
-    pub fn is_watched(&self) -> bool {
-        self.epoll_events().is_some() && !self.was_told_once()
-    }
-
-    /// Its edge-triggered registration has told of the hang-up, which it does once, and the loop has gone
-    /// back to waiting.
-    pub fn was_told_once(&self) -> bool {
-        let edge =
-            |events| events & EDGE != 0 && events & ONE_SHOT == 0 && events & TELLS_OF_FIN != 0;
-        self.epoll_events().is_some_and(edge) && (self.loop_waits() || self.runs_tasks())
-    }
-
-    /// The program's own threads of control are goroutines, async tasks or virtual threads. Their runtime
-    /// watches every connection for them, and the kernel does not see what each of them waits for.
+    /// The program's own threads of control are goroutines, async tasks, greenlets or virtual threads: what each of
+    /// them waits for, the kernel does not see.
     pub fn runs_tasks(&self) -> bool {
         let history = self.socket.history;
         let operations = [history.opened, history.used, history.eof];
         let mut stacks = operations
             .into_iter()
             .filter_map(|operation| self.stack(operation));
-        let polls = |thread: &Thread| thread.comm.starts_with(VIRTUAL_THREADS);
+        let pids = self.holder_pids().iter();
         stacks.any(|stack| stack.frames.iter().any(Frame::is_of_tasks))
-            || self
-                .holder_pids()
-                .iter()
-                .any(|pid| self.tracker.threads(*pid).iter().any(polls))
-    }
-
-    /// Were the epoll sets of all holders looked at? Without a known holder there was nothing to see.
-    pub fn epoll_known(&self) -> bool {
-        !self.socket.holders.is_empty()
-            && self
-                .socket
-                .holders
-                .iter()
-                .all(|holder| self.tracker.epoll(holder.pid).is_some())
+            || pids.copied().any(|pid| self.context.runs_tasks(pid))
     }
 
     /// Were all threads of all owners looked at?
@@ -282,28 +257,33 @@ impl<'a> SocketView<'a> {
         })
     }
 
-    /// Threads of the holders that are blocked in a write: workers that may starve the rest.
-    pub fn threads_blocked_writing(&self) -> usize {
-        self.holder_pids()
-            .iter()
-            .flat_map(|pid| self.tracker.threads(*pid))
-            .filter(|thread| pool::writes(thread))
-            .count()
+    /// A thread of its holders asks for it with `poll` or `select`.
+    pub fn is_polled(&self) -> bool {
+        self.polls().any(|polled| {
+            polled
+                .members
+                .iter()
+                .any(|member| member.target.file == FileKind::Socket(self.socket.inode))
+        })
+    }
+
+    /// For what threads of its holders ask with `poll` or `select` was read in full.
+    pub fn polls_known(&self) -> bool {
+        self.polls().all(|polled| polled.complete)
+    }
+
+    pub fn polls(&self) -> impl Iterator<Item = crate::model::wait::Polled> + use<'a, '_> {
+        let pids = self.holder_pids().iter();
+        let threads = pids.flat_map(|pid| self.tracker.threads(*pid));
+        threads.filter_map(|thread| match waits::decoded(thread).into_owned() {
+            Wait::Poll(polled) => Some(polled),
+            _ => None,
+        })
     }
 
     /// The pool of one of its holders that has no thread left to serve anything.
-    pub fn starving_pool(&self) -> Option<(u32, &'a Pool<'a>)> {
-        let pool = |pid: &u32| Some((*pid, self.context.pool_of(*pid)?));
+    pub fn starving_pool(&self) -> Option<&'a Pool<'a>> {
+        let pool = |pid: &u32| self.context.pool_of(*pid);
         self.holder_pids().iter().find_map(pool)
-    }
-
-    /// The thread that should accept it: one that accepted before, or the only one there is.
-    pub fn acceptor(&self) -> Option<&'a Thread> {
-        let threads = self.tracker.threads(*self.holder_pids().first()?);
-        let accepted = |thread: &&Thread| self.context.has_accepted(thread.tid);
-        threads.iter().find(accepted).or(match threads {
-            [only] => Some(only),
-            _ => None,
-        })
     }
 }

@@ -6,6 +6,8 @@ mod crowds;
 mod elsewhere;
 mod forgotten;
 mod grouping;
+mod loops;
 mod not_stuck;
+mod pools;
 mod scope;
 mod world;

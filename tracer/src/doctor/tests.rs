@@ -5,6 +5,7 @@ use caps::Capability;
 use super::*;
 use crate::probe::{
     caps::FEATURES,
+    hooks::Purpose,
     host::Lockdown,
     status::{State, Status},
     tracefs::{Absence, Origin},
@@ -43,7 +44,13 @@ fn trial(hooks: Vec<Status>) -> Trial {
 }
 
 fn hook(name: &'static str, kind: &'static str, state: State) -> Status {
-    Status { name, kind, state }
+    let purpose = Purpose::Transitions;
+    Status {
+        name,
+        purpose,
+        kind,
+        state,
+    }
 }
 
 fn shown(diagnosis: &Diagnosis) -> String {

@@ -82,6 +82,15 @@ pub struct RunHeader {
     /// counts from this age.
     #[serde(default)]
     pub exit_age_ns: Option<u64>,
+    #[serde(default)]
+    pub observes: Observes,
+}
+
+/// Which operations on sockets are seen at all: only of these does none seen mean none made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observes {
+    pub reads: bool,
+    pub writes: bool,
 }
 
 /// What the user asked to see.
@@ -230,6 +239,19 @@ pub struct Connection {
     pub state: u8,
     pub recv_q: u32,
     pub send_q: u32,
+    /// `None` when the kernel did not tell.
+    #[serde(default)]
+    pub moved: Option<Moved>,
+}
+
+/// Bytes that have gone over a connection (`include/uapi/linux/tcp.h:tcp_info`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Acknowledged by the peer.
+    pub sent: u64,
+    pub received: u64,
+    /// How long ago data came last, by the last look; not what the peer only acknowledged.
+    pub received_ago: u64,
 }
 
 /// A line of an epoll descriptor's fdinfo (`fs/eventpoll.c:ep_show_fdinfo`).

@@ -26,11 +26,13 @@ pub enum Verdict {
     GcDependent,
     HiddenClosed,
     ClosedAtExit,
+    UpstreamSilent,
+    Parked,
     Unknown,
 }
 
 impl Verdict {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::NeverAccepted,
         Self::NeverRead,
         Self::WorkerStarvation,
@@ -49,6 +51,8 @@ impl Verdict {
         Self::GcDependent,
         Self::HiddenClosed,
         Self::ClosedAtExit,
+        Self::UpstreamSilent,
+        Self::Parked,
         Self::Unknown,
     ];
 
@@ -73,6 +77,8 @@ impl Verdict {
             Self::GcDependent => "gc-dependent",
             Self::HiddenClosed => "hidden-closed",
             Self::ClosedAtExit => "closed-at-exit",
+            Self::UpstreamSilent => "upstream-silent",
+            Self::Parked => "parked",
             Self::Unknown => "unknown",
         }
     }
@@ -100,6 +106,8 @@ impl Verdict {
             Self::GcDependent => "closed only when the garbage collector runs",
             Self::HiddenClosed => "closed by the kernel, but the descriptor is still open",
             Self::ClosedAtExit => "closed only because the process exited",
+            Self::UpstreamSilent => "waiting for another server that does not answer",
+            Self::Parked => "taken out of the event loop and not put back",
             Self::Unknown => "the cause could not be proven",
         }
     }

@@ -194,6 +194,7 @@ impl Session<'_> {
                 state: socket.state,
                 recv_q: socket.recv_q,
                 send_q: socket.send_q,
+                moved: None,
             })
             .collect()
     }

@@ -15,7 +15,7 @@ use super::{
     blaming,
     output::Conclusion,
     scope,
-    start::{grace, hook, start, table_size, without_threads},
+    start::{grace, hook, observes, start, table_size, without_threads},
     trouble::Trouble,
     unmatched::Unmatched,
 };
@@ -124,6 +124,7 @@ impl<'o> Session<'o> {
             min_age_ns: ns(options.min_age),
             grace_ns,
             exit_age_ns: exit_age(options),
+            observes: observes(&live.statuses),
         };
         let mut session = Self {
             live,

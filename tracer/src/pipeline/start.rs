@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use super::session::ns;
 use crate::{
-    model::report::{Hook, HookStatus},
+    model::{
+        input::Observes,
+        report::{Hook, HookStatus},
+    },
     options::Mode,
     probe::{
         attach::Wanted,
         explain,
+        hooks::Purpose,
         live::Live,
         object::Settings,
         privilege,
@@ -34,6 +38,19 @@ pub fn start(
 }
 
 /// As the report lists it.
+/// What the attached hooks let the run see.
+pub fn observes(statuses: &[Status]) -> Observes {
+    let sees = |purpose: Purpose| {
+        statuses
+            .iter()
+            .any(|status| status.purpose == purpose && status.is_working())
+    };
+    Observes {
+        reads: sees(Purpose::Reads),
+        writes: sees(Purpose::Writes),
+    }
+}
+
 pub fn hook(status: &Status) -> Hook {
     let (outcome, reason) = match &status.state {
         State::Attached => (HookStatus::Attached, None),

@@ -181,6 +181,7 @@ impl Hook {
     pub fn status(&self, state: State) -> Status {
         Status {
             name: self.target,
+            purpose: self.purpose,
             kind: self.kind.name(),
             state,
         }

@@ -1,5 +1,7 @@
 //! What became of each hook, for the report and for `doctor`.
 
+use super::hooks::Purpose;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
     Attached,
@@ -15,6 +17,7 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     pub name: &'static str,
+    pub purpose: Purpose,
     pub kind: &'static str,
     pub state: State,
 }

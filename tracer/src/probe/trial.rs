@@ -86,6 +86,7 @@ fn load(layout: &Layout, trial: &mut Trial) -> Result<(), Explained> {
         Err(error) => {
             let mut statuses = vec![Status {
                 name: error.hook,
+                purpose: Purpose::Transitions,
                 kind: Kind::TpBtf.name(),
                 state: State::Unavailable {
                     reason: error.reason.clone(),

@@ -30,6 +30,8 @@ pub(super) fn telling(site: &Site) -> Option<StackName> {
         | Verdict::SelectLimit
         | Verdict::HiddenClosed
         | Verdict::ClosedAtExit
+        | Verdict::UpstreamSilent
+        | Verdict::Parked
         | Verdict::Unknown => StackName::LastUsed,
     };
     // A socket nobody accepted has no stack of its own: any other would be someone else's.

@@ -9,12 +9,15 @@ use netlink_packet_core::{
 use netlink_packet_sock_diag::{
     SockDiagMessage,
     constants::{AF_INET, AF_INET6, IPPROTO_TCP},
-    inet::{ExtensionFlags, InetRequest, InetResponseHeader, SocketId, StateFlags},
+    inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags, nlas::Nla},
 };
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
 
 use crate::{
-    model::{input::Connection, socket::Endpoints},
+    model::{
+        input::{Connection, Moved},
+        socket::Endpoints,
+    },
     probe::netns,
 };
 
@@ -32,8 +35,8 @@ pub fn read(pid: u32, wanted: impl Fn(&Connection) -> bool + Send) -> io::Result
             (AF_INET, SocketId::new_v4()),
             (AF_INET6, SocketId::new_v6()),
         ] {
-            dump(family, id, |header| {
-                found.extend(connection(header).filter(&wanted));
+            dump(family, id, |response| {
+                found.extend(connection(response).filter(&wanted));
             })?;
         }
         Ok(found)
@@ -42,7 +45,7 @@ pub fn read(pid: u32, wanted: impl Fn(&Connection) -> bool + Send) -> io::Result
         .map_err(|_| io::Error::other("the thread that lists connections died"))?
 }
 
-fn dump(family: u8, id: SocketId, mut tell: impl FnMut(&InetResponseHeader)) -> io::Result<()> {
+fn dump(family: u8, id: SocketId, mut tell: impl FnMut(&InetResponse)) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.bind_auto()?;
     socket.connect(&netlink_sys::SocketAddr::new(0, 0))?;
@@ -51,7 +54,7 @@ fn dump(family: u8, id: SocketId, mut tell: impl FnMut(&InetResponseHeader)) -> 
     let request = InetRequest {
         family,
         protocol: IPPROTO_TCP,
-        extensions: ExtensionFlags::empty(),
+        extensions: ExtensionFlags::INFO,
         states: StateFlags::ESTABLISHED | StateFlags::FIN_WAIT1 | StateFlags::FIN_WAIT2,
         socket_id: id,
     };
@@ -71,7 +74,7 @@ fn dump(family: u8, id: SocketId, mut tell: impl FnMut(&InetResponseHeader)) -> 
                 NetlinkPayload::Done(_) => return Ok(()),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                    tell(&response.header);
+                    tell(&response);
                 }
                 _ => {}
             }
@@ -82,7 +85,12 @@ fn dump(family: u8, id: SocketId, mut tell: impl FnMut(&InetResponseHeader)) -> 
     }
 }
 
-fn connection(header: &InetResponseHeader) -> Option<Connection> {
+fn connection(response: &InetResponse) -> Option<Connection> {
+    let header = &response.header;
+    let info = response.nlas.iter().find_map(|attribute| match attribute {
+        Nla::TcpInfo(info) => moved(info),
+        _ => None,
+    });
     let id = &header.socket_id;
     // Two words, the low one first (net/core/sock_diag.c:sock_diag_save_cookie).
     let (low, high) = id.cookie.split_first_chunk::<4>()?;
@@ -97,6 +105,22 @@ fn connection(header: &InetResponseHeader) -> Option<Connection> {
         state: header.state,
         recv_q: header.recv_queue,
         send_q: header.send_queue,
+        moved: info,
+    })
+}
+
+/// Fields of `struct tcp_info` (`include/uapi/linux/tcp.h`), which only ever grows at its end.
+fn moved(info: &[u8]) -> Option<Moved> {
+    const LAST_DATA_RECV: usize = 52;
+    const BYTES_ACKED: usize = 120;
+    const BYTES_RECEIVED: usize = 128;
+    let wide = |at: usize| Some(u64::from_ne_bytes(*info.get(at..)?.first_chunk()?));
+    let milliseconds = u32::from_ne_bytes(*info.get(LAST_DATA_RECV..)?.first_chunk()?);
+    Some(Moved {
+        // The SYN of a connection that was opened here counts one (net/ipv4/tcp_input.c:tcp_snd_una_update).
+        sent: wide(BYTES_ACKED)?.saturating_sub(1),
+        received: wide(BYTES_RECEIVED)?,
+        received_ago: u64::from(milliseconds) * 1_000_000,
     })
 }
 
@@ -130,6 +154,10 @@ mod tests {
         );
         assert_eq!(of_server.endpoints.remote, client.local_addr().unwrap());
         assert_ne!(of_server.inode, 0);
+        let moved = |seen: &Connection| seen.moved.map(|moved| (moved.sent, moved.received));
+        assert_eq!(moved(of_server), Some((0, 5)));
+        let of_client = seen.iter().find(|seen| seen.cookie != cookie).unwrap();
+        assert_eq!(moved(of_client), Some((5, 0)));
         assert_eq!(seen.len(), 2);
     }
 }

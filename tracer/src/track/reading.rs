@@ -115,6 +115,12 @@ impl Tracker {
         self.epolls.get(&pid).map(Vec::as_slice)
     }
 
+    /// What the epoll sets of all processes that were looked at watch.
+    pub fn interests(&self) -> impl Iterator<Item = (u32, Interest)> {
+        let all = self.epolls.iter();
+        all.flat_map(|(pid, interests)| interests.iter().map(|interest| (*pid, *interest)))
+    }
+
     /// What running threads of the process executed when they were last sampled.
     pub fn samples(&self, pid: u32) -> Option<&Samples> {
         self.samples.get(&pid)
@@ -123,6 +129,11 @@ impl Tracker {
     /// The changes to epoll sets that were seen of a socket, oldest first.
     pub fn epoll_changes(&self, cookie: u64) -> &[EpollChange] {
         self.epoll_changes.get(&cookie).map_or(&[], Vec::as_slice)
+    }
+
+    /// The same of all sockets.
+    pub fn all_epoll_changes(&self) -> impl Iterator<Item = &[EpollChange]> {
+        self.epoll_changes.values().map(Vec::as_slice)
     }
 
     /// Live sockets, stuck or not, that the asked-for processes have touched.

@@ -182,7 +182,7 @@ fn one_running_holder_is_enough_to_close_it() {
     let world = world([conn(1).accepted().eof().held_by(&[SERVER, CHILD])])
         .with_process(server)
         .with_process(process(CHILD));
-    assert_eq!(world.verdict(), "eof-ignored high leak");
+    assert_eq!(world.verdict(), "eof-ignored medium leak");
 }
 
 #[test]

@@ -8,10 +8,10 @@ use crate::{
     diagnose::{self, Style},
     model::{
         input::{
-            Activity, Connection, Counters, Input, Interest, Inventory, Process, RunHeader, Scope,
-            Thread,
+            Activity, Connection, Counters, Input, Interest, Inventory, Observes, Process,
+            RunHeader, Scope, Thread,
         },
-        report::{Hook, HookStatus, Host, Report, Site, Tool},
+        report::{Host, Report, Site, Tool},
         socket::History,
         stack::{Frame, Stack},
         wait::Wait,
@@ -91,17 +91,11 @@ pub struct World {
 
 /// A server of one idle thread that uses no epoll; every hook works, nothing is lost.
 pub fn world(conns: impl IntoIterator<Item = Conn>) -> World {
-    let hook = |name: &str| Hook {
-        name: name.to_owned(),
-        kind: "tp_btf".to_owned(),
-        status: HookStatus::Attached,
-        reason: None,
-    };
     let world = World {
         run_header: RunHeader {
             tool: Tool::default(),
             host: Host::default(),
-            hooks: vec![hook("sock_recv_length"), hook("sock_send_length")],
+            hooks: Vec::new(),
             warnings: Vec::new(),
             at: START,
             wall: Timestamp::from_second(1_000_000).unwrap(),
@@ -111,6 +105,10 @@ pub fn world(conns: impl IntoIterator<Item = Conn>) -> World {
             min_age_ns: MIN_AGE,
             grace_ns: S,
             exit_age_ns: None,
+            observes: Observes {
+                reads: true,
+                writes: true,
+            },
         },
         conns: conns.into_iter().collect(),
         inputs: Vec::new(),
@@ -204,12 +202,13 @@ impl World {
         self
     }
 
-    pub fn without_hook(mut self, name: &str) -> Self {
-        for hook in &mut self.run_header.hooks {
-            if hook.name == name {
-                hook.status = HookStatus::Unavailable;
-            }
-        }
+    pub fn blind_to_reads(mut self) -> Self {
+        self.run_header.observes.reads = false;
+        self
+    }
+
+    pub fn blind_to_writes(mut self) -> Self {
+        self.run_header.observes.writes = false;
         self
     }
 

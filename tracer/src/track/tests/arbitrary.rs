@@ -6,8 +6,8 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN};
 
 use crate::model::{
     input::{
-        Counters, Input, Interest, Inventory, Item, Process, RunHeader, Scope, StuckCandidate,
-        Task, Thread, Transition,
+        Counters, Input, Interest, Inventory, Item, Observes, Process, RunHeader, Scope,
+        StuckCandidate, Task, Thread, Transition,
     },
     report::{Host, Tool},
     socket::{Endpoints, Entry, History, Holder, LastOperation, SocketOperation},
@@ -31,6 +31,7 @@ pub fn run_header() -> RunHeader {
         min_age_ns: 2 * S,
         grace_ns: S,
         exit_age_ns: None,
+        observes: Observes::default(),
     }
 }
 

@@ -2,10 +2,13 @@
 //! the last answer read in full: only the FIN unread, or taken along by the read of the answer's end;
 //! bounded unless it goes on growing.
 
-use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use super::{
+    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
+};
+use crate::diagnose::{context::activations::Activation, explanation};
 use crate::model::{
     report::Direction,
-    verdict::{Confidence, Severity, Verdict, VerdictDoc},
+    verdict::{Severity, Verdict, VerdictDoc},
 };
 
 pub struct IdlePool;
@@ -15,20 +18,34 @@ impl Rule for IdlePool {
         Verdict::IdlePool
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         let read_in_full = view.socket.recv_q == 1 || view.fin_came_with_data();
         if view.direction() != Some(Direction::Connected) || !read_in_full {
             return Answer::No;
         }
-        if view.still_at_it(view.socket.history.used).is_some() {
+        if matches!(
+            view.activation(),
+            Activation::Same(..) | Activation::Possible(_)
+        ) {
             return Answer::No;
         }
-        let confidence = if view.socket.history.used.is_some() {
-            Confidence::High
-        } else {
-            Confidence::Medium
-        };
-        yes(confidence, EvidenceSource::Opened)
+        let looks = Looks::default()
+            .look(
+                view.socket.history.used.is_some() && view.whole_life_seen(),
+                "",
+                "its use was not seen",
+            )
+            .look(
+                view.context.was_reused(view.socket.cookie),
+                "it was put aside and used again",
+                "that connections are used again was not seen: one that is forgotten after its answer looks \
+                 the same",
+            );
+        Answer::Yes(Proof::earned(
+            looks,
+            EvidenceSource::Opened,
+            Evidence::Socket,
+        ))
     }
 
     /// A pool is bounded; what goes on growing is a leak whatever it was meant to be.
@@ -40,7 +57,7 @@ impl Rule for IdlePool {
         }
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
         let mut evidence = vec![format!(
             "{} {} opened here by connect()",

@@ -2,11 +2,12 @@
 //! were closed meanwhile, all of them by the collector: on its thread, or inside its functions.
 
 use super::{
-    Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, siblings, yes,
+    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
 };
+use crate::diagnose::{context::activations::Activation, explanation, siblings};
 use crate::model::{
     stack::Stack,
-    verdict::{Confidence, Severity, Verdict, VerdictDoc},
+    verdict::{Severity, Verdict, VerdictDoc},
 };
 
 pub struct GcDependent;
@@ -39,41 +40,50 @@ impl Rule for GcDependent {
         Verdict::GcDependent
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         let Some(opened) = view.socket.history.opened else {
             return Answer::No;
         };
-        let mut close_counts = siblings::close_counts(view, &[opened.stack].into()).peekable();
-        let all = close_counts.peek().is_some()
-            && close_counts.all(|close_counts| {
-                let stack = view.tracker.stack(close_counts.closed);
-                stack.is_some_and(|stack| collector(stack).is_some())
-            });
-        if all && view.still_at_it(view.last_operation()).is_none() {
-            return yes(Confidence::High, EvidenceSource::Opened);
+        let mut by = None;
+        for close_counts in siblings::close_counts(view, &[opened.stack].into()) {
+            let stack = view.tracker.stack(close_counts.closed);
+            match stack.and_then(collector) {
+                Some(found) => by = Some(found),
+                None => return Answer::No,
+            }
         }
-        Answer::No
+        let Some(by) = by else {
+            return Answer::No;
+        };
+        if matches!(view.activation(), Activation::Same(..)) {
+            return Answer::No;
+        }
+        let looks = Looks::default().look(
+            !matches!(view.activation(), Activation::Possible(_)),
+            "",
+            "the thread that used it last is in the same function",
+        );
+        Answer::Yes(Proof::earned(
+            looks,
+            EvidenceSource::Opened,
+            Evidence::Collector(by),
+        ))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
-        let by = group.oldest().and_then(|view| {
-            let opened = siblings::opened(&group.views);
-            let mut close_counts = siblings::close_counts(view, &opened);
-            close_counts
-                .find_map(|close_counts| collector(view.tracker.stack(close_counts.closed)?))
-        });
-        let mut evidence = Vec::new();
-        if let Some(by) = by {
-            evidence.push(format!(
+        let mut lines = Vec::new();
+        if let Evidence::Collector(by) = evidence {
+            lines.push(format!(
                 "connections opened at the same place were closed only by the garbage collector ({by}), \
                  never by the program"
             ));
         }
+        let mut evidence = lines;
         evidence.push(format!(
             "{} {} for its next run; Recv-Q is {}",
             explanation::sockets(group.count()),

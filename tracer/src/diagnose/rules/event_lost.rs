@@ -2,10 +2,13 @@
 //! descriptor, but its mask lacks what a FIN raises; or a one-shot was spent; or a read after the FIN left
 //! data behind, of which an edge does not tell again, and the loop waits.
 
+use super::looks::was_something_asked;
 use super::{
-    Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation,
-    serving_thread::epoll::{EDGE, ONE_SHOT, PRIVATE, TELLS_OF_FIN},
-    yes,
+    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
+};
+use crate::diagnose::{
+    explanation,
+    watching::{EDGE, ONE_SHOT, PRIVATE, TELLS_OF_FIN},
 };
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
@@ -16,40 +19,63 @@ impl Rule for EventLost {
         Verdict::EventLost
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         if view.socket.recv_q == 0 || view.socket.history.eof.is_some() {
             return Answer::No;
         }
-        let Some(events) = view.epoll_events() else {
+        let Some(watch) = view.watch() else {
+            return Answer::No;
+        };
+        let Some(loss) = Loss::of(watch.events) else {
             return Answer::No;
         };
         // Its runtime made the registration, and knows how to deal with it.
-        if view.runs_tasks() {
+        if view.runs_tasks() || loss == Loss::Edge && !(view.was_told_once() && left_behind(view)) {
             return Answer::No;
         }
-        match Loss::of(events) {
-            // Another thread may have been handed the socket.
-            Some(Loss::Edge) if view.was_told_once() && left_behind(view) => {
-                yes(Confidence::Medium, EvidenceSource::LastUsed)
-            }
-            Some(Loss::NotAsked | Loss::OneShotSpent) => {
-                yes(Confidence::High, EvidenceSource::LastUsed)
-            }
-            Some(Loss::Edge) | None => Answer::No,
-        }
+        let looks = Looks::default()
+            .look(
+                view.waiter(watch).is_some(),
+                "a thread waits for events of that very set",
+                "nobody was seen waiting for that set",
+            )
+            .look(
+                // Another thread may have been handed the socket.
+                loss != Loss::Edge,
+                "",
+                "another thread may have been handed it",
+            )
+            .doubt(
+                was_something_asked(view),
+                "the process has asked a server since, which has not answered",
+            )
+            .look(view.nothing_lost(), "", "some events were lost");
+        let source = EvidenceSource::LastUsed;
+        let proof = Proof::earned(looks, source, Evidence::Loss(loss));
+        // A mask without input is what a program sets that does not want to read now.
+        Answer::Yes(
+            proof.at_most(if loss == Loss::NotAsked && view.waiter(watch).is_none() {
+                Confidence::Low
+            } else {
+                Confidence::High
+            }),
+        )
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
         let oldest = group.oldest();
         let events = oldest
-            .and_then(SocketView::epoll_events)
-            .unwrap_or_default();
-        let loss = Loss::of(events).unwrap_or(Loss::NotAsked);
+            .and_then(SocketView::watch)
+            .map_or(0, |watch| watch.events);
+        let loss = match evidence {
+            Evidence::Loss(loss) => *loss,
+            _ => Loss::NotAsked,
+        };
         let mut evidence = vec![
             format!(
                 "an epoll set holds {} {}, events {events:#x}: {}",
@@ -110,8 +136,9 @@ fn left_behind(view: &SocketView<'_>) -> bool {
     socket.recv_q > 1 && used.is_some_and(|used| used.at >= socket.since)
 }
 
-#[derive(Clone, Copy)]
-enum Loss {
+/// Why the loop is not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
     NotAsked,
     OneShotSpent,
     Edge,

@@ -2,8 +2,15 @@
 //! `RCV_SHUTDOWN` set and everything read; for sockets older than the tracer only an empty receive
 //! queue, which a last read of data together with the FIN leaves as well.
 
-use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
-use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
+use super::{
+    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
+    yes,
+};
+use crate::diagnose::{context::activations::Activation, explanation};
+use crate::model::{
+    socket::SocketOperation,
+    verdict::{Confidence, Severity, Verdict, VerdictDoc},
+};
 
 pub struct EofIgnored;
 
@@ -12,7 +19,7 @@ impl Rule for EofIgnored {
         Verdict::EofIgnored
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         if view.socket.recv_q != 0 {
             return Answer::No;
         }
@@ -21,23 +28,21 @@ impl Rule for EofIgnored {
             return Answer::No;
         }
         if history.eof.is_some() {
-            // The reader may still be at work on the answer.
-            if view.still_at_it(history.eof).is_some() {
-                return Answer::No;
-            }
-            return yes(Confidence::High, EvidenceSource::Eof);
+            let proof = Proof::earned(looks(view), EvidenceSource::Eof, Evidence::Socket);
+            return Answer::Yes(proof);
         }
         if view.whole_life_seen() || history.used.is_some() {
             return Answer::No;
         }
-        yes(Confidence::Medium, EvidenceSource::Nothing)
+        // Who took the end, and whether anybody was told of it, was not seen.
+        yes(Confidence::Low, EvidenceSource::Nothing)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
         let seen = explanation::how_many(group, |view| view.socket.history.eof.is_some());
         let mut evidence = Vec::new();
@@ -96,4 +101,59 @@ impl Rule for EofIgnored {
                        from the event loop.",
         }
     }
+}
+
+/// The read that returned 0 is the positive fact; that its reader, or whoever it told, is not at work is looked at.
+fn looks(view: &SocketView<'_>) -> Looks {
+    let looks = match view.activation() {
+        Activation::Over(over) => Looks::default().look(true, over.says(), ""),
+        // A reader that meets the end again and again goes on with nothing else.
+        _ if reads_on(view) => {
+            Looks::default().look(true, "the end of the stream is read again and again", "")
+        }
+        _ => Looks::default().look(
+            false,
+            "",
+            "whether the call that read the end still runs is not known",
+        ),
+    };
+    looks
+        .doubt(
+            view.runs_tasks(),
+            "the program runs tasks of its own: another one than the reader may keep the connection",
+        )
+        .look(
+            !was_told_elsewhere(view),
+            "",
+            "right after the end was read, the same thread wrote elsewhere: it may have passed it on",
+        )
+        .look(
+            view.threads_known(),
+            "",
+            "not all threads could be looked at",
+        )
+        .look(view.nothing_lost(), "", "some events were lost")
+}
+
+/// The last of several reads of the end: the first came when the peer hung up.
+fn reads_on(view: &SocketView<'_>) -> bool {
+    let last = view.socket.history.eof.map_or(0, |eof| eof.at);
+    last.saturating_sub(view.socket.since) >= view.min_age / 2
+        && view.now.saturating_sub(last) < view.min_age / 4
+}
+
+/// An end of stream that is followed at once by a write to another connection was passed on.
+fn was_told_elsewhere(view: &SocketView<'_>) -> bool {
+    /// Work that follows a read without waiting takes less: 1 ms.
+    const AT_ONCE: u64 = 1_000_000;
+    let Some(eof) = view.socket.history.eof else {
+        return false;
+    };
+    let after = view.context.threads.touches_after(eof.tid, eof.at);
+    after.first().is_some_and(|next| {
+        next.cookie != view.socket.cookie
+            && next.operation.kind == SocketOperation::Send
+            && next.operation.at - eof.at < AT_ONCE
+            && view.context.waits.is_upstream(next.cookie)
+    })
 }

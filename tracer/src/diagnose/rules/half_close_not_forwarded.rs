@@ -1,7 +1,10 @@
 //! `half-close-not-forwarded`: a proxy read the end of one side and left the other side open. Proof: the
 //! read's own event, and the partner connection is still open in both directions: no `shutdown()`.
 
-use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use super::{
+    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
+};
+use crate::diagnose::explanation;
 use crate::model::{
     endpoint::Endpoint,
     verdict::{Confidence, Severity, Verdict, VerdictDoc},
@@ -14,32 +17,37 @@ impl Rule for HalfCloseNotForwarded {
         Verdict::HalfCloseNotForwarded
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         let history = view.socket.history;
-        let Some(partner) = view.context.partner_of(view.socket.cookie) else {
+        let Some(partner) = view.context.pairs.partner_of(view.socket.cookie).copied() else {
             return Answer::No;
         };
-        // Whoever relays has written to the other side what it read here.
-        if !partner.is_open() || view.socket.recv_q != 0 || partner.history.used.is_none() {
+        // Whoever relays has written to the other side what it read here, and back.
+        if !partner.is_open() || view.socket.recv_q != 0 || !partner.copies_both_ways() {
             return Answer::No;
         }
-        if history.eof.is_some() {
-            return yes(Confidence::Medium, EvidenceSource::Eof);
-        }
-        // Taken by something no hook sees, as splice() is.
-        if history.opened.is_some() && !view.fin_came_with_data() {
-            return yes(Confidence::Medium, EvidenceSource::LastUsed);
-        }
-        Answer::No
+        let source = if history.eof.is_some() {
+            EvidenceSource::Eof
+        } else if history.opened.is_some() && !view.fin_came_with_data() {
+            // Taken by something no hook sees, as splice() is.
+            EvidenceSource::LastUsed
+        } else {
+            return Answer::No;
+        };
+        let proof = Proof::earned(Looks::default(), source, Evidence::Relay(partner));
+        Answer::Yes(proof.at_most(Confidence::Medium))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
         let ago = explanation::ago(group, |view| view.socket.history.eof);
+        let Evidence::Relay(partner) = evidence else {
+            return Explanation::default();
+        };
         let mut evidence = vec![match ago {
             Some(ago) => format!(
                 "a read{} returned 0 (the peer has closed), most recently {ago} ago; neither close() nor \
@@ -52,16 +60,11 @@ impl Rule for HalfCloseNotForwarded {
                     .to_owned()
             }
         }];
-        let partner = group
-            .oldest()
-            .and_then(|view| view.context.partner_of(view.socket.cookie));
-        if let Some(partner) = partner {
-            evidence.push(format!(
-                "the process opened one connection for each of them; that of the oldest, to {}, is still \
-                 ESTABLISHED: it was not told that nothing more will come",
-                Endpoint(partner.connection.endpoints.remote)
-            ));
-        }
+        evidence.push(format!(
+            "the process opened one connection for each of them; that of the oldest, to {}, is still \
+             ESTABLISHED: it was not told that nothing more will come",
+            Endpoint(partner.connection.endpoints.remote)
+        ));
         evidence.push("Recv-Q is 0: nothing is left to pass on".to_owned());
         evidence.extend(explanation::age_evidence(group));
         Explanation {

@@ -1,7 +1,8 @@
 //! `closed-at-exit`: the program never closed it; the kernel did when the process exited. Proof: it was stuck
 //! beyond the threshold, and the exiting task made the transition that ended it.
 
-use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
+use crate::diagnose::explanation;
 use crate::model::{
     report::Direction,
     verdict::{Confidence, Severity, Verdict, VerdictDoc},
@@ -14,7 +15,7 @@ impl Rule for ClosedAtExit {
         Verdict::ClosedAtExit
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         if !view.has_ended() {
             return Answer::No;
         }
@@ -33,7 +34,7 @@ impl Rule for ClosedAtExit {
         }
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
         let mut evidence = vec![
             format!(

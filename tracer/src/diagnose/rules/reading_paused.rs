@@ -1,7 +1,10 @@
 //! `reading-paused`: back-pressure. Proof: data lies unread, and the other connection of the relay, in
 //! the same process, has a full Send-Q: whoever should take the data does not read.
 
-use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use super::{
+    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
+};
+use crate::diagnose::explanation;
 use crate::model::{
     endpoint::Endpoint,
     verdict::{Confidence, Severity, Verdict, VerdictDoc},
@@ -14,53 +17,53 @@ impl Rule for ReadingPaused {
         Verdict::ReadingPaused
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
-        let full = view
-            .context
-            .partner_of(view.socket.cookie)
-            .is_some_and(|partner| partner.is_open() && partner.connection.send_q > 0);
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
+        let partner = view.context.pairs.partner_of(view.socket.cookie).copied();
+        let Some(partner) =
+            partner.filter(|partner| partner.is_open() && partner.connection.send_q > 0)
+        else {
+            return Answer::No;
+        };
         // The FIN alone would be unread as well; data shows that nobody reads.
-        if !full || view.socket.recv_q == 0 || view.socket.history.eof.is_some() {
+        if view.socket.recv_q == 0 || view.socket.history.eof.is_some() {
             return Answer::No;
         }
-        yes(Confidence::Medium, EvidenceSource::LastUsed)
+        let source = EvidenceSource::LastUsed;
+        let proof = Proof::earned(Looks::default(), source, Evidence::Relay(partner));
+        Answer::Yes(proof.at_most(Confidence::Medium))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Suspect
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, relay: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
         let mut evidence = vec![format!(
             "Recv-Q is {}: nobody reads from {}",
             explanation::recv_q(group),
             n.them
         )];
-        let partner = group
-            .oldest()
-            .and_then(|view| view.context.partner_of(view.socket.cookie));
-        let mut whom = String::new();
-        if let Some(partner) = partner {
-            let remote = Endpoint(partner.connection.endpoints.remote);
-            whom = format!(" ({remote})");
+        let Evidence::Relay(partner) = relay else {
+            return Explanation::default();
+        };
+        let remote = Endpoint(partner.connection.endpoints.remote);
+        evidence.push(format!(
+            "the process opened one connection for each of them; that of the oldest, to {remote}, \
+             has {} bytes in Send-Q that its peer does not take",
+            partner.connection.send_q
+        ));
+        if let Some(used) = partner.history.used {
             evidence.push(format!(
-                "the process opened one connection for each of them; that of the oldest, to {remote}, \
-                 has {} bytes in Send-Q that its peer does not take",
-                partner.connection.send_q
+                "last use of that connection: {}, {} ago",
+                explanation::kind(&used),
+                explanation::span(group.now.saturating_sub(used.at))
             ));
-            if let Some(used) = partner.history.used {
-                evidence.push(format!(
-                    "last use of that connection: {}, {} ago",
-                    explanation::kind(&used),
-                    explanation::span(group.now.saturating_sub(used.at))
-                ));
-            }
         }
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} {} not read because the other side of the relay{whom} is too slow to take more",
+                "{} {} not read because the other side of the relay ({remote}) is too slow to take more",
                 explanation::sockets(group.count()),
                 n.are
             ),

@@ -2,7 +2,8 @@
 //! holds a descriptor in a complete inventory that sees all processes. An `io_uring` fixed file looks
 //! the same.
 
-use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
+use crate::diagnose::explanation;
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct FdInFlight;
@@ -12,7 +13,7 @@ impl Rule for FdInFlight {
         Verdict::FdInFlight
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         let socket = view.socket;
         let held = !socket.holders.is_empty();
         if held || socket.inode == 0 || !view.tracker.is_complete() || !view.all_holders_seen() {
@@ -30,7 +31,7 @@ impl Rule for FdInFlight {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
         let mut evidence = vec![format!(
             "{} with an inode, but no process has a descriptor for {}",

@@ -1,7 +1,8 @@
 //! `inherited-fd`: whoever worked with the connection has closed it, others still hold it. Proof: no
 //! process that opened, used or read it to its end is among the holders.
 
-use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
+use crate::diagnose::explanation;
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct InheritedFd;
@@ -11,7 +12,7 @@ impl Rule for InheritedFd {
         Verdict::InheritedFd
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         let history = view.socket.history;
         let users: Vec<u32> = [history.opened, history.used, history.eof]
             .into_iter()
@@ -39,7 +40,7 @@ impl Rule for InheritedFd {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
         let user = group.oldest().and_then(SocketView::last_operation);
         let holders = holders(group);

@@ -1,7 +1,8 @@
 //! `process-stopped`: no holder runs: stopped by a signal or a debugger, in a frozen cgroup, or with every
 //! thread in an uninterruptible wait. Not a leak: nothing can be said about a program that does not run.
 
-use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
+use crate::diagnose::explanation;
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct ProcessStopped;
@@ -11,7 +12,7 @@ impl Rule for ProcessStopped {
         Verdict::ProcessStopped
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         let holder_pids = view.holder_pids();
         if holder_pids.is_empty() || !holder_pids.iter().all(|pid| why(view, *pid).is_some()) {
             return Answer::No;
@@ -23,7 +24,7 @@ impl Rule for ProcessStopped {
         Severity::Info
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
         Explanation {
             summary: format!(

@@ -1,6 +1,7 @@
 //! `unknown`: stuck, and the facts do not prove why. Says what is known and how to learn more.
 
-use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
+use crate::diagnose::{context::waits, explanation};
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct Unknown;
@@ -10,7 +11,7 @@ impl Rule for Unknown {
         Verdict::Unknown
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         let history = view.socket.history;
         let evidence_source = if history.eof.is_some() {
             EvidenceSource::Eof
@@ -28,7 +29,7 @@ impl Rule for Unknown {
         Severity::Suspect
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
         let mut evidence = vec![format!("Recv-Q is {}", explanation::recv_q(group))];
         let Some(view) = group.oldest() else {
@@ -47,10 +48,10 @@ impl Rule for Unknown {
                 n.them, n.they, n.are
             ));
         }
-        if let Some(events) = view.epoll_events() {
+        if let Some(watch) = view.watch() {
             evidence.push(format!(
-                "an epoll set watches {} (events {events:#x}), yet nobody reads",
-                n.them
+                "an epoll set watches {} (events {:#x}), yet nobody reads",
+                n.them, watch.events
             ));
         }
         if view.was_passed_on() {
@@ -60,26 +61,13 @@ impl Rule for Unknown {
                     .to_owned(),
             );
         }
-        let writers = view.threads_blocked_writing();
-        if writers > 0 {
-            evidence.push(format!(
-                "{} of the process {} blocked in a write, and may be what should serve {}",
-                explanation::threads(writers),
-                explanation::agree(writers, "is", "are"),
-                n.them
-            ));
-        }
         let last = view
-            .socket
-            .history
-            .eof
-            .or(view.socket.history.used)
-            .or(view.socket.history.opened);
-        if let Some(thread) = view.still_at_it(last) {
+            .last_operation()
+            .and_then(|last| view.context.threads.seen(last.tid));
+        if let Some(thread) = last {
             evidence.push(format!(
-                "thread {} is still in the function that touched the oldest one last, in {}",
-                thread.tid,
-                thread.syscall.as_deref().unwrap_or("user code")
+                "the thread that touched the oldest last: {}",
+                waits::one(&view.context.waits, thread, group.now)
             ));
         }
         evidence.extend(explanation::age_evidence(group));

@@ -1,8 +1,8 @@
-//! `never-read`: accepted, then dropped. Proof: the accept was seen and no read since; the request
-//! lies in the receive queue; no epoll set will tell of it again; no crowd of blocked workers that
-//! would explain a queue. All of it must have been looked at: reads by a hook, epoll sets and threads.
+//! `never-read`: accepted, then dropped. Proof: the accept was seen and no read since; the request lies in the
+//! receive queue; whoever accepted has gone on; nobody will be told of it, and no worker may have it in a queue.
 
-use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks};
+use crate::diagnose::{context::activations::Activation, explanation};
 use crate::model::{
     socket::SocketOperation,
     verdict::{Severity, Verdict, VerdictDoc},
@@ -15,34 +15,42 @@ impl Rule for NeverRead {
         Verdict::NeverRead
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
-        let history = view.socket.history;
-        let accepted = history
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
+        let accepted = view
+            .socket
+            .history
             .opened
             .is_some_and(|opened| opened.kind == SocketOperation::Accept);
-        let unused = history.used.is_none() && history.eof.is_none();
-        if !accepted || !unused || view.socket.recv_q == 0 || !view.sees_reads() {
+        if view.socket.holders.is_empty()
+            || !accepted
+            || !view.is_unused()
+            || view.socket.recv_q == 0
+            || !view.sees_reads()
+        {
             return Answer::No;
         }
-        let explained_otherwise = !view.epoll_known()
-            || !view.threads_known()
-            || view.is_watched()
-            || view.threads_blocked_writing() > 0
-            || view.still_at_it(history.opened).is_some();
-        if explained_otherwise {
+        let at_work = matches!(
+            view.activation(),
+            Activation::Same(..) | Activation::Possible(_)
+        );
+        if view.is_watched() || view.is_polled() || at_work {
             return Answer::No;
         }
-        let sure = view.nothing_lost() && !view.was_told_once();
-        yes(explanation::confidence(view, sure), EvidenceSource::Opened)
+        let looks = looks::nobody(view);
+        Answer::Yes(Proof::earned(
+            looks,
+            EvidenceSource::Opened,
+            Evidence::Socket,
+        ))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
-        let mut evidence = vec![
+        let evidence = vec![
             if group.oldest().is_some_and(SocketView::sees_writes) {
                 format!(
                     "accept() was seen, and no read or write on {} since",
@@ -56,7 +64,6 @@ impl Rule for NeverRead {
                 explanation::recv_q(group)
             ),
         ];
-        evidence.extend(explanation::watching(group));
         Explanation {
             summary: format!(
                 "{} {} accepted{} and never read",
@@ -80,8 +87,9 @@ impl Rule for NeverRead {
         VerdictDoc {
             happened: "The program accepted the connection and then lost it: no code reads from it, \
                        waits for it, or closes it.",
-            proof: "accept() was seen, and no read since; the request lies unread; no epoll set \
-                       will tell of it again; no pool of blocked workers explains a queue.",
+            proof: "accept() was seen, and no read since; the request lies unread; whoever accepted has \
+                       gone on; no epoll set and no poll() will tell of it, and no busy worker may have it \
+                       in a queue.",
             blamed: "the function that called accept()",
             remedy: "Follow the descriptor from accept(): some path neither hands it to a handler \
                        nor closes it.",

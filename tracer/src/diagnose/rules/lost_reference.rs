@@ -1,8 +1,10 @@
 //! `lost-reference`: used, then forgotten: the object was dropped or an error path skipped `close()`.
-//! Proof: the last operation was seen, nothing came after it, and its thread is no longer there.
+//! Proof: the last operation was seen, nothing came after it, the call that made it is over, and nobody will be
+//! told of the socket.
 
-use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
-use crate::model::verdict::{Severity, Verdict, VerdictDoc};
+use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks};
+use crate::diagnose::{context::activations::Activation, explanation};
+use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct LostReference;
 
@@ -11,40 +13,42 @@ impl Rule for LostReference {
         Verdict::LostReference
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         let used = view.socket.history.used;
         if used.is_none() || view.socket.history.eof.is_some() || view.socket.holders.is_empty() {
             return Answer::No;
         }
         // Still watched by an event loop, or still being worked on: another story.
-        if view.is_watched()
-            || view.still_at_it(used).is_some()
-            || view.may_be_at_it(used)
-            || view.threads_blocked_writing() > 0
-        {
+        let at_work = matches!(
+            view.activation(),
+            Activation::Same(..) | Activation::Possible(_)
+        );
+        if view.is_watched() || view.is_polled() || at_work {
             return Answer::No;
         }
         // Taken by a read that nobody saw, the FIN may have been told to the program as well.
         if view.socket.recv_q == 0 && !view.fin_came_with_data() {
             return Answer::No;
         }
-        let sure = view.whole_life_seen()
-            && view.epoll_known()
-            && view.threads_known()
-            && view.sees_reads()
-            && view.sees_writes()
-            && !view.was_told_once();
-        yes(
-            explanation::confidence(view, sure),
-            EvidenceSource::LastUsed,
-        )
+        let looks = looks::nobody(view);
+        let proof = Proof::earned(looks, EvidenceSource::LastUsed, Evidence::Socket);
+        // A loop may have put it aside until something else happens.
+        let in_loop = view
+            .holder_pids()
+            .iter()
+            .any(|pid| view.context.some_loop_waits(*pid));
+        Answer::Yes(proof.at_most(if in_loop {
+            Confidence::Medium
+        } else {
+            Confidence::High
+        }))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
         let mut evidence = Vec::new();
         if let Some(operation) = group.oldest().and_then(|view| view.socket.history.used) {
@@ -72,19 +76,6 @@ impl Rule for LostReference {
             "0" => "Recv-Q is 0: the FIN came in together with the last data".to_owned(),
             other => format!("Recv-Q is {other}: data was left unread"),
         });
-        let looked = group
-            .views
-            .iter()
-            .all(|view| view.threads_known() && view.epoll_known());
-        evidence.push(if looked {
-            format!("no thread is working on {}", n.them)
-        } else {
-            format!(
-                "no thread was seen working on {}, but not all could be looked at",
-                n.them
-            )
-        });
-        evidence.extend(explanation::watching(group));
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
@@ -109,8 +100,9 @@ impl Rule for LostReference {
         VerdictDoc {
             happened: "The program used the connection, then forgot it: an error path, an early \
                        return or a dropped object skipped close().",
-            proof: "The last operation was seen, nothing came after it, no epoll set will tell of \
-                       it again, and the thread that did it has moved on.",
+            proof: "The last operation was seen and nothing came after it; the call that made it has \
+                       ended; no epoll set and no poll() will tell of it, no server was asked for it, and \
+                       no busy worker may have it in a queue.",
             blamed: "the function that used the connection last",
             remedy: "Follow the connection out of that function and close it on every path.",
         }

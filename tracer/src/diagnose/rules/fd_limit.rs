@@ -1,7 +1,8 @@
 //! `fd-limit`: `accept()` fails because the process has no descriptor left; the leak is elsewhere. Proof:
 //! nobody accepted the connection, and the process that listens has as many descriptors as it may.
 
-use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
+use crate::diagnose::explanation;
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct FdLimit;
@@ -11,7 +12,7 @@ impl Rule for FdLimit {
         Verdict::FdLimit
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         let full = || {
             let process = view.process()?;
             Some(process.open_fds? >= process.fd_limit?)
@@ -26,7 +27,7 @@ impl Rule for FdLimit {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
         let mut evidence = Vec::new();
         if let Some(process) = group.process {

@@ -1,7 +1,8 @@
 //! `select-limit`: descriptors of 1024 and above are invisible to `select()` (`FD_SETSIZE`). Proof: all
 //! descriptors of the socket are, nothing was read, and a thread of the process waits in `select()`.
 
-use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
+use crate::diagnose::explanation;
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct SelectLimit;
@@ -14,14 +15,11 @@ impl Rule for SelectLimit {
         Verdict::SelectLimit
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         let holders = &view.socket.holders;
         let invisible = !holders.is_empty() && holders.iter().all(|h| h.fd >= FD_SETSIZE);
-        if !invisible
-            || view.socket.recv_q == 0
-            || !view.uses_select()
-            || view.epoll_events().is_some()
-        {
+        let selects = view.polls().any(|polled| polled.select);
+        if !invisible || view.socket.recv_q == 0 || !selects || view.watch().is_some() {
             return Answer::No;
         }
         yes(Confidence::Medium, EvidenceSource::Opened)
@@ -31,7 +29,7 @@ impl Rule for SelectLimit {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
         let fds = group.views.iter().flat_map(|view| &view.socket.holders);
         let lowest = fds.map(|holder| holder.fd).min().unwrap_or_default();

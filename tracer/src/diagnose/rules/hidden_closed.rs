@@ -3,7 +3,8 @@
 
 use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
 
-use super::{Answer, EvidenceSource, Explanation, Group, Rule, SocketView, explanation, yes};
+use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
+use crate::diagnose::explanation;
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct HiddenClosed;
@@ -17,7 +18,7 @@ impl Rule for HiddenClosed {
         Verdict::HiddenClosed
     }
 
-    fn check(&self, view: &SocketView<'_>) -> Answer {
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         if !view.is_hidden() || view.socket.holders.is_empty() {
             return Answer::No;
         }
@@ -33,7 +34,7 @@ impl Rule for HiddenClosed {
         Severity::Leak
     }
 
-    fn explain(&self, group: &Group<'_>) -> Explanation {
+    fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
         let mut evidence = vec![format!(
             "{} in state CLOSE with the descriptor still open; ss, netstat and /proc/net/tcp do not \

@@ -1,0 +1,114 @@
+//! Who should accept, and what keeps it from that.
+
+use super::{ReportContext, waits::WaitsFor};
+use crate::model::{
+    input::Thread,
+    socket::{LastOperation, SocketOperation},
+    stack::Frame,
+};
+
+#[derive(Clone, Copy, Debug)]
+pub enum Acceptance<'a> {
+    /// This thread should accept and is blocked or busy in something else.
+    Kept {
+        thread: &'a Thread,
+        /// It has accepted before, or shares the work of one that has.
+        has_accepted: bool,
+    },
+    /// Who should accept is not known, or is blocked in nothing; where the last connection was accepted.
+    NobodyIsKept(Option<&'a [Frame]>),
+}
+
+impl<'a> ReportContext<'a> {
+    /// By the processes that hold the listener.
+    pub fn acceptance(&self, holders: &[u32]) -> Acceptance<'a> {
+        let accepts = self.accepts(holders);
+        let accepted = |thread: &&'a Thread| self.threads.has_accepted(thread.tid);
+        let workers: Vec<u32> = holders
+            .iter()
+            .copied()
+            .filter(|pid| !self.only_starts_others(*pid, holders))
+            .collect();
+        let threads: Vec<&'a Thread> = workers
+            .iter()
+            .flat_map(|pid| self.tracker.threads(*pid))
+            .collect();
+        let kept = |thread: &&'a Thread| self.is_kept(thread);
+        let own = threads.iter().copied().filter(accepted);
+        if let Some(thread) = longest(own.filter(kept)) {
+            let has_accepted = true;
+            return Acceptance::Kept {
+                thread,
+                has_accepted,
+            };
+        }
+        if let Some(last) = accepts.iter().max_by_key(|accept| accept.at) {
+            let stack = self.tracker.stack(last.stack);
+            let of_tasks = stack.is_some_and(|stack| stack.frames.iter().any(Frame::is_of_tasks));
+            // Any thread of the runtime may be the next to accept.
+            let mates = threads.iter().copied().filter(|thread| {
+                of_tasks && thread.stack.iter().any(Frame::is_of_tasks) && self.is_kept(thread)
+            });
+            return match longest(mates) {
+                Some(thread) => Acceptance::Kept {
+                    thread,
+                    has_accepted: true,
+                },
+                None => Acceptance::NobodyIsKept(stack.map(|stack| stack.frames.as_slice())),
+            };
+        }
+        // Nobody was seen to accept: only processes of one thread leave no choice.
+        let alone = |pid: &u32| match self.tracker.threads(*pid) {
+            [only] => Some(only),
+            _ => None,
+        };
+        let all: Option<Vec<&'a Thread>> = workers.iter().map(alone).collect();
+        match longest(all.into_iter().flatten().filter(kept)) {
+            Some(thread) => Acceptance::Kept {
+                thread,
+                has_accepted: false,
+            },
+            None => Acceptance::NobodyIsKept(None),
+        }
+    }
+
+    fn accepts(&self, holders: &[u32]) -> Vec<LastOperation> {
+        let opened = self
+            .threads
+            .histories()
+            .filter_map(|(_, history)| history.opened);
+        opened
+            .filter(|opened| {
+                opened.kind == SocketOperation::Accept && holders.contains(&opened.pid)
+            })
+            .collect()
+    }
+
+    /// A master that opened the listener for its children, and never accepts itself.
+    fn only_starts_others(&self, pid: u32, holders: &[u32]) -> bool {
+        let is_parent = holders.iter().any(|other| {
+            let process = self.tracker.process(*other);
+            process.is_some_and(|process| process.parent == pid)
+        });
+        let mut threads = self.tracker.threads(pid).iter();
+        is_parent && !threads.any(|thread| self.threads.has_accepted(thread.tid))
+    }
+
+    /// It is neither free nor in a wait from which it could go on to accept.
+    fn is_kept(&self, thread: &'a Thread) -> bool {
+        let waits = self.waits.of(thread);
+        let free = matches!(
+            waits,
+            WaitsFor::NewConnections
+                | WaitsFor::Set(_)
+                | WaitsFor::Several
+                | WaitsFor::Unknown
+                | WaitsFor::Stopped
+        );
+        !free && !self.is_idle(thread)
+    }
+}
+
+fn longest<'a>(threads: impl Iterator<Item = &'a Thread>) -> Option<&'a Thread> {
+    threads.min_by_key(|thread| (thread.since.unwrap_or(u64::MAX), thread.tid))
+}

@@ -1,0 +1,325 @@
+//! Does the call that handled a socket still run? Compares the stack of an operation with what its thread
+//! does now. An equal slot of the stack is not the same call; only what excludes other work since makes it so.
+
+use std::collections::HashSet;
+
+use tracer_common::event::OUTSIDE;
+
+use super::{ReportContext, waits::WaitsFor};
+use crate::model::{
+    input::{Connection, Thread},
+    socket::LastOperation,
+    stack::{Frame, Stack},
+};
+
+/// What became of the call that made an operation.
+#[derive(Clone, Copy, Debug)]
+pub enum Activation<'a> {
+    /// It has ended, by this.
+    Over(Over),
+    /// It still runs in this thread.
+    Same(&'a Thread, Sameness<'a>),
+    /// The thread is in the same place, but nothing excludes that it has begun other work since.
+    Possible(&'a Thread),
+    Unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    ThreadEnded,
+    /// The thread has turned to another connection.
+    WentOn,
+    /// The thread is where it waits for new work.
+    Idle,
+    /// Its functions are no longer on the stack.
+    Returned,
+    /// The thread left an older connection behind at the same place.
+    LeftBehind,
+}
+
+/// How it is known that it is the same call.
+#[derive(Clone, Copy, Debug)]
+pub struct Sameness<'a> {
+    /// The thread has not left a CPU but for the present wait, and its stack has the same frames.
+    pub frames: bool,
+    /// It waits on a connection that it opened, or wrote to, after it last touched the socket.
+    pub asked: Option<&'a Connection>,
+    /// The process was started for this connection.
+    pub own_process: bool,
+    /// It is the only thread of its process, and has not left a CPU but for the present wait, which brings no work.
+    pub nothing_else: bool,
+}
+
+impl Sameness<'_> {
+    /// A fact of this very call, beside the place.
+    pub const fn is_sure(self) -> bool {
+        self.asked.is_some() || self.own_process || self.nothing_else
+    }
+}
+
+impl Over {
+    /// An evidence line.
+    pub const fn says(self) -> &'static str {
+        match self {
+            Self::ThreadEnded => "the thread that touched it last has ended",
+            Self::WentOn => {
+                "the thread that touched it last has turned to another connection since"
+            }
+            Self::Idle => "the thread that touched it last waits for new work or events",
+            Self::Returned => "the functions that touched it last have returned",
+            Self::LeftBehind => {
+                "the thread that touched it last left older ones behind at the same place"
+            }
+        }
+    }
+}
+
+impl<'a> ReportContext<'a> {
+    /// `all_threads`: those of the process were all looked at.
+    pub fn activation(
+        &self,
+        cookie: u64,
+        operation: LastOperation,
+        all_threads: bool,
+    ) -> Activation<'a> {
+        let stack = self.tracker.stack(operation.stack);
+        let of_tasks = stack.is_some_and(|stack| stack.frames.iter().any(Frame::is_of_tasks));
+        if operation.pid == OUTSIDE {
+            return Activation::Unknown;
+        }
+        let Some(thread) = self.threads.seen(operation.tid) else {
+            return match (of_tasks, all_threads) {
+                (false, true) => Activation::Over(Over::ThreadEnded),
+                _ => Activation::Unknown,
+            };
+        };
+        if switches_stacks(&thread.stack) || stack.is_some_and(|s| switches_stacks(&s.frames)) {
+            return Activation::Unknown;
+        }
+        let running = self.running(cookie, operation, thread, stack);
+        match running {
+            // A task may be suspended and go on elsewhere.
+            Activation::Over(_) if of_tasks => Activation::Unknown,
+            known => known,
+        }
+    }
+
+    fn running(
+        &self,
+        cookie: u64,
+        operation: LastOperation,
+        thread: &'a Thread,
+        stack: Option<&'a Stack>,
+    ) -> Activation<'a> {
+        if self
+            .threads
+            .went_on(operation.tid, cookie, operation.at)
+            .is_some()
+        {
+            return Activation::Over(Over::WentOn);
+        }
+        let waits = self.waits.of(thread);
+        if matches!(waits, WaitsFor::NewConnections) || self.is_idle(thread) {
+            return Activation::Over(Over::Idle);
+        }
+        let common = stack.map_or(Common::Unknown, |stack| {
+            self.common(operation, stack, thread)
+        });
+        if common == Common::Nothing {
+            return Activation::Over(Over::Returned);
+        }
+        let asked = match waits {
+            WaitsFor::Upstream(connection) => self.asked_since(connection, operation),
+            _ => None,
+        };
+        let own_process = self.is_forked_for(operation.pid, cookie);
+        if asked.is_some() || own_process {
+            let sameness = Sameness {
+                frames: common == Common::Inside,
+                asked,
+                own_process,
+                nothing_else: false,
+            };
+            return Activation::Same(thread, sameness);
+        }
+        if matches!(waits, WaitsFor::Set(_) | WaitsFor::Several) {
+            return self.in_loop(operation, waits);
+        }
+        let crowd = self.places.of(thread);
+        if self.left_behind(cookie, operation) || crowd.left_behind {
+            return Activation::Over(Over::LeftBehind);
+        }
+        let alone = self.tracker.threads(operation.pid).len() == 1;
+        let nothing_else = alone && (matches!(waits, WaitsFor::Futex) || !waits.may_bring_work());
+        // A wait that may bring work looks the same in a worker that is free, unless all that sit in it have
+        // a connection each.
+        let of_work = waits.is_of_work() || crowd.threads > 1 && crowd.free == 0;
+        let frames = common == Common::Inside && of_work;
+        if has_waited_once(operation, thread) && (frames || nothing_else) {
+            let sameness = Sameness {
+                frames,
+                asked,
+                own_process,
+                nothing_else,
+            };
+            return Activation::Same(thread, sameness);
+        }
+        match common {
+            Common::Inside if crowd.free == 0 => Activation::Possible(thread),
+            Common::Unknown if self.names_it(stack, thread) => Activation::Possible(thread),
+            _ => Activation::Unknown,
+        }
+    }
+
+    /// It waits for events. The loop of several clients waits for new work; any other may be part of serving this
+    /// one.
+    fn in_loop(&self, operation: LastOperation, waits: WaitsFor<'_>) -> Activation<'a> {
+        let clients = match waits {
+            WaitsFor::Set(set) => self.set_has_clients(operation.pid, set),
+            _ => false,
+        };
+        let touches = self.threads.touches(operation.tid).iter();
+        let served: HashSet<u64> = touches
+            .filter(|touch| self.threads.is_accepted(touch.cookie))
+            .map(|touch| touch.cookie)
+            .collect();
+        if clients || served.len() > 1 {
+            Activation::Over(Over::Idle)
+        } else {
+            Activation::Unknown
+        }
+    }
+
+    /// Where stacks cannot be compared from outside: the function that made the operation is on the present one.
+    fn names_it(&self, stack: Option<&Stack>, thread: &Thread) -> bool {
+        let blamed = stack.and_then(|stack| {
+            let blamed = stack.frames.get(self.blame(&stack.frames)?)?;
+            blamed.function.is_some().then_some(blamed)
+        });
+        blamed.is_some_and(|blamed| thread.stack.iter().any(|frame| frame.is_same_code(blamed)))
+    }
+
+    /// The connection the thread waits on, if it opened or wrote to it after that operation.
+    fn asked_since(
+        &self,
+        connection: &'a Connection,
+        operation: LastOperation,
+    ) -> Option<&'a Connection> {
+        let after = self.threads.touches_after(operation.tid, operation.at);
+        after
+            .iter()
+            .any(|touch| touch.cookie == connection.cookie)
+            .then_some(connection)
+    }
+
+    /// An older connection that is stuck was touched last by the same thread at the same place: what it does now
+    /// is no work on any of them.
+    fn left_behind(&self, cookie: u64, operation: LastOperation) -> bool {
+        let place = self.last_place_of(operation.stack);
+        self.stuck_last
+            .get(&operation.tid)
+            .into_iter()
+            .flatten()
+            .any(|touch| {
+                touch.cookie != cookie
+                    && touch.operation.at < operation.at
+                    && self.last_place_of(touch.operation.stack) == place
+            })
+    }
+
+    fn common(&self, operation: LastOperation, stack: &Stack, thread: &Thread) -> Common {
+        // Of a stack that is known in part only, the callers may be others.
+        if thread.stack.is_empty() || stack.frames.is_empty() || stack.one_of_several {
+            return Common::Unknown;
+        }
+        let shared = shared(operation, stack, thread);
+        let Some(shared) = shared else {
+            return Common::Unknown;
+        };
+        let outer = stack.frames.len().saturating_sub(shared);
+        let outer = stack.frames.get(outer..).unwrap_or_default();
+        let own: Vec<usize> = (0..outer.len())
+            .filter(|at| (self.blamer)(outer.get(*at..=*at).unwrap_or_default()).is_some())
+            .collect();
+        match own.as_slice() {
+            [] => Common::Nothing,
+            // The thread's own outermost function may well be its loop.
+            [_] => Common::Outermost,
+            _ => Common::Inside,
+        }
+    }
+}
+
+/// What the stack of an operation and the present one of its thread have in common, from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Common {
+    /// None of the program's functions.
+    Nothing,
+    /// Only the one that the thread began with, or the program's main function.
+    Outermost,
+    /// Functions of the program inside of that.
+    Inside,
+    Unknown,
+}
+
+/// How many frames of the operation's stack, from outside, the thread still has. `None` when they cannot be
+/// compared: other stacks, or stacks without their outermost callers.
+fn shared(operation: LastOperation, stack: &Stack, thread: &Thread) -> Option<usize> {
+    if operation.sp != 0 && !stack.frames_at.is_empty() && !thread.frames_at.is_empty() {
+        return shared_slots(operation, stack, thread);
+    }
+    if stack.truncated {
+        return None;
+    }
+    let mut shared = 0;
+    let outward = stack.frames.iter().rev().zip(thread.stack.iter().rev());
+    for (then, now) in outward {
+        if !then.is_same_code(now) {
+            break;
+        }
+        shared += 1;
+        if then.offset != now.offset {
+            break;
+        }
+    }
+    (shared > 0).then_some(shared)
+}
+
+/// By the places of frames on the stack and where they return to.
+fn shared_slots(operation: LastOperation, stack: &Stack, thread: &Thread) -> Option<usize> {
+    let now: HashSet<(u64, u64)> = thread
+        .frames_at
+        .iter()
+        .map(|frame| (frame.cfa, frame.return_address))
+        .collect();
+    let (mut from, mut all) = (None, true);
+    for frame in stack.frames_at.iter().rev() {
+        let slot = (operation.sp.wrapping_add(frame.cfa), frame.return_address);
+        if !now.contains(&slot) {
+            all = false;
+            break;
+        }
+        from = Some(frame.frame);
+    }
+    let last = stack.frames.len().checked_sub(1)? as u32;
+    match from {
+        None => None,
+        Some(_) if all => Some(stack.frames.len()),
+        // A slot's functions end with that of its number; inlined ones lie before.
+        Some(outermost) => Some((last - outermost.min(last)) as usize + 1),
+    }
+}
+
+/// Since the operation it has left a CPU for the present wait at most.
+fn has_waited_once(operation: LastOperation, thread: &Thread) -> bool {
+    let known = operation.sp != 0 && thread.switches != 0;
+    known && (thread.switches as u32).wrapping_sub(operation.switches) <= 1
+}
+
+/// Greenlets share one stack and take turns on it: equal places prove nothing.
+fn switches_stacks(frames: &[Frame]) -> bool {
+    frames.iter().any(|frame| {
+        let module = frame.module.as_deref().unwrap_or_default();
+        module.starts_with("_greenlet") || module.starts_with("greenlet")
+    })
+}

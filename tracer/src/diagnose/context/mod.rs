@@ -1,0 +1,273 @@
+//! What all sockets of one report share, computed once: who is at work, in which activation, waiting for what.
+//! Rules ask it; it proves nothing by itself.
+
+pub mod acceptors;
+pub mod activations;
+mod closes;
+mod idle;
+pub mod pairs;
+mod places;
+pub mod pools;
+pub mod threads;
+pub mod waits;
+mod wrappers;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use self::{
+    closes::CallSites,
+    pairs::Pairs,
+    places::Places,
+    pools::Pool,
+    threads::{Threads, Touch, operations},
+    waits::{Waits, WaitsFor},
+};
+use super::{Blamer, watching::TELLS_OF_FIN};
+use crate::{
+    model::{
+        input::{EpollChange, EpollOperation, Interest, Process, RunHeader},
+        socket::SocketOperation,
+        stack::Frame,
+    },
+    track::Tracker,
+};
+
+pub struct ReportContext<'a> {
+    pub tracker: &'a Tracker,
+    pub threads: Threads<'a>,
+    pub waits: Waits<'a>,
+    pub pairs: Pairs<'a>,
+    blamer: Blamer<'a>,
+    call_sites: CallSites,
+    places: Places,
+    pools: BTreeMap<u32, Pool<'a>>,
+    /// The last operations on stuck sockets, by their threads.
+    stuck_last: HashMap<u32, Vec<Touch>>,
+    /// One number for all keys with the same frames.
+    last_places: HashMap<u64, u64>,
+    /// Processes that began after the only connection they touched was accepted, with its cookie.
+    forked_for: HashMap<u32, u64>,
+    /// Functions of the program through which it makes nearly all its reads: module and function.
+    wrappers: HashSet<(&'a str, &'a str)>,
+    /// By process: an interest by the inode it watches, and by its number where the inode is unknown.
+    interests: HashMap<(u32, Watched), Interest>,
+    /// Processes whose threads of control the kernel does not see.
+    of_tasks: HashSet<u32>,
+}
+
+impl<'a> ReportContext<'a> {
+    pub fn new(tracker: &'a Tracker, blamer: Blamer<'a>) -> Self {
+        let threads = Threads::new(tracker);
+        let waits = Waits::new(tracker, &threads);
+        let pairs = Pairs::new(tracker, &threads, &waits);
+        let mut context = Self {
+            tracker,
+            threads,
+            waits,
+            pairs,
+            blamer,
+            call_sites: CallSites::new(tracker),
+            places: Places::default(),
+            pools: BTreeMap::new(),
+            stuck_last: HashMap::new(),
+            last_places: HashMap::new(),
+            forked_for: HashMap::new(),
+            wrappers: wrappers::find(tracker, blamer),
+            interests: interests(tracker),
+            of_tasks: HashSet::new(),
+        };
+        context.note_last_operations();
+        context.note_forks();
+        context.note_tasks();
+        context.places = context.find_places();
+        context.pools = context.starving_pools();
+        context
+    }
+
+    fn note_last_operations(&mut self) {
+        let mut firsts: HashMap<Vec<(Option<&str>, u64)>, u64> = HashMap::new();
+        for socket in self.tracker.sockets() {
+            let Some(operation) = operations(socket.history).max_by_key(|last| last.at) else {
+                continue;
+            };
+            let cookie = socket.cookie;
+            let of_thread = self.stuck_last.entry(operation.tid).or_default();
+            of_thread.push(Touch { cookie, operation });
+            if let Some(stack) = self.tracker.stack(operation.stack) {
+                let frames = stack.frames.iter();
+                let path = frames.map(|frame| (frame.module.as_deref(), frame.offset));
+                let first = *firsts.entry(path.collect()).or_insert(operation.stack);
+                self.last_places.insert(operation.stack, first);
+            }
+        }
+    }
+
+    fn note_forks(&mut self) {
+        let mut touched: HashMap<u32, HashSet<u64>> = HashMap::new();
+        for (cookie, history) in self.threads.histories() {
+            if self.threads.is_accepted(cookie) {
+                for operation in operations(history) {
+                    touched.entry(operation.pid).or_default().insert(cookie);
+                }
+            }
+        }
+        for (pid, cookies) in touched {
+            let cookie = cookies.iter().next().filter(|_| cookies.len() == 1);
+            let Some((process, cookie)) = self.tracker.process(pid).zip(cookie) else {
+                continue;
+            };
+            let opened = self.threads.history(*cookie).and_then(|known| known.opened);
+            let accepted = opened.filter(|opened| {
+                opened.kind == SocketOperation::Accept && opened.pid != process.pid
+            });
+            let began = self
+                .tracker
+                .run_header()
+                .and_then(|header| began(process, header));
+            if accepted
+                .zip(began)
+                .is_some_and(|(opened, began)| began >= opened.at)
+            {
+                self.forked_for.insert(pid, *cookie);
+            }
+        }
+    }
+
+    fn is_forked_for(&self, pid: u32, cookie: u64) -> bool {
+        self.forked_for.get(&pid) == Some(&cookie)
+    }
+
+    /// The same place for sockets opened along the same frames: one path can have several keys.
+    pub fn call_site_of(&self, opened: u64) -> u64 {
+        self.call_sites.of(opened)
+    }
+
+    /// Whom to blame among these frames: not the function through which all reads go, but who called it.
+    pub fn blame(&self, frames: &[Frame]) -> Option<usize> {
+        let innermost = (self.blamer)(frames)?;
+        let mut at = innermost;
+        while frames
+            .get(at)
+            .is_some_and(|frame| wrappers::has(&self.wrappers, frame))
+        {
+            let outwards = frames.get(at + 1..).and_then(|outer| (self.blamer)(outer));
+            match outwards {
+                Some(next) => at += next + 1,
+                None => return Some(innermost),
+            }
+        }
+        Some(at)
+    }
+
+    /// Is it the program's own code?
+    pub fn is_own(&self, frame: &Frame) -> bool {
+        (self.blamer)(std::slice::from_ref(frame)).is_some()
+    }
+
+    /// Which registration in an epoll set of the process watches the file.
+    pub fn interest(&self, pid: u32, inode: u64, fd: u32) -> Option<Interest> {
+        let by_inode = self.interests.get(&(pid, Watched::Inode(inode)));
+        by_inode
+            .or_else(|| self.interests.get(&(pid, Watched::Number(fd))))
+            .copied()
+    }
+
+    /// The set watches connections that its process has accepted.
+    fn set_has_clients(&self, pid: u32, set: u32) -> bool {
+        let members = self.interests.iter().filter(|((owner, _), interest)| {
+            *owner == pid && (interest.set == set || interest.set == 0 || set == 0)
+        });
+        members.into_iter().any(|((_, watched), _)| match watched {
+            Watched::Inode(inode) => self.waits.is_client(*inode),
+            Watched::Number(_) => true,
+        })
+    }
+
+    /// The thread that opened a connection turned to another one that it opened, and then to this one again.
+    pub fn was_reused(&self, cookie: u64) -> bool {
+        let Some((opened, used)) = self
+            .threads
+            .history(cookie)
+            .and_then(|history| history.opened.zip(history.used))
+        else {
+            return false;
+        };
+        let between = self.threads.touches_after(opened.tid, opened.at).iter();
+        let mut between = between.take_while(|touch| touch.operation.at < used.at);
+        used.tid == opened.tid
+            && between
+                .any(|touch| touch.cookie != cookie && self.threads.is_connected(touch.cookie))
+    }
+
+    /// A thread of the process waits for events.
+    pub fn some_loop_waits(&self, pid: u32) -> bool {
+        let threads = self.tracker.threads(pid).iter();
+        threads
+            .map(|thread| self.waits.of(thread))
+            .any(|waits| matches!(waits, WaitsFor::Set(_) | WaitsFor::Several))
+    }
+
+    /// Sockets of the process that were taken out of an epoll set and put back.
+    pub fn returned_to_loop(&self, pid: u32) -> usize {
+        let tells = |change: &EpollChange| {
+            change.change != EpollOperation::Remove && change.events & TELLS_OF_FIN != 0
+        };
+        let of_process = self.tracker.all_epoll_changes();
+        let returned = of_process.filter(|changes| {
+            let mut own = changes.iter().filter(|change| change.pid == pid);
+            let mut out = false;
+            own.any(|change| {
+                let back = out && tells(change);
+                out = !tells(change);
+                back
+            })
+        });
+        returned.count()
+    }
+
+    pub fn runs_tasks(&self, pid: u32) -> bool {
+        self.of_tasks.contains(&pid)
+    }
+
+    fn note_tasks(&mut self) {
+        /// The thread that polls for the virtual threads of a Java virtual machine (`sun.nio.ch.Poller`, JDK 21).
+        const VIRTUAL_THREADS: &str = "Read-Poller";
+        for pid in self.tracker.threaded() {
+            let threads = self.tracker.threads(pid).iter();
+            let mut theirs = threads.filter(|thread| {
+                thread.comm.starts_with(VIRTUAL_THREADS)
+                    || thread.stack.iter().any(Frame::is_of_tasks)
+            });
+            if theirs.next().is_some() {
+                self.of_tasks.insert(pid);
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Watched {
+    Inode(u64),
+    Number(u32),
+}
+
+fn interests(tracker: &Tracker) -> HashMap<(u32, Watched), Interest> {
+    let mut interests = HashMap::new();
+    for (pid, interest) in tracker.interests() {
+        let watched = match interest.inode {
+            0 => Watched::Number(interest.fd),
+            inode => Watched::Inode(inode),
+        };
+        interests.entry((pid, watched)).or_insert(interest);
+    }
+    interests
+}
+
+/// When the process began, by the clock of events, rounded up to a tick of /proc.
+fn began(process: &Process, header: &RunHeader) -> Option<u64> {
+    const TICK: i64 = 10_000_000;
+    let since_header = process.start_wall?.duration_since(header.wall);
+    let at = i64::try_from(header.at).ok()?;
+    let ahead = i64::try_from(since_header.as_nanos()).ok()?;
+    u64::try_from(at.checked_add(ahead)?.checked_add(TICK)?).ok()
+}

@@ -1,0 +1,233 @@
+//! Two connections of one piece of work: the two sides of a relay, and the servers that were asked on behalf of
+//! a client.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tracer_common::{event::OUTSIDE, state::ESTABLISHED};
+
+use super::{
+    threads::{Threads, operations},
+    waits::{Waits, is_silent},
+};
+use crate::{
+    model::{
+        input::Connection,
+        socket::{History, LastOperation, SocketOperation},
+    },
+    track::Tracker,
+};
+
+/// The other side of a relay: the one connection its process opened between accepting a connection
+/// and accepting the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Partner {
+    pub history: History,
+    pub connection: Connection,
+}
+
+impl Partner {
+    /// Nothing was said to it about an end: open in both directions.
+    pub fn is_open(&self) -> bool {
+        self.connection.state == ESTABLISHED
+    }
+
+    /// Data has gone to it and has come from it.
+    pub fn copies_both_ways(&self) -> bool {
+        let moved = self.connection.moved;
+        moved.is_some_and(|moved| moved.sent > 0 && moved.received > 0)
+    }
+}
+
+/// A connection on which a server was asked for a client, and which has said nothing since.
+#[derive(Clone, Copy, Debug)]
+pub struct Upstream<'a> {
+    pub connection: &'a Connection,
+    /// When it was opened or last written to.
+    pub asked_at: u64,
+    /// By how it was found: no other client can be meant.
+    pub is_its_own: bool,
+    /// By the same thread between two operations on clients; else only by order in time.
+    pub by_thread: bool,
+    /// The operation that opened it or wrote to it.
+    pub operation: LastOperation,
+}
+
+#[derive(Default)]
+pub struct Pairs<'a> {
+    partners: HashMap<u64, Partner>,
+    upstreams: HashMap<u64, Upstream<'a>>,
+    /// When each process asked on connections that are silent since.
+    asked: HashMap<u32, Vec<u64>>,
+}
+
+impl<'a> Pairs<'a> {
+    pub fn new(tracker: &'a Tracker, threads: &Threads<'a>, waits: &Waits<'a>) -> Self {
+        let mut pairs = Self::default();
+        pairs.find_partners(tracker, threads);
+        pairs.find_upstreams(tracker, threads, waits);
+        pairs.note_asked(tracker, threads, waits);
+        pairs
+    }
+
+    pub fn partner_of(&self, cookie: u64) -> Option<&Partner> {
+        self.partners.get(&cookie)
+    }
+
+    pub fn upstream_of(&self, cookie: u64) -> Option<&Upstream<'a>> {
+        self.upstreams.get(&cookie)
+    }
+
+    /// The process asked a server after that moment, which has not answered.
+    pub fn asked_since(&self, pid: u32, at: u64) -> bool {
+        let asked = self.asked.get(&pid).into_iter().flatten();
+        asked.into_iter().any(|asked| *asked > at)
+    }
+
+    fn note_asked(&mut self, tracker: &Tracker, threads: &Threads<'_>, waits: &Waits<'_>) {
+        for connection in tracker.connections() {
+            let history = threads.history(connection.cookie).unwrap_or_default();
+            let asks = |operation: &LastOperation| {
+                matches!(
+                    operation.kind,
+                    SocketOperation::Connect | SocketOperation::Send
+                )
+            };
+            let last = operations(history)
+                .filter(asks)
+                .max_by_key(|operation| operation.at);
+            if let Some(last) = last
+                && waits.is_upstream(connection.cookie)
+                && is_silent(connection)
+                && !has_answered_since(history, last.at)
+            {
+                self.asked.entry(last.pid).or_default().push(last.at);
+            }
+        }
+    }
+
+    fn find_partners(&mut self, tracker: &Tracker, threads: &Threads<'_>) {
+        let mut openings: BTreeMap<u32, BTreeMap<(u64, u64), SocketOperation>> = BTreeMap::new();
+        for (cookie, history) in threads.histories() {
+            // Processes outside of the pid namespace are not told apart.
+            if let Some(opened) = history.opened.filter(|opened| opened.pid != OUTSIDE) {
+                let of_process = openings.entry(opened.pid).or_default();
+                of_process.insert((opened.at, cookie), opened.kind);
+            }
+        }
+        let open: HashMap<u64, Connection> = tracker
+            .connections()
+            .iter()
+            .map(|connection| (connection.cookie, *connection))
+            .collect();
+        for of_process in openings.values() {
+            for (one, other) in alternating(of_process) {
+                for (one, other) in [(one, other), (other, one)] {
+                    let known = open.get(&other).zip(threads.history(other));
+                    if let Some((connection, history)) = known {
+                        let connection = *connection;
+                        self.partners.insert(
+                            one,
+                            Partner {
+                                history,
+                                connection,
+                            },
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// By thread first. What is left are programs whose tasks move between threads: there only the order in time
+    /// is known, and only where there is one asked connection for each client does it say anything.
+    fn find_upstreams(&mut self, tracker: &'a Tracker, threads: &Threads<'a>, waits: &Waits<'a>) {
+        let mut claims: HashMap<u64, usize> = HashMap::new();
+        for socket in tracker.sockets() {
+            let Some(last) = operations(socket.history).max_by_key(|operation| operation.at) else {
+                continue;
+            };
+            if threads.is_connected(socket.cookie) {
+                continue;
+            }
+            if let Some(upstream) = asked_by_thread(socket.cookie, last, threads, waits) {
+                *claims.entry(upstream.connection.cookie).or_default() += 1;
+                self.upstreams.insert(socket.cookie, upstream);
+            }
+        }
+        for upstream in self.upstreams.values_mut() {
+            let claims = claims.get(&upstream.connection.cookie).copied();
+            upstream.is_its_own &= claims == Some(1);
+        }
+    }
+}
+
+/// An accepted and the only connection that was opened before the next one was accepted.
+fn alternating(of_process: &BTreeMap<(u64, u64), SocketOperation>) -> Vec<(u64, u64)> {
+    let mut accepted = None;
+    let mut connected = Vec::new();
+    let mut pairs = Vec::new();
+    let mut settle = |accepted: Option<u64>, connected: &mut Vec<u64>| {
+        if let (Some(accepted), [only]) = (accepted, connected.as_slice()) {
+            pairs.push((accepted, *only));
+        }
+        connected.clear();
+    };
+    for ((_, cookie), kind) in of_process {
+        match kind {
+            SocketOperation::Accept => settle(accepted.replace(*cookie), &mut connected),
+            SocketOperation::Connect => connected.push(*cookie),
+            _ => {}
+        }
+    }
+    settle(accepted, &mut connected);
+    pairs
+}
+
+/// The last silent connection that the thread opened or wrote to after it touched the client, before it turned to
+/// another one.
+fn asked_by_thread<'a>(
+    cookie: u64,
+    last: LastOperation,
+    threads: &Threads<'a>,
+    waits: &Waits<'a>,
+) -> Option<Upstream<'a>> {
+    let next = threads.went_on(last.tid, cookie, last.at);
+    let until = next.map_or(u64::MAX, |touch| touch.operation.at);
+    let mut found: Option<Upstream<'a>> = None;
+    for touch in threads.touches_after(last.tid, last.at) {
+        let operation = touch.operation;
+        if operation.at >= until {
+            break;
+        }
+        let asks = matches!(
+            operation.kind,
+            SocketOperation::Connect | SocketOperation::Send
+        );
+        let Some(connection) = waits
+            .connection_of(touch.cookie)
+            .filter(|connection| asks && is_silent(connection))
+        else {
+            continue;
+        };
+        let history = threads.history(touch.cookie).unwrap_or_default();
+        if !waits.is_upstream(touch.cookie) || has_answered_since(history, operation.at) {
+            continue;
+        }
+        found = Some(Upstream {
+            connection,
+            asked_at: operation.at,
+            is_its_own: history.opened.is_some_and(|opened| opened.at > last.at),
+            by_thread: true,
+            operation,
+        });
+    }
+    found
+}
+
+/// A read that returned something came after the question.
+fn has_answered_since(history: History, asked_at: u64) -> bool {
+    let read = history
+        .used
+        .filter(|used| used.kind == SocketOperation::Recv && used.at > asked_at);
+    read.is_some() || history.eof.is_some()
+}

@@ -1,0 +1,81 @@
+//! Threads that sit in one place: do all of them have a connection of their own, or is it where free ones wait?
+
+use std::collections::{HashMap, HashSet};
+
+use super::{ReportContext, threads::Touch};
+use crate::model::input::Thread;
+
+/// Of the threads with one and the same stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Crowd {
+    pub threads: usize,
+    /// Those that have touched no living client.
+    pub free: usize,
+    /// One of them has left an older stuck connection behind at the place where it touched a later one.
+    pub left_behind: bool,
+}
+
+#[derive(Default)]
+pub struct Places {
+    crowds: Vec<Crowd>,
+    by_thread: HashMap<u32, usize>,
+}
+
+impl Places {
+    pub fn of(&self, thread: &Thread) -> Crowd {
+        let place = self.by_thread.get(&thread.tid);
+        let crowd = place.and_then(|place| self.crowds.get(*place));
+        crowd.copied().unwrap_or_default()
+    }
+}
+
+/// Process, and module and offset of every frame.
+type Place<'a> = (u32, Vec<(Option<&'a str>, Option<&'a str>, u64)>);
+
+impl ReportContext<'_> {
+    pub(super) fn find_places(&self) -> Places {
+        let mut places = Places::default();
+        let mut known: HashMap<Place<'_>, usize> = HashMap::new();
+        for pid in self.tracker.threaded() {
+            for thread in self.tracker.threads(pid) {
+                if thread.stack.is_empty() {
+                    continue;
+                }
+                let frames = thread.stack.iter().map(|frame| {
+                    let function = frame.function.as_deref();
+                    (frame.module.as_deref(), function, frame.offset)
+                });
+                let next = places.crowds.len();
+                let place = *known.entry((pid, frames.collect())).or_insert(next);
+                if place == next {
+                    places.crowds.push(Crowd::default());
+                }
+                places.by_thread.insert(thread.tid, place);
+                if let Some(crowd) = places.crowds.get_mut(place) {
+                    crowd.threads += 1;
+                    crowd.free += usize::from(!self.has_a_client(thread.tid));
+                    crowd.left_behind |= self.has_left_behind(thread.tid);
+                }
+            }
+        }
+        places
+    }
+
+    fn has_a_client(&self, tid: u32) -> bool {
+        let mut touches = self.threads.touches(tid).iter();
+        touches.any(|touch| !self.threads.is_connected(touch.cookie))
+    }
+
+    fn has_left_behind(&self, tid: u32) -> bool {
+        let last = self.stuck_last.get(&tid).map_or(&[][..], Vec::as_slice);
+        let mut seen = HashSet::new();
+        !last
+            .iter()
+            .all(|touch: &Touch| seen.insert(self.last_place_of(touch.operation.stack)))
+    }
+
+    /// One number for all keys with the same frames.
+    pub(super) fn last_place_of(&self, stack: u64) -> u64 {
+        self.last_places.get(&stack).copied().unwrap_or(stack)
+    }
+}

@@ -1,0 +1,227 @@
+//! Pools of worker threads by what their threads do: who is idle, who is busy, and whether anybody is left to
+//! serve. Many threads in one wait prove nothing: that is what an exhausted connection pool looks like.
+
+use std::collections::BTreeMap;
+
+use super::{ReportContext, activations::Activation, idle, waits::WaitsFor};
+use crate::model::{input::Thread, stack::Frame};
+
+/// A pool of which no thread is left to serve anything.
+#[derive(Clone, Debug)]
+pub struct Pool<'a> {
+    pub pid: u32,
+    /// What the names of its threads have in common.
+    pub stem: String,
+    /// Its busy threads, first those at the most common place, the longest blocked before the others.
+    pub busy: Vec<&'a Thread>,
+    /// All of its threads.
+    pub size: usize,
+    /// What each is busy with is a fact of this moment, not only its place.
+    pub sure: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worker {
+    Idle,
+    /// With a fact of this moment: whom or what it waits for, or the frames of its runtime.
+    Busy,
+    /// In the functions that touched a client last.
+    Probably,
+    Unknown,
+}
+
+/// Whether connections may wait for a thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Queue {
+    /// It is free, or none of its code is the program's.
+    No,
+    /// It waits for something that may be new work, or what keeps it from that.
+    Possible,
+    /// It is busy, or serves connections.
+    Likely,
+}
+
+impl<'a> ReportContext<'a> {
+    /// The largest pool of each process all of whose threads are busy.
+    pub(super) fn starving_pools(&self) -> BTreeMap<u32, Pool<'a>> {
+        let pids = self.tracker.threaded();
+        pids.filter_map(|pid| Some((pid, self.starving(pid)?)))
+            .collect()
+    }
+
+    fn starving(&self, pid: u32) -> Option<Pool<'a>> {
+        let mut pools: BTreeMap<(String, String), Vec<&'a Thread>> = BTreeMap::new();
+        for thread in self.tracker.threads(pid) {
+            let accepts = self.threads.has_accepted(thread.tid)
+                || matches!(self.waits.of(thread), WaitsFor::NewConnections);
+            if thread.tid == pid || accepts {
+                continue;
+            }
+            let stem = stem(thread.name.as_deref().unwrap_or(&thread.comm));
+            let start = start(thread, self.blamer);
+            pools.entry((stem, start)).or_default().push(thread);
+        }
+        let pools = pools
+            .into_iter()
+            .filter_map(|((stem, _), threads)| self.all_busy(pid, stem, &threads));
+        pools.max_by_key(|pool| pool.size)
+    }
+
+    fn all_busy(&self, pid: u32, stem: String, threads: &[&'a Thread]) -> Option<Pool<'a>> {
+        let workers: Vec<Worker> = threads.iter().map(|thread| self.worker(thread)).collect();
+        let busy = |worker: &Worker| matches!(worker, Worker::Busy | Worker::Probably);
+        // Threads that flush, ship logs or consume a queue are blocked just like that when all is well.
+        let serves = threads.iter().all(|thread| self.serves(thread));
+        if !serves || !workers.iter().all(busy) {
+            return None;
+        }
+        Some(Pool {
+            pid,
+            stem,
+            busy: crowd(threads),
+            size: threads.len(),
+            sure: workers.iter().all(|worker| *worker == Worker::Busy),
+        })
+    }
+
+    pub fn worker(&self, thread: &'a Thread) -> Worker {
+        let waits = self.waits.of(thread);
+        if matches!(waits, WaitsFor::NewConnections) || self.is_idle(thread) {
+            return Worker::Idle;
+        }
+        // A client that sends nothing keeps its worker as well as anything else does.
+        let of_work = waits.is_of_work() && !matches!(waits, WaitsFor::Time)
+            || matches!(waits, WaitsFor::ClientSends(_));
+        if of_work || idle::is_at_work(thread, self.blamer) || is_locked_out(thread, self.blamer) {
+            return Worker::Busy;
+        }
+        match self.newest_activation(thread) {
+            Some(Activation::Same(..)) => Worker::Busy,
+            Some(Activation::Possible(_)) => Worker::Probably,
+            Some(Activation::Over(_)) => Worker::Idle,
+            _ if matches!(waits, WaitsFor::Time) => Worker::Busy,
+            _ => Worker::Unknown,
+        }
+    }
+
+    /// Does the call still run that touched a client last?
+    fn newest_activation(&self, thread: &'a Thread) -> Option<Activation<'a>> {
+        let touches = self.threads.touches(thread.tid).iter().rev();
+        let mut clients = touches.filter(|touch| !self.threads.is_connected(touch.cookie));
+        let newest = clients.next()?;
+        Some(self.activation(newest.cookie, newest.operation, false))
+    }
+
+    /// Is it a worker for clients? Known by what it has touched; without history, by the listener its connection
+    /// came through.
+    fn serves(&self, thread: &'a Thread) -> bool {
+        let waits = self.waits.of(thread);
+        let client = match waits {
+            WaitsFor::ClientSends(_) => true,
+            WaitsFor::PeerReads(connection) => !self.waits.is_upstream(connection.cookie),
+            _ => false,
+        };
+        client || self.threads.has_served(thread.tid)
+    }
+
+    /// The pool of the process that has no thread left to serve anything.
+    pub fn pool_of(&self, pid: u32) -> Option<&Pool<'a>> {
+        self.pools.get(&pid)
+    }
+
+    /// May a connection that was handed over lie in a queue before this thread?
+    pub fn queue_before(&self, thread: &'a Thread) -> Queue {
+        let waits = self.waits.of(thread);
+        let touches = !self.threads.touches(thread.tid).is_empty();
+        match self.worker(thread) {
+            Worker::Idle => Queue::No,
+            _ if self.serves(thread) || touches || waits.is_of_work() => Queue::Likely,
+            _ if idle::is_at_work(thread, self.blamer) => Queue::Likely,
+            _ if thread.stack.iter().any(|frame| self.is_own(frame)) => Queue::Possible,
+            _ if thread.stack.is_empty() => Queue::Possible,
+            _ => Queue::No,
+        }
+    }
+
+    /// By the known frames of its runtime it waits for work.
+    pub fn is_idle(&self, thread: &Thread) -> bool {
+        idle::is_idle(thread, self.blamer)
+    }
+}
+
+/// By a dump of its runtime it waits for a lock: in its own code at the entry of a monitor, or in a call
+/// that takes one. All other waiting may be for a job, or for a while.
+fn is_locked_out(thread: &Thread, blamer: super::Blamer<'_>) -> bool {
+    /// How methods of java.util.concurrent.locks end that wait for a lock.
+    const TAKES_LOCK: &[&str] = &[".lock", ".lockInterruptibly"];
+    let mut dumped = thread
+        .stack
+        .iter()
+        .enumerate()
+        .filter(|(_, frame)| is_dumped(frame));
+    let innermost = dumped.next().map(|(place, _)| place);
+    let takes = |frame: &Frame| {
+        frame.function.as_deref().is_some_and(|name| {
+            name.starts_with("java.util.concurrent.locks.")
+                && TAKES_LOCK.iter().any(|end| name.ends_with(end))
+        })
+    };
+    let at_monitor = innermost.is_some() && blamer(&thread.stack) == innermost;
+    at_monitor || dumped.any(|(_, frame)| takes(frame))
+}
+
+fn is_dumped(frame: &Frame) -> bool {
+    frame.module.as_deref() == Some(crate::model::stack::JAVA)
+}
+
+/// The function of the program that the thread began with.
+fn start(thread: &Thread, blamer: super::Blamer<'_>) -> String {
+    let own = (0..thread.stack.len()).rev().find(|at| {
+        let one = thread.stack.get(*at..=*at).unwrap_or_default();
+        blamer(one).is_some()
+    });
+    let frame = own.and_then(|at| thread.stack.get(at));
+    frame
+        .and_then(|frame| frame.function.clone())
+        .unwrap_or_default()
+}
+
+/// First those at the place in the program that most of them are at, the longest blocked before the others.
+fn crowd<'a>(threads: &[&'a Thread]) -> Vec<&'a Thread> {
+    let place = |thread: &&'a Thread| {
+        let frame = |frame: &'a Frame| (&frame.module, &frame.function, frame.offset);
+        let frames: Vec<_> = thread.stack.iter().map(frame).collect();
+        (!frames.is_empty(), frames)
+    };
+    let mut groups: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+    for thread in threads {
+        groups.entry(place(thread)).or_default().push(thread.tid);
+    }
+    let together = groups
+        .into_values()
+        .max_by_key(Vec::len)
+        .unwrap_or_default();
+    let mut all = threads.to_vec();
+    all.sort_by_key(|thread| {
+        let elsewhere = !together.contains(&thread.tid);
+        (elsewhere, thread.since.unwrap_or(u64::MAX), thread.tid)
+    });
+    all
+}
+
+/// `pool-1-thread-3` is of `pool-1-thread-`; what has no number is of itself.
+fn stem(name: &str) -> String {
+    name.trim_end_matches(|c: char| c.is_ascii_digit())
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_at_the_end_do_not_tell_pools_apart() {
+        assert_eq!(stem("pool-1-thread-3"), "pool-1-thread-");
+        assert_eq!(stem("worker"), "worker");
+    }
+}

@@ -1,0 +1,341 @@
+//! What a thread waits for, with the other end looked up: a server that was asked, a client, a lock, new work.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
+
+use tracer_common::state::{CLOSE_WAIT, ESTABLISHED, SYN_SENT};
+
+use super::threads::Threads;
+use crate::{
+    model::{
+        endpoint::Endpoint,
+        input::{Connection, Thread},
+        quantity::span,
+        report::WaitKind,
+        socket::SocketOperation,
+        wait::{FileKind, Polled, Target, Wait},
+    },
+    track::Tracker,
+};
+
+#[derive(Default)]
+pub struct Waits<'a> {
+    by_inode: HashMap<u64, &'a Connection>,
+    by_cookie: HashMap<u64, &'a Connection>,
+    /// Cookies of those that their process opened.
+    upstreams: HashSet<u64>,
+    opened: HashMap<u64, u64>,
+}
+
+/// The other end of what a thread waits for.
+#[derive(Clone, Copy, Debug)]
+pub enum WaitsFor<'a> {
+    /// The answer, or the acceptance, of a server that the process asked.
+    Upstream(&'a Connection),
+    /// That a client sends something.
+    ClientSends(&'a Connection),
+    /// That whoever is at the other end takes what is written.
+    PeerReads(&'a Connection),
+    Lock(Option<u32>),
+    /// A lock, a condition, a semaphore: the kernel cannot tell.
+    Futex,
+    Time,
+    Disk,
+    Child,
+    /// Connections to accept.
+    NewConnections,
+    /// An event loop: the members of this epoll set.
+    Set(u32),
+    /// Any of several descriptors, or of some that could not be read.
+    Several,
+    /// A pipe or an event descriptor: whatever another thread sends through it.
+    Message,
+    Cpu,
+    Stopped,
+    /// In the kernel for a reason that is not decoded.
+    Other,
+    Unknown,
+}
+
+impl<'a> Waits<'a> {
+    pub fn new(tracker: &'a Tracker, threads: &Threads<'a>) -> Self {
+        let mut waits = Self::default();
+        for connection in tracker.connections() {
+            waits.by_inode.insert(connection.inode, connection);
+            waits.by_cookie.insert(connection.cookie, connection);
+            let opened = threads.history(connection.cookie);
+            let opened = opened.and_then(|history| history.opened);
+            let is_upstream = match opened {
+                Some(opened) => opened.kind == SocketOperation::Connect,
+                None => !tracker.listens_on(connection.endpoints.local),
+            };
+            if is_upstream {
+                waits.upstreams.insert(connection.cookie);
+            }
+            if let Some(opened) = opened {
+                waits.opened.insert(connection.cookie, opened.at);
+            }
+        }
+        waits
+    }
+
+    pub fn of(&self, thread: &Thread) -> WaitsFor<'a> {
+        match &*decoded(thread) {
+            Wait::Running => WaitsFor::Cpu,
+            Wait::Receive(target) | Wait::Connect(target) => self.input(thread, *target),
+            Wait::Send(target) => self
+                .connection(thread, *target)
+                .map_or(WaitsFor::Other, WaitsFor::PeerReads),
+            Wait::Poll(polled) => self.polled(thread, polled),
+            Wait::Epoll { set } => WaitsFor::Set(*set),
+            Wait::Accept(_) => WaitsFor::NewConnections,
+            Wait::Lock { owner, .. } => WaitsFor::Lock(*owner),
+            Wait::Futex { .. } => WaitsFor::Futex,
+            Wait::Sleep => WaitsFor::Time,
+            Wait::Disk => WaitsFor::Disk,
+            Wait::Child => WaitsFor::Child,
+            Wait::Stopped => WaitsFor::Stopped,
+            Wait::Signal | Wait::IoUring | Wait::Other => WaitsFor::Other,
+            Wait::Unknown => WaitsFor::Unknown,
+        }
+    }
+
+    fn input(&self, thread: &Thread, target: Target) -> WaitsFor<'a> {
+        match target.file {
+            FileKind::Pipe | FileKind::EventFd => return WaitsFor::Message,
+            FileKind::TimerFd => return WaitsFor::Time,
+            _ => {}
+        }
+        match self.connection(thread, target) {
+            Some(connection) if self.upstreams.contains(&connection.cookie) => {
+                WaitsFor::Upstream(connection)
+            }
+            Some(connection) => WaitsFor::ClientSends(connection),
+            None => WaitsFor::Other,
+        }
+    }
+
+    /// One descriptor with something else to wake the thread up, as most runtimes have, is still waited for; which
+    /// of several connections matters is not known.
+    fn polled(&self, thread: &Thread, polled: &Polled) -> WaitsFor<'a> {
+        if !polled.complete {
+            return WaitsFor::Several;
+        }
+        let is_socket = |target: &Target| matches!(target.file, FileKind::Socket(_));
+        let mut sockets = polled.members.iter().map(|member| member.target);
+        match (polled.members.as_slice(), sockets.find(is_socket)) {
+            ([], _) if polled.times_out => WaitsFor::Time,
+            ([only], _) if only.output && !only.input => self
+                .connection(thread, only.target)
+                .map_or(WaitsFor::Other, |connection| {
+                    if connection.state == SYN_SENT {
+                        WaitsFor::Upstream(connection)
+                    } else {
+                        WaitsFor::PeerReads(connection)
+                    }
+                }),
+            ([only], _) => self.input(thread, only.target),
+            (_, Some(socket)) if sockets.all(|target| !is_socket(&target)) => {
+                self.input(thread, socket)
+            }
+            _ => WaitsFor::Several,
+        }
+    }
+
+    /// The connection behind a descriptor, unless the number was given to it after the wait began.
+    fn connection(&self, thread: &Thread, target: Target) -> Option<&'a Connection> {
+        let FileKind::Socket(inode) = target.file else {
+            return None;
+        };
+        let connection = self.by_inode.get(&inode)?;
+        let opened = self.opened.get(&connection.cookie).copied();
+        let before = opened
+            .zip(thread.since)
+            .is_none_or(|(at, since)| at <= since);
+        before.then_some(*connection)
+    }
+
+    pub fn connection_of(&self, cookie: u64) -> Option<&'a Connection> {
+        self.by_cookie.get(&cookie).copied()
+    }
+
+    /// A connection that its process accepted.
+    pub fn is_client(&self, inode: u64) -> bool {
+        let connection = self.by_inode.get(&inode);
+        connection.is_some_and(|connection| !self.upstreams.contains(&connection.cookie))
+    }
+
+    pub fn is_upstream(&self, cookie: u64) -> bool {
+        self.upstreams.contains(&cookie)
+    }
+}
+
+/// A server was asked and nothing of an answer lies in the queue: whoever asked can only wait.
+pub fn is_silent(connection: &Connection) -> bool {
+    connection.recv_q == 0 && matches!(connection.state, ESTABLISHED | SYN_SENT)
+}
+
+impl WaitsFor<'_> {
+    /// It can bring work for other connections: who sits in it may be idle.
+    pub fn may_bring_work(self) -> bool {
+        matches!(
+            self,
+            Self::NewConnections
+                | Self::Set(_)
+                | Self::Several
+                | Self::Message
+                | Self::Futex
+                | Self::Other
+                | Self::Unknown
+        )
+    }
+
+    /// Nothing but the end of this piece of work ends it.
+    pub fn is_of_work(self) -> bool {
+        match self {
+            Self::Upstream(connection) => is_silent(connection),
+            Self::PeerReads(connection) => {
+                connection.send_q > 0 && matches!(connection.state, ESTABLISHED | CLOSE_WAIT)
+            }
+            Self::Lock(_) | Self::Time | Self::Disk | Self::Child => true,
+            _ => false,
+        }
+    }
+
+    /// Completes "waits for …".
+    pub fn words(self) -> Cow<'static, str> {
+        let remote = |connection: &Connection| Endpoint(connection.endpoints.remote);
+        match self {
+            Self::Upstream(connection) if connection.state == SYN_SENT => {
+                format!("upstream {} to accept the connection", remote(connection)).into()
+            }
+            Self::Upstream(connection) => {
+                format!("an answer from upstream {}", remote(connection)).into()
+            }
+            Self::ClientSends(connection) => {
+                format!("client {} to send something", remote(connection)).into()
+            }
+            Self::PeerReads(connection) => format!(
+                "{} to take what is written, whose Send-Q holds {} bytes",
+                remote(connection),
+                connection.send_q
+            )
+            .into(),
+            Self::Lock(Some(owner)) => format!("a lock that thread {owner} holds").into(),
+            Self::Lock(None) => "a lock".into(),
+            Self::Futex => "a lock, a condition or another thread".into(),
+            Self::Time => "a time to pass".into(),
+            Self::Disk => "a disk or a file".into(),
+            Self::Child => "a child process".into(),
+            Self::NewConnections => "new connections".into(),
+            Self::Set(set) => format!("events of epoll set {set}").into(),
+            Self::Several => "one of several descriptors".into(),
+            Self::Message => "a message from another thread or process".into(),
+            Self::Cpu => "nothing: it computes".into(),
+            Self::Stopped => "a signal to go on: it is stopped".into(),
+            Self::Other => "something in the kernel".into(),
+            Self::Unknown => "what could not be read".into(),
+        }
+    }
+
+    /// What to do about it.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Upstream(_) => {
+                "Put a time limit on requests to that server (connect and read), and close what depends on them."
+            }
+            Self::ClientSends(_) => {
+                "Put a time limit on reading from clients, so that one that says nothing frees its worker."
+            }
+            Self::PeerReads(_) => {
+                "Put a time limit on writing, or close clients that stop reading."
+            }
+            Self::Lock(_) | Self::Futex => {
+                "Find who holds the lock or should signal the condition, and put a time limit on waiting for it."
+            }
+            Self::Cpu => {
+                "Bound the computation, or move it off the thread that serves connections."
+            }
+            Self::Disk | Self::Child | Self::Time => {
+                "Move the wait off the thread that serves connections, or put a time limit on it."
+            }
+            _ => "Look at what the thread does (below) and put a time limit on it.",
+        }
+    }
+
+    /// The report's word for it.
+    pub const fn kind(self) -> Option<WaitKind> {
+        match self {
+            Self::Upstream(_) => Some(WaitKind::Upstream),
+            Self::ClientSends(_) | Self::PeerReads(_) | Self::NewConnections => {
+                Some(WaitKind::Client)
+            }
+            Self::Lock(_) | Self::Futex => Some(WaitKind::Lock),
+            Self::Set(_) | Self::Several | Self::Message => Some(WaitKind::Epoll),
+            Self::Time => Some(WaitKind::Timer),
+            Self::Cpu => Some(WaitKind::Cpu),
+            Self::Disk => Some(WaitKind::Disk),
+            Self::Child | Self::Stopped | Self::Other | Self::Unknown => None,
+        }
+    }
+}
+
+/// A thread, what it waits for, and since when.
+pub fn one(waits: &Waits<'_>, thread: &Thread, now: u64) -> String {
+    let name = thread.name.as_deref().unwrap_or(&thread.comm);
+    let since = thread.since.map_or_else(String::new, |since| {
+        format!(" for at least {}", span(now.saturating_sub(since)))
+    });
+    let call = thread
+        .syscall
+        .as_ref()
+        .map_or_else(String::new, |call| match thread.fd {
+            Some(fd) => format!(" ({call}(), fd {fd})"),
+            None => format!(" ({call}())"),
+        });
+    let words = waits.of(thread);
+    let verb = if matches!(words, WaitsFor::Cpu) {
+        "computes".to_owned()
+    } else {
+        format!("waits for {}", words.words())
+    };
+    format!("{name} (tid {}): {verb}{call}{since}", thread.tid)
+}
+
+/// Recordings of earlier versions, and hosts where registers cannot be read in full, have the name of the
+/// system call and its first descriptor only.
+pub fn decoded(thread: &Thread) -> Cow<'_, Wait> {
+    if thread.wait != Wait::Unknown {
+        return Cow::Borrowed(&thread.wait);
+    }
+    let file = thread.socket.map_or(FileKind::Unknown, FileKind::Socket);
+    let target = Target {
+        fd: thread.fd.unwrap_or(-1),
+        file,
+    };
+    let wait = match thread.syscall.as_deref() {
+        None if thread.state == 'R' => Wait::Running,
+        None => Wait::Unknown,
+        Some("read" | "readv" | "recvfrom" | "recvmsg") => Wait::Receive(target),
+        Some("write" | "writev" | "sendto" | "sendmsg" | "sendfile") => Wait::Send(target),
+        Some("connect") => Wait::Connect(target),
+        Some("accept" | "accept4") => Wait::Accept(target),
+        Some("poll" | "ppoll") => Wait::Poll(Polled::default()),
+        Some("select" | "pselect6") => Wait::Poll(Polled {
+            select: true,
+            ..Polled::default()
+        }),
+        Some("epoll_wait" | "epoll_pwait" | "epoll_pwait2") => Wait::Epoll {
+            set: thread.fd.and_then(|fd| u32::try_from(fd).ok()).unwrap_or(0),
+        },
+        Some("futex" | "futex_waitv") => Wait::Futex { address: 0 },
+        Some("nanosleep" | "clock_nanosleep") => Wait::Sleep,
+        Some("wait4" | "waitid") => Wait::Child,
+        Some("fsync") => Wait::Disk,
+        Some("io_uring_enter") => Wait::IoUring,
+        Some(_) => Wait::Other,
+    };
+    Cow::Owned(wait)
+}

@@ -1,0 +1,152 @@
+//! How sure a verdict is: a positive fact, and the ways in which it could be otherwise that were looked at. Each
+//! look is told to the reader.
+
+use super::super::{
+    SocketView,
+    context::{activations::Activation, pools::Queue},
+};
+use crate::model::verdict::Confidence;
+
+/// The looks at one socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Looks {
+    /// Facts that exclude another cause.
+    pub excluded: Vec<&'static str>,
+    /// What was not, or could not be, looked at.
+    pub missing: Vec<&'static str>,
+    eliminated: bool,
+}
+
+impl Looks {
+    pub const fn none() -> Self {
+        Self {
+            excluded: Vec::new(),
+            missing: Vec::new(),
+            eliminated: false,
+        }
+    }
+
+    /// Looked at with a result that excludes another cause, or not.
+    #[must_use]
+    pub fn look(mut self, excluded: bool, fact: &'static str, missing: &'static str) -> Self {
+        if excluded {
+            if !fact.is_empty() {
+                self.excluded.push(fact);
+            }
+        } else {
+            self.missing.push(missing);
+        }
+        self
+    }
+
+    /// Another cause is not only possible but has something that speaks for it.
+    #[must_use]
+    pub fn doubt(mut self, other: bool, why: &'static str) -> Self {
+        if other {
+            self.missing.push(why);
+            self.eliminated = true;
+        }
+        self
+    }
+
+    /// There is no positive fact: nothing else is left, no more.
+    #[must_use]
+    pub fn by_elimination(mut self) -> Self {
+        self.eliminated = true;
+        self
+    }
+
+    pub fn confidence(&self) -> Confidence {
+        match self.missing.len() {
+            _ if self.eliminated => Confidence::Low,
+            0 => Confidence::High,
+            1 => Confidence::Medium,
+            _ => Confidence::Low,
+        }
+    }
+}
+
+/// Nobody works on a socket and nobody will be told of it: what every verdict of a forgotten one needs.
+pub fn nobody(view: &SocketView<'_>) -> Looks {
+    let queue = queue(view);
+    let looks = match view.activation() {
+        Activation::Over(over) => Looks::default().look(true, over.says(), ""),
+        _ => Looks::default()
+            .look(
+                false,
+                "",
+                "whether the call that touched it last still runs is not known",
+            )
+            .by_elimination(),
+    };
+    let looks = looks
+        .doubt(
+            view.runs_tasks(),
+            "the program runs tasks or coroutines of its own, and the kernel does not see what each waits for",
+        )
+        .look(
+            view.epoll_known() && view.watch().is_none(),
+            "no epoll set holds its descriptor",
+            if view.watch().is_some() {
+                "an epoll set holds it, which has told of the hang-up once and does not tell again"
+            } else {
+                "not all epoll sets could be looked at"
+            },
+        )
+        .look(
+            view.threads_known() && view.polls_known() && !view.is_polled(),
+            "no thread asks for it with poll() or select()",
+            "what some threads wait for could not be read",
+        )
+        .look(
+            queue != Queue::Possible,
+            "",
+            "threads that may be free or stuck workers wait in one place: it may lie in their queue",
+        )
+        .doubt(
+            queue == Queue::Likely,
+            "it may lie in the queue of a worker that is busy",
+        )
+        .doubt(
+            was_something_asked(view),
+            "the process has asked a server since, which has not answered",
+        );
+    looks
+        .look(
+            view.sees_reads() && view.sees_writes(),
+            "",
+            "reads or writes are not observed on this host",
+        )
+        .look(
+            view.whole_life_seen(),
+            "",
+            "it is older than the tracer, or its opening was not seen",
+        )
+        .look(view.nothing_lost(), "", "some events were lost")
+}
+
+/// Where the thread that touched it last hands connections over: may it wait for another one?
+fn queue(view: &SocketView<'_>) -> Queue {
+    let Some(last) = view.last_operation() else {
+        return Queue::Likely;
+    };
+    if !view.context.threads.has_accepted(last.tid) {
+        return Queue::No;
+    }
+    let threads = view
+        .holder_pids()
+        .iter()
+        .flat_map(|pid| view.tracker.threads(*pid));
+    let others = threads.filter(|thread| thread.tid != last.tid);
+    let queues = others.map(|thread| view.context.queue_before(thread));
+    queues.max().unwrap_or(Queue::No)
+}
+
+/// The process asked a server after the last use, which has not answered.
+pub fn was_something_asked(view: &SocketView<'_>) -> bool {
+    let last = view.last_operation();
+    view.holder_pids().iter().any(|pid| {
+        let since = last.map_or(0, |last| last.at);
+        view.context.pairs.asked_since(*pid, since)
+    })
+}

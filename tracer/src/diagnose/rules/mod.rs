@@ -1,0 +1,204 @@
+//! One rule a file, one verdict a rule: may this socket be called that, by what evidence, and how is it said?
+
+mod closed_at_exit;
+mod eof_ignored;
+mod event_lost;
+mod fd_in_flight;
+mod fd_limit;
+mod gc_dependent;
+mod half_close_not_forwarded;
+mod hidden_closed;
+mod idle_pool;
+mod inherited_fd;
+pub mod looks;
+mod lost_reference;
+mod never_accepted;
+mod never_read;
+mod owner_blocked;
+mod parked;
+mod process_stopped;
+mod reading_paused;
+mod select_limit;
+mod unknown;
+mod upstream_silent;
+mod worker_starvation;
+
+use self::{
+    event_lost::Loss, looks::Looks, never_accepted::Acceptor, owner_blocked::AtWork, parked::Parked,
+};
+use super::{
+    EvidenceSource, Explanation, Group, SocketView,
+    context::{
+        pairs::{Partner, Upstream},
+        pools::Pool,
+    },
+};
+use crate::model::{
+    input::Thread,
+    socket::LastOperation,
+    stack::Frame,
+    verdict::{Confidence, Severity, Verdict, VerdictDoc},
+};
+
+pub trait Rule: Sync {
+    fn verdict(&self) -> Verdict;
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a>;
+    fn severity(&self, group: &Group<'_>) -> Severity;
+    /// Words what [`Rule::check`] found of the oldest socket of the group.
+    fn explain(&self, group: &Group<'_>, evidence: &Evidence<'_>) -> Explanation;
+    /// For `sockleak explain`: the same for every socket.
+    fn verdict_doc(&self) -> VerdictDoc;
+}
+
+/// What a rule says of a socket.
+#[derive(Clone, Debug)]
+pub enum Answer<'a> {
+    /// The rule's case is not proven.
+    No,
+    Yes(Box<Proof<'a>>),
+    /// Not proven yet; at this moment it may be, and until then nothing else is either.
+    AskAgainAt(u64),
+}
+
+#[derive(Clone, Debug)]
+pub struct Proof<'a> {
+    pub confidence: Confidence,
+    /// The stack that shows the cause, and by which sockets are grouped.
+    pub evidence_source: EvidenceSource,
+    pub evidence: Evidence<'a>,
+    pub looks: Looks,
+}
+
+/// What a rule found, beside what the socket itself shows.
+#[derive(Clone, Debug)]
+pub enum Evidence<'a> {
+    Socket,
+    AtWork(AtWork<'a>),
+    Acceptor(Acceptor<'a>),
+    Pool(&'a Pool<'a>),
+    Upstream(Upstream<'a>),
+    Relay(Partner),
+    Parked(Parked),
+    Loss(Loss),
+    Collector(String),
+}
+
+impl<'a> Proof<'a> {
+    /// Facts of the socket itself.
+    const fn of_socket(confidence: Confidence, evidence_source: EvidenceSource) -> Self {
+        Self {
+            confidence,
+            evidence_source,
+            evidence: Evidence::Socket,
+            looks: Looks::none(),
+        }
+    }
+
+    fn earned(looks: Looks, evidence_source: EvidenceSource, evidence: Evidence<'a>) -> Box<Self> {
+        Box::new(Self {
+            confidence: looks.confidence(),
+            evidence_source,
+            evidence,
+            looks,
+        })
+    }
+
+    fn at_most(mut self: Box<Self>, confidence: Confidence) -> Box<Self> {
+        self.confidence = self.confidence.min(confidence);
+        self
+    }
+
+    /// The thread that shows the cause, where it is what a thread does now.
+    pub fn thread(&self) -> Option<&'a Thread> {
+        match &self.evidence {
+            Evidence::AtWork(work) => Some(work.thread),
+            Evidence::Acceptor(acceptor) => acceptor.thread,
+            Evidence::Pool(pool) => pool.busy.first().copied(),
+            _ => None,
+        }
+    }
+
+    /// Where a server was asked.
+    pub const fn asked(&self) -> Option<LastOperation> {
+        match &self.evidence {
+            Evidence::Upstream(upstream) => Some(upstream.operation),
+            _ => None,
+        }
+    }
+
+    /// A stack that shows the cause, where it is neither a thread's nor that of an operation on the socket.
+    pub const fn frames(&self) -> Option<&'a [Frame]> {
+        match &self.evidence {
+            Evidence::Acceptor(acceptor) => acceptor.frames,
+            _ => None,
+        }
+    }
+
+    /// All threads that show it.
+    pub fn threads(&self) -> Vec<u32> {
+        match &self.evidence {
+            Evidence::Pool(pool) => pool.busy.iter().map(|thread| thread.tid).collect(),
+            _ => self.thread().iter().map(|thread| thread.tid).collect(),
+        }
+    }
+}
+
+fn yes<'a>(confidence: Confidence, evidence_source: EvidenceSource) -> Answer<'a> {
+    Answer::Yes(Box::new(Proof::of_socket(confidence, evidence_source)))
+}
+
+/// In decision order. What is over comes first; what does not run can neither accept nor close: it comes before
+/// all the rest. Then what explains a crowd of sockets (a collector, a pool, a blocked thread, a silent server),
+/// and what is said of each by itself last.
+const RULES: &[&dyn Rule] = &[
+    &closed_at_exit::ClosedAtExit,
+    &process_stopped::ProcessStopped,
+    &hidden_closed::HiddenClosed,
+    &fd_limit::FdLimit,
+    &never_accepted::NeverAccepted,
+    &fd_in_flight::FdInFlight,
+    &inherited_fd::InheritedFd,
+    &gc_dependent::GcDependent,
+    &reading_paused::ReadingPaused,
+    &worker_starvation::WorkerStarvation,
+    &owner_blocked::OwnerBlocked,
+    &half_close_not_forwarded::HalfCloseNotForwarded,
+    &upstream_silent::UpstreamSilent,
+    &parked::ParkedRule,
+    &eof_ignored::EofIgnored,
+    &idle_pool::IdlePool,
+    &event_lost::EventLost,
+    &select_limit::SelectLimit,
+    &never_read::NeverRead,
+    &lost_reference::LostReference,
+    &unknown::Unknown,
+];
+
+/// What each verdict means; the rule that gives it knows.
+pub fn verdict_doc(verdict: Verdict) -> Option<VerdictDoc> {
+    let rule = RULES.iter().find(|rule| rule.verdict() == verdict);
+    rule.map(|rule| rule.verdict_doc())
+}
+
+/// The first rule that can prove its case, and when one that could not yet should be asked again. `None`
+/// when the socket is not stuck.
+pub fn classify<'a>(
+    view: &SocketView<'a>,
+) -> Option<(&'static dyn Rule, Box<Proof<'a>>, Option<u64>)> {
+    if !view.is_stuck() {
+        return None;
+    }
+    let mut again: Option<u64> = None;
+    for rule in RULES {
+        // What is said of each by itself would be wrong if the open question is answered with yes.
+        if again.is_some() && rule.verdict() != Verdict::Unknown {
+            continue;
+        }
+        match rule.check(view) {
+            Answer::No => {}
+            Answer::Yes(proof) => return Some((*rule, proof, again)),
+            Answer::AskAgainAt(at) => again = Some(at),
+        }
+    }
+    None
+}

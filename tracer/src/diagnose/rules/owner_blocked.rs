@@ -1,0 +1,235 @@
+//! `owner-blocked`: one thread serves this socket and is stuck in something else: a lock, another server, the
+//! disk, or a long computation. Proof: the call that touched the socket last still runs in that thread, and it is
+//! known what it waits for; or an event loop that would be told of the socket waits for something else.
+
+use super::{
+    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
+};
+use crate::{
+    diagnose::{
+        context::{
+            activations::{Activation, Sameness},
+            waits::{self, WaitsFor},
+        },
+        explanation,
+    },
+    model::{
+        input::Thread,
+        verdict::{Confidence, Severity, Verdict, VerdictDoc},
+    },
+};
+
+pub struct OwnerBlocked;
+
+/// Seen on the CPU at every look for at least this long: 1 s.
+const RUNS_LONG: u64 = 1_000_000_000;
+
+/// The thread that serves a socket, kept from it.
+#[derive(Clone, Copy, Debug)]
+pub struct AtWork<'a> {
+    pub thread: &'a Thread,
+    pub waits: WaitsFor<'a>,
+    pub how: How<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum How<'a> {
+    /// The call that touched the socket last still runs.
+    Call(Sameness<'a>),
+    /// The thread is in the functions that touched it last.
+    Place,
+    /// The thread whose event loop would be told of it.
+    Loop,
+    /// On the CPU at every look since then.
+    Computes { since: u64 },
+}
+
+impl Rule for OwnerBlocked {
+    fn verdict(&self) -> Verdict {
+        Verdict::OwnerBlocked
+    }
+
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
+        if let Some(at) = may_be_busy(view) {
+            return Answer::AskAgainAt(at);
+        }
+        let found = computes(view)
+            .or_else(|| called(view))
+            .or_else(|| in_loop(view));
+        let Some(work) = found else {
+            return Answer::No;
+        };
+        let looks = looks(view, &work);
+        let proof = Proof::earned(looks, EvidenceSource::ServingThread, Evidence::AtWork(work));
+        Answer::Yes(proof.at_most(match work.how {
+            How::Call(sameness) if sameness.is_sure() => Confidence::High,
+            How::Place => Confidence::Low,
+            _ => Confidence::Medium,
+        }))
+    }
+
+    fn severity(&self, _group: &Group<'_>) -> Severity {
+        Severity::Leak
+    }
+
+    fn explain(&self, group: &Group<'_>, evidence: &Evidence<'_>) -> Explanation {
+        let n = explanation::number(group.count());
+        let Evidence::AtWork(work) = evidence else {
+            return Explanation::default();
+        };
+        let mut evidence = Vec::new();
+        if let Some((view, operation)) = group
+            .oldest()
+            .and_then(|view| Some((view, view.last_operation()?)))
+        {
+            evidence.push(format!(
+                "thread {} was the last to touch the oldest: {}, {} ago; {}",
+                operation.tid,
+                explanation::kind(&operation),
+                explanation::span(group.now.saturating_sub(operation.at)),
+                work.how.says()
+            ));
+            evidence.push(match work.how {
+                How::Computes { since } => format!(
+                    "it was on the CPU whenever it was looked at, for {}",
+                    explanation::span(group.now.saturating_sub(since))
+                ),
+                _ => format!(
+                    "now: {}",
+                    waits::one(&view.context.waits, work.thread, group.now)
+                ),
+            });
+        }
+        evidence.push(format!(
+            "{} Recv-Q is {}",
+            n.their,
+            explanation::recv_q(group)
+        ));
+        evidence.extend(explanation::age_evidence(group));
+        let doing = match work.how {
+            How::Computes { .. } => "computes".to_owned(),
+            _ => format!("waits for {}", work.waits.words()),
+        };
+        Explanation {
+            summary: format!(
+                "{} {} for the thread that serves {}, which {doing}{}",
+                explanation::sockets(group.count()),
+                explanation::agree(group.count(), "waits", "wait"),
+                n.them,
+                explanation::within(group)
+            ),
+            evidence,
+            advice: format!(
+                "{} The connections are closed when it goes on; they are lost if it never does. {}",
+                work.waits.remedy(),
+                explanation::NOT_KEEPALIVE
+            ),
+        }
+    }
+
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
+            happened: "A thread was serving the connection and got stuck in something else: it waits for \
+                       a lock, for an answer from another server, for the disk, or it computes. Meanwhile \
+                       the client hung up. The thread would close the connection if it went on.",
+            proof: "The call that touched the connection last still runs: the thread has the same frames \
+                    and has not left a CPU since but for the present wait, or it waits on a connection \
+                    that this call opened; or the thread whose epoll set would tell of the connection \
+                    waits for something else; or it was on the CPU at every look for at least a second.",
+            blamed: "the function in which that thread is now",
+            remedy: "Put a time limit on what blocks the thread, or move it off the thread that serves \
+                     connections.",
+        }
+    }
+}
+
+impl How<'_> {
+    const fn says(self) -> &'static str {
+        match self {
+            Self::Call(sameness) if sameness.asked.is_some() => {
+                "it waits on a connection that it opened or wrote to after that"
+            }
+            Self::Call(sameness) if sameness.own_process => {
+                "its process was started for this connection"
+            }
+            Self::Call(sameness) if sameness.nothing_else => {
+                "it is the only thread, and has not left a CPU since but for the present wait"
+            }
+            Self::Call(_) => {
+                "it is still in that call: it has not left a CPU since but for the present wait"
+            }
+            Self::Place => "it is in the same function, though it may have begun other work since",
+            Self::Loop => "its epoll set would tell of the hang-up, and nobody waits for that set",
+            Self::Computes { .. } => "it has touched nothing else since",
+        }
+    }
+}
+
+fn called<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
+    let (thread, how) = match view.activation() {
+        Activation::Same(thread, sameness) => (thread, How::Call(sameness)),
+        Activation::Possible(thread) => (thread, How::Place),
+        _ => return None,
+    };
+    let waits = view.context.waits.of(thread);
+    Some(AtWork { thread, waits, how })
+}
+
+/// A loop that would be told of the socket again and again, but for which nobody waits.
+fn in_loop<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
+    let watch = view.watch().filter(|watch| view.would_be_told(*watch))?;
+    if view.waiter(watch).is_some() || view.runs_tasks() {
+        return None;
+    }
+    let thread = view.context.threads.seen(view.last_operation()?.tid)?;
+    let waits = view.context.waits.of(thread);
+    let how = How::Loop;
+    (waits.is_of_work() || matches!(waits, WaitsFor::Futex)).then_some(AtWork {
+        thread,
+        waits,
+        how,
+    })
+}
+
+/// It made the last operation, has turned to nothing else, and was on the CPU at every look.
+fn runs<'a>(view: &SocketView<'a>) -> Option<(&'a Thread, u64)> {
+    let operation = view.last_operation()?;
+    let since = view.tracker.running_since(operation.tid)?;
+    let threads = &view.context.threads;
+    let thread = threads.seen(operation.tid)?;
+    let serves_another = threads.went_on(operation.tid, view.socket.cookie, operation.at);
+    // The loop of all of them is busy with one: the others wait for it as well.
+    let in_its_loop = view.watch().is_some() && !view.runs_tasks();
+    (serves_another.is_none() || in_its_loop).then_some((thread, since))
+}
+
+fn computes<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
+    let (thread, since) = runs(view)?;
+    (view.now.saturating_sub(since) >= RUNS_LONG).then_some(AtWork {
+        thread,
+        waits: WaitsFor::Cpu,
+        how: How::Computes { since },
+    })
+}
+
+/// On the CPU, but not for long enough to say that it does nothing else.
+fn may_be_busy(view: &SocketView<'_>) -> Option<u64> {
+    let (_, since) = runs(view)?;
+    (view.now.saturating_sub(since) < RUNS_LONG).then_some(since + RUNS_LONG)
+}
+
+fn looks(view: &SocketView<'_>, work: &AtWork<'_>) -> Looks {
+    Looks::default()
+        .look(view.whole_life_seen(), "", "its opening was not seen")
+        .look(
+            view.context.threads.knows(view.socket.cookie),
+            "that thread has touched no other client since",
+            "what else that thread has touched is not known",
+        )
+        .look(
+            !matches!(work.waits, WaitsFor::Unknown),
+            "",
+            "what that thread waits for could not be read",
+        )
+        .look(view.nothing_lost(), "", "some events were lost")
+}

@@ -1,0 +1,121 @@
+//! `parked`: taken out of its event loop and not put back. Proof: it was removed from its epoll set, or its mask lost
+//! input, after the last read; the loop is alive; and others opened at the same place were taken out, put back and
+//! closed.
+
+use super::{
+    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
+};
+use crate::{
+    diagnose::{explanation, watching::TELLS_OF_FIN},
+    model::{
+        input::{EpollChange, EpollOperation},
+        verdict::{Confidence, Severity, Verdict, VerdictDoc},
+    },
+};
+
+pub struct ParkedRule;
+
+/// Fewer others that came back prove no habit.
+const FEWEST_RETURNED: usize = 3;
+
+/// How it was taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parked {
+    pub change: EpollChange,
+    /// Others of the process that were taken out and put back.
+    pub returned: usize,
+}
+
+impl Rule for ParkedRule {
+    fn verdict(&self) -> Verdict {
+        Verdict::Parked
+    }
+
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
+        let Some(parked) = parked(view) else {
+            return Answer::No;
+        };
+        let looks = Looks::default()
+            .look(
+                view.holder_pids()
+                    .iter()
+                    .any(|pid| view.context.some_loop_waits(*pid)),
+                "the event loop is alive",
+                "no event loop of the process was seen waiting",
+            )
+            .look(!view.runs_tasks(), "", "the program runs tasks of its own")
+            .look(view.nothing_lost(), "", "some events were lost");
+        let source = EvidenceSource::LastUsed;
+        let proof = Proof::earned(looks, source, Evidence::Parked(parked));
+        Answer::Yes(proof.at_most(Confidence::Medium))
+    }
+
+    fn severity(&self, group: &Group<'_>) -> Severity {
+        if group.still_growing() {
+            Severity::Leak
+        } else {
+            Severity::Suspect
+        }
+    }
+
+    fn explain(&self, group: &Group<'_>, evidence: &Evidence<'_>) -> Explanation {
+        let Evidence::Parked(parked) = evidence else {
+            return Explanation::default();
+        };
+        let n = explanation::number(group.count());
+        let ago = explanation::span(group.now.saturating_sub(parked.change.at));
+        let how = match parked.change.change {
+            EpollOperation::Remove => "it was removed from its epoll set",
+            _ => "its epoll mask was set to one without input",
+        };
+        let mut evidence = vec![
+            format!("the oldest: {how} {ago} ago, after its last use, and not put back since"),
+            format!(
+                "{} of the process were taken out and put back meanwhile",
+                explanation::sockets(parked.returned)
+            ),
+            format!("{} Recv-Q is {}", n.their, explanation::recv_q(group)),
+        ];
+        evidence.extend(explanation::age_evidence(group));
+        Explanation {
+            summary: format!(
+                "{} {} taken out of the event loop and not put back{}",
+                explanation::sockets(group.count()),
+                n.were,
+                explanation::within(group)
+            ),
+            evidence,
+            advice: format!(
+                "Find what each waits for before it is put back (an answer, a slot, a timer), and give that \
+                 a time limit. Keep EPOLLRDHUP in the mask meanwhile, so that a client that leaves is noticed. \
+                 {}",
+                explanation::NOT_KEEPALIVE
+            ),
+        }
+    }
+
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
+            happened: "The program takes a connection out of its event loop while it waits for something \
+                       else on its behalf, and puts it back afterwards. This one was not put back, so \
+                       nobody is told that the client has left.",
+            proof: "The removal, or a mask without input, was seen after the last read; the loop goes on; \
+                    at least three others were taken out and put back.",
+            blamed: "the function that used the connection last",
+            remedy: "Give what it waits for a time limit, and keep EPOLLRDHUP in the mask meanwhile.",
+        }
+    }
+}
+
+/// The last change takes it out, and came after the last use.
+fn parked(view: &SocketView<'_>) -> Option<Parked> {
+    let changes = view.tracker.epoll_changes(view.socket.cookie);
+    let change = *changes.last().filter(|change| takes_out(change))?;
+    let last = view.last_operation().map_or(0, |last| last.at);
+    let returned = view.context.returned_to_loop(change.pid);
+    (change.at >= last && returned >= FEWEST_RETURNED).then_some(Parked { change, returned })
+}
+
+pub fn takes_out(change: &EpollChange) -> bool {
+    change.change == EpollOperation::Remove || change.events & TELLS_OF_FIN == 0
+}

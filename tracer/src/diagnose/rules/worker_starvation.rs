@@ -1,0 +1,176 @@
+//! `worker-starvation`: accepted, then queued behind workers that are all stuck. Proof: nobody who could serve it
+//! has touched it, nobody watches its descriptor, and every thread of a pool of the process is busy, whatever
+//! with: a lock, another server, a client that does not read or says nothing.
+
+use super::{
+    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
+};
+use crate::{
+    diagnose::{
+        context::{pools::Pool, waits},
+        explanation,
+    },
+    model::{
+        report::Direction,
+        verdict::{Confidence, Severity, Verdict, VerdictDoc},
+    },
+};
+
+pub struct WorkerStarvation;
+
+/// Threads that are described one by one.
+const MAX_SHOWN: usize = 8;
+
+impl Rule for WorkerStarvation {
+    fn verdict(&self) -> Verdict {
+        Verdict::WorkerStarvation
+    }
+
+    fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
+        let Some(pool) = view.starving_pool() else {
+            return Answer::No;
+        };
+        if view.direction() != Some(Direction::Accepted) || !is_queued(view, pool) {
+            return Answer::No;
+        }
+        let looks = looks(view, pool);
+        let proof = Proof::earned(looks, EvidenceSource::Pool, Evidence::Pool(pool));
+        Answer::Yes(proof.at_most(if pool.sure {
+            Confidence::High
+        } else {
+            Confidence::Medium
+        }))
+    }
+
+    fn severity(&self, _group: &Group<'_>) -> Severity {
+        Severity::Leak
+    }
+
+    fn explain(&self, group: &Group<'_>, evidence: &Evidence<'_>) -> Explanation {
+        let (Evidence::Pool(pool), Some(view)) = (evidence, group.oldest()) else {
+            return Explanation::default();
+        };
+        let waits = &view.context.waits;
+        let busy = pool.busy.len();
+        let what = pool.busy.first().map_or_else(String::new, |thread| {
+            format!("; the longest waits for {}", waits.of(thread).words())
+        });
+        let mut evidence = vec![format!(
+            "{busy} of {} threads of the pool {} {} busy{}{what}",
+            pool.size,
+            called(&pool.stem),
+            explanation::agree(busy, "is", "are"),
+            explanation::within(group)
+        )];
+        let shown = pool.busy.iter().take(MAX_SHOWN);
+        evidence.extend(shown.map(|thread| waits::one(waits, thread, group.now)));
+        if busy > MAX_SHOWN {
+            evidence.push(format!("and {} more", busy - MAX_SHOWN));
+        }
+        let blocked = pool.busy.iter().filter_map(|thread| thread.since).max();
+        if let Some(since) = blocked {
+            let accepted = view.context.threads.accepted_since(pool.pid, since);
+            if accepted > 0 {
+                evidence.push(format!(
+                    "the program goes on accepting: {} still open came in since the last of them was \
+                     blocked",
+                    explanation::sockets(accepted)
+                ));
+            }
+        }
+        evidence.push(format!(
+            "none of the workers has touched the stuck {}: Recv-Q is {}",
+            explanation::agree(group.count(), "one", "ones"),
+            explanation::recv_q(group)
+        ));
+        evidence.extend(explanation::age_evidence(group));
+        let limit = pool
+            .busy
+            .first()
+            .map(|thread| waits.of(thread).remedy())
+            .unwrap_or_default();
+        Explanation {
+            summary: format!(
+                "{} {} for worker threads that are all stuck: {busy} of {} threads of the pool {} {} \
+                 busy{}{what}",
+                explanation::sockets(group.count()),
+                explanation::agree(group.count(), "waits", "wait"),
+                pool.size,
+                called(&pool.stem),
+                explanation::agree(busy, "is", "are"),
+                explanation::within(group)
+            ),
+            evidence,
+            advice: format!(
+                "{limit} Stop accepting when all workers are busy. More threads only take longer to get \
+                 stuck. {}",
+                explanation::NOT_KEEPALIVE
+            ),
+        }
+    }
+
+    fn verdict_doc(&self) -> VerdictDoc {
+        VerdictDoc {
+            happened: "One part of the program accepts connections and puts them in a queue; a pool of \
+                       worker threads serves the queue. All workers are stuck, each with a connection \
+                       of its own, so nobody ever serves the queued ones. Their clients give up and hang \
+                       up, which nobody notices either.",
+            proof: "No worker has touched the connection, no epoll set watches it, and every thread of a \
+                    pool of the program is busy: it waits for a server it asked, for a client that does \
+                    not read or sends nothing, for a lock inside the call that used a connection last, for \
+                    the disk; or its runtime's frames show that it executes a piece of work.",
+            blamed: "the function in which the workers are stuck",
+            remedy: "Put a time limit on what blocks them: a send timeout, a deadline on downstream \
+                     requests. Bound the queue: stop accepting when all workers are busy.",
+        }
+    }
+}
+
+/// Untouched with a request in it (the FIN counts one byte), or touched only by whoever hands connections over.
+fn is_queued(view: &SocketView<'_>, pool: &Pool<'_>) -> bool {
+    if view.watch().is_some() || view.is_polled() {
+        return false;
+    }
+    if view.is_unused() {
+        return view.socket.recv_q > 1;
+    }
+    let history = view.socket.history;
+    let used = [history.used, history.eof].into_iter().flatten();
+    let by_acceptor = |tid: u32| view.context.threads.has_accepted(tid);
+    used.into_iter().all(|operation| {
+        by_acceptor(operation.tid) && !pool.busy.iter().any(|thread| thread.tid == operation.tid)
+    })
+}
+
+fn looks(view: &SocketView<'_>, pool: &Pool<'_>) -> Looks {
+    Looks::default()
+        .look(
+            view.whole_life_seen() && view.sees_reads(),
+            "",
+            "its opening was not seen, or reads are not observed on this host",
+        )
+        .look(
+            view.is_unused(),
+            "",
+            "the thread that accepts has read it: whether it was handed to this pool is not known",
+        )
+        .look(
+            view.threads_known() && pool.busy.len() == pool.size,
+            "no worker of the pool is idle",
+            "not all threads could be looked at",
+        )
+        .look(
+            view.epoll_known(),
+            "no epoll set holds it",
+            "not all epoll sets could be looked at",
+        )
+}
+
+/// `pool-1-thread-N`
+fn called(stem: &str) -> String {
+    if stem.ends_with(|c: char| !c.is_alphanumeric()) {
+        format!("{stem}N")
+    } else {
+        stem.to_owned()
+    }
+}

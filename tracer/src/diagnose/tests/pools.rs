@@ -1,0 +1,104 @@
+//! Pools of workers: starving, idle, and those that are no workers for clients.
+
+use super::{
+    crowds::{INODE, open},
+    world::{END, S, SERVER, STUCK, World, conn, frame, libc, process, thread, world},
+};
+use crate::model::{input::Thread, socket::SocketOperation};
+
+fn worker(nth: u32, syscall: &str, inode: u64) -> Thread {
+    let stack = vec![libc(syscall), frame("serve", 50), frame("worker", 51)];
+    Thread {
+        comm: format!("pool-1-thread-{nth}"),
+        fd: Some(90),
+        socket: Some(inode),
+        since: Some(END - 30 * S),
+        ..thread(500 + nth, syscall, stack)
+    }
+}
+
+fn starved(threads: Vec<Thread>) -> World {
+    let mut server = process(SERVER);
+    server.threads = threads.len() as u32;
+    world([conn(1).accepted().recv_q(120)])
+        .with_process(server)
+        .with_threads(SERVER, threads)
+        .with_neighbours(&[open(70, (SocketOperation::Accept, STUCK), 9000)])
+}
+
+fn dispatcher() -> Thread {
+    thread(
+        SERVER,
+        "accept",
+        vec![libc("accept"), frame("dispatch", 60)],
+    )
+}
+
+#[test]
+fn a_pool_without_a_free_worker_starves_the_queue() {
+    let workers = [1, 2, 3].map(|nth| worker(nth, "write", INODE + 70));
+    let site = starved([vec![dispatcher()], workers.to_vec()].concat()).site();
+    assert_eq!(site.verdict.name(), "worker-starvation");
+    assert_eq!(site.confidence.name(), "high");
+    assert_eq!(site.blame.unwrap().function.raw(), "serve");
+    let holders: Vec<_> = site.stacks.holders.iter().map(|h| h.comm.raw()).collect();
+    assert_eq!(holders.first(), Some(&"pool-1-thread-1"));
+    assert_eq!(site.stacks.holders[0].since_seconds, Some(30.0));
+    let all = site.evidence.join("; ");
+    assert!(
+        all.contains("3 of 3 threads of the pool pool-1-thread-N"),
+        "{all}"
+    );
+    assert!(
+        all.contains("10.0.0.9:9000 to take what is written, whose Send-Q holds 9000 bytes"),
+        "{all}"
+    );
+}
+
+#[test]
+fn a_pool_with_a_free_worker_starves_nobody() {
+    let unknown = "never-read low leak";
+    let busy = [1, 2].map(|nth| worker(nth, "write", INODE + 70));
+    let idle = worker(3, "futex", 0);
+    let mut threads = vec![dispatcher()];
+    threads.extend(busy);
+    threads.push(idle);
+    assert_eq!(starved(threads).verdict(), unknown);
+    // A client that says nothing keeps its reader as well as a server that does.
+    let readers = [1, 2, 3].map(|nth| worker(nth, "read", INODE + 70));
+    let threads = [vec![dispatcher()], readers.to_vec()].concat();
+    let starves = "worker-starvation high leak";
+    assert_eq!(starved(threads.clone()).verdict(), starves);
+    let mut around = vec![open(70, (SocketOperation::Connect, STUCK - 60 * S), 0)];
+    around.extend([1, 2, 3].map(|nth| {
+        let mut client = open(80 + nth, (SocketOperation::Accept, STUCK), 0);
+        if let Some(used) = &mut client.1.used {
+            used.tid = 500 + nth as u32;
+        }
+        client
+    }));
+    let asked = starved(threads).with_neighbours(&around);
+    assert_eq!(asked.verdict(), starves);
+}
+
+/// Threads that ship logs or consume a queue are blocked like that when all is well.
+#[test]
+fn threads_that_serve_no_client_are_no_workers() {
+    let shippers = [1, 2].map(|nth| worker(nth, "write", INODE + 70));
+    let threads = [vec![dispatcher()], shippers.to_vec()].concat();
+    let out = [open(70, (SocketOperation::Connect, STUCK - 60 * S), 9000)];
+    let shipping = starved(threads).with_neighbours(&out);
+    assert_eq!(shipping.verdict(), "never-read low leak");
+    let sleepers = [1, 2].map(|nth| worker(nth, "nanosleep", 0));
+    let threads = [vec![dispatcher()], sleepers.to_vec()].concat();
+    assert_eq!(starved(threads).verdict(), "never-read low leak");
+}
+
+#[test]
+fn workers_whose_writes_get_through_starve_nobody() {
+    let workers = [1, 2, 3].map(|nth| worker(nth, "write", INODE + 70));
+    let threads = [vec![dispatcher()], workers.to_vec()].concat();
+    let flowing =
+        starved(threads).with_neighbours(&[open(70, (SocketOperation::Accept, STUCK), 0)]);
+    assert_eq!(flowing.verdict(), "never-read low leak");
+}
