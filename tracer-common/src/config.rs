@@ -22,6 +22,17 @@ pub const EXIT_AGE: &str = "EXIT_AGE_NS";
 /// Inode number of the pid namespace that process ids are told in; 0 is the first, which takes no
 /// translation.
 pub const PID_NS: &str = "PID_NS";
+/// 1: visits to `CLOSE_WAIT` are counted by the cgroup of the socket (map `VISITS`).
+pub const COUNT_VISITS: &str = "COUNT_VISITS";
+/// Cgroups that are counted one by one; all others are [`OTHER_CGROUP`].
+pub const MAX_CGROUPS: u32 = 4096;
+/// No cgroup has this number; it also stands for sockets whose cgroup is not known.
+pub const OTHER_CGROUP: u64 = 0;
+/// Of one cgroup: sockets that came, nanoseconds that those stayed that have left, and 32 counts of them: bucket n
+/// is below 2^(n-10) seconds.
+pub type Visits = [u64; 34];
+pub const VISITS_BUCKETS: usize = 32;
+
 /// States the iterators report, one bit per state number.
 pub const ITER_STATES: &str = "ITER_STATES";
 /// Helpers this kernel offers to tracing programs; 0 removes the call.

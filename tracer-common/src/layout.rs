@@ -27,6 +27,9 @@ macro_rules! kernel_fields {
             OFF_SK_ERR = "sock" "sk_err" required;
             OFF_SK_ACK_BACKLOG = "sock" "sk_ack_backlog" required;
             OFF_SK_MAX_BACKLOG = "sock" "sk_max_ack_backlog" required;
+            OFF_SK_CGROUP = "sock" "sk_cgrp_data.cgroup" optional;
+            OFF_CGROUP_KN = "cgroup" "kn" optional;
+            OFF_KN_ID = "kernfs_node" "id" optional;
             OFF_NET_INUM = "net" "ns.inum" optional;
             OFF_INET_SPORT = "inet_sock" "inet_sport" required;
             OFF_TP_RCV_NXT = "tcp_sock" "rcv_nxt" required;

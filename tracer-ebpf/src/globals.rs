@@ -25,6 +25,8 @@ pub static BY_PID: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static PID_NS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
+pub static COUNT_VISITS: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
 pub static ITER_STATES: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static HAS_COOKIE: Global<u32> = Global::new(0);

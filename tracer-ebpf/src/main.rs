@@ -42,6 +42,7 @@ mod sock;
 mod stack;
 mod table;
 mod tree;
+mod visits;
 mod walk;
 
 use aya_ebpf::{

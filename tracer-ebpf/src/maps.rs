@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use tracer_common::{
-    config::MAX_ASKED,
+    config::{MAX_ASKED, MAX_CGROUPS, Visits},
     counter,
     table::{CHUNK_WORDS, SlotRecord},
     unwind::{ROW_SETS, RowSet},
@@ -64,6 +64,14 @@ pub struct Bucket {
 /// How often sockets that were opened at one place (first key) were closed at another (second key).
 #[map]
 pub static CLOSES: PerCpuHashMap<[u64; 2], u64> = PerCpuHashMap::with_max_entries(4096, 0);
+
+/// Visits to `CLOSE_WAIT` by cgroup (at load: one element where they are not counted).
+#[map]
+pub static VISITS: PerCpuHashMap<u64, Visits> = PerCpuHashMap::with_max_entries(MAX_CGROUPS, 0);
+
+/// What a new element of `VISITS` begins as: too large for the stack.
+#[map]
+pub static NO_VISITS: Array<Visits> = Array::with_max_entries(1, 0);
 
 /// Not zero once some socket is stuck: until then nobody asks how the others are closed.
 #[map]

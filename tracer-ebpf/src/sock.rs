@@ -2,10 +2,12 @@
 
 use core::ffi::c_void;
 
+use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock};
 use tracer_common::{
-    config::PSEUDO_COOKIE,
+    config::{OTHER_CGROUP, PSEUDO_COOKIE},
     endpoint::Endpoints,
+    layout::ABSENT,
     state::{AF_INET6, IPPROTO_TCP, RCV_SHUTDOWN},
 };
 
@@ -115,6 +117,18 @@ impl<M: Mode> Sock<M> {
     #[inline(always)]
     pub fn shutdown(self) -> u8 {
         self.0.field(&g::OFF_SK_SHUTDOWN)
+    }
+
+    /// Number of the cgroup of who made the socket (include/linux/cgroup-defs.h:sock_cgroup_data, a plain pointer
+    /// since 5.15), or 0.
+    #[inline(always)]
+    pub fn cgroup(self) -> u64 {
+        let absent = |offset: &Global<u32>| offset.load() == ABSENT;
+        if absent(&g::OFF_SK_CGROUP) || absent(&g::OFF_CGROUP_KN) || absent(&g::OFF_KN_ID) {
+            return OTHER_CGROUP;
+        }
+        let node = self.0.follow(&g::OFF_SK_CGROUP).follow(&g::OFF_CGROUP_KN);
+        node.field(&g::OFF_KN_ID)
     }
 
     /// The pending error (`sk_err`), an errno; 0 is none.

@@ -29,7 +29,7 @@ use crate::{
     sock::Sock,
     stack,
     table::{self, FoundSlot},
-    tree,
+    tree, visits,
 };
 
 #[inline(always)]
@@ -80,6 +80,7 @@ fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
     match new {
         CLOSE_WAIT => {
             let now = emit::now();
+            visits::begun(sock);
             let found_slot = remembered(sock, now)?;
             entered(sock, found_slot, old, CLOSE_WAIT, now);
             Ok(())
@@ -131,6 +132,9 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
             if old == CLOSE_WAIT {
                 let slot = found_slot.slot();
                 since = slot.since();
+                if slot.state() == CLOSE_WAIT {
+                    visits::ended(sock, since, now);
+                }
                 let age = now.saturating_sub(since);
                 let by_exit = age >= g::EXIT_AGE_NS.load() && caller(sock, old, new).exiting();
                 if by_exit {

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use procfs::process::{LimitValue, Process as Proc};
 
-use super::{pace::Pace, session::Session};
+use super::{pace::Pace, session::Session, visits::Counts};
 use crate::{
     diagnose::{Findings, Holding},
     model::untrusted::Untrusted,
@@ -19,13 +19,15 @@ use crate::{
 
 pub struct Figures {
     owners: Owners,
+    visits: Counts,
     started: f64,
 }
 
 impl Figures {
-    pub fn new(_host: &Host) -> Self {
+    pub fn new(host: &Host) -> Self {
         Self {
             owners: Owners::default(),
+            visits: Counts::new(host.cgroup2.clone()),
             started: seconds(Timestamp::now()),
         }
     }
@@ -33,7 +35,7 @@ impl Figures {
     pub fn of(
         &mut self,
         findings: &Findings,
-        session: &Session<'_>,
+        session: &mut Session<'_>,
         pace: &Pace,
         http_restarts: u64,
     ) -> Published {
@@ -45,7 +47,7 @@ impl Figures {
         }
     }
 
-    fn services(&mut self, findings: &Findings, session: &Session<'_>) -> Vec<Service> {
+    fn services(&mut self, findings: &Findings, session: &mut Session<'_>) -> Vec<Service> {
         let end = seconds(findings.report.window.end);
         let mut by_name: BTreeMap<ServiceName, Service> = BTreeMap::new();
         for (pid, holding) in &findings.holdings.by_pid {
@@ -66,26 +68,22 @@ impl Figures {
                 }
             }
         }
+        for (name, total) in self.visits.read(session, &mut self.owners) {
+            let service = by_name.entry(name.clone()).or_insert_with(|| Service {
+                name,
+                ..Service::default()
+            });
+            (service.entered, service.stays) = (total.entered, total.stays);
+        }
         by_name.into_values().collect()
     }
 
     fn name_of(&mut self, pid: Option<u32>) -> ServiceName {
         let owner = match pid {
-            Some(pid) => self.owners.of_pid(pid).unwrap_or_else(|| Owner {
-                service: "(ended process)".to_owned(),
-                ..Owner::default()
-            }),
-            None => Owner {
-                service: "(no process)".to_owned(),
-                ..Owner::default()
-            },
+            Some(pid) => self.owners.of_pid(pid),
+            None => Some(Owner::named("(no process)")),
         };
-        ServiceName {
-            service: Untrusted::new(owner.service),
-            namespace: Untrusted::new(owner.namespace),
-            pod: Untrusted::new(owner.pod),
-            container: Untrusted::new(owner.container),
-        }
+        service_name(owner.unwrap_or_else(|| Owner::named("(ended process)")))
     }
 
     fn tracer(
@@ -135,6 +133,15 @@ impl Figures {
             maps: maps(session),
             process: own_process().unwrap_or_default(),
         }
+    }
+}
+
+pub fn service_name(owner: Owner) -> ServiceName {
+    ServiceName {
+        service: Untrusted::new(owner.service),
+        namespace: Untrusted::new(owner.namespace),
+        pod: Untrusted::new(owner.pod),
+        container: Untrusted::new(owner.container),
     }
 }
 

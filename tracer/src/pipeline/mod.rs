@@ -20,6 +20,7 @@ mod trace;
 mod tree;
 mod trouble;
 mod unmatched;
+mod visits;
 mod watch;
 
 use anyhow::Context;

@@ -62,7 +62,13 @@ pub async fn run(options: &Options, web: &Web, host: &Host) -> anyhow::Result<u8
     let mut pace = Pace::new(&session);
     session.reconcile()?;
     let mut latest = pace.begin(&mut session, began)?;
-    publish(&mut figures, latest.as_ref(), &session, &pace, &publisher);
+    publish(
+        &mut figures,
+        latest.as_ref(),
+        &mut session,
+        &pace,
+        &publisher,
+    );
     // For whom starts it by hand; a closed stderr must not end the run.
     let _ = writeln!(io::stderr(), "answers requests on {}", names.join(", "));
     supervisor::ready(&names);
@@ -79,7 +85,7 @@ pub async fn run(options: &Options, web: &Web, host: &Host) -> anyhow::Result<u8
                 let news = found.is_some();
                 latest = found.or(latest);
                 if news || handed_over.elapsed() >= REFRESH {
-                    publish(&mut figures, latest.as_ref(), &session, &pace, &publisher);
+                    publish(&mut figures, latest.as_ref(), &mut session, &pace, &publisher);
                     handed_over = Instant::now();
                 }
             }
@@ -96,7 +102,7 @@ pub async fn run(options: &Options, web: &Web, host: &Host) -> anyhow::Result<u8
 fn publish(
     figures: &mut Figures,
     findings: Option<&Findings>,
-    session: &Session<'_>,
+    session: &mut Session<'_>,
     pace: &Pace,
     publisher: &Publisher,
 ) {

@@ -15,7 +15,11 @@ use super::{
     blaming,
     output::Conclusion,
     scope,
+<<<<<<< HEAD
     start::{grace, hook, observes, start, table_size, without_threads},
+=======
+    start::{cgroups_to_count, grace, hook, start, table_size, without_threads},
+>>>>>>> 0279944 (Count visits to CLOSE_WAIT and their length by cgroup, in the kernel; end with SIGTERM whatever the other process's user)
     trouble::Trouble,
     unmatched::Unmatched,
 };
@@ -82,6 +86,10 @@ impl<'o> Session<'o> {
                 tracer_common::table::MIN_SLOTS
             },
             event_ring_bytes: if live_mode { 4 << 20 } else { 4096 },
+            cgroups: match options.mode {
+                Mode::Serve(_) => cgroups_to_count(host),
+                _ => 0,
+            },
             log_level: if options.verbosity > 1 { 5 } else { 0 },
             ..Settings::default()
         };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracer_common::config::MAX_CGROUPS;
+
 use super::session::ns;
 use crate::{
     model::{
@@ -12,7 +14,11 @@ use crate::{
     probe::{
         attach::Wanted,
         explain,
+<<<<<<< HEAD
         hooks::Purpose,
+=======
+        host::Host,
+>>>>>>> 0279944 (Count visits to CLOSE_WAIT and their length by cgroup, in the kernel; end with SIGTERM whatever the other process's user)
         live::Live,
         object::Settings,
         privilege,
@@ -85,4 +91,19 @@ pub fn table_size() -> u32 {
 /// Half of the threshold, so that a socket is known well before it counts as stuck.
 pub fn grace(min_age: Duration) -> u64 {
     ns(min_age / 2).clamp(20_000_000, 1_000_000_000)
+}
+
+/// Four times the cgroups of now: the map has an element for each CPU.
+pub fn cgroups_to_count(host: &Host) -> u32 {
+    const FEWEST: u32 = 256;
+    let stat = host.cgroup2.as_ref().map(|mount| mount.join("cgroup.stat"));
+    let text = stat.and_then(|path| std::fs::read_to_string(path).ok());
+    let now = text.as_deref().and_then(|text| {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("nr_descendants "))?;
+        line.trim().parse::<u32>().ok()
+    });
+    now.map_or(MAX_CGROUPS, |now| now.saturating_mul(4))
+        .clamp(FEWEST, MAX_CGROUPS)
 }

@@ -23,6 +23,7 @@ use super::{
     threads::{self, SeenThread},
     tracepoint::Attachment,
     usage::{self, MapSize, ProgramRuns},
+    visits::VisitsByCgroup,
 };
 use crate::model::input::{CloseCount, Counters, Inventory};
 
@@ -52,6 +53,7 @@ pub struct Live {
     /// Of the maps that are used from here.
     pub map_sizes: Vec<MapSize>,
     pub rows: Rows,
+    pub visits: VisitsByCgroup,
     pub table: Table,
     counters: PerCpuArray<MapData, u64>,
     targets: HashMap<MapData, u32, u64>,
@@ -94,6 +96,7 @@ impl Live {
         Ok(Self {
             map_sizes: usage::map_sizes(&ebpf),
             rows: Rows::new(Array::try_from(take(&mut ebpf, "ROWS")?)?),
+            visits: VisitsByCgroup::new(PerCpuHashMap::try_from(take(&mut ebpf, "VISITS")?)?)?,
             rings: Rings::new(
                 RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?,
                 RingBuf::try_from(take(&mut ebpf, "STACKS")?)?,

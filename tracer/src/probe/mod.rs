@@ -25,3 +25,4 @@ pub mod tracepoint;
 pub mod trial;
 pub mod usage;
 pub mod user;
+pub mod visits;

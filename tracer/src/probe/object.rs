@@ -68,6 +68,7 @@ impl Object {
             Follows::Everything | Follows::Processes => u64::MAX,
         };
         let log_level: u8 = settings.log_level;
+        let count_visits = u32::from(settings.cgroups > 0);
         let pid_namespace = pidns::to_tell_ids_in();
         let sets = settings.slots / SLOTS as u32;
         let mask = sets - 1;
@@ -80,12 +81,14 @@ impl Object {
             .override_global(config::BY_PID, &by_pid, true)
             .override_global(config::PID_NS, &pid_namespace, true)
             .override_global(config::EXIT_AGE, &exit_age_ns, true)
+            .override_global(config::COUNT_VISITS, &count_visits, true)
             .override_global(config::ITER_STATES, &settings.iter_states, true)
             .override_global(config::RECVMSG_ARGS, &layout.recvmsg_args, true)
             .override_global(config::SET_MASK, &mask, true)
             .override_global("AYA_LOG_LEVEL", &log_level, true)
             .map_max_entries("SETS", sets.div_ceil(SETS_PER_CHUNK as u32))
             .map_max_entries("RECORDS", settings.slots)
+            .map_max_entries("VISITS", settings.cgroups.clamp(1, config::MAX_CGROUPS))
             .map_max_entries("EVENTS", settings.event_ring_bytes);
         if settings.follows == Follows::Everything {
             loader.map_max_entries("TARGETS", 1);
@@ -125,6 +128,8 @@ pub struct Settings {
     /// Sockets the kernel remembers; a power of two.
     pub slots: u32,
     pub event_ring_bytes: u32,
+    /// Cgroups by which visits to `CLOSE_WAIT` are counted; 0 does not count them.
+    pub cgroups: u32,
     /// aya-log level: 0 is off, 5 is trace.
     pub log_level: u8,
 }
@@ -137,6 +142,7 @@ impl Default for Settings {
             ports: [0; MAX_PORTS],
             follows: Follows::Everything,
             iter_states: 0,
+            cgroups: 0,
             slots: DEFAULT_SLOTS,
             event_ring_bytes: 4 << 20,
             log_level: 0,

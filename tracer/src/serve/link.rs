@@ -4,7 +4,7 @@
 use std::{
     io,
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
     process::Child,
@@ -34,6 +34,8 @@ const STARTED: Duration = Duration::from_secs(10);
 const TAKEN: Duration = Duration::from_secs(20);
 /// How often it is told that the tracer is alive, and files are looked at.
 const ROUND: Duration = Duration::from_secs(2);
+/// For the process to end by itself.
+const ENDED: Duration = Duration::from_secs(2);
 /// Between two starts, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -182,7 +184,8 @@ struct Feeder {
 
 struct Server {
     process: Child,
-    socket: OwnedFd,
+    /// Closed to end the process.
+    socket: Option<OwnedFd>,
     since: Instant,
     /// Number of the report it has.
     has: u64,
@@ -190,10 +193,16 @@ struct Server {
 }
 
 impl Drop for Server {
+    /// It is another user's by now, whom this process may have no right to signal; but it ends when nobody talks
+    /// to it any more, and with the thread that started it.
     fn drop(&mut self) {
-        // Ended already is fine.
+        self.socket = None;
         let _ = self.process.kill();
-        let _ = self.process.wait();
+        let until = Instant::now() + ENDED;
+        let lives = |process: &mut Child| process.try_wait().is_ok_and(|ended| ended.is_none());
+        while lives(&mut self.process) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 }
 
@@ -256,7 +265,7 @@ impl Feeder {
         let process = confine::process::start("sockleak-http", ARGUMENT, theirs.into())?;
         let server = Server {
             process,
-            socket: ours.into(),
+            socket: Some(ours.into()),
             since: Instant::now(),
             has: 0,
             alive: 0,
@@ -269,7 +278,7 @@ impl Feeder {
 
     fn introduce(&self, server: &Server) -> Result<(), Broken> {
         let until = Some(Instant::now() + STARTED);
-        let (ready, _): (Ready, _) = channel::receive(server.socket.as_fd(), MAX_ANSWER, until)?;
+        let (ready, _): (Ready, _) = channel::receive(server.socket()?, MAX_ANSWER, until)?;
         for missing in ready.without {
             self.shared.warn(format!(
                 "the process that answers requests is less confined than it should be: {}",
@@ -285,7 +294,7 @@ impl Feeder {
         for listener in &self.listeners {
             let message = Message::Listener(listener.kind);
             let socket = Some(listener.socket.as_fd());
-            channel::send(server.socket.as_fd(), &message, socket, until)?;
+            channel::send(server.socket()?, &message, socket, until)?;
         }
         Ok(())
     }
@@ -344,13 +353,15 @@ impl Feeder {
 }
 
 impl Server {
+    fn socket(&self) -> Result<BorrowedFd<'_>, Broken> {
+        self.socket
+            .as_ref()
+            .map(OwnedFd::as_fd)
+            .ok_or(Broken::Closed)
+    }
+
     fn say(&self, message: &Message) -> Result<(), Broken> {
-        channel::send(
-            self.socket.as_fd(),
-            message,
-            None,
-            Some(Instant::now() + TAKEN),
-        )
+        channel::send(self.socket()?, message, None, Some(Instant::now() + TAKEN))
     }
 }
 

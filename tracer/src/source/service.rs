@@ -24,6 +24,16 @@ pub struct Owner {
     pub container: String,
 }
 
+impl Owner {
+    /// Of no process and no cgroup.
+    pub fn named(service: &str) -> Self {
+        Self {
+            service: service.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
 /// What the folders of logs tell of pods and containers, read again when something new is asked.
 pub struct Owners {
     root: std::path::PathBuf,
@@ -175,10 +185,16 @@ fn pod_id(part: &str) -> Option<String> {
 
 /// Cgroups by the number that the kernel knows them by: it is the inode of their folder.
 pub fn cgroup_paths(mount: &Path, wanted: &BTreeSet<u64>) -> BTreeMap<u64, String> {
-    use std::os::unix::fs::DirEntryExt as _;
+    use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
     /// Folders looked at in one walk.
     const MAX_FOLDERS: usize = 65_536;
     let mut found = BTreeMap::new();
+    if let Some(root) = fs::metadata(mount)
+        .ok()
+        .filter(|root| wanted.contains(&root.ino()))
+    {
+        found.insert(root.ino(), "/".to_owned());
+    }
     let mut left = vec![mount.to_owned()];
     let mut looked_at = 0;
     while let Some(folder) = left.pop() {

@@ -90,7 +90,7 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: |published, _| {
             let services = bounded(published).into_iter();
             services
-                .filter(|service| service.entered > 0)
+                .filter(|service| !service.stays.buckets.is_empty())
                 .map(|service| named(&service, Value::Total(service.entered as f64)))
                 .collect()
         },
