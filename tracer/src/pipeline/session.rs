@@ -15,11 +15,7 @@ use super::{
     blaming,
     output::Conclusion,
     scope,
-<<<<<<< HEAD
-    start::{grace, hook, observes, start, table_size, without_threads},
-=======
-    start::{cgroups_to_count, grace, hook, start, table_size, without_threads},
->>>>>>> 0279944 (Count visits to CLOSE_WAIT and their length by cgroup, in the kernel; end with SIGTERM whatever the other process's user)
+    start::{cgroups_to_count, grace, hook, observes, start, table_size, without_threads},
     trouble::Trouble,
     unmatched::Unmatched,
 };

@@ -14,11 +14,8 @@ use crate::{
     probe::{
         attach::Wanted,
         explain,
-<<<<<<< HEAD
         hooks::Purpose,
-=======
         host::Host,
->>>>>>> 0279944 (Count visits to CLOSE_WAIT and their length by cgroup, in the kernel; end with SIGTERM whatever the other process's user)
         live::Live,
         object::Settings,
         privilege,
