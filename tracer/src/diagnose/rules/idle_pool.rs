@@ -35,9 +35,9 @@ impl Rule for IdlePool {
                 "",
                 "its use was not seen",
             )
-            .look(
-                view.context.was_reused(view.socket.cookie),
-                "it was put aside and used again",
+            // Reuse is the positive fact; without it the shape alone is left.
+            .doubt(
+                !view.context.was_reused(view.socket.cookie),
                 "that connections are used again was not seen: one that is forgotten after its answer looks \
                  the same",
             );
