@@ -20,6 +20,8 @@ const LINUX_6_12: &[u8] = include_bytes!("fixtures/linux-6.12-x86_64.btf");
 /// nothing else; the running kernel has them.
 const OF_ARM64: [&str; 2] = ["OFF_REGS_LR", "OFF_REGS_PSTATE"];
 const NOT_IN_FIXTURES: &[&str] = &[
+    "OFF_CGROUP_KN",
+    "OFF_KN_ID",
     "OFF_MM_EXE_FILE",
     "OFF_MM_START_STACK",
     "OFF_PIDNS_INUM",
@@ -33,6 +35,7 @@ const NOT_IN_FIXTURES: &[&str] = &[
     "OFF_REGS_ARG5",
     "OFF_REGS_LR",
     "OFF_REGS_PSTATE",
+    "OFF_SK_CGROUP",
     "OFF_TASK_PID_STRUCT",
     "OFF_TASK_STATUS",
     "OFF_TASK_TP",
