@@ -90,7 +90,17 @@ impl Machine {
 
     fn snapshot(&self, more: &[&str]) -> Report {
         let pid = self.pid.to_string();
-        let options = ["snapshot", "--json", "--min-age", "1s", "--pid", &pid];
+        // What the machine says itself, and not what is read of it.
+        let options = [
+            "snapshot",
+            "--json",
+            "--min-age",
+            "1s",
+            "--pid",
+            &pid,
+            "--runtimes",
+            "none",
+        ];
         let options = options.iter().chain(more);
         sockleak::run(options.copied()).report()
     }
@@ -226,6 +236,20 @@ fn a_snapshot_names_java_workers_and_their_handler() {
     let machine = Machine::start(&[], &[]);
     assert_unnamed(&machine.snapshot(&["--no-jvm-attach"]));
     assert!(!machine.socket().exists());
+    let pid = machine.pid.to_string();
+    let unasked = [
+        "snapshot",
+        "--json",
+        "--min-age",
+        "1s",
+        "--pid",
+        &pid,
+        "--no-jvm-attach",
+    ];
+    let read = sockleak::run(unasked).report();
+    let handling = |holder: &&HolderThread| functions(holder).contains(&HANDLER);
+    assert!(holders(&read).iter().any(handling), "{read:#?}");
+    assert!(!machine.socket().exists(), "read, not asked");
     let report = machine.snapshot(&[]);
     assert_named(&report);
     // Below the machine's own names are the native frames that it does not have.

@@ -11,6 +11,7 @@ use tracer_common::config::MAX_PORTS;
 pub use run::{HowOften, IfUnable, Known, Run, RunOutputs, Until, parse_scale, parse_until};
 pub use serve::{DEFAULT_LISTEN, Listen, Web, parse_listen};
 
+use crate::model::runtime::Runtimes;
 use crate::model::untrusted::Untrusted;
 pub use crate::model::verdict::Verdict;
 
@@ -72,6 +73,8 @@ pub struct Options {
     pub show_cmdline: bool,
     /// Ask Java virtual machines what their threads do.
     pub jvm_attach: bool,
+    /// Whose structures are read.
+    pub runtimes: Runtimes,
     pub redact_addrs: bool,
     pub accept_hook: AcceptHook,
     pub sockets_per_site: usize,
@@ -158,6 +161,7 @@ impl Options {
             record: None,
             show_cmdline: false,
             jvm_attach: true,
+            runtimes: Runtimes::ALL,
             redact_addrs: false,
             accept_hook: AcceptHook::Auto,
             sockets_per_site: 5,

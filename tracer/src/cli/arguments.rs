@@ -13,6 +13,7 @@ use clap::{
 };
 
 use super::{run::Run, serve::Serve};
+use crate::model::runtime::Runtimes;
 use crate::options::{Verdict, parse_duration, parse_verdict};
 
 /// Find sockets stuck in CLOSE_WAIT and name the code that leaks them; without a command: watch
@@ -241,6 +242,25 @@ pub(super) struct Looking {
     /// Do not ask Java virtual machines for the names and frames of their threads
     #[arg(long)]
     pub no_jvm_attach: bool,
+    /// Read what threads execute from the structures of these language runtimes only: of
+    /// python,java, or none
+    #[arg(long, value_name = "LIST", value_parser = runtimes)]
+    pub runtimes: Option<Runtimes>,
+}
+
+pub(super) fn runtimes(text: &str) -> Result<Runtimes, String> {
+    let mut found = Runtimes::NONE;
+    if text == "none" {
+        return Ok(found);
+    }
+    for name in text.split(',') {
+        match name {
+            "python" => found.python = true,
+            "java" => found.java = true,
+            _ => return Err("known are python and java, separated by commas, or none".to_owned()),
+        }
+    }
+    Ok(found)
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -207,6 +207,7 @@ impl Run {
         options.redact_addrs = self.addresses.redact_addrs;
         options.show_cmdline = self.cmdline.show_cmdline;
         options.jvm_attach = !self.looking.no_jvm_attach;
+        options.runtimes = self.looking.runtimes.unwrap_or_default();
         options.accept_hook = self.accept_hook.into();
         options.verbosity = self.verbose.min(2);
         options.mode = Mode::Run(Box::new(Wanted {

@@ -12,6 +12,7 @@ use clap::{
 };
 
 use super::arguments::{Accept, Addresses, Cmdline, Which};
+use crate::model::runtime::Runtimes;
 use crate::options::{DEFAULT_LISTEN, Listen, Mode, Options, Web, parse_duration, parse_listen};
 
 #[derive(Debug, Args)]
@@ -52,6 +53,10 @@ pub(super) struct Serve {
     /// Ask Java virtual machines for the names and frames of their threads: sends them SIGQUIT
     #[arg(long)]
     pub jvm_attach: bool,
+    /// Read what threads execute from the structures of these language runtimes only: of
+    /// python,java, or none
+    #[arg(long, value_name = "LIST", value_parser = super::arguments::runtimes)]
+    pub runtimes: Option<Runtimes>,
     /// Learn accept sites by auto, fexit, syscall (slows all system calls by 50 ns) or none
     #[arg(
         long,
@@ -82,6 +87,7 @@ impl Serve {
         options.redact_addrs = self.addresses.redact_addrs;
         options.show_cmdline = self.cmdline.show_cmdline;
         options.jvm_attach = self.jvm_attach;
+        options.runtimes = self.runtimes.unwrap_or_default();
         options.accept_hook = self.accept_hook.into();
         options.verbosity = self.verbose.min(2);
     }

@@ -19,6 +19,7 @@ impl From<Cli> for Options {
                 options.redact_addrs = it.addresses.redact_addrs;
                 options.show_cmdline = it.cmdline.show_cmdline;
                 options.jvm_attach = !it.looking.no_jvm_attach;
+                options.runtimes = it.looking.runtimes.unwrap_or_default();
                 options.record = it.record;
                 options.accept_hook = it.accept_hook.into();
             }
@@ -30,6 +31,7 @@ impl From<Cli> for Options {
                 options.redact_addrs = it.addresses.redact_addrs;
                 options.show_cmdline = it.cmdline.show_cmdline;
                 options.jvm_attach = !it.looking.no_jvm_attach;
+                options.runtimes = it.looking.runtimes.unwrap_or_default();
             }
             Command::Trace(it) => {
                 options.mode = Mode::Trace;

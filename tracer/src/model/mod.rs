@@ -6,6 +6,7 @@ pub mod input;
 pub mod outcome;
 pub mod quantity;
 pub mod report;
+pub mod runtime;
 pub mod socket;
 pub mod stack;
 pub mod tcp_state;

@@ -134,7 +134,7 @@ impl<'o> Session<'o> {
             live,
             tracker: Tracker::default(),
             options,
-            symbolizer: Symbolizer::new(),
+            symbolizer: Symbolizer::new().reading(options.runtimes),
             stacks: Stacks::default(),
             teacher: Teacher::default(),
             jvms: options.jvm_attach.then(|| Jvms::new(host.in_pid_namespace)),

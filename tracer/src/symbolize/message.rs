@@ -10,6 +10,7 @@ use super::open::FileId;
 use super::request::{AddressRule, Resolved};
 use super::runtimes::memory::MAX_AT_ONCE;
 use super::warning::Warning;
+use crate::model::runtime::Runtimes;
 
 /// The list of 4096 mappings with the longest names has 4.3 MiB.
 pub(super) const MAX_REQUEST: usize = 8 << 20;
@@ -93,6 +94,8 @@ pub(super) struct Copy {
     pub fp: u64,
     pub lr: u64,
     pub thread: u64,
+    /// Language runtimes that may be read.
+    pub runtimes: Runtimes,
     pub bytes: Vec<u8>,
     pub sure: Option<u32>,
 }

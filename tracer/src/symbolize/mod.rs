@@ -46,6 +46,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::confine::process::OWN_PROGRAM;
+use crate::model::runtime::Runtimes;
 use crate::model::stack::Stack;
 use files::Files;
 use link::Link;
@@ -109,6 +110,13 @@ impl Symbolizer {
             evicted_processes: 0,
             replaced: Vec::new(),
         }
+    }
+
+    /// Of language runtimes, only these are read.
+    #[must_use]
+    pub fn reading(mut self, runtimes: Runtimes) -> Self {
+        self.link.runtimes = runtimes;
+        self
     }
 
     /// Reads and remembers what a process has mapped, so that its stacks can be named after it is

@@ -12,6 +12,7 @@ use rustix::fd::OwnedFd;
 use tracer_common::stack_key::MAX_STEPS;
 
 use crate::channel::{self, Broken};
+use crate::model::runtime::Runtimes;
 use crate::model::stack::Stack;
 use crate::symbolize::StackCopy;
 use crate::symbolize::code::{Code, CodeIndex};
@@ -187,7 +188,7 @@ impl Server {
             return named;
         };
         let mut walk = walker.walk(&view(copy));
-        let managed = managed(&self.socket, walker.code(), runtime, copy.thread);
+        let managed = managed(&self.socket, walker.code(), runtime, copy);
         if let Some(managed) = &managed {
             walk.end_before(managed.image, walker.code());
         }
@@ -231,21 +232,21 @@ fn managed(
     socket: &OwnedFd,
     code: &CodeIndex,
     runtime: &OnceCell<Option<Runtime>>,
-    thread: u64,
+    copy: &Copy,
 ) -> Option<Managed> {
-    if thread == 0 {
+    if copy.thread == 0 || copy.runtimes == Runtimes::NONE {
         return None;
     }
     let mut fetch = |pages: &[u64]| fetch(socket, pages).unwrap_or_default();
     let mut memory = Memory::new(&mut fetch);
     if runtime.get().is_none() {
-        let learnt = Runtime::learn(code, &mut memory);
+        let learnt = Runtime::learn(code, &mut memory, copy.runtimes);
         // What could not be read now may be read another time.
         if learnt.is_some() || !memory.was_refused() {
             let _ = runtime.set(learnt);
         }
     }
-    runtime.get()?.as_ref()?.present(&mut memory, thread)
+    runtime.get()?.as_ref()?.present(&mut memory, copy.thread)
 }
 
 /// When this cannot be asked, the answer cannot be given either.

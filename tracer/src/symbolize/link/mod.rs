@@ -19,6 +19,7 @@ use super::message::{Key, Named, Request, Rules};
 use super::open::FileId;
 use super::process::Process;
 use super::warning::Warning;
+use crate::model::runtime::Runtimes;
 use running::{Failure, Running};
 use suspects::{Rest, Suspect, Suspects};
 
@@ -35,6 +36,8 @@ pub(super) trait Peer {
 pub(super) type Launch = Box<dyn FnMut(OwnedFd) -> io::Result<Box<dyn Peer>>>;
 
 pub(super) struct Link {
+    /// Language runtimes that may be read.
+    pub runtimes: Runtimes,
     launch: Launch,
     /// By user, the one used last at the end.
     running: Vec<(u32, Running)>,
@@ -51,6 +54,7 @@ impl Link {
     pub(super) fn new(launch: Launch) -> Self {
         Self {
             launch,
+            runtimes: Runtimes::ALL,
             running: Vec::new(),
             suspects: Suspects::default(),
             rest: Rest::default(),
@@ -192,7 +196,7 @@ impl Link {
             self.evicted_names += oldest.evicted_names;
             oldest.peer.end();
         }
-        Running::start(&mut self.launch).map_err(|error| {
+        Running::start(&mut self.launch, self.runtimes).map_err(|error| {
             self.rest.failed(Instant::now());
             let reason = error.to_string();
             Warning::HelperUnavailable { reason }

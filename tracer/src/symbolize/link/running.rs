@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use super::suspects::Suspect;
 use super::{Launch, Peer};
 use crate::channel::{self, Broken};
+use crate::model::runtime::Runtimes;
 use crate::symbolize::StackCopy;
 use crate::symbolize::files::Held;
 use crate::symbolize::jit::{MAX_LISTS, PerfMapFile};
@@ -33,6 +34,7 @@ const LOAD: Duration = Duration::from_secs(10);
 const WHOLE: Duration = Duration::from_secs(20);
 
 pub(super) struct Running {
+    runtimes: Runtimes,
     pub peer: Box<dyn Peer>,
     socket: OwnedFd,
     ready: bool,
@@ -54,10 +56,11 @@ pub(super) struct Failure {
 }
 
 impl Running {
-    pub(super) fn start(launch: &mut Launch) -> io::Result<Self> {
+    pub(super) fn start(launch: &mut Launch, runtimes: Runtimes) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
         Ok(Self {
+            runtimes,
             peer: launch(theirs)?,
             socket,
             ready: false,
@@ -89,7 +92,7 @@ impl Running {
         } else {
             ANSWER
         };
-        let request = Request::Name(owned(copy, number));
+        let request = Request::Name(owned(copy, number, self.runtimes));
         self.send(&request, None, whole).map_err(stacks)?;
         let remote = (copy.thread != 0).then(|| Remote::open(process.pid, process.start));
         self.answer(process, number, remote.flatten(), patience, whole)
@@ -106,7 +109,7 @@ impl Running {
     ) -> Result<Rules, Failure> {
         let whole = Instant::now() + WHOLE;
         self.introduce(process, whole, refused, warnings)?;
-        let request = Request::Rules(owned(copy, number));
+        let request = Request::Rules(owned(copy, number, self.runtimes));
         let answer = self.send(&request, None, whole);
         let answer = answer.and_then(|()| self.receive(whole.min(Instant::now() + ANSWER)));
         match answer {
@@ -345,7 +348,7 @@ fn problem(
     }
 }
 
-fn owned(copy: &StackCopy<'_>, number: u64) -> Copy {
+fn owned(copy: &StackCopy<'_>, number: u64, runtimes: Runtimes) -> Copy {
     Copy {
         number,
         pid: copy.pid,
@@ -354,6 +357,7 @@ fn owned(copy: &StackCopy<'_>, number: u64) -> Copy {
         fp: copy.fp,
         lr: copy.lr,
         thread: copy.thread,
+        runtimes,
         bytes: copy.bytes.to_vec(),
         sure: copy.sure,
     }

@@ -10,6 +10,7 @@ mod threads;
 
 use super::code::CodeIndex;
 use super::open::FileId;
+use crate::model::runtime::Runtimes;
 use crate::model::stack::Frame;
 use cpython::Cpython;
 use hotspot::Hotspot;
@@ -33,10 +34,22 @@ pub(super) struct Managed {
 }
 
 impl Runtime {
-    pub(super) fn learn(code: &CodeIndex, memory: &mut Memory<'_>) -> Option<Self> {
-        let python = Cpython::learn(code, memory).map(|python| Kind::Python(Box::new(python)));
-        let java = || Some(Kind::Java(Box::new(Hotspot::learn(code, memory)?)));
-        python.or_else(java).map(Self)
+    /// One of those that are `wanted`.
+    pub(super) fn learn(
+        code: &CodeIndex,
+        memory: &mut Memory<'_>,
+        wanted: Runtimes,
+    ) -> Option<Self> {
+        if wanted.python
+            && let Some(python) = Cpython::learn(code, memory)
+        {
+            return Some(Self(Kind::Python(Box::new(python))));
+        }
+        if wanted.java {
+            let java = Hotspot::learn(code, memory)?;
+            return Some(Self(Kind::Java(Box::new(java))));
+        }
+        None
     }
 
     /// What a thread that does not run executes; `None` when it is none of the runtime's, or nothing is known.

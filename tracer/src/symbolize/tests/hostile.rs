@@ -147,3 +147,109 @@ fn damaged_files_neither_panic_nor_hang() {
     assert!(parsed > 100, "{parsed}");
     assert!(begin.elapsed() < Duration::from_mins(2));
 }
+
+/// Looks like CPython 3.8 to whoever reads it, with lists that lead back to themselves. With a letter of its argument
+/// a list is a circle: of interpreters, threads or frames; with `w` another thread rewrites all pointers all the time.
+const FALSE_PYTHON: &str = r#"
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+unsigned long _PyRuntime[64], PyCode_Type[64], Py_Version = 0x030800f0;
+static unsigned long interpreter[64], state[64], frame[64], code[64], name[600], bytecode[64];
+static void link_all(const char *how) {
+    _PyRuntime[4] = (unsigned long)interpreter;
+    interpreter[0] = strchr(how, 'i') ? (unsigned long)interpreter : 0;
+    interpreter[1] = (unsigned long)state;
+    state[1] = strchr(how, 't') ? (unsigned long)state : 0;
+    state[3] = (unsigned long)frame;
+    frame[3] = strchr(how, 'f') ? (unsigned long)frame : 0;
+    frame[4] = (unsigned long)code;
+    code[0] = 1;
+    code[1] = (unsigned long)PyCode_Type;
+    code[5] = 7;
+    code[6] = (unsigned long)bytecode;
+    code[13] = code[14] = (unsigned long)name;
+    code[15] = (unsigned long)bytecode;
+    bytecode[2] = 8;
+    name[2] = 4096;
+    name[4] = 1 << 2 | 1 << 5 | 1 << 6;
+    memset(name + 6, 'x', 4096);
+}
+static void *rewrite(void *how) {
+    for (unsigned long n = 0;; n++) {
+        unsigned long *all[] = {_PyRuntime, interpreter, state, frame, code, name};
+        all[n % 6][n / 6 % 24] = n % 5 ? (unsigned long)all[n / 7 % 6] : n << 40;
+        if (n % 64 == 0) { link_all(how); state[22] = *(unsigned long *)((char *)how + 8); }
+    }
+}
+int main(int count, char **arguments) {
+    static char how[16];
+    int pair[2];
+    strncpy(how, arguments[1], 7);
+    link_all(how);
+    unsigned long self = (unsigned long)pthread_self();
+    state[22] = self;
+    memcpy(how + 8, &self, 8);
+    pthread_t thread;
+    if (strchr(how, 'w')) pthread_create(&thread, 0, rewrite, how);
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) return 1;
+    return recv(pair[0], how, 1, 0);
+}
+"#;
+
+#[test]
+fn a_process_that_lies_about_its_runtime_costs_little_and_says_no_more_than_names() {
+    let shop = Workshop::new();
+    let program = shop.c("false", FALSE_PYTHON, &["-O1", "-rdynamic", "-pthread"]);
+    for how in ["-", "i", "t", "f", "itf", "w", "witf"] {
+        let server = Blocked::run(Command::new(&program).arg(how), SYS_RECVFROM);
+        let copy = server.present();
+        let mut symbolizer = Symbolizer::new();
+        for _ in 0..if how.contains('w') { 20 } else { 1 } {
+            let begin = Instant::now();
+            let found = symbolizer.resolve(&copy.view());
+            assert!(begin.elapsed() < Duration::from_secs(8), "{how}");
+            let frames = &found.stack.frames;
+            assert!(
+                !frames.is_empty() && frames.len() <= 130,
+                "{how}: {found:#?}"
+            );
+            let managed = frames.iter().filter(|frame| frame.is_managed());
+            for frame in managed {
+                let name = frame.function.as_deref().unwrap();
+                assert!(name.len() <= 512, "{how}: {name}");
+            }
+        }
+    }
+    // Told as it is where it is plausible, and of a thread that several records claim nothing.
+    let told = |how| {
+        let server = Blocked::run(Command::new(&program).arg(how), SYS_RECVFROM);
+        let found = Symbolizer::new().resolve(&server.present().view());
+        let managed = found.stack.frames.iter().filter(|frame| frame.is_managed());
+        (managed.count(), found.stack.truncated)
+    };
+    assert_eq!(told("-"), (1, false));
+    assert_eq!(told("f"), (128, true));
+    assert_eq!(told("i").0, 0);
+}
+
+#[test]
+fn a_process_that_ends_before_its_memory_is_read_leaves_what_was_copied() {
+    let shop = Workshop::new();
+    let program = shop.c("false", FALSE_PYTHON, &["-O1", "-rdynamic", "-pthread"]);
+    let mut server = Blocked::run(Command::new(&program).arg("-"), SYS_RECVFROM);
+    let copy = server.present();
+    let mut symbolizer = Symbolizer::new();
+    symbolizer.warm(copy.pid);
+    server.end();
+    let found = symbolizer.resolve(&copy.view());
+    assert!(!found.stack.frames.is_empty());
+    assert!(
+        !found
+            .stack
+            .frames
+            .iter()
+            .any(crate::model::stack::Frame::is_managed)
+    );
+}
