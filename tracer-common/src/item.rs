@@ -9,6 +9,8 @@ pub const ITEM_DEAD: u8 = 2;
 /// From `iter/task_file`: `tgid`, `fd`, `comm` and `start_boot` name a holder.
 pub const ITEM_HELD: u8 = 4;
 
+pub const UNKNOWN: u32 = u32::MAX;
+
 wire! {
     pub struct SocketItem {
         pub cookie: u64,
@@ -16,6 +18,15 @@ wire! {
         pub inode: u64,
         /// Last packet processed, `CLOCK_MONOTONIC` microseconds (`tcp_sock.tcp_mstamp`).
         pub last_packet_us: u64,
+        /// `jiffies_64` when the record was made.
+        pub jiffies: u64,
+        /// Jiffies since data came in last, or since the connection was established
+        /// (`inet_connection_sock.icsk_ack.lrcvtime`, 32 bits of jiffies); [`UNKNOWN`] where that cannot be told.
+        pub since_data: u32,
+        /// Sequence numbers up to which the program has read and written: they move when it does.
+        pub copied_seq: u32,
+        pub write_seq: u32,
+        pub reserved_too: u32,
         pub endpoints: Endpoints,
         /// LISTEN: connections waiting for `accept()`. Otherwise unread bytes, the FIN counting one.
         pub recv_q: u32,
@@ -33,4 +44,4 @@ wire! {
     }
 }
 
-const _: () = assert!(size_of::<SocketItem>() == 24 + 40 + 16 + 16 + 16);
+const _: () = assert!(size_of::<SocketItem>() == 24 + 24 + 40 + 16 + 16 + 16);

@@ -37,6 +37,7 @@ macro_rules! kernel_fields {
             OFF_TP_WRITE_SEQ = "tcp_sock" "write_seq" required;
             OFF_TP_SND_UNA = "tcp_sock" "snd_una" required;
             OFF_TP_MSTAMP = "tcp_sock" "tcp_mstamp" optional;
+            OFF_ICSK_LRCVTIME = "inet_connection_sock" "icsk_ack.lrcvtime" optional;
             OFF_SOCKET_SK = "socket" "sk" required;
             OFF_SOCKET_FILE = "socket" "file" required;
             OFF_FILE_INODE = "file" "f_inode" required;

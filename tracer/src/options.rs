@@ -84,6 +84,8 @@ pub struct Options {
     pub folded: Option<PathBuf>,
     /// The exit code that reports a leak; `None` without `--fail-on-leak`.
     pub leak_exit: Option<u8>,
+    /// How long a snapshot waits before it looks again at what may be too young.
+    pub look_again: Option<Duration>,
     /// 0, 1 for `-v`, 2 for `-vv`.
     pub verbosity: u8,
 }
@@ -168,6 +170,7 @@ impl Options {
             not_blame: Vec::new(),
             folded: None,
             leak_exit: None,
+            look_again: None,
             verbosity: 0,
         }
     }

@@ -6,10 +6,11 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::seq_file,
-    helpers::generated::{bpf_seq_write, bpf_sock_from_file},
+    helpers::generated::{bpf_jiffies64, bpf_seq_write, bpf_sock_from_file},
 };
 use tracer_common::{
-    item::{ITEM_DEAD, ITEM_HAS_SOCKET, ITEM_HELD, SocketItem},
+    item::{ITEM_DEAD, ITEM_HAS_SOCKET, ITEM_HELD, SocketItem, UNKNOWN},
+    layout::ABSENT,
     state::{CLOSE, LISTEN, SYN_SENT},
 };
 
@@ -144,6 +145,12 @@ fn describe<M: Mode>(sock: Sock<M>, tp: Ptr<M>) -> SocketItem {
         cookie: 0,
         inode: 0,
         last_packet_us: tp.field(&g::OFF_TP_MSTAMP),
+        // SAFETY: takes nothing and only reads (kernel/bpf/helpers.c:bpf_jiffies64, since 5.6).
+        jiffies: unsafe { bpf_jiffies64() },
+        since_data: UNKNOWN,
+        copied_seq: tp.field(&g::OFF_TP_COPIED_SEQ),
+        write_seq: tp.field(&g::OFF_TP_WRITE_SEQ),
+        reserved_too: 0,
         endpoints,
         recv_q: 0,
         send_q: 0,
@@ -157,6 +164,10 @@ fn describe<M: Mode>(sock: Sock<M>, tp: Ptr<M>) -> SocketItem {
         fd: 0,
         comm: [0; 16],
     };
+    if g::OFF_ICSK_LRCVTIME.load() != ABSENT {
+        let last: u32 = tp.field(&g::OFF_ICSK_LRCVTIME);
+        item.since_data = (item.jiffies as u32).wrapping_sub(last);
+    }
     if state == LISTEN {
         item.recv_q = sock.0.field(&g::OFF_SK_ACK_BACKLOG);
         item.send_q = sock.0.field(&g::OFF_SK_MAX_BACKLOG);

@@ -117,6 +117,9 @@ pub(super) struct Snapshot {
     pub cmdline: Cmdline,
     #[command(flatten)]
     pub looking: Looking,
+    /// When sockets may be younger than --min-age, look again after this time (a moment by default)
+    #[arg(long, value_name = "DUR", value_parser = positive_duration)]
+    pub look_again: Option<Duration>,
 }
 
 #[derive(Debug, Args)]

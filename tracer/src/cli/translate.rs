@@ -25,6 +25,7 @@ impl From<Cli> for Options {
             }
             Command::Snapshot(it) => {
                 options.mode = Mode::Snapshot;
+                options.look_again = it.look_again;
                 it.judge.into(&mut options);
                 it.which.into(&mut options);
                 it.print.into(&mut options);

@@ -138,10 +138,36 @@ pub fn looks(group: &Group<'_>) -> Vec<String> {
 
 /// Where the age comes from, when it is only a bound.
 pub fn age_evidence(group: &Group<'_>) -> Option<String> {
-    let older = how_many(group, |view| view.socket.since_is_lower_bound);
+    let bound: Vec<_> = group
+        .views
+        .iter()
+        .filter(|view| view.socket.since_is_lower_bound)
+        .collect();
+    let most = bound
+        .iter()
+        .map(|view| view.socket.age_at_most(view.now))
+        .collect::<Option<Vec<_>>>()
+        .and_then(|ages| ages.into_iter().max());
+    let at_most = most.map_or_else(String::new, |most| {
+        format!(
+            ", and at most that since {} last data ({})",
+            number(bound.len()).their,
+            span(most)
+        )
+    });
+    let undecided = how_many(group, |view| view.is_undecided());
+    let younger = match undecided {
+        0 => String::new(),
+        undecided => format!(
+            "; {undecided} of them may be younger than {}",
+            span(group.oldest().map_or(0, |view| view.min_age))
+        ),
+    };
+    let older = bound.len();
     (older > 0).then(|| {
         format!(
-            "the beginning of {older} of {} was not seen: {} is at least the time since {} last packet",
+            "the beginning of {older} of {} was not seen: {} is at least the time since {} last \
+             packet{at_most}{younger}",
             group.count(),
             agree(older, "its age", "their age"),
             number(older).their

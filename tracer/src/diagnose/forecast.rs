@@ -1,6 +1,7 @@
 //! When a leak that goes on uses up the process's descriptors, with the arithmetic.
 
 use super::{Group, explanation};
+use crate::track::growth::Growth;
 
 pub struct Forecast {
     /// Nanoseconds of `CLOCK_MONOTONIC`.
@@ -18,9 +19,13 @@ impl Forecast {
 pub fn of(group: &Group<'_>) -> Option<Forecast> {
     let process = group.process?;
     let (open, limit) = (process.open_fds?, process.fd_limit?);
-    let rate = group.growth_per_minute().filter(|rate| *rate > 0.0)?;
-    let holds = group.views.iter().any(|view| view.holds(process.pid));
-    if !group.still_growing() || !holds || open >= limit {
+    // Descriptors are the process's own: others that share the site use up theirs.
+    let own = group.views.iter().filter(|view| view.holds(process.pid));
+    let stuck_since: Vec<u64> = own.map(|view| view.socket.since).collect();
+    let Growth::Steady(rate) = group.growth_of(&stuck_since) else {
+        return None;
+    };
+    if open >= limit {
         return None;
     }
     let minutes = (limit - open) as f64 / rate;

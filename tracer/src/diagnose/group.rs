@@ -9,7 +9,7 @@ use crate::{
         stack::Frame,
         verdict::{Confidence, Verdict},
     },
-    track::growth,
+    track::growth::Growth,
 };
 
 /// Which stack of a socket shows the cause.
@@ -97,6 +97,12 @@ impl<'a> Group<'a> {
         self.views.first()
     }
 
+    /// Those that are surely stuck.
+    pub fn members(&self) -> Vec<u64> {
+        let sure = self.views.iter().filter(|view| !view.is_undecided());
+        sure.map(|view| view.socket.cookie).collect()
+    }
+
     pub fn stuck_since(&self) -> Vec<u64> {
         self.views.iter().map(|view| view.socket.since).collect()
     }
@@ -107,24 +113,24 @@ impl<'a> Group<'a> {
         self.now.saturating_sub(min_age)
     }
 
-    pub fn growth_per_minute(&self) -> Option<f64> {
+    pub fn growth(&self) -> Growth {
+        self.growth_of(&self.stuck_since())
+    }
+
+    /// Of a part of them.
+    pub fn growth_of(&self, stuck_since: &[u64]) -> Growth {
         if !self.live {
-            return None;
+            return Growth::TooShort;
         }
-        growth::per_minute(
-            &self.stuck_since(),
-            self.watched_from,
-            self.classified_until(),
-        )
+        Growth::of(stuck_since, self.watched_from, self.classified_until())
+    }
+
+    pub fn growth_per_minute(&self) -> Option<f64> {
+        self.growth().per_minute()
     }
 
     pub fn still_growing(&self) -> bool {
-        self.live
-            && growth::still_growing(
-                &self.stuck_since(),
-                self.watched_from,
-                self.classified_until(),
-            )
+        self.growth().is_steady()
     }
 
     /// The direction all its sockets share.

@@ -139,7 +139,16 @@ fn group<'a>(members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Grou
         .iter()
         .max_by_key(|(pid, count)| (**count, Reverse(**pid)));
     let tracker = views.first()?.tracker;
-    let process = most.and_then(|(pid, _)| tracker.process(*pid));
+    // Of a socket that ended: the process as it was then.
+    let process = most.and_then(|(pid, _)| {
+        let theirs = |view: &&SocketView<'_>| view.holder_pids().contains(pid);
+        let view = views.iter().find(theirs)?;
+        if view.has_ended() {
+            view.process()
+        } else {
+            tracker.process(*pid)
+        }
+    });
     let context = views.first()?.context;
     let all = || {
         views

@@ -21,6 +21,7 @@ use crate::{
     model::{
         input::{Process, RunHeader, Scope},
         report::{EventCounts, Report, SchemaId, Totals, Window},
+        verdict::Verdict,
     },
     track::{Socket, Tracker},
 };
@@ -62,11 +63,19 @@ pub fn data_requests(
         let history = view.socket.history;
         let operations = [history.opened, history.used, history.eof];
         for operation in operations.into_iter().flatten() {
-            data_requests.threads.insert(operation.tid);
             if operation.stack != 0 && tracker.stack(operation.stack).is_none() {
                 data_requests.stacks.insert(operation.stack);
             }
         }
+        opened.extend(history.opened.map(|operation| operation.stack));
+        // Of what ended nothing can be looked at any more: its pid may be another process's.
+        if view.has_ended() {
+            continue;
+        }
+        let tids = operations.into_iter().flatten();
+        data_requests
+            .threads
+            .extend(tids.map(|operation| operation.tid));
         let holder_pids = view.holder_pids();
         // Only history makes the rules ask whether an event loop still watches the socket.
         if view.socket.recv_q > 0 && operations.iter().any(Option::is_some) {
@@ -82,7 +91,6 @@ pub fn data_requests(
             *owned.entry(*pid).or_default() += 1;
         }
         data_requests.processes.extend(holder_pids);
-        opened.extend(history.opened.map(|operation| operation.stack));
     }
     data_requests.busiest = owned.keys().copied().collect();
     data_requests
@@ -103,6 +111,15 @@ pub struct Findings {
     pub report: Report,
     pub ask_again_at: Option<u64>,
     pub holdings: Holdings,
+    pub members: Vec<Members>,
+}
+
+/// The sockets of a site that are surely stuck, or were until an exit.
+pub struct Members {
+    pub id: String,
+    pub cookies: Vec<u64>,
+    /// A rule has to be asked again: in a moment they may belong elsewhere.
+    pub open: bool,
 }
 
 /// `None` before the first input.
@@ -131,7 +148,9 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
             continue;
         };
         ask_again_at = ask_again_at.into_iter().chain(again).min();
-        if !view.has_ended() {
+        if view.is_undecided() {
+            totals.undecided += 1;
+        } else if !view.has_ended() {
             totals.stuck += 1;
             totals.unaccepted += u64::from(view.is_unaccepted());
             totals.hidden += u64::from(view.is_hidden());
@@ -139,7 +158,14 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
         view.proof = Some(proof);
         classified.push((rule, view));
     }
-    let sites = groups(classified, set)
+    let groups = groups(classified, set);
+    let members = groups.iter().map(|(id, group)| Members {
+        id: id.clone(),
+        cookies: group.members(),
+        open: ask_again_at.is_some() && group.rule.verdict() == Verdict::Unknown,
+    });
+    let members = members.collect();
+    let sites = groups
         .into_iter()
         .filter_map(|(id, group)| site(id, &group, set, wall))
         .collect();
@@ -158,6 +184,7 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
         report,
         ask_again_at,
         holdings,
+        members,
     })
 }
 
@@ -289,6 +316,10 @@ fn warnings(tracker: &Tracker, run_header: &RunHeader) -> Vec<String> {
         "stacks, processes or files forgotten to stay within the memory bounds",
     );
     say(
+        tracker.refused(),
+        "histories, stacks or processes not remembered because a limit was reached",
+    );
+    say(
         tracker.unfollowed(),
         "sockets not followed because a limit was reached",
     );
@@ -298,8 +329,12 @@ fn warnings(tracker: &Tracker, run_header: &RunHeader) -> Vec<String> {
         "stuck sockets found by the iterators that no event had told of",
     );
     say(drift.vanished, "followed sockets gone without an event");
-    warnings.extend(tracker.warnings().iter().cloned());
+    warnings.extend(tracker.warnings());
     warnings
+}
+
+pub fn wall_of(tracker: &Tracker, at: u64) -> Option<Timestamp> {
+    Some(wall(tracker.run_header()?, at))
 }
 
 fn wall(run_header: &RunHeader, at: u64) -> Timestamp {

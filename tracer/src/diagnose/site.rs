@@ -12,10 +12,11 @@ use crate::model::{
     cookie::Cookie,
     endpoint::{Endpoint, Peer, Remote},
     input::{Process, Thread},
-    report::{self, Blame, Direction, Family, FdRef, Holder, Site, StackName, Stacks},
+    report::{self, Blame, Direction, Ended, Family, FdRef, Holder, Over, Site, StackName, Stacks},
     stack::Stack,
     tcp_state::TcpState,
     untrusted::Untrusted,
+    verdict::Severity,
 };
 
 /// Threads and peers shown per site.
@@ -66,7 +67,7 @@ pub fn site(
         id,
         verdict: group.rule.verdict(),
         confidence: group.confidence,
-        severity: group.rule.severity(group),
+        severity: severity(group),
         summary: explanation.summary,
         evidence: explanation.evidence,
         advice: explanation.advice,
@@ -93,16 +94,38 @@ pub fn site(
             .map(socket)
             .collect(),
         sockets_omitted: group.count().saturating_sub(set.sockets_per_site) as u64,
-        over: None,
+        over: over(group, &wall),
         upstream: None,
         pool: None,
         relief: None,
     })
 }
 
-/// Exact unless the beginning was not seen.
+/// Of sockets that an exit has closed.
+fn over(group: &Group<'_>, wall: &impl Fn(u64) -> Timestamp) -> Option<Over> {
+    let views = group.views.iter();
+    let ends: Option<Vec<u64>> = views.map(|view| view.socket.ended_at).collect();
+    let longest = group.views.iter().map(SocketView::age).max()?;
+    Some(Over {
+        ended: wall(ends?.into_iter().max()?),
+        how: Some(Ended::Exit),
+        longest_seconds: seconds(longest),
+    })
+}
+
+/// What may be younger than the threshold is no more than suspect.
+fn severity(group: &Group<'_>) -> Severity {
+    let severity = group.rule.severity(group);
+    if group.views.iter().all(SocketView::is_undecided) {
+        severity.min(Severity::Suspect)
+    } else {
+        severity
+    }
+}
+
+/// The same as the age unless the beginning was not seen.
 fn at_most(view: &SocketView<'_>) -> Option<f64> {
-    (!view.socket.since_is_lower_bound).then(|| seconds(view.age()))
+    view.socket.age_at_most(view.now).map(seconds)
 }
 
 /// Of the services on this host, or of those that were connected to.

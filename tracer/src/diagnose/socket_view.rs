@@ -62,9 +62,20 @@ impl<'a> SocketView<'a> {
         self.has_ended()
             || self.socket.shown != Shown::Never
                 && self.socket.is_stuck_state()
-                && self.age() >= self.min_age
+                && (self.age() >= self.min_age || self.is_undecided())
                 && !self.is_kernels()
                 && !self.is_in_use()
+    }
+
+    /// It may have been in its state for the threshold, or for less: its last packet, which may have been an
+    /// answer to a keepalive probe, came less than that ago, its last data more. Only of what stayed from one
+    /// look to the next, and was neither read nor written in between.
+    pub fn is_undecided(&self) -> bool {
+        let at_most = self.socket.age_at_most(self.now);
+        self.age() < self.min_age
+            && at_most.is_some_and(|at_most| at_most >= self.min_age)
+            && self.socket.looks > 1
+            && self.socket.moved_at == 0
     }
 
     /// Only the exit of its process has closed it.
@@ -147,9 +158,10 @@ impl<'a> SocketView<'a> {
         partner.is_some_and(|partner| !partner.is_open())
     }
 
-    /// Nothing the kernel program had to say was lost on its way.
+    /// Nothing the kernel program had to say was lost on its way since the socket was opened.
     pub fn nothing_lost(&self) -> bool {
-        self.tracker.counters().all_lost() == 0
+        let began = self.socket.history.opened.map_or(0, |opened| opened.at);
+        self.tracker.nothing_lost_since(began)
     }
 
     pub fn listener(&self) -> Option<&'a Listener> {
@@ -219,9 +231,19 @@ impl<'a> SocketView<'a> {
     }
 
     pub fn process(&self) -> Option<&'a Process> {
+        if self.has_ended() {
+            let ended_in = self.socket.ended_in.as_deref();
+            return ended_in.or_else(|| self.process_before(self.socket.ended_at?));
+        }
         self.holder_pids()
             .first()
             .and_then(|pid| self.tracker.process(*pid))
+    }
+
+    /// Whoever has the pid and began before this moment had it then.
+    fn process_before(&self, at: u64) -> Option<&'a Process> {
+        let process = self.tracker.process(*self.holder_pids().first()?)?;
+        (process.start_boot != 0 && process.start_boot < at).then_some(process)
     }
 
     pub fn stack(&self, operation: Option<LastOperation>) -> Option<&'a Stack> {

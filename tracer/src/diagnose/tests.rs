@@ -10,4 +10,5 @@ mod loops;
 mod not_stuck;
 mod pools;
 mod scope;
+mod told;
 mod world;

@@ -1,5 +1,7 @@
 //! Everything the pure middle learns, in one type: what a recording holds and a replay feeds back.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -54,10 +56,48 @@ pub enum Input {
     Samples(Samples),
     /// Changes to epoll sets by processes with stuck sockets, as they happened.
     EpollChanges(Vec<EpollChange>),
-    Warning(String),
+    Warning(Warning),
+    /// The kernel said that a process ended.
+    ProcessEnded {
+        pid: u32,
+        at: u64,
+    },
+    /// A report was made of what was known then: what it told stays told.
+    Reported,
     Tick {
         at: u64,
     },
+}
+
+/// One way in which the report knows less than it could.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// Its kind, for machines: `file-replaced`.
+    pub code: String,
+    /// What it is about, where there can be several of a kind.
+    pub subject: Option<String>,
+    /// For a person.
+    pub text: String,
+}
+
+impl Warning {
+    /// An empty subject is none.
+    pub fn new(code: &str, subject: &dyn fmt::Display, text: impl Into<String>) -> Self {
+        let subject = subject.to_string();
+        Self {
+            code: code.to_owned(),
+            subject: (!subject.is_empty()).then_some(subject),
+            text: text.into(),
+        }
+    }
+}
+
+/// What tells one process from all others for as long as the machine is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProcessKey {
+    pub pid: u32,
+    /// Start, nanoseconds of `CLOCK_BOOTTIME`; 0 when unknown.
+    pub start_boot: u64,
 }
 
 /// What was decided before the first event.
@@ -148,6 +188,9 @@ pub struct Inventory {
     pub from: u64,
     pub to: u64,
     pub items: Vec<Item>,
+    /// Every process that holds one of them.
+    #[serde(default)]
+    pub holders: Vec<ProcessKey>,
     /// Both iterators ran over every namespace: a socket that is not in it does not exist.
     pub complete: bool,
 }
@@ -168,6 +211,15 @@ pub struct Item {
     pub send_q: u32,
     /// Last packet processed, nanoseconds; a lower bound of the age of what the packet caused.
     pub last_packet: u64,
+    /// When data came in last, or when the connection was established: the peer's FIN came no earlier. 0 when
+    /// not known.
+    #[serde(default)]
+    pub last_data: u64,
+    /// Sequence numbers up to which the program has read and written.
+    #[serde(default)]
+    pub read_to: u32,
+    #[serde(default)]
+    pub written_to: u32,
     pub holders: Holders,
 }
 
@@ -193,6 +245,15 @@ pub struct Process {
     /// Its cgroup is frozen.
     #[serde(default)]
     pub frozen: bool,
+}
+
+impl Process {
+    pub fn key(&self) -> ProcessKey {
+        ProcessKey {
+            pid: self.pid,
+            start_boot: self.start_boot,
+        }
+    }
 }
 
 /// A thread and what it is blocked in.
@@ -358,7 +419,7 @@ impl Input {
             Self::Transition(change) | Self::Destroyed(change) => Some(change.at),
             Self::StuckCandidate(candidate) => Some(candidate.since),
             Self::Inventory(inventory) => Some(inventory.to),
-            Self::Tick { at } => Some(*at),
+            Self::Tick { at } | Self::ProcessEnded { at, .. } => Some(*at),
             _ => None,
         }
     }

@@ -67,7 +67,7 @@ const FLAT_PER_MINUTE: f64 = 0.05;
 
 pub fn growth(per_minute: Option<f64>) -> String {
     match per_minute {
-        None => "growth not measured".to_owned(),
+        None => "too short to tell if it grows".to_owned(),
         Some(rate) if rate.abs() < FLAT_PER_MINUTE => "not growing".to_owned(),
         Some(rate) if rate < 0.0 => format!("shrinking {} per minute", rate_number(-rate)),
         Some(rate) => format!("growing {} per minute", rate_number(rate)),
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "growth not measured",
+                "too short to tell if it grows",
                 "not growing",
                 "growing 4.2 per minute",
                 "shrinking 3.0 per minute",

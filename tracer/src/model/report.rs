@@ -115,6 +115,9 @@ pub struct Totals {
     /// Closed by the kernel with the descriptor still open: not in `ss`, `netstat`, /proc/net/tcp.
     pub hidden: u64,
     pub suppressed: u64,
+    /// In the sites as well, but perhaps for less than `min_age_seconds`.
+    #[serde(default)]
+    pub undecided: u64,
 }
 
 /// Sockets of one executable that are stuck for the same reason at the same place in its code.
@@ -181,6 +184,11 @@ pub struct Site {
 }
 
 impl Site {
+    /// All its sockets may be younger than the threshold.
+    pub fn is_undecided(&self, min_age_seconds: f64) -> bool {
+        self.age_is_lower_bound && self.over.is_none() && self.oldest_seconds < min_age_seconds
+    }
+
     /// Severity, then size, then age; the id last so that equal sites keep their order between runs.
     pub fn worst_first(&self, other: &Self) -> Ordering {
         (other.severity.cmp(&self.severity))

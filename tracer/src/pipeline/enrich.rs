@@ -9,7 +9,7 @@ use super::{blaming, session::Session, start::without_threads, trouble::Trouble}
 use crate::{
     diagnose,
     model::{
-        input::{Activity, Connection, Input, Process},
+        input::{Activity, Connection, Input, Process, Warning},
         socket::LastOperation,
         stack::Frame,
     },
@@ -89,7 +89,11 @@ impl Session<'_> {
         };
         let mut threads = threads::read(processes, &asked, &mut look, &mut self.symbolizer);
         if let Some(reason) = problem {
-            self.warn([without_threads(&reason)])?;
+            self.warn([Warning::new(
+                "threads-unread",
+                &"",
+                without_threads(&reason),
+            )])?;
         }
         if let Some((jvms, looked)) = self.jvms.as_mut().zip(looked) {
             let refused = jvms.name(looked, &mut threads);
@@ -104,7 +108,11 @@ impl Session<'_> {
 
     pub(super) fn name_stacks(&mut self, keys: BTreeSet<u64>) -> anyhow::Result<()> {
         let mut warnings = Vec::new();
+        let failed = self.stacks.failed();
         for key in keys {
+            if self.tracker.stack(key).is_some() && !failed.contains(&key) {
+                continue;
+            }
             self.look_at_newcomers();
             let named = self.stacks.name(key, &mut self.symbolizer, &mut warnings);
             if let Some(stack) = named {
@@ -147,10 +155,11 @@ impl Session<'_> {
             let activity =
                 activity.map_err(|error| Trouble::of("read the kernel's socket table", error))?;
             if activity.is_none() {
-                self.warn([format!(
+                let text = format!(
                     "more than {MAX_LOOKED_AT} sockets are alive: what else the processes have touched is not \
                      looked at, so relays, pools and blocked owners may stay unknown"
-                )])?;
+                );
+                self.warn([Warning::new("neighbours-not-looked-at", &"", text)])?;
             }
             let activity = activity.unwrap_or_default();
             used_sockets.extend(activity.iter().map(|activity| activity.cookie));
@@ -172,10 +181,13 @@ impl Session<'_> {
                 Ok(found) => connections.extend(found),
                 // The process has gone since.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => self.warn([format!(
-                    "the connections of pid {pid} that are not stuck cannot be listed ({error}): what its \
-                     threads wait for is not known"
-                )])?,
+                Err(error) => {
+                    let text = format!(
+                        "the connections of pid {pid} that are not stuck cannot be listed ({error}): what \
+                         its threads wait for is not known"
+                    );
+                    self.warn([Warning::new("connections-unlisted", &pid, text)])?;
+                }
             }
         }
         self.feed(Input::Connections(connections))?;

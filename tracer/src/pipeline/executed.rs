@@ -4,7 +4,7 @@ use tracer_common::event::Executed;
 
 use super::session::Session;
 use crate::{
-    model::input::{Input, Transition},
+    model::input::{Input, Transition, Warning},
     probe::rings::Batch,
     source::{process, wire},
 };
@@ -32,10 +32,12 @@ impl Session<'_> {
             .stacks
             .retain(|copy| !is_old(copy.tgid, copy.header.at));
         if batch.stacks.len() < before {
-            self.warn([
+            self.warn([Warning::new(
+                "executed",
+                &"",
                 "a process used sockets and executed another program within a moment: what it did before has \
                  no names",
-            ])?;
+            )])?;
         }
         Ok(())
     }

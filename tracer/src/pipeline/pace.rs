@@ -7,7 +7,7 @@ use super::{
     session::{Session, ns},
     trouble::{MAX_RETRIES, Trouble},
 };
-use crate::{diagnose::Findings, probe::host::mono_now_ns};
+use crate::{diagnose::Findings, model::input::Warning, probe::host::mono_now_ns};
 
 /// How often what the rings gave is taken in.
 pub const TICK: Duration = Duration::from_millis(100);
@@ -114,7 +114,7 @@ impl Pace {
         self.took = now.duration_since(began);
         self.last_inspection = now;
         self.inspected = session.tracker.older_than(self.min_age_ns);
-        let findings = session.findings();
+        let findings = session.findings()?;
         self.ask_again_at = findings.as_ref().and_then(|found| found.ask_again_at);
         let patience = match self.ask_again_at {
             Some(_) => Duration::ZERO,
@@ -137,9 +137,10 @@ impl Pace {
             return Err(error.context(format!("{MAX_RETRIES} inspections in a row failed")));
         }
         tracing::warn!("an inspection failed and is tried again: {error:#}");
-        session.warn([format!(
+        let text = format!(
             "an inspection failed ({error:#}) and was tried again: what happened meanwhile was seen later"
-        )])?;
+        );
+        session.warn([Warning::new("inspection-failed", &"", text)])?;
         self.may_inspect = Instant::now() + AFTER_FAILURE * self.failures;
         Ok(None)
     }

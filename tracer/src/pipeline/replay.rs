@@ -7,7 +7,7 @@ use super::{
     session,
 };
 use crate::{
-    diagnose::Findings,
+    diagnose::{Findings, Ledger},
     exit::Explained,
     model::{input::Input, untrusted::Untrusted},
     options::Options,
@@ -19,15 +19,21 @@ pub fn run(options: &Options, file: &Path) -> anyhow::Result<u8> {
     let explained = |error: &RecordingError| explain(file, error);
     let mut replay = Replay::open(file).map_err(|error| explained(&error))?;
     let mut tracker = Tracker::default();
+    let mut ledger = Ledger::default();
     while let Some(mut input) = replay.next_input().map_err(|error| explained(&error))? {
         if let Input::RunHeader(run_header) = &mut input
             && options.min_age_given
         {
             run_header.min_age_ns = session::ns(options.min_age);
         }
+        let reported = matches!(input, Input::Reported);
         tracker.apply(input);
+        if reported {
+            session::findings(&mut ledger, &tracker, options);
+        }
     }
-    let Some(Findings { report, .. }) = session::findings(&tracker, options) else {
+    let last = session::findings(&mut ledger, &tracker, options);
+    let Some(Findings { report, .. }) = last else {
         return Err(explained(&RecordingError::Truncated { entry: 1 }).into());
     };
     let scope = tracker

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     diagnose::Findings,
     exit::{self, Explained},
+    model::input::Warning,
     options::{Options, Web},
     probe::{attach::Wanted, host::Host},
     serve::{
@@ -81,7 +82,8 @@ pub async fn run(options: &Options, web: &Web, host: &Host) -> anyhow::Result<u8
                 let found = pace.tick(&mut session)?;
                 publisher.alive();
                 supervisor::alive();
-                session.warn(publisher.take_warnings())?;
+                let warnings = publisher.take_warnings().into_iter();
+                session.warn(warnings.map(|text| Warning::new("serving", &"", text)))?;
                 let news = found.is_some();
                 latest = found.or(latest);
                 if news || handed_over.elapsed() >= REFRESH {

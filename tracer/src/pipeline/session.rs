@@ -1,7 +1,7 @@
 //! One run on a live kernel: feeds what the sources give to the tracker (and the recording), and
 //! fetches what the rules need before they can answer.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -20,10 +20,10 @@ use super::{
     unmatched::Unmatched,
 };
 use crate::{
-    diagnose::{self, Findings, Style},
+    diagnose::{Findings, Ledger, Style},
     exit::file_error,
     model::{
-        input::{Input, Item, RunHeader},
+        input::{Input, Item, RunHeader, Warning},
         report::{Host as ReportHost, Tool},
     },
     options::{Mode, Options},
@@ -46,6 +46,7 @@ const ITER_STATES: u32 = 1 << CLOSE_WAIT | 1 << CLOSE | 1 << LISTEN;
 pub struct Session<'o> {
     pub live: Live,
     pub tracker: Tracker,
+    ledger: Ledger,
     pub(super) options: &'o Options,
     pub(super) symbolizer: Symbolizer,
     pub(super) stacks: Stacks,
@@ -54,7 +55,6 @@ pub struct Session<'o> {
     pub(super) jvms: Option<Jvms>,
     recorder: Option<Recorder>,
     grace_ns: u64,
-    announced: BTreeSet<String>,
     unmatched: Unmatched,
     counts_closes: bool,
     /// Where events are followed.
@@ -133,6 +133,7 @@ impl<'o> Session<'o> {
         let mut session = Self {
             live,
             tracker: Tracker::default(),
+            ledger: Ledger::default(),
             options,
             symbolizer: Symbolizer::new().reading(options.runtimes),
             stacks: Stacks::default(),
@@ -140,7 +141,6 @@ impl<'o> Session<'o> {
             jvms: options.jvm_attach.then(|| Jvms::new(host.in_pid_namespace)),
             recorder,
             grace_ns,
-            announced: BTreeSet::new(),
             unmatched: Unmatched::new(&options.filter),
             counts_closes: false,
             collector: None,
@@ -294,12 +294,19 @@ impl<'o> Session<'o> {
         if self.counts_closes {
             match self.live.closes() {
                 Ok(closes) => self.feed(Input::CloseCount(closes))?,
-                Err(error) => self.warn([format!(
-                    "how the other sockets are closed could not be read ({error}): what is said of it may be old"
-                )])?,
+                Err(error) => {
+                    let text = format!(
+                        "how the other sockets are closed could not be read ({error}): what is said of it may be old"
+                    );
+                    self.warn([Warning::new("closes-unread", &"", text)])?;
+                }
             }
         }
-        self.warn(problems)?;
+        self.warn(
+            problems
+                .iter()
+                .map(|text| Warning::new("sockets-unlisted", &text, text)),
+        )?;
         if !self.options.filter.pids.is_empty() {
             let followed = self.live.followed();
             self.feed(Input::Followed(followed))?;
@@ -330,28 +337,28 @@ impl<'o> Session<'o> {
 
     pub(super) fn warn(
         &mut self,
-        warnings: impl IntoIterator<Item = impl ToString>,
+        warnings: impl IntoIterator<Item = impl Into<Warning>>,
     ) -> anyhow::Result<()> {
         for warning in warnings {
-            let text = warning.to_string();
-            if self.announced.insert(text.clone()) {
-                self.feed(Input::Warning(text))?;
-            }
+            self.feed(Input::Warning(warning.into()))?;
         }
         Ok(())
     }
 
-    pub fn findings(&self) -> Option<Findings> {
-        findings(&self.tracker, self.options)
+    /// The report of this moment; what it tells stays told.
+    pub fn findings(&mut self) -> anyhow::Result<Option<Findings>> {
+        self.feed(Input::Reported)?;
+        Ok(findings(&mut self.ledger, &self.tracker, self.options))
     }
 
     /// Ends the run with its last report, and the error when a filter has matched nothing.
     pub fn conclude(mut self) -> anyhow::Result<Conclusion> {
         let unmatched = self.unmatched.explain();
         if let Some(nothing) = &unmatched {
-            self.feed(Input::Warning(nothing.sentence()))?;
+            self.warn([Warning::new("filter-unmatched", &"", nothing.sentence())])?;
         }
-        let report = self.findings().context("the run gave no report")?.report;
+        let findings = self.findings()?;
+        let report = findings.context("the run gave no report")?.report;
         let scope = self
             .tracker
             .run_header()
@@ -392,12 +399,12 @@ fn exit_age(options: &Options) -> Option<u64> {
     }
 }
 
-pub fn findings(tracker: &Tracker, options: &Options) -> Option<Findings> {
+pub fn findings(ledger: &mut Ledger, tracker: &Tracker, options: &Options) -> Option<Findings> {
     let style = Style {
         sockets_per_site: options.sockets_per_site,
     };
     let policy = blaming::policy_for(options, tracker);
-    diagnose::report(tracker, style, &|frames| policy.blamed(frames))
+    ledger.report(tracker, style, &|frames| policy.blamed(frames))
 }
 
 pub fn ns(duration: Duration) -> u64 {

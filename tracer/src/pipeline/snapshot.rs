@@ -1,8 +1,10 @@
 //! `sockleak snapshot`: what is stuck now, from the iterators alone. Nothing is attached.
 
+use std::{thread, time::Duration};
+
 use super::{
     output::{self, Outputs},
-    session::Session,
+    session::{Session, ns},
 };
 use crate::{
     options::Options,
@@ -11,6 +13,9 @@ use crate::{
         host::Host,
     },
 };
+
+/// Longer than a program takes to notice that its peer hung up.
+const MOMENT: Duration = Duration::from_millis(250);
 
 pub fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     let outputs = Outputs::open(options)?;
@@ -21,5 +26,11 @@ pub fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     };
     let mut session = Session::start(options, host, &nothing)?;
     session.inspect()?;
+    // Keepalive makes what is old look young, and what closes in a moment looks as old as its last data: what
+    // is still there after a moment, untouched, is told.
+    if session.tracker.undecided(ns(options.min_age)) > 0 {
+        thread::sleep(options.look_again.unwrap_or(MOMENT));
+        session.inspect()?;
+    }
     output::deliver(session.conclude()?, options, outputs)
 }

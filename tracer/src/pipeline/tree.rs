@@ -185,7 +185,7 @@ impl Tree<'_> {
             self.look()?;
         }
         // A rule that needs a second look gets it, a second at most.
-        let findings = self.session.findings();
+        let findings = self.session.findings()?;
         if let Some(at) = findings.and_then(|findings| findings.ask_again_at)
             && !self.hurry
         {

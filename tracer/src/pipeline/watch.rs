@@ -78,7 +78,7 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     session.inspect()?;
     // A rule that needs a second look gets it, a second at most.
     let again = session
-        .findings()
+        .findings()?
         .and_then(|findings| findings.ask_again_at);
     if let Some(at) = again {
         sleep(Duration::from_nanos(at.saturating_sub(mono_now_ns()))).await;
@@ -124,7 +124,8 @@ impl<'o> Watch<'o> {
         let policy = blaming::policy(self.options);
         for site in &report.sites {
             // The open question may turn it into something else in a moment.
-            let open = self.pace.ask_again_at.is_some() && site.verdict == Verdict::Unknown;
+            let open = self.pace.ask_again_at.is_some() && site.verdict == Verdict::Unknown
+                || site.is_undecided(self.options.min_age.as_secs_f64());
             if open || !self.announced.insert(site.id.clone()) {
                 continue;
             }

@@ -2,7 +2,7 @@
 //! with all its holders.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::File,
     io::{ErrorKind as Kind, Read},
     path::Path,
@@ -19,9 +19,9 @@ use thiserror::Error;
 use tracer_common::item::{ITEM_DEAD, ITEM_HAS_SOCKET, ITEM_HELD, SocketItem};
 use zerocopy::FromBytes;
 
-use super::{attach::refusal, netns};
+use super::{attach::refusal, jiffies, netns};
 use crate::model::{
-    input::{Inventory, Item},
+    input::{Inventory, Item, ProcessKey},
     socket::{Endpoints, Holder, Holders},
 };
 
@@ -69,7 +69,10 @@ pub fn inventory(
     now: impl Fn() -> u64,
 ) -> Result<(Inventory, Vec<String>), IterateError> {
     let from = now();
-    let mut merged = Merged::default();
+    let mut merged = Merged {
+        from,
+        ..Merged::default()
+    };
     let mut problems = Vec::new();
     // Both at once, because they take the longest. A socket that is accepted meanwhile may be seen
     // before in the one and after in the other: see `Merged::add` and `Socket::accepted_at`.
@@ -101,6 +104,11 @@ pub fn inventory(
             from,
             to: now(),
             items: merged.items,
+            holders: merged
+                .holders
+                .into_iter()
+                .map(|(pid, start_boot)| ProcessKey { pid, start_boot })
+                .collect(),
             complete,
         },
         problems,
@@ -191,6 +199,12 @@ fn elsewhere(
 struct Merged {
     items: Vec<Item>,
     places: HashMap<u64, usize>,
+    /// By pid, when each process began.
+    holders: BTreeMap<u32, u64>,
+    /// When the iteration began.
+    from: u64,
+    /// Of the first record; `None` when the kernel's rate could not be told.
+    rate: Option<Option<u64>>,
 }
 
 impl Merged {
@@ -202,6 +216,16 @@ impl Merged {
         }
     }
 
+    /// The iteration began before any record was made, so this is no later than it was.
+    fn last_data(&mut self, wire: &SocketItem) -> u64 {
+        let from = self.from;
+        let rate = *self
+            .rate
+            .get_or_insert_with(|| jiffies::per_second(wire.jiffies, from));
+        let passed = rate.and_then(|rate| jiffies::nanoseconds(wire.since_data, rate));
+        passed.map_or(0, |passed| from.saturating_sub(passed))
+    }
+
     fn add(&mut self, wire: &SocketItem) {
         // Cookie 0 is a socket that vanished while it was looked at.
         if wire.cookie == 0 {
@@ -209,7 +233,8 @@ impl Merged {
         }
         let place = *self.places.entry(wire.cookie).or_insert(self.items.len());
         if place == self.items.len() {
-            self.items.push(describe(wire));
+            let last_data = self.last_data(wire);
+            self.items.push(describe(wire, last_data));
         }
         let Some(item) = self.items.get_mut(place) else {
             return;
@@ -225,11 +250,12 @@ impl Merged {
             if !item.holders.contains(&holder) {
                 item.holders.push(holder);
             }
+            self.holders.insert(wire.tgid, wire.start_boot);
         }
     }
 }
 
-fn describe(wire: &SocketItem) -> Item {
+fn describe(wire: &SocketItem, last_data: u64) -> Item {
     Item {
         cookie: wire.cookie,
         netns: wire.netns,
@@ -242,6 +268,9 @@ fn describe(wire: &SocketItem) -> Item {
         recv_q: wire.recv_q,
         send_q: wire.send_q,
         last_packet: wire.last_packet_us.saturating_mul(1000),
+        last_data,
+        read_to: wire.copied_seq,
+        written_to: wire.write_seq,
         holders: Holders::new(),
     }
 }

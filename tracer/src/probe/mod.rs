@@ -7,6 +7,7 @@ pub mod explain;
 pub mod hooks;
 pub mod host;
 pub mod iterate;
+mod jiffies;
 pub mod layout;
 pub mod live;
 mod mounts;

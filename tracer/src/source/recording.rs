@@ -182,7 +182,14 @@ mod tests {
 
     #[test]
     fn what_was_recorded_is_replayed() {
-        let inputs = vec![Input::Tick { at: 7 }, Input::Warning("less".into())];
+        let inputs = vec![
+            Input::Tick { at: 7 },
+            Input::Warning(crate::model::input::Warning::new(
+                "less",
+                &"",
+                "less is known",
+            )),
+        ];
         let file = recorded(&inputs);
         assert_eq!(replayed(file.path()).unwrap(), inputs);
         assert_eq!(

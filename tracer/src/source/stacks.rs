@@ -140,7 +140,7 @@ impl Stacks {
         }
     }
 
-    /// Names the stack of `key`; `None` when there is nothing new to say about it.
+    /// The named stack of `key`; `None` when there is no copy of it, or naming it failed again.
     pub fn name(
         &mut self,
         key: u64,
@@ -148,11 +148,9 @@ impl Stacks {
         warnings: &mut Vec<Warning>,
     ) -> Option<Stack> {
         let entry = self.entries.get_mut(&self.known_as(key))?;
-        if let Entry::Named(stack) = entry {
-            return (stack_key::is_of_one_call(key)).then(|| stack.clone());
-        }
-        let (Entry::Raw(copy) | Entry::Failed(copy)) = &*entry else {
-            return None;
+        let copy = match &*entry {
+            Entry::Raw(copy) | Entry::Failed(copy) => copy,
+            Entry::Named(stack) => return Some(stack.clone()),
         };
         let (stack, failed) = name(copy, symbolizer, warnings);
         if !failed {

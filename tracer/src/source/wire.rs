@@ -2,7 +2,9 @@
 
 use tracer_common::{
     decode::Record,
-    event::{FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_PROCESS, Transition as Wire},
+    event::{
+        FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_PROCESS, PROCESS_EXIT, Transition as Wire,
+    },
 };
 
 use crate::model::{
@@ -11,8 +13,8 @@ use crate::model::{
 };
 use crate::probe::table;
 
-/// The inputs a record stands for. Stack copies and process events concern the symboliser, not the
-/// tracker, and give none.
+/// The inputs a record stands for. Stack copies and new programs concern the symboliser, not the tracker, and
+/// give none.
 pub fn inputs(record: &Record) -> Option<Input> {
     match record {
         Record::Transition(wire) => Some(Input::Transition(transition(wire))),
@@ -22,6 +24,10 @@ pub fn inputs(record: &Record) -> Option<Input> {
             let (cookie, history) = table::slots_evicted(evict.slot, &evict.record);
             Some(candidate.map_or(Input::History { cookie, history }, Input::StuckCandidate))
         }
+        Record::Process(process) if process.what == PROCESS_EXIT => Some(Input::ProcessEnded {
+            pid: process.tgid,
+            at: process.header.at,
+        }),
         Record::Process(_) | Record::Executed(_) | Record::Stack(_) => None,
     }
 }
@@ -63,7 +69,7 @@ mod tests {
     use tracer_common::{
         endpoint::Endpoints,
         event::{
-            Eviction, Header, KIND_DESTROYED, KIND_EVICTION, KIND_TRANSITION, PROCESS_EXIT, Process,
+            Eviction, Header, KIND_DESTROYED, KIND_EVICTION, KIND_TRANSITION, PROCESS_EXEC, Process,
         },
         state::{AF_INET, AF_INET6, CLOSE, CLOSE_WAIT, ESTABLISHED, LAST_ACK},
         table::{Entry, LastOperation, Name, OPERATION_RECV, Operation, Slot, SlotRecord},
@@ -217,12 +223,18 @@ mod tests {
     }
 
     #[test]
-    fn what_concerns_only_stacks_is_no_input() {
-        let ended = Process {
-            header: change(0).header,
-            tgid: 1,
-            what: PROCESS_EXIT,
+    fn a_new_program_is_no_input_and_an_end_is() {
+        let told = |what| {
+            inputs(&Record::Process(Process {
+                header: change(0).header,
+                tgid: 1,
+                what,
+            }))
         };
-        assert_eq!(inputs(&Record::Process(ended)), None);
+        assert_eq!(told(PROCESS_EXEC), None);
+        assert_eq!(
+            told(PROCESS_EXIT),
+            Some(Input::ProcessEnded { pid: 1, at: 9 })
+        );
     }
 }

@@ -87,11 +87,43 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// Its kind and what it is about, for machines.
+    fn parts(&self) -> (&'static str, String) {
+        match self {
+            Self::ProcessGone { pid } => ("process-gone", pid.to_string()),
+            Self::PidReused { pid } => ("pid-reused", pid.to_string()),
+            Self::MapsDenied { pid } | Self::MapsUnreadable { pid, .. } => {
+                ("mappings-unread", pid.to_string())
+            }
+            Self::TooManyMappings { pid, .. } => ("too-many-mappings", pid.to_string()),
+            Self::FileReplaced { module, .. } => ("file-replaced", module.clone()),
+            Self::FileUnreadable { module, .. } => ("file-unread", module.clone()),
+            Self::NotAProgram { module, .. } => ("not-a-program", module.clone()),
+            Self::CallersSearched { module } => ("callers-searched", module.clone()),
+            Self::JitUnnamed { pid, code, .. } => ("jit-unnamed", format!("{pid} {code}")),
+            Self::JitListRefused { pid, .. } => ("jit-list-refused", pid.to_string()),
+            Self::SymbolsUnusable { module, .. } => ("symbols-unusable", module.clone()),
+            Self::HelperUnavailable { .. } => ("helper-unavailable", String::new()),
+            Self::HelperEnded { doing, .. } => ("helper-ended", doing.clone()),
+            Self::HelperResting => ("helper-resting", String::new()),
+            Self::FileRefused { module } => ("file-refused", module.clone()),
+            Self::StacksRefused { pid } => ("stacks-refused", pid.to_string()),
+            Self::ConfinedLess { .. } => ("confined-less", String::new()),
+        }
+    }
+
     /// The helper process is in trouble now and may be well later.
     pub(super) fn is_passing(&self) -> bool {
         matches!(
             self,
             Self::HelperUnavailable { .. } | Self::HelperEnded { .. } | Self::HelperResting
         )
+    }
+}
+
+impl From<Warning> for crate::model::input::Warning {
+    fn from(warning: Warning) -> Self {
+        let (code, subject) = warning.parts();
+        Self::new(code, &subject, warning.to_string())
     }
 }

@@ -2,11 +2,17 @@
 //! how the numbers grew. Pure: time comes with the input. Never panics on lost, doubled or
 //! contradictory inputs; the next inventory reconciles them.
 
+mod ends;
 pub mod growth;
+mod losses;
+mod processes;
 mod reading;
+mod retention;
 mod socket;
+mod stacks;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,17 +20,22 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN, SHUTDOWN_MASK};
 
 use crate::model::{
     input::{
-        Activity, CloseCount, Connection, Counters, EpollChange, Input, Interest, Inventory, Item,
-        Process, RunHeader, Samples, StuckCandidate, Thread, Transition,
+        Activity, CloseCount, Connection, Counters, Input, Inventory, Item, RunHeader,
+        StuckCandidate, Transition,
     },
     socket::{Endpoints, History, Holders},
-    stack::Stack,
 };
 
+pub use ends::{End, Fate};
 pub use socket::{Shown, Socket};
+pub use warnings::Noted;
 
-/// Of one socket: what was asked for last counts, and whether it was put back before.
-const EPOLL_CHANGES_KEPT: usize = 16;
+use ends::Ends;
+use losses::Losses;
+use processes::Processes;
+use retention::EpollHistory;
+use stacks::Stacks;
+use warnings::Warnings;
 
 /// Sockets followed one by one.
 pub const MAX_SOCKETS: usize = 1_000_000;
@@ -78,33 +89,34 @@ pub struct Tracker {
     sockets: BTreeMap<u64, Box<Socket>>,
     evicted_histories: HashMap<u64, History>,
     listeners: Vec<Listener>,
-    processes: BTreeMap<u32, Process>,
-    threads: BTreeMap<u32, Vec<Thread>>,
-    /// Threads that ran at every look, and since which.
-    running: BTreeMap<u32, u64>,
-    stacks: BTreeMap<u64, Stack>,
+    processes: Processes,
+    stacks: Stacks,
     followed: Vec<u32>,
     close_counts: Vec<CloseCount>,
-    samples: BTreeMap<u32, Samples>,
-    /// By socket, oldest first.
-    epoll_changes: BTreeMap<u64, Vec<EpollChange>>,
-    epolls: BTreeMap<u32, Vec<Interest>>,
-    activity: Vec<Activity>,
-    connections: Vec<Connection>,
+    epoll_changes: EpollHistory,
+    /// With the moment at which they were made.
+    activity: (u64, Vec<Activity>),
+    connections: (u64, Vec<Connection>),
     counters: Counters,
+    losses: Losses,
     drift: Drift,
     /// Gone at the last complete inventory; the event may still be on its way.
     missing: HashMap<u64, Box<Socket>>,
+    /// Stuck sockets that only an exit has closed, until they have been reported.
     ended: BTreeMap<u64, Box<Socket>>,
-    warnings: Vec<String>,
+    ends: Ends,
+    warnings: Warnings,
     now: u64,
     inventories: u64,
     inventory_from: u64,
+    /// When the one before began.
+    inventory_before: u64,
     close_wait: u64,
-    unfollowed: u64,
     candidate: u64,
-    /// Counted loss at the last complete inventory: what was lost before it is repaired.
-    repaired_loss: u64,
+    unfollowed: u64,
+    /// Those of them that the last complete inventory had no room for either, or that came since.
+    still_unfollowed: u64,
+    histories_refused: u64,
 }
 
 impl Tracker {
@@ -137,35 +149,27 @@ impl Tracker {
             }
             Input::History { cookie, history } => self.note_history(cookie, history),
             Input::Inventory(inventory) => self.reconcile(inventory),
-            Input::Process(process) => {
-                self.processes.insert(process.pid, process);
-            }
+            Input::Process(process) => self.processes.learn(process),
+            Input::ProcessEnded { pid, .. } => self.processes.exited(pid),
             Input::Threads { pid, threads } => {
-                self.note_running(pid, &threads);
-                self.threads.insert(pid, threads);
+                self.processes.looked_at_threads(pid, threads, self.now);
             }
-            Input::Stack { key, stack } => {
-                self.stacks.insert(key, stack);
+            Input::Epoll { pid, interests } => {
+                self.processes.looked_at_epolls(pid, interests, self.now);
             }
-            Input::Counters(counters) => self.counters = counters,
+            Input::Samples(samples) => self.processes.sampled(samples),
+            Input::Stack { key, stack } => self.stacks.learn(key, stack, self.now),
+            Input::Counters(counters) => {
+                self.losses.count(counters.all_lost(), self.now);
+                self.counters = counters;
+            }
             Input::CloseCount(close_counts) => self.close_counts = close_counts,
-            Input::Samples(samples) => {
-                self.samples.insert(samples.pid, samples);
-            }
-            Input::EpollChanges(changes) => self.note_epoll_changes(changes),
-            Input::Warning(text) => {
-                if !self.warnings.contains(&text) {
-                    self.warnings.push(text);
-                }
-            }
+            Input::EpollChanges(changes) => self.epoll_changes.note(changes),
+            Input::Warning(warning) => self.warnings.note(warning, self.now),
             Input::Followed(pids) => self.followed = pids,
-            Input::Epoll { pid, mut interests } => {
-                interests.sort_by_key(|interest| interest.fd);
-                self.epolls.insert(pid, interests);
-            }
-            Input::Activity(activity) => self.activity = activity,
-            Input::Connections(connections) => self.connections = connections,
-            Input::Tick { .. } => {}
+            Input::Activity(activity) => self.activity = (self.now, activity),
+            Input::Connections(connections) => self.connections = (self.now, connections),
+            Input::Reported | Input::Tick { .. } => {}
         }
     }
 
@@ -177,6 +181,8 @@ impl Tracker {
         if change.new == CLOSE_WAIT || (change.new == CLOSE && !change.dead && !closed) {
             if let Some(socket) = self.sockets.get_mut(&change.cookie) {
                 socket.moved(change);
+                // What shutdown() seemed to have ended is still open.
+                self.ends.revoke(change.cookie);
             } else if change.old == CLOSE_WAIT {
                 // It left CLOSE_WAIT for CLOSE with its descriptor open before it was followed.
                 self.insert(Socket::from_transition(change));
@@ -189,14 +195,23 @@ impl Tracker {
             let socket = self.sockets.remove(&change.cookie).or(missing);
             self.note_end(socket, change);
         } else if let Some(socket) = self.sockets.get_mut(&change.cookie) {
+            let stuck_for = socket.is_stuck_state().then(|| socket.age(change.at));
             socket.moved(change);
+            if let Some(age) = stuck_for.filter(|_| !socket.is_stuck_state()) {
+                let has_socket = socket.has_socket;
+                self.end(change, has_socket, age);
+            }
         }
     }
 
     /// A stuck socket that goes because its process exits was never closed by the program.
     fn note_end(&mut self, socket: Option<Box<Socket>>, change: &Transition) {
-        let exits = change.task.as_ref().is_some_and(|task| task.exiting);
-        let Some(mut socket) = socket.filter(|socket| exits && socket.is_stuck_state()) else {
+        let Some(mut socket) = socket.filter(|socket| socket.is_stuck_state()) else {
+            return;
+        };
+        let age = socket.age(change.at);
+        self.end(change, socket.has_socket, age);
+        let Some(task) = change.task.as_ref().filter(|task| task.exiting) else {
             return;
         };
         let header = self.run_header.as_ref();
@@ -204,17 +219,39 @@ impl Tracker {
         let least = exit_age.or(header.map(|header| header.min_age_ns));
         // A tree that is followed has nothing that only the iterators could show.
         let is_real = exit_age.is_some() || socket.shown != Shown::Never;
-        if !is_real || socket.age(change.at) < least.unwrap_or_default() {
+        if !is_real || age < least.unwrap_or_default() {
             return;
         }
         socket.has_socket |= change.has_socket;
-        socket.ended_by = change.task.as_ref().map(|task| task.pid);
+        socket.ended_by = Some(task.pid);
         if self.ended.len() >= self.bounds.ended {
             self.unfollowed += 1;
+            self.still_unfollowed += 1;
             return;
         }
         socket.ended_at = Some(change.at);
+        // The pid may be another process's by the time of the report.
+        let holders = socket.holders.iter().map(|holder| holder.pid);
+        let holder = holders
+            .clone()
+            .find(|pid| *pid == task.pid)
+            .or(holders.min());
+        socket.ended_in = holder.and_then(|pid| self.processes.process(pid).cloned());
         self.ended.insert(socket.cookie, socket);
+    }
+
+    /// Of what was stuck for long enough to be told of.
+    fn end(&mut self, change: &Transition, has_socket: bool, age: u64) {
+        let min_age = self.run_header().map_or(0, |header| header.min_age_ns);
+        if age < min_age {
+            return;
+        }
+        let end = End {
+            at: change.at,
+            how: ends::how(change, has_socket),
+            age,
+        };
+        self.ends.note(change.cookie, end);
     }
 
     fn admit_candidate(&mut self, candidate: &StuckCandidate) {
@@ -236,37 +273,14 @@ impl Tracker {
         } else if self.evicted_histories.len() < self.bounds.evicted_histories {
             self.evicted_histories.insert(cookie, history);
         } else {
-            self.unfollowed += 1;
-        }
-    }
-
-    fn note_epoll_changes(&mut self, changes: Vec<EpollChange>) {
-        for change in changes {
-            let of_socket = self.epoll_changes.entry(change.cookie).or_default();
-            if of_socket.len() >= EPOLL_CHANGES_KEPT {
-                of_socket.remove(0);
-            }
-            of_socket.push(change);
-        }
-    }
-
-    fn note_running(&mut self, pid: u32, threads: &[Thread]) {
-        for known in self.threads.get(&pid).into_iter().flatten() {
-            if !threads
-                .iter()
-                .any(|thread| thread.tid == known.tid && thread.state == 'R')
-            {
-                self.running.remove(&known.tid);
-            }
-        }
-        for thread in threads.iter().filter(|thread| thread.state == 'R') {
-            self.running.entry(thread.tid).or_insert(self.now);
+            self.histories_refused += 1;
         }
     }
 
     fn insert(&mut self, mut socket: Socket) {
         if self.sockets.len() >= self.bounds.sockets {
             self.unfollowed += 1;
+            self.still_unfollowed += 1;
             return;
         }
         if let Some(history) = self.evicted_histories.remove(&socket.cookie) {
@@ -279,8 +293,13 @@ impl Tracker {
     fn reconcile(&mut self, inventory: Inventory) {
         let first = self.inventories == 0;
         self.inventories += 1;
+        self.inventory_before = self.inventory_from;
         self.inventory_from = inventory.from;
         self.close_wait = 0;
+        let unfollowed_before = self.still_unfollowed;
+        for holder in inventory.holders {
+            self.processes.seen(holder);
+        }
         let mut listeners = Vec::new();
         for item in inventory.items {
             match item.state {
@@ -303,8 +322,10 @@ impl Tracker {
             }
         }
         if inventory.complete {
-            self.drift.vanished += self.missing.len() as u64;
-            self.missing.clear();
+            // Of those that only an inventory knows, a filter may keep the kernel from telling.
+            let missing = self.missing.drain().map(|(_, socket)| socket);
+            let told_of = missing.filter(|socket| !socket.since_is_lower_bound);
+            self.drift.vanished += told_of.count() as u64;
             let grace = self.grace();
             // Sockets that came to be known while the iterators ran are not expected in them.
             self.sockets.retain(|cookie, socket| {
@@ -315,7 +336,9 @@ impl Tracker {
                 stays
             });
             self.listeners.clear();
-            self.repaired_loss = self.counters.all_lost();
+            self.losses.repaired(inventory.to);
+            // All that exists was listed again: only what found no room now is not followed.
+            self.still_unfollowed -= unfollowed_before;
         }
         for socket in self.sockets.values_mut() {
             if socket.shown == Shown::Now {
@@ -323,6 +346,7 @@ impl Tracker {
             }
         }
         self.learn_listeners(listeners);
+        self.forget_what_nobody_asks_about();
     }
 
     /// What is known of a place is replaced; several may listen there (`SO_REUSEPORT`).

@@ -1,8 +1,8 @@
 //! What can be asked of the tracker.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
-use super::{Drift, Listener, Socket, Tracker};
+use super::{Drift, Fate, Listener, Noted, Socket, Tracker};
 use crate::model::{
     input::{
         Activity, CloseCount, Connection, Counters, EpollChange, Interest, Process, RunHeader,
@@ -48,6 +48,17 @@ impl Tracker {
             .count()
     }
 
+    /// Sockets that may have been in their state for `age`, or for less.
+    pub fn undecided(&self, age: u64) -> usize {
+        let at_most = |socket: &Socket| socket.age_at_most(self.now).is_some_and(|at| at >= age);
+        let sockets = self.sockets.values();
+        sockets
+            .filter(|socket| {
+                socket.is_stuck_state() && socket.age(self.now) < age && at_most(socket)
+            })
+            .count()
+    }
+
     /// The listener a connection came in through: the same namespace and port, the most specific
     /// address first.
     pub fn listener_of(&self, socket: &Socket) -> Option<&Listener> {
@@ -66,7 +77,7 @@ impl Tracker {
 
     /// All named stacks, in the order of their keys.
     pub fn stacks(&self) -> impl Iterator<Item = &Stack> {
-        self.stacks.values()
+        self.stacks.all()
     }
 
     /// Does anybody listen there, in any namespace?
@@ -84,25 +95,26 @@ impl Tracker {
     }
 
     pub fn process(&self, pid: u32) -> Option<&Process> {
-        self.processes.get(&pid)
+        self.processes.process(pid).map(Arc::as_ref)
     }
 
-    /// Processes whose threads were looked at.
+    /// Processes whose threads were looked at for this report.
     pub fn threaded(&self) -> impl Iterator<Item = u32> {
-        self.threads.keys().copied()
+        self.processes.threaded(self.inventory_from)
     }
 
+    /// As they were looked at for this report; none when they were not.
     pub fn threads(&self, pid: u32) -> &[Thread] {
-        self.threads.get(&pid).map_or(&[], Vec::as_slice)
+        self.processes.threads(pid, self.inventory_from)
     }
 
-    /// The first of the looks at which this thread ran, if it ran at all of them since.
+    /// The first of the looks at which this thread ran, if it ran at all of them since, without a pause.
     pub fn running_since(&self, tid: u32) -> Option<u64> {
-        self.running.get(&tid).copied()
+        self.processes.running_since(tid, self.inventory_from)
     }
 
     pub fn stack(&self, key: u64) -> Option<&Stack> {
-        self.stacks.get(&key)
+        self.stacks.get(key)
     }
 
     /// How sockets were closed, by the places where they were opened and closed.
@@ -110,40 +122,49 @@ impl Tracker {
         &self.close_counts
     }
 
-    /// What the process's epoll sets watch, by descriptor; `None` when it was not looked at.
+    /// What the process's epoll sets watch, by descriptor; `None` when it was not looked at for this report.
     pub fn epoll(&self, pid: u32) -> Option<&[Interest]> {
-        self.epolls.get(&pid).map(Vec::as_slice)
+        self.processes.epoll(pid, self.inventory_from)
     }
 
-    /// What the epoll sets of all processes that were looked at watch.
+    /// What the epoll sets of all processes watch that were looked at for this report.
     pub fn interests(&self) -> impl Iterator<Item = (u32, Interest)> {
-        let all = self.epolls.iter();
-        all.flat_map(|(pid, interests)| interests.iter().map(|interest| (*pid, *interest)))
+        self.processes.interests(self.inventory_from)
     }
 
     /// What running threads of the process executed when they were last sampled.
     pub fn samples(&self, pid: u32) -> Option<&Samples> {
-        self.samples.get(&pid)
+        self.processes.samples(pid, self.now)
     }
 
     /// The changes to epoll sets that were seen of a socket, oldest first.
     pub fn epoll_changes(&self, cookie: u64) -> &[EpollChange] {
-        self.epoll_changes.get(&cookie).map_or(&[], Vec::as_slice)
+        self.epoll_changes.of(cookie)
     }
 
     /// The same of all sockets.
     pub fn all_epoll_changes(&self) -> impl Iterator<Item = &[EpollChange]> {
-        self.epoll_changes.values().map(Vec::as_slice)
+        self.epoll_changes.all()
     }
 
     /// Live sockets, stuck or not, that the asked-for processes have touched.
     pub fn activity(&self) -> &[Activity] {
-        &self.activity
+        let (at, activity) = &self.activity;
+        if *at >= self.inventory_from {
+            activity
+        } else {
+            &[]
+        }
     }
 
     /// Open connections of theirs.
     pub fn connections(&self) -> &[Connection] {
-        &self.connections
+        let (at, connections) = &self.connections;
+        if *at >= self.inventory_from {
+            connections
+        } else {
+            &[]
+        }
     }
 
     /// The processes a pid filter covers now, children included.
@@ -164,8 +185,14 @@ impl Tracker {
         self.drift
     }
 
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
+    /// What was warned of, for the report.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.texts()
+    }
+
+    /// The same with code and subject, how often and when.
+    pub fn noted_warnings(&self) -> impl Iterator<Item = (&str, Option<&str>, &Noted)> {
+        self.warnings.iter()
     }
 
     /// Sockets in `CLOSE_WAIT` at the last inventory, of any age and owner.
@@ -173,15 +200,39 @@ impl Tracker {
         self.close_wait
     }
 
+    /// What became of a socket that was followed.
+    pub fn fate(&self, cookie: u64) -> Fate {
+        if let Some(end) = self.ends.of(cookie) {
+            Fate::Ended(end)
+        } else if self.sockets.contains_key(&cookie) {
+            Fate::Lives
+        } else if self.missing.contains_key(&cookie) {
+            Fate::Awaited
+        } else {
+            Fate::Gone
+        }
+    }
+
     /// Sockets that could not be followed because a bound was reached.
     pub fn unfollowed(&self) -> u64 {
         self.unfollowed
     }
 
-    /// Nothing was lost since the last complete inventory, and there was one.
+    /// Histories, stacks, processes and changes of epoll sets for which there was no room.
+    pub fn refused(&self) -> u64 {
+        self.histories_refused
+            + self.stacks.refused
+            + self.processes.refused
+            + self.epoll_changes.refused
+    }
+
+    /// Nothing that the kernel program had to say was lost on its way at or after this moment.
+    pub fn nothing_lost_since(&self, at: u64) -> bool {
+        self.losses.none_since(at)
+    }
+
+    /// Nothing was lost since the last complete inventory, and there was one; all that is in it is followed.
     pub fn is_complete(&self) -> bool {
-        self.inventories > 0
-            && self.counters.all_lost() <= self.repaired_loss
-            && self.unfollowed == 0
+        self.inventories > 0 && self.losses.is_repaired() && self.still_unfollowed == 0
     }
 }

@@ -1,9 +1,11 @@
 //! One followed socket: what each kind of input adds to it.
 
+use std::sync::Arc;
+
 use tracer_common::state::{CLOSE, CLOSE_WAIT, LAST_ACK};
 
 use crate::model::{
-    input::{Item, StuckCandidate, Transition},
+    input::{Item, Process, StuckCandidate, Transition},
     socket::{Endpoints, Entry, History, Holders},
 };
 
@@ -16,6 +18,8 @@ pub struct Socket {
     /// When it entered its state, or the latest moment it can have done so.
     pub since: u64,
     pub since_is_lower_bound: bool,
+    /// The earliest moment it can have done so; 0 when nothing tells.
+    pub since_earliest: u64,
     /// When the tracer came to know of it.
     pub known_since: u64,
     /// The last moment at which it was known to be in its state.
@@ -27,7 +31,14 @@ pub struct Socket {
     pub ended_at: Option<u64>,
     /// The process whose exit that was.
     pub ended_by: Option<u32>,
+    /// That process as it was known then: its pid may be another's by now.
+    pub ended_in: Option<Arc<Process>>,
     // The rest comes from the last inventory.
+    /// Inventories that showed it.
+    pub looks: u32,
+    /// The first look at which the program had read or written since the one before; 0 when there was none.
+    pub moved_at: u64,
+    moved_to: (u32, u32),
     pub has_socket: bool,
     /// The first inventory to show it accepted after one that did not; 0 when there was none.
     pub accepted_at: u64,
@@ -62,6 +73,7 @@ impl Socket {
             state,
             since,
             since_is_lower_bound: false,
+            since_earliest: since,
             known_since,
             seen: known_since,
             entry: None,
@@ -69,6 +81,10 @@ impl Socket {
             shown: Shown::Never,
             ended_at: None,
             ended_by: None,
+            ended_in: None,
+            looks: 0,
+            moved_at: 0,
+            moved_to: (0, 0),
             has_socket: false,
             accepted_at: 0,
             inode: 0,
@@ -131,6 +147,7 @@ impl Socket {
             at,
         );
         socket.since_is_lower_bound = true;
+        socket.since_earliest = item.last_data.min(since);
         socket.reconcile(item, at);
         socket
     }
@@ -145,6 +162,7 @@ impl Socket {
             candidate.since
         };
         self.since_is_lower_bound = false;
+        self.since_earliest = self.since;
         self.state = candidate.state;
         self.entry = Some(candidate.entry);
         self.endpoints = candidate.endpoints;
@@ -161,6 +179,7 @@ impl Socket {
             matches!(self.state, CLOSE_WAIT | LAST_ACK) && matches!(change.new, CLOSE | LAST_ACK);
         if !keeps_age {
             self.since = change.at;
+            self.since_earliest = change.at;
             self.since_is_lower_bound = false;
         }
         self.state = change.new;
@@ -172,12 +191,20 @@ impl Socket {
         if item.state != self.state {
             let was_stuck = matches!(self.state, CLOSE_WAIT | LAST_ACK);
             if !was_stuck {
+                self.since_earliest = self.seen;
                 self.since = at.min(item.last_packet.max(self.since));
             }
             self.state = item.state;
         }
         if self.shown != Shown::Never && !self.has_socket && item.has_socket {
             self.accepted_at = at;
+        }
+        if self.looks > 0 && self.moved_to != (item.read_to, item.written_to) {
+            self.moved_at = at;
+        }
+        self.moved_to = (item.read_to, item.written_to);
+        if self.looks == 0 || at > self.seen {
+            self.looks = self.looks.saturating_add(1);
         }
         self.has_socket = item.has_socket;
         self.inode = item.inode;
@@ -190,6 +217,12 @@ impl Socket {
 
     pub fn age(&self, now: u64) -> u64 {
         self.ended_at.unwrap_or(now).saturating_sub(self.since)
+    }
+
+    /// The longest it can have been in its state; `None` when nothing tells.
+    pub fn age_at_most(&self, now: u64) -> Option<u64> {
+        let until = self.ended_at.unwrap_or(now);
+        (self.since_earliest != 0).then(|| until.saturating_sub(self.since_earliest))
     }
 
     /// The kernel says nothing of sockets that leave their state within the grace period; the end of

@@ -2,5 +2,7 @@
 
 pub mod arbitrary;
 mod cases;
+mod observed;
 mod properties;
 mod replay;
+mod retention;

@@ -6,9 +6,12 @@ use super::{
     Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
 };
 use crate::diagnose::{context::activations::Activation, explanation};
-use crate::model::{
-    report::Direction,
-    verdict::{Severity, Verdict, VerdictDoc},
+use crate::{
+    model::{
+        report::Direction,
+        verdict::{Severity, Verdict, VerdictDoc},
+    },
+    track::growth::Growth,
 };
 
 pub struct IdlePool;
@@ -68,12 +71,17 @@ impl Rule for IdlePool {
         if let Some(ago) = explanation::ago(group, |view| view.socket.history.used) {
             evidence.push(format!("last used {ago} ago"));
         }
-        evidence.push(match (group.still_growing(), group.growth_per_minute()) {
-            (true, Some(rate)) => {
+        evidence.push(match group.growth() {
+            Growth::Steady(rate) => {
                 format!("the number goes on growing, {rate:.1} per minute: not a bounded pool")
             }
-            (false, Some(_)) => "the number did not go on growing while it was watched".to_owned(),
-            (_, None) => "not watched long enough to tell a bounded pool from a leak".to_owned(),
+            Growth::Uneven(rate) => format!(
+                "the number grew lately, by {rate:.1} per minute, but not evenly: a pool that fills does so, too"
+            ),
+            Growth::Stopped => "the number did not go on growing while it was watched".to_owned(),
+            Growth::TooShort => {
+                "not watched for the five minutes it takes to tell a bounded pool from a leak".to_owned()
+            }
         });
         evidence.extend(explanation::age_evidence(group));
         Explanation {

@@ -47,6 +47,9 @@ pub fn conn(cookie: u64) -> Conn {
             recv_q: 1,
             send_q: 0,
             last_packet: STUCK,
+            last_data: STUCK,
+            read_to: 0,
+            written_to: 0,
             holders: smallvec::smallvec![Holder {
                 pid: SERVER,
                 fd: cookie as u32,

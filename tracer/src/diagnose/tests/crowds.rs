@@ -3,7 +3,7 @@
 use tracer_common::state::ESTABLISHED;
 
 use super::world::{
-    Conn, END, S, SERVER, START, STUCK, World, conn, frame, libc, operation, process, thread, world,
+    Conn, END, S, SERVER, STUCK, World, conn, frame, libc, operation, process, thread, world,
 };
 use crate::model::{
     input::{CloseCount, Connection, Input, Moved, Thread},
@@ -231,8 +231,11 @@ fn a_leak_that_goes_on_meets_the_limit_at_a_time_that_is_said() {
     let leaks = |limit| {
         let mut server = process(SERVER);
         (server.open_fds, server.fd_limit) = (Some(600), Some(limit));
-        let conns = (1..=12).map(|nth| conn(nth).accepted().eof().since(START + nth * 3 * S - S));
-        world(conns).with_process(server).site()
+        let began = END - 460 * S;
+        let conns = (1..=12).map(|nth| conn(nth).accepted().eof().since(began + nth * 30 * S));
+        let mut world = world(conns).with_process(server);
+        world.run_header.at = began;
+        world.site()
     };
     let site = leaks(1024);
     let rate = site.growth_per_minute.unwrap();

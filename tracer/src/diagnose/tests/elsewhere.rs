@@ -152,6 +152,7 @@ fn fd_in_flight_is_not_claimed_of_what_was_accepted_during_the_look() {
             from,
             to: from + S,
             items: vec![conn(1).held_by(&[]).item],
+            holders: Vec::new(),
             complete: true,
         }));
     };

@@ -228,6 +228,8 @@ impl World {
         for conn in self.conns.iter().filter(|conn| conn.followed) {
             tracker.apply(Input::StuckCandidate(conn.candidate));
         }
+        // What is observed belongs to the inventory that began just before.
+        tracker.apply(Input::Tick { at: END - S });
         self.inputs
             .into_iter()
             .for_each(|input| tracker.apply(input));
@@ -235,6 +237,7 @@ impl World {
             from: END - S,
             to: END,
             items: self.conns.into_iter().map(|conn| conn.item).collect(),
+            holders: Vec::new(),
             complete: true,
         }));
         tracker

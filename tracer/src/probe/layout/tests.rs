@@ -21,6 +21,7 @@ const LINUX_6_12: &[u8] = include_bytes!("fixtures/linux-6.12-x86_64.btf");
 const OF_ARM64: [&str; 2] = ["OFF_REGS_LR", "OFF_REGS_PSTATE"];
 const NOT_IN_FIXTURES: &[&str] = &[
     "OFF_CGROUP_KN",
+    "OFF_ICSK_LRCVTIME",
     "OFF_KN_ID",
     "OFF_MM_EXE_FILE",
     "OFF_MM_START_STACK",

@@ -26,10 +26,11 @@ impl History {
             if !self.sites.contains_key(&site.id) && self.sites.len() >= MAX_SITES {
                 continue;
             }
+            let count = if site.over.is_some() { 0 } else { site.count };
             let counts = self.sites.entry(site.id.clone()).or_default();
             match counts.back_mut() {
-                Some((last, count)) if *last == minute => *count = (*count).max(site.count),
-                _ => counts.push_back((minute, site.count)),
+                Some((last, most)) if *last == minute => *most = (*most).max(count),
+                _ => counts.push_back((minute, count)),
             }
         }
         self.sites.retain(|_, counts| {

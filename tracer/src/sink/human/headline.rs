@@ -7,7 +7,7 @@ use super::HumanOptions;
 use super::footer::{blind_spots, looked};
 use super::style::{BOLD, GOOD, PLAIN, Page, WARNING};
 use crate::model::quantity::{counted, grouped, threshold};
-use crate::model::report::{Report, Site};
+use crate::model::report::{Ended, Report, Site};
 use crate::model::verdict::{Severity, Verdict};
 
 pub(super) fn write(
@@ -36,19 +36,48 @@ fn stuck(report: &Report) -> String {
     } else {
         "At least "
     };
-    let ended = report.sites.iter();
-    let ended = ended.filter(|site| site.verdict == Verdict::ClosedAtExit);
-    let over = match ended.map(|site| site.count).sum() {
-        0 => return format!("{at_least}{} {verb} stuck", counted(number, "socket")),
-        ended => format!("{at_least}{} closed only by an exit", counted_were(ended)),
+    let over = |by_exit: bool| {
+        let over = report
+            .sites
+            .iter()
+            .filter_map(|site| Some((site, site.over.as_ref()?)));
+        let fits = over.filter(|(site, over)| {
+            let exit = site.verdict == Verdict::ClosedAtExit || over.how == Some(Ended::Exit);
+            exit == by_exit
+        });
+        fits.map(|(site, _)| site.count).sum::<u64>()
     };
-    if number == 0 {
-        return over;
+    let (ended, past) = (over(true), over(false));
+    let undecided = report.totals.undecided;
+    let mut parts = Vec::new();
+    if number > 0 || ended + past + undecided == 0 {
+        parts.push(format!(
+            "{at_least}{} {verb} stuck",
+            counted(number, "socket")
+        ));
     }
-    format!(
-        "{at_least}{} {verb} stuck, {over}",
-        counted(number, "socket")
-    )
+    if undecided > 0 {
+        parts.push(format!(
+            "{} may be stuck{}",
+            counted(undecided, "socket"),
+            for_how_long(report)
+        ));
+    }
+    if past > 0 {
+        let at_least = if parts.is_empty() { at_least } else { "" };
+        parts.push(format!(
+            "{at_least}{} stuck and no longer",
+            counted_were(past)
+        ));
+    }
+    if ended > 0 {
+        let at_least = if parts.is_empty() { at_least } else { "" };
+        parts.push(format!(
+            "{at_least}{} closed only by an exit",
+            counted_were(ended)
+        ));
+    }
+    parts.join(", ")
 }
 
 fn counted_were(number: u64) -> String {

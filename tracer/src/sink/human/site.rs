@@ -7,7 +7,7 @@ use super::fit::{fit_path, fit_symbol};
 use super::style::{self, BOLD, GUTTER, PLAIN, Page};
 use super::{sockets, stacks, threads};
 use crate::model::quantity::{age, agree, counted, grouped, growth};
-use crate::model::report::{Blame, Direction, Process, Site};
+use crate::model::report::{Blame, Direction, Ended, Over, Process, Site};
 use crate::model::untrusted::Untrusted;
 use crate::model::verdict::Severity;
 use crate::sink::telling::telling;
@@ -24,6 +24,9 @@ pub(super) fn write(
     write_title(page, site)?;
     page.labelled("", PLAIN, &size(site))?;
     page.labelled("", PLAIN, &site.summary)?;
+    if let Some(over) = &site.over {
+        page.labelled("over", BOLD, &how_it_ended(over, options))?;
+    }
     page.labelled("process", PLAIN, &process(site, options))?;
     page.labelled("network", PLAIN, &network(site))?;
     match &site.blame {
@@ -103,17 +106,32 @@ pub(super) fn severity_word(severity: Severity) -> &'static str {
 }
 
 fn size(site: &Site) -> String {
-    let at_least = if site.age_is_lower_bound {
-        "at least "
-    } else {
-        ""
+    let oldest = match (site.age_is_lower_bound, site.age_seconds_at_most) {
+        (true, Some(most)) => format!("between {} and {}", age(site.oldest_seconds), age(most)),
+        (true, None) => format!("at least {}", age(site.oldest_seconds)),
+        (false, _) => age(site.oldest_seconds),
     };
     format!(
-        "{} · oldest {at_least}{} · {} · {} confidence",
+        "{} · oldest {oldest} · {} · {} confidence",
         counted(site.count, "socket"),
-        age(site.oldest_seconds),
         growth(site.growth_per_minute),
         site.confidence.name()
+    )
+}
+
+/// The rest of the block says what was known while the sockets were stuck.
+fn how_it_ended(over: &Over, options: &HumanOptions<'_>) -> String {
+    let how = match over.how {
+        Some(Ended::Closed) => "closed by the program",
+        Some(Ended::Exit) => "closed only by the exit of the process",
+        Some(Ended::Reset) => "reset, or nobody listened any more",
+        None => "not stuck any more; nothing told how they ended",
+    };
+    let at = over.ended.to_zoned(options.time_zone.clone());
+    format!(
+        "{how}, at {}; stuck for at most {}",
+        at.strftime("%H:%M:%S"),
+        age(over.longest_seconds)
     )
 }
 

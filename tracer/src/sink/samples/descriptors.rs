@@ -82,6 +82,7 @@ pub(crate) fn idle_pool() -> Report {
             .to_owned(),
         oldest_seconds: 551.0,
         age_is_lower_bound: true,
+        age_seconds_at_most: None,
         growth_per_minute: Some(0.01),
         process: Some(process(
             3001,
@@ -148,6 +149,7 @@ pub(crate) fn hidden_closed() -> Report {
         growth_per_minute: Some(0.6),
         oldest_seconds: 9_260.0,
         age_is_lower_bound: true,
+        age_seconds_at_most: None,
         blame: last_used.get(1).map(Blame::from),
         stacks: Stacks {
             last_used: Some(last_used),

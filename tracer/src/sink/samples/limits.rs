@@ -31,6 +31,7 @@ pub(crate) fn inherited_and_unknown() -> Report {
             .to_owned(),
         growth_per_minute: None,
         age_is_lower_bound: true,
+        age_seconds_at_most: None,
         process: Some(process(
             5120,
             "logrotate-hook",
@@ -53,6 +54,7 @@ pub(crate) fn inherited_and_unknown() -> Report {
             .to_owned(),
         growth_per_minute: None,
         age_is_lower_bound: true,
+        age_seconds_at_most: None,
         process: Some(process(77, "nginx", "/usr/sbin/nginx", "nginx")),
         direction: None,
         ..site(Verdict::Unknown, "4fc82b26aecb47d2", 1)

@@ -5,12 +5,20 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::model::input::Warning;
+
 /// A sentence for the report: what is missing, why, and what would help.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("Java names and frames of process {pid}'s threads are missing: {why}")]
 pub struct Refusal {
     pub pid: u32,
     pub why: Why,
+}
+
+impl From<Refusal> for Warning {
+    fn from(refusal: Refusal) -> Self {
+        Self::new("jvm-not-asked", &refusal.pid, refusal.to_string())
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

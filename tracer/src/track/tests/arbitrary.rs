@@ -7,7 +7,7 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN};
 use crate::model::{
     input::{
         Counters, Input, Interest, Inventory, Item, Observes, Process, RunHeader, Scope,
-        StuckCandidate, Task, Thread, Transition,
+        StuckCandidate, Task, Thread, Transition, Warning,
     },
     report::{Host, Tool},
     socket::{Endpoints, Entry, History, Holder, LastOperation, SocketOperation},
@@ -53,7 +53,8 @@ pub fn input() -> impl Strategy<Value = Input> {
         1 => vec(pid(), 0..3).prop_map(Input::Followed),
         1 => (1u64..8, stack()).prop_map(|(key, stack)| Input::Stack { key, stack }),
         2 => counters().prop_map(Input::Counters),
-        1 => "[a-z]{1,3}".prop_map(Input::Warning),
+        1 => "[a-z]{1,3}".prop_map(|text| Input::Warning(Warning::new("code", &"", text))),
+        1 => (pid(), moment()).prop_map(|(pid, at)| Input::ProcessEnded { pid, at }),
         1 => moment().prop_map(|at| Input::Tick { at }),
     ]
 }
@@ -134,7 +135,7 @@ prop_compose! {
         // The iterators' streams were merged by cookie.
         items.sort_by_key(|item: &Item| item.cookie);
         items.dedup_by_key(|item| item.cookie);
-        Inventory { from, to, items, complete }
+        Inventory { from, to, items, holders: Vec::new(), complete }
     }
 }
 
@@ -148,7 +149,7 @@ prop_compose! {
         let holders = holders.into_iter().map(|(pid, fd)| Holder { pid, fd }).collect();
         Item {
             cookie, netns, endpoints, state, shutdown, has_socket, dead, inode, recv_q, send_q,
-            last_packet, holders,
+            last_packet, last_data: 0, read_to: 0, written_to: 0, holders,
         }
     }
 }

@@ -20,7 +20,7 @@ fn endpoints() -> Endpoints {
     }
 }
 
-fn candidate(since: u64) -> StuckCandidate {
+pub fn candidate(since: u64) -> StuckCandidate {
     StuckCandidate {
         cookie: COOKIE,
         state: CLOSE_WAIT,
@@ -36,7 +36,7 @@ fn candidate(since: u64) -> StuckCandidate {
     }
 }
 
-fn item(state: u8, last_packet: u64) -> Item {
+pub fn item(state: u8, last_packet: u64) -> Item {
     Item {
         cookie: COOKIE,
         netns: 1,
@@ -49,20 +49,24 @@ fn item(state: u8, last_packet: u64) -> Item {
         recv_q: 1,
         send_q: 128,
         last_packet,
+        last_data: 0,
+        read_to: 0,
+        written_to: 0,
         holders: smallvec::smallvec![Holder { pid: 9, fd: 4 }],
     }
 }
 
-fn inventory(at: u64, complete: bool, items: Vec<Item>) -> Input {
+pub fn inventory(at: u64, complete: bool, items: Vec<Item>) -> Input {
     Input::Inventory(Inventory {
         from: at,
         to: at + 1,
         items,
+        holders: Vec::new(),
         complete,
     })
 }
 
-fn change(at: u64, old: u8, new: u8, shutdown: u8, by: Option<u32>) -> Transition {
+pub fn change(at: u64, old: u8, new: u8, shutdown: u8, by: Option<u32>) -> Transition {
     Transition {
         at,
         cookie: COOKIE,
@@ -84,7 +88,7 @@ fn change(at: u64, old: u8, new: u8, shutdown: u8, by: Option<u32>) -> Transitio
     }
 }
 
-fn tracker(inputs: impl IntoIterator<Item = Input>) -> Tracker {
+pub fn tracker(inputs: impl IntoIterator<Item = Input>) -> Tracker {
     let mut tracker = Tracker::default();
     tracker.apply(Input::RunHeader(Box::new(run_header())));
     inputs.into_iter().for_each(|input| tracker.apply(input));

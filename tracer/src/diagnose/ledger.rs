@@ -1,0 +1,141 @@
+//! What was told stays told. A finding whose sockets have all ended is over and stays in the report with what was
+//! known while they were stuck; one whose sockets had another verdict before says so. No report denies what a
+//! line or a report before it said.
+
+mod told;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{
+    Blamer, Findings, Style,
+    report::{self, Members},
+};
+use crate::{
+    model::report::{Report, Site},
+    track::{Fate, Tracker},
+};
+use told::Told;
+
+/// Findings that are over are kept up to this number; then the one that ended first goes.
+pub const KEPT: usize = 512;
+
+#[derive(Default)]
+pub struct Ledger {
+    told: BTreeMap<String, Told>,
+    /// The finding of each socket that was told of and has not been seen to end.
+    members: HashMap<u64, String>,
+    forgotten: u64,
+}
+
+impl Ledger {
+    /// The report of this moment, with what earlier ones told. `None` before the first input.
+    pub fn report(
+        &mut self,
+        tracker: &Tracker,
+        style: Style,
+        blamer: Blamer<'_>,
+    ) -> Option<Findings> {
+        let mut findings = report::report(tracker, style, blamer)?;
+        self.assign(&findings);
+        let resting = self.settle(tracker, &findings);
+        self.keep(&findings.report);
+        let wall = |at| report::wall_of(tracker, at);
+        let report = &mut findings.report;
+        for site in &mut report.sites {
+            if let Some(told) = self.told.get(&site.id) {
+                told.complete(site, tracker.now());
+            }
+        }
+        let current: HashSet<String> = report.sites.iter().map(|site| site.id.clone()).collect();
+        let over = self.told.iter().filter(|(id, _)| !current.contains(*id));
+        let over = over.filter_map(|(id, told)| {
+            let resting = resting.get(id).copied().unwrap_or(0);
+            told.over(resting, tracker.now(), &wall)
+        });
+        report.sites.extend(over.collect::<Vec<Site>>());
+        if self.forgotten > 0 {
+            report.warnings.push(format!(
+                "{} findings that were over were forgotten to stay within the memory bounds",
+                self.forgotten
+            ));
+        }
+        report.sort_sites();
+        Some(findings)
+    }
+
+    /// Was a finding of this id told of, and is it still in the reports?
+    pub fn knows(&self, id: &str) -> bool {
+        self.told.contains_key(id)
+    }
+
+    /// Who belongs where now, and where each belonged before.
+    fn assign(&mut self, findings: &Findings) {
+        for Members { id, cookies, .. } in findings.members.iter().filter(|of| !of.open) {
+            for cookie in cookies {
+                let before = self.members.insert(*cookie, id.clone());
+                let Some(before) = before.filter(|before| before != id) else {
+                    continue;
+                };
+                let (was, earlier) = match self.told.get(&before) {
+                    Some(told) => (told.was(), told.came_from.clone()),
+                    None => (None, BTreeMap::new()),
+                };
+                let now = self.told.entry(id.clone()).or_default();
+                if let Some(was) = was {
+                    *now.came_from.entry(was).or_default() += 1;
+                }
+                for (was, most) in earlier {
+                    let count = now.came_from.entry(was).or_default();
+                    *count = (*count + 1).min(most);
+                }
+            }
+        }
+    }
+
+    /// What became of those that are not in the report any more; by finding, how many are neither stuck nor
+    /// known to have ended.
+    fn settle(&mut self, tracker: &Tracker, findings: &Findings) -> BTreeMap<String, u64> {
+        let members = findings.members.iter();
+        let current: HashSet<u64> = members.flat_map(|of| &of.cookies).copied().collect();
+        let mut resting: BTreeMap<String, u64> = BTreeMap::new();
+        let told = &mut self.told;
+        self.members.retain(|cookie, id| {
+            if current.contains(cookie) {
+                return true;
+            }
+            let end = match tracker.fate(*cookie) {
+                Fate::Lives | Fate::Awaited => {
+                    *resting.entry(id.clone()).or_default() += 1;
+                    return true;
+                }
+                Fate::Ended(end) => Some(end),
+                Fate::Gone => None,
+            };
+            if let Some(told) = told.get_mut(id) {
+                told.ended(end, tracker.now());
+            }
+            false
+        });
+        resting
+    }
+
+    /// Keeps what this report says of each finding that has surely stuck sockets.
+    fn keep(&mut self, report: &Report) {
+        let alive: HashSet<&String> = self.members.values().collect();
+        for site in report.sites.iter().filter(|site| alive.contains(&site.id)) {
+            self.told.entry(site.id.clone()).or_default().keep(site);
+        }
+        // All sockets of the others belong to other findings now, which say so.
+        self.told
+            .retain(|id, told| told.has_ended() || alive.contains(id));
+        while self.told.len() > KEPT {
+            let over = self.told.iter().filter(|(id, _)| !alive.contains(id));
+            let first = over.min_by_key(|(_, told)| told.last_end());
+            let Some(id) = first.map(|(id, _)| id.clone()) else {
+                return;
+            };
+            self.told.remove(&id);
+            self.forgotten += 1;
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! One finding that was told of: what was last said of it, and how its sockets ended.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::{
+    diagnose::explanation::{agree, sockets, span},
+    model::{
+        report::{Ended, Over, Site},
+        verdict::Verdict,
+    },
+    track::End,
+};
+
+/// Threads of a finding that is over: what they did then explains it, all of them are not needed.
+const HOLDERS: usize = 4;
+
+/// A verdict, and the function that was blamed.
+pub type Was = (Verdict, Option<String>);
+
+#[derive(Default)]
+pub struct Told {
+    /// As the last report with living sockets of it had it; `None` until then.
+    site: Option<Box<Site>>,
+    /// How sockets of it ended; `None` where nothing told how.
+    ends: BTreeMap<Option<Ended>, u64>,
+    /// Of the sockets that ended, the longest that one was stuck.
+    longest: u64,
+    last: u64,
+    /// What its sockets were told of as before.
+    pub came_from: BTreeMap<Was, u64>,
+}
+
+impl Told {
+    pub fn keep(&mut self, site: &Site) {
+        let mut site = Box::new(site.clone());
+        site.stacks.holders.truncate(HOLDERS);
+        self.site = Some(site);
+    }
+
+    pub fn was(&self) -> Option<Was> {
+        let site = self.site.as_ref()?;
+        let blamed = site.blame.as_ref();
+        Some((
+            site.verdict,
+            blamed.map(|blame| blame.function.raw().to_owned()),
+        ))
+    }
+
+    pub fn ended(&mut self, end: Option<End>, now: u64) {
+        // An exit is what this verdict is about.
+        let exit = self.site.as_ref().map(|site| site.verdict) == Some(Verdict::ClosedAtExit);
+        let how = end
+            .map(|end| end.how)
+            .or_else(|| exit.then_some(Ended::Exit));
+        *self.ends.entry(how).or_default() += 1;
+        self.longest = self.longest.max(end.map_or(0, |end| end.age));
+        self.last = self.last.max(end.map_or(now, |end| end.at));
+    }
+
+    pub fn has_ended(&self) -> bool {
+        !self.ends.is_empty()
+    }
+
+    pub fn last_end(&self) -> u64 {
+        self.last
+    }
+
+    fn count(&self) -> u64 {
+        self.ends.values().sum()
+    }
+
+    /// What was told before of sockets that belong to this finding, or did.
+    pub fn complete(&self, site: &mut Site, now: u64) {
+        site.evidence.extend(self.changes(site.verdict));
+        if !self.has_ended() {
+            return;
+        }
+        if let Some(over) = &mut site.over {
+            // Only ended sockets: those that earlier reports told of are among them.
+            site.count += self.count();
+            over.longest_seconds = over.longest_seconds.max(seconds(self.longest));
+            return;
+        }
+        let more = sockets(self.count() as usize);
+        site.evidence.push(format!(
+            "{more} beside {} {} stuck here before and {} ended: {}",
+            match site.count {
+                1 => "this one",
+                _ => "these",
+            },
+            agree(self.count() as usize, "was", "were"),
+            agree(self.count() as usize, "has", "have"),
+            self.how(now)
+        ));
+    }
+
+    /// The finding when none of its sockets is stuck any more. Of `resting` it is not known that they ended.
+    pub fn over(
+        &self,
+        resting: u64,
+        now: u64,
+        wall: &dyn Fn(u64) -> Option<Timestamp>,
+    ) -> Option<Site> {
+        if self.count() + resting == 0 {
+            return None;
+        }
+        let mut site = *self.site.clone()?;
+        let last = if self.has_ended() { self.last } else { now };
+        let most = self.ends.iter().max_by_key(|(_, count)| **count);
+        let longest = seconds(self.longest).max(site.oldest_seconds);
+        site.evidence.extend(self.changes(site.verdict));
+        if self.has_ended() {
+            let ended = sockets(self.count() as usize);
+            let have = agree(self.count() as usize, "has", "have");
+            site.evidence
+                .push(format!("{ended} {have} ended: {}", self.how(now)));
+        }
+        if resting > 0 {
+            let are = agree(resting as usize, "is", "are");
+            site.evidence.push(format!(
+                "{} {are} not stuck any more, and nothing told of the end",
+                sockets(resting as usize)
+            ));
+        }
+        site.count = self.count() + resting;
+        let shown = site.sockets.len() as u64;
+        if shown > site.count {
+            site.sockets.truncate(site.count as usize);
+        }
+        site.sockets_omitted = site.count.saturating_sub(shown);
+        site.oldest_seconds = longest;
+        site.age_seconds_at_most = site.age_seconds_at_most.map(|most| most.max(longest));
+        site.growth_per_minute = None;
+        site.over = Some(Over {
+            ended: wall(last)?,
+            how: most.and_then(|(how, _)| *how),
+            longest_seconds: longest,
+        });
+        Some(site)
+    }
+
+    /// `8 closed by the program, 1 by the exit of its process; the last 3 s ago, none later than 8 s after it got
+    /// stuck`.
+    fn how(&self, now: u64) -> String {
+        let parts: Vec<String> = self
+            .ends
+            .iter()
+            .map(|(how, count)| match how {
+                Some(Ended::Closed) => format!("{count} closed by the program"),
+                Some(Ended::Exit) => format!("{count} closed only by the exit of the process"),
+                Some(Ended::Reset) => {
+                    format!("{count} by a reset, or because nobody listened any more")
+                }
+                None => format!("{count} without a word of how"),
+            })
+            .collect();
+        let ago = span(now.saturating_sub(self.last));
+        let longest = match self.longest {
+            0 => String::new(),
+            longest => format!(", stuck for at most {}", span(longest)),
+        };
+        format!("{}; the last {ago} ago{longest}", parts.join(", "))
+    }
+
+    fn changes(&self, now: Verdict) -> Vec<String> {
+        let line = |((verdict, function), count): (&Was, &u64)| {
+            let within = function
+                .as_ref()
+                .map_or_else(String::new, |name| format!(" in {name}"));
+            let why = match now {
+                Verdict::ClosedAtExit => "then the process exited",
+                _ => "more has been seen since",
+            };
+            let were = agree(*count as usize, "was", "were");
+            format!(
+                "{} {were} told of as {verdict}{within} before: {why}",
+                sockets(*count as usize)
+            )
+        };
+        self.came_from.iter().map(line).collect()
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    (ns / 1_000_000) as f64 / 1000.0
+}

@@ -1,0 +1,199 @@
+//! What one report told, no later one denies.
+
+use proptest::prelude::*;
+use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
+
+use super::world::{Conn, END, S, SERVER, STUCK, conn, process, world};
+use crate::{
+    diagnose::{Ledger, Style},
+    model::{
+        input::{Input, Inventory, Item, Task, Transition},
+        report::{Ended, Report},
+        socket::SocketOperation,
+        stack::Frame,
+    },
+    track::{
+        Tracker,
+        tests::arbitrary::{inputs, run_header},
+    },
+};
+
+fn report(ledger: &mut Ledger, tracker: &Tracker) -> Report {
+    let blamer = |frames: &[Frame]| {
+        let own = |frame: &Frame| frame.module.as_deref() != Some("libc.so.6");
+        frames.iter().position(own)
+    };
+    let style = Style {
+        sockets_per_site: 5,
+    };
+    ledger.report(tracker, style, &blamer).unwrap().report
+}
+
+fn end(conn: &Conn, at: u64, exiting: bool) -> Input {
+    Input::Transition(Transition {
+        at,
+        cookie: conn.item.cookie,
+        since: STUCK,
+        stack: 0,
+        endpoints: conn.item.endpoints,
+        netns: 1,
+        old: CLOSE_WAIT,
+        new: LAST_ACK,
+        shutdown: 3,
+        dead: false,
+        has_socket: true,
+        task: Some(Task {
+            pid: SERVER,
+            tid: SERVER,
+            comm: "server".to_owned(),
+            exiting,
+        }),
+    })
+}
+
+fn inventory(at: u64, items: Vec<Item>) -> Input {
+    Input::Inventory(Inventory {
+        from: at,
+        to: at,
+        items,
+        holders: Vec::new(),
+        complete: true,
+    })
+}
+
+fn eof(cookie: u64) -> Conn {
+    conn(cookie).accepted().eof()
+}
+
+#[test]
+fn a_finding_that_ended_is_over_and_keeps_what_was_known() {
+    let mut tracker = world([eof(1), eof(2)]).tracker();
+    let mut ledger = Ledger::default();
+    let told = report(&mut ledger, &tracker).sites.remove(0);
+    assert_eq!((told.count, &told.over), (2, &None));
+    tracker.apply(end(&eof(1), END + S, false));
+    tracker.apply(inventory(END + 2 * S, vec![eof(2).item]));
+    let half = report(&mut ledger, &tracker).sites.remove(0);
+    assert_eq!((half.count, &half.over), (1, &None));
+    let said =
+        "1 connection beside this one was stuck here before and has ended: 1 closed by the program";
+    assert!(
+        half.evidence.last().unwrap().starts_with(said),
+        "{:?}",
+        half.evidence
+    );
+
+    tracker.apply(end(&eof(2), END + 3 * S, false));
+    for at in [END + 4 * S, END + 5000 * S] {
+        tracker.apply(inventory(at, vec![]));
+        let report = report(&mut ledger, &tracker);
+        assert_eq!(report.totals.stuck, 0);
+        let site = report.sites.first().unwrap();
+        assert_eq!((site.id.as_str(), site.count), (told.id.as_str(), 2));
+        let over = site.over.as_ref().unwrap();
+        assert_eq!(over.how, Some(Ended::Closed));
+        assert!((over.longest_seconds - 93.0).abs() < 0.01, "{over:?}");
+        assert_eq!(site.severity, told.severity);
+        assert_eq!(site.blame, told.blame);
+    }
+}
+
+#[test]
+fn what_was_told_before_an_exit_is_said_of_what_the_exit_closed() {
+    let mut tracker = world([eof(1)]).with_process(process(SERVER)).tracker();
+    let mut ledger = Ledger::default();
+    assert_eq!(
+        report(&mut ledger, &tracker).sites[0].verdict.name(),
+        "eof-ignored"
+    );
+    tracker.apply(end(&eof(1), END + S, true));
+    for at in [END + 2 * S, END + 200 * S, END + 400 * S] {
+        tracker.apply(inventory(at, vec![]));
+        let report = report(&mut ledger, &tracker);
+        assert_eq!(report.sites.len(), 1, "{:#?}", report.sites);
+        let site = &report.sites[0];
+        assert_eq!((site.verdict.name(), site.count), ("closed-at-exit", 1));
+        assert_eq!(site.over.as_ref().unwrap().how, Some(Ended::Exit));
+        let was = |line: &String| line.contains("told of as eof-ignored in drain before");
+        assert_eq!(
+            site.evidence.iter().filter(|line| was(line)).count(),
+            1,
+            "{:?}",
+            site.evidence
+        );
+    }
+}
+
+/// In no inventory any more, and no event told of the end: over, and how is not made up.
+#[test]
+fn what_went_without_a_word_is_over_without_a_how() {
+    let mut tracker = world([eof(1)]).tracker();
+    let mut ledger = Ledger::default();
+    report(&mut ledger, &tracker);
+    for at in [END + S, END + 2 * S, END + 3 * S] {
+        tracker.apply(inventory(at, vec![]));
+        let site = report(&mut ledger, &tracker).sites.remove(0);
+        assert_eq!(site.over.unwrap().how, None);
+        assert_eq!(site.count, 1);
+    }
+}
+
+#[test]
+fn a_changed_verdict_says_what_it_was() {
+    let used = conn(1).accepted().used(SocketOperation::Recv, STUCK - S);
+    let mut tracker = world([used]).tracker();
+    let mut ledger = Ledger::default();
+    assert_eq!(
+        report(&mut ledger, &tracker).sites[0].verdict.name(),
+        "lost-reference"
+    );
+    tracker.apply(Input::History {
+        cookie: 1,
+        history: eof(1).candidate.history,
+    });
+    tracker.apply(inventory(END + S, vec![eof(1).item]));
+    let site = report(&mut ledger, &tracker).sites.remove(0);
+    assert_eq!(site.verdict.name(), "eof-ignored");
+    let said =
+        "1 connection was told of as lost-reference in handle before: more has been seen since";
+    assert!(
+        site.evidence.iter().any(|line| line == said),
+        "{:?}",
+        site.evidence
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Every finding a report told is in the last one, or the last one says what it became.
+    #[test]
+    fn no_report_denies_an_earlier_one(inputs in inputs(), more in inputs()) {
+        let mut tracker = Tracker::default();
+        let mut ledger = Ledger::default();
+        tracker.apply(Input::RunHeader(Box::new(run_header())));
+        let mut told = Vec::new();
+        for input in inputs.into_iter().chain(more) {
+            tracker.apply(input);
+            let first = |frames: &[Frame]| (!frames.is_empty()).then_some(0);
+            let style = Style { sockets_per_site: 3 };
+            let findings = ledger.report(&tracker, style, &first).unwrap();
+            if findings.ask_again_at.is_some() {
+                continue;
+            }
+            let report = findings.report;
+            for (id, verdict) in &told {
+                let mut sites = report.sites.iter();
+                prop_assert!(sites.any(|site| {
+                    let said = |line: &String| line.contains(&format!("told of as {verdict}"));
+                    site.id == *id || site.evidence.iter().any(said)
+                }), "{verdict} {id}");
+            }
+            for site in &report.sites {
+                prop_assert!(site.count > 0);
+                if !site.is_undecided(2.0) {
+                    told.push((site.id.clone(), site.verdict));
+                }
+            }
+        }
+    }
+}

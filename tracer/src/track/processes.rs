@@ -1,0 +1,225 @@
+//! Processes by pid and start, and what was observed of each. Every observation carries when it was made; one
+//! that is older than what is asked about is unknown. A pid that passed to another process takes nothing
+//! along.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::model::input::{Interest, Process, ProcessKey, Samples, Thread};
+
+/// Looks at a thread that lie further apart than this are two series: 45 s, half as long again as the longest
+/// pause between two inspections.
+const LONGEST_PAUSE: u64 = 45_000_000_000;
+/// Processes remembered; those without a place stay unknown.
+pub const KEPT: usize = 16_384;
+
+#[derive(Clone, Debug)]
+struct Dated<T> {
+    at: u64,
+    what: T,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Nanoseconds of `CLOCK_BOOTTIME`; 0 when not known yet.
+    start_boot: u64,
+    process: Option<Arc<Process>>,
+    threads: Option<Dated<Vec<Thread>>>,
+    epoll: Option<Dated<Vec<Interest>>>,
+    samples: Option<Samples>,
+    /// The kernel said that it ended.
+    exited: bool,
+}
+
+/// The looks at which a thread ran, one after the other without a gap.
+#[derive(Clone, Copy, Debug)]
+struct Running {
+    pid: u32,
+    since: u64,
+    last: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Processes {
+    by_pid: BTreeMap<u32, Known>,
+    running: BTreeMap<u32, Running>,
+    pub refused: u64,
+}
+
+impl Processes {
+    /// An inventory found this process under the pid.
+    pub fn seen(&mut self, key: ProcessKey) {
+        if let Some(known) = self.by_pid.get(&key.pid)
+            && !is_same(known.start_boot, key.start_boot)
+        {
+            self.forget(key.pid);
+        }
+        if let Some(known) = self.entry(key.pid) {
+            known.start_boot = key.start_boot;
+        }
+    }
+
+    pub fn learn(&mut self, process: Process) {
+        // /proc is coarser than the kernel's own record of the start, and may be all there is.
+        let known = self.by_pid.get(&process.pid);
+        let known = known.map_or(0, |known| known.start_boot);
+        let start_boot = if known == 0 {
+            process.start_boot
+        } else {
+            known
+        };
+        if is_same(start_boot, process.start_boot) {
+            self.seen(ProcessKey {
+                pid: process.pid,
+                start_boot,
+            });
+        } else {
+            self.seen(process.key());
+        }
+        if let Some(known) = self.by_pid.get_mut(&process.pid) {
+            known.process = Some(Arc::new(process));
+        }
+    }
+
+    pub fn exited(&mut self, pid: u32) {
+        if let Some(known) = self.by_pid.get_mut(&pid) {
+            known.exited = true;
+        }
+    }
+
+    pub fn looked_at_threads(&mut self, pid: u32, threads: Vec<Thread>, at: u64) {
+        let runs = |tid| {
+            threads
+                .iter()
+                .any(|thread| thread.tid == tid && thread.state == 'R')
+        };
+        self.running
+            .retain(|tid, running| running.pid != pid || runs(*tid));
+        for thread in threads.iter().filter(|thread| thread.state == 'R') {
+            let known = self.running.get(&thread.tid);
+            let goes_on = known
+                .filter(|known| known.pid == pid && at.saturating_sub(known.last) <= LONGEST_PAUSE);
+            let since = goes_on.map_or(at, |known| known.since);
+            let running = Running {
+                pid,
+                since,
+                last: at,
+            };
+            self.running.insert(thread.tid, running);
+        }
+        if let Some(known) = self.entry(pid) {
+            known.threads = Some(Dated { at, what: threads });
+        }
+    }
+
+    pub fn looked_at_epolls(&mut self, pid: u32, mut interests: Vec<Interest>, at: u64) {
+        interests.sort_by_key(|interest| interest.fd);
+        if let Some(known) = self.entry(pid) {
+            known.epoll = Some(Dated {
+                at,
+                what: interests,
+            });
+        }
+    }
+
+    pub fn sampled(&mut self, samples: Samples) {
+        if let Some(known) = self.entry(samples.pid) {
+            known.samples = Some(samples);
+        }
+    }
+
+    pub fn process(&self, pid: u32) -> Option<&Arc<Process>> {
+        self.by_pid.get(&pid)?.process.as_ref()
+    }
+
+    /// Looked at since `from`.
+    pub fn threads(&self, pid: u32, from: u64) -> &[Thread] {
+        let known = self.by_pid.get(&pid);
+        let dated = known.and_then(|known| known.threads.as_ref());
+        dated
+            .filter(|dated| dated.at >= from)
+            .map_or(&[], |dated| dated.what.as_slice())
+    }
+
+    /// Those whose threads were looked at since `from`.
+    pub fn threaded(&self, from: u64) -> impl Iterator<Item = u32> {
+        let fresh = move |known: &Known| known.threads.as_ref().is_some_and(|d| d.at >= from);
+        let known = self.by_pid.iter();
+        known.filter_map(move |(pid, known)| fresh(known).then_some(*pid))
+    }
+
+    /// What the epoll sets of all processes watch that were looked at since `from`.
+    pub fn interests(&self, from: u64) -> impl Iterator<Item = (u32, Interest)> {
+        self.by_pid.keys().flat_map(move |pid| {
+            let interests = self.epoll(*pid, from).unwrap_or_default();
+            interests.iter().map(move |interest| (*pid, *interest))
+        })
+    }
+
+    pub fn epoll(&self, pid: u32, from: u64) -> Option<&[Interest]> {
+        let dated = self.by_pid.get(&pid)?.epoll.as_ref()?;
+        (dated.at >= from).then_some(dated.what.as_slice())
+    }
+
+    /// Taken not longer before `now` than a series may pause.
+    pub fn samples(&self, pid: u32, now: u64) -> Option<&Samples> {
+        let samples = self.by_pid.get(&pid)?.samples.as_ref()?;
+        (now.saturating_sub(samples.to) <= LONGEST_PAUSE).then_some(samples)
+    }
+
+    /// The first look of the series that lasts until `from` or later.
+    pub fn running_since(&self, tid: u32, from: u64) -> Option<u64> {
+        let running = self.running.get(&tid)?;
+        (running.last >= from).then_some(running.since)
+    }
+
+    /// Stacks that samples refer to.
+    pub fn sampled_stacks(&self) -> impl Iterator<Item = u64> {
+        let samples = self
+            .by_pid
+            .values()
+            .filter_map(|known| known.samples.as_ref());
+        let threads = samples.flat_map(|samples| &samples.threads);
+        threads.flat_map(|thread| thread.stacks.iter().map(|(key, _)| *key))
+    }
+
+    /// Keeps those that somebody still asks about.
+    pub fn sweep(&mut self, asked: &BTreeSet<u32>, now: u64) {
+        let gone =
+            |(pid, known): (&u32, &Known)| (known.exited || !asked.contains(pid)).then_some(*pid);
+        let gone: Vec<u32> = self.by_pid.iter().filter_map(gone).collect();
+        for pid in gone {
+            self.by_pid.remove(&pid);
+        }
+        self.running.retain(|_, running| {
+            self.by_pid.contains_key(&running.pid)
+                && now.saturating_sub(running.last) <= LONGEST_PAUSE
+        });
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.by_pid.len() + self.running.len()
+    }
+
+    fn forget(&mut self, pid: u32) {
+        self.by_pid.remove(&pid);
+        self.running.retain(|_, running| running.pid != pid);
+    }
+
+    fn entry(&mut self, pid: u32) -> Option<&mut Known> {
+        if !self.by_pid.contains_key(&pid) && self.by_pid.len() >= KEPT {
+            self.refused += 1;
+            return None;
+        }
+        Some(self.by_pid.entry(pid).or_default())
+    }
+}
+
+/// Two starts of one process: /proc tells hundredths of a second, and either may be unknown.
+fn is_same(one: u64, other: u64) -> bool {
+    const HUNDREDTH: u64 = 10_000_000;
+    one == 0 || other == 0 || one / HUNDREDTH == other / HUNDREDTH
+}

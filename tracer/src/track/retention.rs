@@ -1,0 +1,135 @@
+//! What is forgotten, so that a run of months knows no more than one of minutes: at each complete inventory all
+//! that no living or recent socket refers to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Socket, Tracker};
+use crate::model::{input::EpollChange, socket::History};
+
+/// What ended is kept until it was surely reported: a minute.
+const REPORTED: u64 = 60_000_000_000;
+/// How long changes of epoll sets are kept of sockets that are not stuck: ten minutes.
+const SIBLINGS: u64 = 600_000_000_000;
+/// Of one socket: what was asked for last counts, and whether it was put back before.
+const CHANGES: usize = 16;
+const CHANGED_SOCKETS: usize = 65_536;
+
+impl Tracker {
+    pub(super) fn forget_what_nobody_asks_about(&mut self) {
+        let now = self.now;
+        let reported = self.inventory_before.min(now.saturating_sub(REPORTED));
+        self.ended
+            .retain(|_, socket| socket.ended_at.is_some_and(|at| at >= reported));
+        self.ends.forget_before(reported);
+        let sockets = || {
+            let alive = self.sockets.values().chain(self.missing.values());
+            alive.chain(self.ended.values()).map(Box::as_ref)
+        };
+        let stacks = self.stacks_asked_for(sockets());
+        let listeners = self.listeners.iter().flat_map(|listener| &listener.holders);
+        let holders = sockets().flat_map(|socket| &socket.holders);
+        let mut pids: BTreeSet<u32> = holders.chain(listeners).map(|holder| holder.pid).collect();
+        let histories = sockets().flat_map(|socket| operations(socket.history));
+        pids.extend(histories.map(|operation| operation.pid));
+        pids.extend(self.ended.values().filter_map(|socket| socket.ended_by));
+        pids.extend(&self.followed);
+        let oldest = sockets().map(began).min().unwrap_or(now);
+        self.losses.forget_before(oldest);
+        self.stacks.sweep(&stacks, now);
+        self.processes.sweep(&pids, now);
+        let (alive, missing) = (&self.sockets, &self.missing);
+        self.epoll_changes.sweep(now, |cookie| {
+            alive.contains_key(&cookie) || missing.contains_key(&cookie)
+        });
+    }
+
+    fn stacks_asked_for<'a>(&self, sockets: impl Iterator<Item = &'a Socket>) -> BTreeSet<u64> {
+        let (_, activity) = &self.activity;
+        let live = activity.iter().map(|live| live.history);
+        let histories = sockets.map(|socket| socket.history).chain(live);
+        let operations = histories.flat_map(operations);
+        let mut keys: BTreeSet<u64> = operations.map(|operation| operation.stack).collect();
+        for pair in &self.close_counts {
+            keys.extend([pair.opened, pair.closed]);
+        }
+        keys.extend(self.epoll_changes.stacks());
+        keys.extend(self.processes.sampled_stacks());
+        keys
+    }
+
+    /// Everything that is remembered, counted: a run of months must not grow by it.
+    #[cfg(test)]
+    pub fn size(&self) -> usize {
+        self.sockets.len()
+            + self.missing.len()
+            + self.ended.len()
+            + self.ends.len()
+            + self.evicted_histories.len()
+            + self.listeners.len()
+            + self.processes.len()
+            + self.stacks.len()
+            + self.epoll_changes.len()
+            + self.warnings.len()
+            + self.losses.len()
+    }
+}
+
+/// When its life began, as far as that was seen.
+pub(super) fn began(socket: &Socket) -> u64 {
+    socket.history.opened.map_or(0, |opened| opened.at)
+}
+
+fn operations(history: History) -> impl Iterator<Item = crate::model::socket::LastOperation> {
+    [history.opened, history.used, history.eof]
+        .into_iter()
+        .flatten()
+}
+
+/// Changes to epoll sets by socket, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct EpollHistory {
+    by_cookie: BTreeMap<u64, Vec<EpollChange>>,
+    pub refused: u64,
+}
+
+impl EpollHistory {
+    pub fn note(&mut self, changes: Vec<EpollChange>) {
+        for change in changes {
+            if self.by_cookie.len() >= CHANGED_SOCKETS
+                && !self.by_cookie.contains_key(&change.cookie)
+            {
+                self.refused += 1;
+                continue;
+            }
+            let of_socket = self.by_cookie.entry(change.cookie).or_default();
+            if of_socket.len() >= CHANGES {
+                of_socket.remove(0);
+            }
+            of_socket.push(change);
+        }
+    }
+
+    pub fn of(&self, cookie: u64) -> &[EpollChange] {
+        self.by_cookie.get(&cookie).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &[EpollChange]> {
+        self.by_cookie.values().map(Vec::as_slice)
+    }
+
+    fn stacks(&self) -> impl Iterator<Item = u64> {
+        self.by_cookie.values().flatten().map(|change| change.stack)
+    }
+
+    fn sweep(&mut self, now: u64, lives: impl Fn(u64) -> bool) {
+        self.by_cookie.retain(|cookie, changes| {
+            let last = changes.last().map_or(0, |change| change.at);
+            lives(*cookie) || now.saturating_sub(last) < SIBLINGS
+        });
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.by_cookie.len()
+    }
+}

@@ -1,0 +1,159 @@
+//! What was observed belongs to one process and one moment.
+
+use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
+
+use super::{
+    arbitrary::S,
+    cases::{candidate, change, inventory, item, tracker},
+};
+use crate::{
+    model::{
+        input::{Input, Interest, Inventory, Process, ProcessKey, Thread},
+        wait::Wait,
+    },
+    track::Tracker,
+};
+
+const PID: u32 = 9;
+
+fn process(start: u64, exe: &str) -> Process {
+    Process {
+        pid: PID,
+        start_boot: start,
+        start_wall: None,
+        comm: exe.to_owned(),
+        exe: Some(format!("/usr/bin/{exe}")),
+        cmdline: None,
+        service: None,
+        cgroup: None,
+        parent: 1,
+        state: 'S',
+        threads: 1,
+        fd_limit: None,
+        open_fds: None,
+        frozen: false,
+    }
+}
+
+fn running(tid: u32) -> Thread {
+    Thread {
+        tid,
+        comm: "worker".to_owned(),
+        state: 'R',
+        syscall: None,
+        fd: None,
+        stack: Vec::new(),
+        since: None,
+        socket: None,
+        name: None,
+        wait: Wait::Running,
+        switches: 0,
+        frames_at: Vec::new(),
+    }
+}
+
+fn held_by(at: u64, start_boot: u64) -> Input {
+    Input::Inventory(Inventory {
+        from: at,
+        to: at + 1,
+        items: vec![item(CLOSE_WAIT, 110 * S)],
+        holders: vec![ProcessKey {
+            pid: PID,
+            start_boot,
+        }],
+        complete: true,
+    })
+}
+
+fn looked_at(tracker: &mut Tracker, at: u64, threads: Vec<Thread>) {
+    tracker.apply(held_by(at, 500 * S + 3));
+    let pid = PID;
+    tracker.apply(Input::Threads { pid, threads });
+    let interests = vec![Interest {
+        fd: 4,
+        events: 1,
+        inode: 0,
+        set: 0,
+    }];
+    tracker.apply(Input::Epoll { pid, interests });
+    tracker.apply(Input::Process(process(500 * S, "server")));
+}
+
+#[test]
+fn a_pid_that_passed_to_another_process_takes_nothing_along() {
+    let mut tracker = tracker([]);
+    looked_at(&mut tracker, 600 * S, vec![running(PID)]);
+    assert_eq!(tracker.process(PID).unwrap().comm, "server");
+    assert_eq!(tracker.threads(PID).len(), 1);
+    assert!(tracker.epoll(PID).is_some());
+    // The same start, told with less precision, is the same process.
+    tracker.apply(Input::Process(process(500 * S, "server")));
+    assert_eq!(tracker.threads(PID).len(), 1);
+
+    tracker.apply(held_by(610 * S, 605 * S));
+    assert_eq!(tracker.process(PID), None);
+    assert!(tracker.threads(PID).is_empty() && tracker.epoll(PID).is_none());
+    assert_eq!(tracker.running_since(PID), None);
+    // Read from /proc while its inventory still spoke of the former one.
+    tracker.apply(Input::Process(process(700 * S, "other")));
+    assert_eq!(tracker.process(PID).unwrap().comm, "other");
+}
+
+/// Its process is the one that exited, whoever has the pid when the report is made.
+#[test]
+fn what_an_exit_closed_keeps_its_process() {
+    let mut end = change(700 * S, CLOSE_WAIT, LAST_ACK, 3, Some(PID));
+    end.task.as_mut().unwrap().exiting = true;
+    let mut tracker = tracker([Input::StuckCandidate(candidate(110 * S))]);
+    looked_at(&mut tracker, 600 * S, Vec::new());
+    tracker.apply(Input::ProcessEnded {
+        pid: PID,
+        at: 699 * S,
+    });
+    tracker.apply(Input::Transition(end));
+    tracker.apply(Input::Process(process(701 * S, "other")));
+    let ended = tracker.ended().next().unwrap();
+    assert_eq!(ended.ended_in.as_ref().unwrap().comm, "server");
+    let report = super::properties::report(&tracker);
+    let site = report.sites.first().unwrap();
+    assert_eq!(site.process.as_ref().unwrap().comm.raw(), "server");
+    // Nobody asks about the pid any more.
+    let asked = crate::diagnose::data_requests(&tracker, &|_| None, &|_| None);
+    assert!(asked.processes.is_empty() && asked.threads.is_empty());
+}
+
+#[test]
+fn what_was_not_looked_at_for_this_report_is_unknown() {
+    let mut tracker = tracker([]);
+    looked_at(&mut tracker, 600 * S, vec![running(PID)]);
+    assert_eq!(tracker.threads(PID).len(), 1);
+    tracker.apply(held_by(605 * S, 500 * S + 3));
+    assert!(tracker.threads(PID).is_empty() && tracker.epoll(PID).is_none());
+    assert_eq!(tracker.threaded().count(), 0);
+    // What it is does not change by not being looked at.
+    assert!(tracker.process(PID).is_some());
+}
+
+#[test]
+fn a_series_of_looks_ends_at_a_gap() {
+    let since = |looks: &[u64]| {
+        let mut tracker = tracker([]);
+        for at in looks {
+            looked_at(&mut tracker, at * S, vec![running(7)]);
+        }
+        tracker.running_since(7)
+    };
+    assert_eq!(since(&[600, 630, 660]), Some(600 * S + 1));
+    // A day between two looks says nothing about the day.
+    assert_eq!(since(&[600, 87_000]), Some(87_000 * S + 1));
+    // A look at which it did not run ends the series, and one without it.
+    let mut tracker = tracker([]);
+    looked_at(&mut tracker, 600 * S, vec![running(7)]);
+    looked_at(&mut tracker, 601 * S, Vec::new());
+    assert_eq!(tracker.running_since(7), None);
+    looked_at(&mut tracker, 602 * S, vec![running(7)]);
+    assert_eq!(tracker.running_since(7), Some(602 * S + 1));
+    // And not looked at again, it is unknown.
+    tracker.apply(inventory(604 * S, true, vec![item(CLOSE_WAIT, 110 * S)]));
+    assert_eq!(tracker.running_since(7), None);
+}
