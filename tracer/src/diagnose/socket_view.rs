@@ -72,7 +72,8 @@ impl<'a> SocketView<'a> {
     /// look to the next, and was neither read nor written in between.
     pub fn is_undecided(&self) -> bool {
         let at_most = self.socket.age_at_most(self.now);
-        self.age() < self.min_age
+        self.socket.since_is_lower_bound
+            && self.age() < self.min_age
             && at_most.is_some_and(|at_most| at_most >= self.min_age)
             && self.socket.looks > 1
             && self.socket.moved_at == 0
