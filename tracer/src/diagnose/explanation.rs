@@ -155,7 +155,11 @@ pub fn age_evidence(group: &Group<'_>) -> Option<String> {
             span(most)
         )
     });
-    let undecided = how_many(group, |view| view.is_undecided());
+    let undecided = group
+        .views
+        .iter()
+        .filter(|view| view.is_undecided())
+        .count();
     let younger = match undecided {
         0 => String::new(),
         undecided => format!(

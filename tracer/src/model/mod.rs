@@ -1,6 +1,7 @@
 //! The vocabulary every stage shares. Plain data: no I/O, no clock, no behaviour beyond display.
 
 pub mod cookie;
+pub mod counters;
 pub mod endpoint;
 pub mod input;
 pub mod outcome;

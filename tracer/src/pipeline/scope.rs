@@ -1,6 +1,12 @@
 //! The user's filters as the middle knows them.
 
-use crate::{model::input::Scope, options::Options, probe::target, source::process};
+use super::session::ns;
+use crate::{
+    model::input::Scope,
+    options::{Mode, Options},
+    probe::{object::Follows, target},
+    source::process,
+};
 
 /// Fails where a filter names something that does not exist.
 pub fn of(options: &Options) -> anyhow::Result<Scope> {
@@ -57,4 +63,21 @@ pub fn words(scope: &Scope) -> Option<String> {
             .map(|path| format!("cgroup {}", path.escape_debug())),
     );
     (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Whose sockets the kernel program is to remember.
+pub fn follows(options: &Options, pids: &[u32]) -> Follows {
+    match exit_age(options) {
+        Some(exit_age_ns) => Follows::Tree { exit_age_ns },
+        None if pids.is_empty() => Follows::Everything,
+        None => Follows::Processes,
+    }
+}
+
+/// Where one tree of processes is followed.
+pub fn exit_age(options: &Options) -> Option<u64> {
+    match &options.mode {
+        Mode::Run(run) => Some(ns(run.exit_age)),
+        _ => None,
+    }
 }

@@ -31,7 +31,7 @@ use crate::{
         attach::Wanted,
         host::{Host, mono_now_ns},
         live::Live,
-        object::{Follows, Settings},
+        object::Settings,
         privilege,
         rings::Collector,
     },
@@ -69,7 +69,7 @@ impl<'o> Session<'o> {
         let settings = Settings {
             grace_ns,
             ports: options.filter.kernel_ports(),
-            follows: follows(options, &pids),
+            follows: scope::follows(options, &pids),
             // Whether a port is used at all shows in any state.
             iter_states: if options.filter.ports.is_empty() {
                 ITER_STATES
@@ -127,7 +127,7 @@ impl<'o> Session<'o> {
             some_processes_unseen: host.in_pid_namespace,
             min_age_ns: ns(options.min_age),
             grace_ns,
-            exit_age_ns: exit_age(options),
+            exit_age_ns: scope::exit_age(options),
             observes: observes(&live.statuses),
         };
         let mut session = Self {
@@ -380,22 +380,6 @@ impl<'o> Session<'o> {
                 .map_err(|error| file_error("write the recording to", path, error))?;
         }
         Ok(())
-    }
-}
-
-fn follows(options: &Options, pids: &[u32]) -> Follows {
-    match exit_age(options) {
-        Some(exit_age_ns) => Follows::Tree { exit_age_ns },
-        None if pids.is_empty() => Follows::Everything,
-        None => Follows::Processes,
-    }
-}
-
-/// Where one tree of processes is followed.
-fn exit_age(options: &Options) -> Option<u64> {
-    match &options.mode {
-        Mode::Run(run) => Some(ns(run.exit_age)),
-        _ => None,
     }
 }
 

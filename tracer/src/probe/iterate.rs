@@ -2,6 +2,7 @@
 //! with all its holders.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, HashMap},
     fs::File,
     io::{ErrorKind as Kind, Read},
@@ -204,7 +205,7 @@ struct Merged {
     /// When the iteration began.
     from: u64,
     /// Of the first record; `None` when the kernel's rate could not be told.
-    rate: Option<Option<u64>>,
+    rate: OnceCell<Option<u64>>,
 }
 
 impl Merged {
@@ -221,7 +222,7 @@ impl Merged {
         let from = self.from;
         let rate = *self
             .rate
-            .get_or_insert_with(|| jiffies::per_second(wire.jiffies, from));
+            .get_or_init(|| jiffies::per_second(wire.jiffies, from));
         let passed = rate.and_then(|rate| jiffies::nanoseconds(wire.since_data, rate));
         passed.map_or(0, |passed| from.saturating_sub(passed))
     }

@@ -150,7 +150,7 @@ fn damaged_files_neither_panic_nor_hang() {
 
 /// Looks like CPython 3.8 to whoever reads it, with lists that lead back to themselves. With a letter of its argument
 /// a list is a circle: of interpreters, threads or frames; with `w` another thread rewrites all pointers all the time.
-const FALSE_PYTHON: &str = r#"
+const FALSE_PYTHON: &str = r"
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -196,7 +196,7 @@ int main(int count, char **arguments) {
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair)) return 1;
     return recv(pair[0], how, 1, 0);
 }
-"#;
+";
 
 #[test]
 fn a_process_that_lies_about_its_runtime_costs_little_and_says_no_more_than_names() {
