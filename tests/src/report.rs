@@ -66,6 +66,14 @@ pub struct Site {
     pub sockets: Vec<Socket>,
     pub sockets_omitted: usize,
     pub siblings_closed: Option<u64>,
+    pub over: Option<Over>,
+}
+
+/// A finding none of whose sockets is stuck any more.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Over {
+    pub how: Option<String>,
+    pub longest_seconds: f64,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -79,7 +79,7 @@ fn told(site: &Site, starved: &BTreeMap<String, u32>) {
         .collect();
     assert_eq!(&shown, starved, "the starved workers");
     for (name, fd) in starved {
-        let says = |line: &&String| line.contains(name) && line.contains(&format!("on fd {fd} to"));
+        let says = |line: &&String| line.contains(name) && line.contains(&format!("fd {fd})"));
         let lines = site.evidence.iter().filter(says).count();
         assert_eq!(lines, 1, "{name}: {:#?}", site.evidence);
     }

@@ -16,9 +16,9 @@ use tracer_common::{
 
 use crate::{globals as g, maps::ROWS};
 
-/// Words read at once. 256 bytes cost little more than 8, and another read costs as much as all the
-/// rest of a step.
-const WORDS: usize = 32;
+/// Words read at once. A larger read costs little more, and another one as much as all the rest of a step; but
+/// before 6.13 the frames of a hook and of what it calls share 512 bytes of stack.
+const WORDS: usize = 16;
 const BYTES: u64 = (WORDS * 8) as u64;
 /// No frame is larger: beyond is a damaged stack or a row that does not belong to it.
 const MAX_FRAME: u64 = 1 << 20;
