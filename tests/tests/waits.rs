@@ -9,6 +9,7 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 use tests::client::Manner;
 use tests::manifest::Entry;
@@ -56,6 +57,8 @@ fn every_thread_says_what_it_waits_for() {
     assert_eq!(&waits("w-mutex")["Lock"]["owner"], owner);
     assert_eq!(waits("w-rwlock")["Lock"]["owner"], Value::Null);
     assert!(waits("w-condition").get("Futex").is_some());
+    let placed = threads.values().map(|thread| check_places(&rig, thread));
+    assert!(placed.sum::<usize>() > 20, "{threads:#?}");
     for name in ["w-receive", "w-condition"] {
         assert!(
             threads[name]["switches"].as_u64() > Some(0),
@@ -63,6 +66,20 @@ fn every_thread_says_what_it_waits_for() {
             threads[name]
         );
     }
+}
+
+/// A frame of x86-64 ends in its return address: it must lie in memory where the frame is said to end.
+fn check_places(rig: &Rig, thread: &Value) -> usize {
+    let memory = std::fs::File::open(format!("/proc/{}/mem", rig.pid())).expect("memory");
+    let places = thread["frames_at"].as_array().expect("places");
+    for place in places.iter().filter(|_| cfg!(target_arch = "x86_64")) {
+        let cfa = place["cfa"].as_u64().expect("an address");
+        let mut word = [0; 8];
+        memory.read_exact_at(&mut word, cfa - 8).expect("a word");
+        let returns = place["return_address"].as_u64();
+        assert_eq!(Some(u64::from_ne_bytes(word)), returns, "{thread:#?}");
+    }
+    places.len()
 }
 
 /// A stop and a continuation turn a poll, a sleep and a wait for a futex into `restart_syscall`.

@@ -5,6 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use super::connection::{Connection, Moved, Relief, TcpFacts};
 pub use super::counters::{CloseCount, Counters};
 use super::{
     report::{Hook, Host, Tool},
@@ -55,6 +56,8 @@ pub enum Input {
     CloseCount(Vec<CloseCount>),
     /// What threads were seen to execute while they ran, between two moments.
     Samples(Samples),
+    /// How connections could be ended from outside; replaces what was said before.
+    Relief(Relief),
     /// Changes to epoll sets by processes with stuck sockets, as they happened.
     EpollChanges(Vec<EpollChange>),
     Warning(Warning),
@@ -290,30 +293,6 @@ pub struct Thread {
 pub struct Activity {
     pub cookie: u64,
     pub history: History,
-}
-
-/// A socket as `sock_diag` shows it (`include/uapi/linux/inet_diag.h`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Connection {
-    pub cookie: u64,
-    pub inode: u64,
-    pub endpoints: Endpoints,
-    pub state: u8,
-    pub recv_q: u32,
-    pub send_q: u32,
-    /// `None` when the kernel did not tell.
-    #[serde(default)]
-    pub moved: Option<Moved>,
-}
-
-/// Bytes that have gone over a connection (`include/uapi/linux/tcp.h:tcp_info`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moved {
-    /// Acknowledged by the peer.
-    pub sent: u64,
-    pub received: u64,
-    /// How long ago data came last, by the last look; not what the peer only acknowledged.
-    pub received_ago: u64,
 }
 
 /// A line of an epoll descriptor's fdinfo (`fs/eventpoll.c:ep_show_fdinfo`).

@@ -9,19 +9,20 @@ use super::{blaming, session::Session, start::without_threads, trouble::Trouble}
 use crate::{
     diagnose,
     model::{
-        input::{Activity, Connection, Input, Process, Warning},
+        input::{Activity, Connection, Input, Process, Relief, Warning},
         socket::LastOperation,
         stack::Frame,
+        wait::Wait,
     },
-    probe::{host::mono_now_ns, table::MAX_LOOKED_AT},
+    probe::{host::mono_now_ns, netns, table::MAX_LOOKED_AT},
     source::{epoll, jvm::Looked, process, sockdiag, threads},
     symbolize::blame::Policy,
 };
 
 /// Processes whose threads are looked at for one report.
 const MAX_THREADED: usize = 16;
-/// Threads that wait for a lock whose last call is looked at.
-const MAX_LOCKED: usize = 64;
+/// Threads whose last operation is looked at.
+const MAX_WAITING: usize = 256;
 /// Network namespaces whose connections are listed for one report.
 const MAX_NAMESPACES: usize = 8;
 
@@ -122,17 +123,17 @@ impl Session<'_> {
         self.warn(warnings)
     }
 
-    /// What threads that wait for a lock did last: are they still at it?
+    /// What the threads that wait did last: are they still at it?
     fn last_operations(&self, processes: &BTreeSet<u32>, activity: &[Activity]) -> BTreeSet<u64> {
         let threads = processes.iter().flat_map(|pid| self.tracker.threads(*pid));
-        let locked = threads.filter(|thread| thread.syscall.as_deref() == Some("futex"));
-        let locked: BTreeSet<u32> = locked.map(|thread| thread.tid).take(MAX_LOCKED).collect();
+        let waiting = threads.filter(|thread| thread.wait != Wait::Unknown);
+        let waiting: BTreeSet<u32> = waiting.map(|thread| thread.tid).take(MAX_WAITING).collect();
         let mut newest: BTreeMap<u32, LastOperation> = BTreeMap::new();
         let histories = activity.iter().map(|activity| activity.history);
         let operations = histories.flat_map(|history| [history.opened, history.used, history.eof]);
         for operation in operations
             .flatten()
-            .filter(|operation| locked.contains(&operation.tid))
+            .filter(|operation| waiting.contains(&operation.tid))
         {
             let known = newest.entry(operation.tid).or_insert(operation);
             if operation.at > known.at {
@@ -191,6 +192,22 @@ impl Session<'_> {
             }
         }
         self.feed(Input::Connections(connections))?;
+        self.tell_relief(namespaces)?;
+        Ok(())
+    }
+
+    /// Where the cause may be other connections, the report can say how to end them.
+    fn tell_relief(&mut self, namespaces: &BTreeMap<u32, u32>) -> anyhow::Result<()> {
+        let own_netns = netns::own().map_or(0, |inode| inode as u32);
+        let others = namespaces.iter().filter(|(netns, _)| **netns != own_netns);
+        let relief = Relief {
+            kernel_can: sockdiag::can_destroy(),
+            own_netns,
+            namespaces: others.map(|(netns, pid)| (*netns, *pid)).collect(),
+        };
+        if self.tracker.relief() != Some(&relief) {
+            self.feed(Input::Relief(relief))?;
+        }
         Ok(())
     }
 
@@ -207,6 +224,8 @@ impl Session<'_> {
                 recv_q: socket.recv_q,
                 send_q: socket.send_q,
                 moved: None,
+                netns: socket.netns,
+                tcp: None,
             })
             .collect()
     }

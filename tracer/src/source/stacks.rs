@@ -16,7 +16,10 @@ use tracer_common::{
 
 use super::wire::comm;
 use crate::{
-    model::{socket::SocketOperation, stack::Stack},
+    model::{
+        socket::SocketOperation,
+        stack::{FrameAddress, Stack},
+    },
     symbolize::{StackCopy, Symbolizer, Warning},
 };
 
@@ -264,6 +267,10 @@ fn common(one: &Stack, other: &Stack) -> Stack {
         .take_while(|(a, b)| a == b)
         .map(|(frame, _)| frame.clone())
         .collect();
+    let agreed = |place: &&FrameAddress| {
+        (place.frame as usize) < frames.len() && other.frames_at.contains(place)
+    };
+    let frames_at = one.frames_at.iter().filter(agreed).copied().collect();
     let whole = frames.len() == one.frames.len() && frames.len() == other.frames.len();
     Stack {
         truncated: !whole || one.truncated || other.truncated,
@@ -272,7 +279,7 @@ fn common(one: &Stack, other: &Stack) -> Stack {
         kind: one.kind.filter(|_| one.kind == other.kind),
         thread: one.thread.clone().filter(|_| one.thread == other.thread),
         pid: one.pid.filter(|_| one.pid == other.pid),
-        frames_at: Vec::new(),
+        frames_at,
     }
 }
 

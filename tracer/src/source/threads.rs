@@ -18,17 +18,19 @@ use super::{
 use crate::{
     model::{
         input::{Process, Thread},
-        stack::Frame,
+        stack::{Frame, FrameAddress},
         wait::{FileKind, Wait},
     },
     probe::threads::{KernelEntry, SeenThread},
     symbolize::{StackCopy, Symbolizer},
 };
 
-/// Threads looked at per process, and those whose stacks are read: the asked-for ones and some more.
+/// Threads looked at per process.
 const MAX_THREADS: usize = 1024;
-const MAX_ASKED: usize = 240;
-const MAX_OTHERS: usize = 16;
+/// Stacks read of a process, the asked-for ones first, then those of threads that are in the middle of
+/// something; and of all processes at one look, 16 KiB each.
+const MAX_STACKS: usize = 480;
+const MAX_ALL_STACKS: usize = 2048;
 const STACK_BYTES: usize = 16 * 1024;
 
 /// Looks at all threads of some processes; `None` where the kernel does not show them.
@@ -43,11 +45,12 @@ pub fn read(
 ) -> Vec<Vec<Thread>> {
     let pids: Vec<u32> = processes.iter().map(|process| process.pid).collect();
     let seen = look(&pids).unwrap_or_default();
+    let mut left = MAX_ALL_STACKS;
     let caught: Vec<(Option<File>, Vec<Caught>)> = processes
         .iter()
         .map(|process| {
             let memory = File::open(format!("/proc/{}/mem", process.pid)).ok();
-            let caught = catch(process, &seen, asked, memory.as_ref());
+            let caught = catch(process, &seen, asked, memory.as_ref(), &mut left);
             (memory, caught)
         })
         .collect();
@@ -67,7 +70,7 @@ pub fn read(
         for ((process, (_, caught)), named) in processes.iter().zip(&caught).zip(&mut named) {
             for (one, thread) in caught.iter().zip(named) {
                 if is_managed(thread) && switches.get(&thread.tid) != Some(&one.seen.switches) {
-                    thread.stack = one.native(process, symbolizer);
+                    (thread.stack, thread.frames_at) = one.native(process, symbolizer);
                 }
             }
         }
@@ -108,10 +111,11 @@ fn catch(
     seen: &[SeenThread],
     asked: &BTreeSet<u32>,
     memory: Option<&File>,
+    left: &mut usize,
 ) -> Vec<Caught> {
-    let mut room = Room::default();
     let mut budget = Budget::default();
-    seen.iter()
+    let caught = seen
+        .iter()
         .filter(|thread| is_of(thread, process))
         .take(MAX_THREADS)
         .map(|thread| {
@@ -131,12 +135,34 @@ fn catch(
                 call,
                 mutex: mutex(&wait, memory),
                 wait,
-                stack: entry
-                    .filter(|_| room.takes(asked.contains(&thread.tid)))
-                    .map(|entry| stack_bytes(memory, entry.sp)),
+                stack: None,
             }
-        })
-        .collect()
+        });
+    let mut caught: Vec<Caught> = caught.collect();
+    let mut first: Vec<&mut Caught> = caught.iter_mut().collect();
+    first.sort_by_key(|one| (!asked.contains(&one.seen.tid), !is_at_work(&one.wait)));
+    for one in first.into_iter().take(MAX_STACKS.min(*left)) {
+        if let Some(entry) = one.entry {
+            one.stack = Some(stack_bytes(memory, entry.sp));
+            *left -= 1;
+        }
+    }
+    caught
+}
+
+/// Rather than waiting for some.
+fn is_at_work(wait: &Wait) -> bool {
+    matches!(
+        wait,
+        Wait::Receive(_)
+            | Wait::Send(_)
+            | Wait::Connect(_)
+            | Wait::Poll(_)
+            | Wait::Lock { .. }
+            | Wait::Sleep
+            | Wait::Disk
+            | Wait::Child
+    )
 }
 
 fn mutex(wait: &Wait, memory: Option<&File>) -> Option<Mutex> {
@@ -163,7 +189,7 @@ impl Caught {
         let Self { seen, entry, .. } = self;
         let unmoved = switches.get(&seen.tid) == Some(&seen.switches);
         let stack = self.stack.as_ref().filter(|_| unmoved);
-        let stack = entry
+        let (stack, frames_at) = entry
             .zip(stack)
             .map(|(entry, bytes)| frames(process, &entry, bytes, symbolizer))
             .unwrap_or_default();
@@ -183,7 +209,7 @@ impl Caught {
             since: seen.since,
             socket: talks_to(&wait),
             name: None,
-            frames_at: Vec::new(),
+            frames_at,
             wait,
             switches: seen.switches,
         }
@@ -192,43 +218,15 @@ impl Caught {
 
 impl Caught {
     /// The stack without what was read from the process later.
-    fn native(&self, process: &Process, symbolizer: &mut Symbolizer) -> Vec<Frame> {
+    fn native(&self, process: &Process, symbolizer: &mut Symbolizer) -> Frames {
         let Some((entry, bytes)) = self.entry.zip(self.stack.as_ref()) else {
-            return Vec::new();
+            return Frames::default();
         };
         let entry = KernelEntry {
             thread_pointer: 0,
             ..entry
         };
         frames(process, &entry, bytes, symbolizer)
-    }
-}
-
-/// How many stacks of a process may still be read.
-struct Room {
-    asked: usize,
-    others: usize,
-}
-
-impl Default for Room {
-    fn default() -> Self {
-        Self {
-            asked: MAX_ASKED,
-            others: MAX_OTHERS,
-        }
-    }
-}
-
-impl Room {
-    fn takes(&mut self, asked: bool) -> bool {
-        let left = if asked {
-            &mut self.asked
-        } else {
-            &mut self.others
-        };
-        let takes = *left > 0;
-        *left = left.saturating_sub(1);
-        takes
     }
 }
 
@@ -243,12 +241,15 @@ fn talks_to(wait: &Wait) -> Option<u64> {
     }
 }
 
+/// And where they lie.
+type Frames = (Vec<Frame>, Vec<FrameAddress>);
+
 fn frames(
     process: &Process,
     entry: &KernelEntry,
     bytes: &[u8],
     symbolizer: &mut Symbolizer,
-) -> Vec<Frame> {
+) -> Frames {
     let copy = StackCopy {
         pid: process.pid,
         start_boot_ns: process.start_boot,
@@ -260,7 +261,13 @@ fn frames(
         bytes,
         sure: None,
     };
-    symbolizer.resolve(&copy).stack.frames
+    let stack = symbolizer.resolve(&copy).stack;
+    let absolute = |place: FrameAddress| FrameAddress {
+        cfa: place.cfa.wrapping_add(entry.sp),
+        ..place
+    };
+    let places = stack.frames_at.into_iter().map(absolute);
+    (stack.frames, places.collect())
 }
 
 /// The pages from `sp` up, as many as can be read.

@@ -10,7 +10,7 @@ use super::maps::Backing;
 use super::names::{Place, Problem};
 use super::unwind::{CodeAddress, Walk};
 use super::warning::Warning;
-use crate::model::stack::Frame;
+use crate::model::stack::{Frame, FrameAddress};
 
 pub(super) struct Naming<'a> {
     pub pid: u32,
@@ -22,22 +22,34 @@ pub(super) struct Naming<'a> {
 }
 
 impl Naming<'_> {
-    pub(super) fn frames(&mut self, walk: &Walk) -> Vec<Frame> {
+    /// And where they lie, counted from `sp`.
+    pub(super) fn frames(&mut self, walk: &Walk, sp: u64) -> (Vec<Frame>, Vec<FrameAddress>) {
         if let Some(code) = walk.searched.and_then(|address| self.code.find(address)) {
             let module = code.mapping.name.clone();
             self.warn(Warning::CallersSearched { module });
         }
         let mut frames = Vec::with_capacity(walk.addresses.len() + 8);
-        for address in &walk.addresses {
+        let mut frames_at = Vec::with_capacity(walk.frames.len());
+        let mut places = walk.frames.iter().peekable();
+        for (index, address) in walk.addresses.iter().enumerate() {
+            let before = frames.len();
             if let Some(code) = self.code.find(address.lookup) {
                 self.add(code, *address, &mut frames);
+            }
+            let place = places.next_if(|place| place.address == index);
+            if let Some(place) = place.filter(|_| frames.len() > before) {
+                frames_at.push(FrameAddress {
+                    frame: (frames.len() - 1) as u32,
+                    cfa: place.cfa.wrapping_sub(sp),
+                    return_address: place.return_address,
+                });
             }
         }
         let modules = self.code.iter().map(|code| code.mapping.name.as_str());
         if let Some(missing) = jit::missing(self.pid, &frames, modules) {
             self.warn(missing);
         }
-        frames
+        (frames, frames_at)
     }
 
     /// Code that no file holds. Frames of it that have no name become one.

@@ -188,7 +188,12 @@ impl Answer {
 fn is_plausible(resolved: &Resolved) -> bool {
     let frames = &resolved.stack.frames;
     let short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT);
+    let places = &resolved.stack.frames_at;
     frames.len() <= MAX_FRAMES
+        && places.len() <= frames.len()
+        && places
+            .iter()
+            .all(|place| (place.frame as usize) < frames.len())
         && frames.iter().all(|frame| {
             short(&frame.function)
                 && short(&frame.module)

@@ -27,8 +27,18 @@ pub(super) struct CodeAddress {
     pub lookup: u64,
 }
 
+/// Where the frame of the function at one of the addresses lies, and where it returns to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PhysicalFrame {
+    pub address: usize,
+    pub cfa: u64,
+    pub return_address: u64,
+}
+
 pub(super) struct Walk {
     pub addresses: Vec<CodeAddress>,
+    /// Of those that are certain, innermost first.
+    pub frames: Vec<PhysicalFrame>,
     pub truncated: bool,
     /// The walk met an address that no known mapping holds: the list may be old.
     pub left_known_code: bool,
@@ -41,6 +51,7 @@ impl Walk {
     pub(super) fn unknown() -> Self {
         Self {
             addresses: Vec::new(),
+            frames: Vec::new(),
             truncated: true,
             left_known_code: false,
             searched: None,
@@ -70,6 +81,7 @@ impl Walk {
         };
         if let Some(first) = self.addresses.iter().position(is_of) {
             self.addresses.truncate(first);
+            self.frames.retain(|frame| frame.address < first);
         }
     }
 }
@@ -172,6 +184,15 @@ impl CodeWalker {
                 break;
             }
             sp = regs.sp();
+            // Once its return address is taken off, the stack pointer is the frame's address (System V and
+            // arm64); a signal's frame has none, and what was searched for is not certain.
+            if lookup != next && walk.searched.is_none() {
+                walk.frames.push(PhysicalFrame {
+                    address: walk.addresses.len() - 1,
+                    cfa: sp,
+                    return_address: next,
+                });
+            }
             walk.addresses.push(CodeAddress { at: next, lookup });
             address = if next == lookup {
                 FrameAddress::from_instruction_pointer(next)

@@ -20,7 +20,7 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN, SHUTDOWN_MASK};
 
 use crate::model::{
     input::{
-        Activity, CloseCount, Connection, Counters, Input, Inventory, Item, RunHeader,
+        Activity, CloseCount, Connection, Counters, Input, Inventory, Item, Relief, RunHeader,
         StuckCandidate, Transition,
     },
     socket::{Endpoints, History, Holders},
@@ -97,6 +97,7 @@ pub struct Tracker {
     /// With the moment at which they were made.
     activity: (u64, Vec<Activity>),
     connections: (u64, Vec<Connection>),
+    relief: Option<Relief>,
     counters: Counters,
     losses: Losses,
     drift: Drift,
@@ -164,6 +165,7 @@ impl Tracker {
                 self.counters = counters;
             }
             Input::CloseCount(close_counts) => self.close_counts = close_counts,
+            Input::Relief(relief) => self.relief = Some(relief),
             Input::EpollChanges(changes) => self.epoll_changes.note(changes),
             Input::Warning(warning) => self.warnings.note(warning, self.now),
             Input::Followed(pids) => self.followed = pids,

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, sync::Arc};
 use super::{Drift, Fate, Listener, Noted, Socket, Tracker};
 use crate::model::{
     input::{
-        Activity, CloseCount, Connection, Counters, EpollChange, Interest, Process, RunHeader,
-        Samples, Thread,
+        Activity, CloseCount, Connection, Counters, EpollChange, Interest, Process, Relief,
+        RunHeader, Samples, Thread,
     },
     stack::Stack,
 };
@@ -165,6 +165,11 @@ impl Tracker {
         } else {
             &[]
         }
+    }
+
+    /// How connections could be ended from outside.
+    pub fn relief(&self) -> Option<&Relief> {
+        self.relief.as_ref()
     }
 
     /// The processes a pid filter covers now, children included.

@@ -40,6 +40,8 @@ pub fn open(
             received: 10,
             received_ago: 0,
         }),
+        netns: 0,
+        tcp: None,
     };
     (cookie, history, connection)
 }

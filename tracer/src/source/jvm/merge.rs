@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::dump::{Dump, JavaThread};
 use super::moments::{Moment, Moments};
 use crate::model::input::Thread;
-use crate::model::stack::Frame;
+use crate::model::stack::{Frame, FrameAddress};
 
 /// The kernel's own page of code, which is native though no file.
 const VDSO: &str = "[vdso]";
@@ -56,6 +56,9 @@ impl Names {
             if unmoved && thread.syscall.is_some() && !named.thread.frames.is_empty() {
                 let stack = std::mem::take(&mut thread.stack);
                 thread.stack = joined(stack, &named.thread.frames);
+                let java = thread.stack.len() - named.thread.frames.len();
+                let native = |place: &FrameAddress| (place.frame as usize) < java;
+                thread.frames_at.retain(native);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs::File};
 
 use procfs::process::Process as Proc;
 
-use super::{MAX_THREADS, Room, frames, mutex, stack_bytes, talks_to};
+use super::{MAX_STACKS, MAX_THREADS, frames, mutex, stack_bytes, talks_to};
 use crate::{
     model::input::{Process, Thread},
     probe::threads::KernelEntry,
@@ -22,7 +22,8 @@ pub(super) fn read(
         return Vec::new();
     };
     let memory = File::open(format!("/proc/{}/mem", process.pid)).ok();
-    let mut room = Room::default();
+    // The asked-for ones always find room.
+    let mut others = MAX_STACKS.saturating_sub(asked.len());
     let mut budget = Budget::default();
     let mut threads: Vec<Thread> = tasks
         .flatten()
@@ -41,14 +42,18 @@ pub(super) fn read(
             let (call, wait) = wait::of(place, blocked.as_ref(), &mut budget);
             let first = mutex(&wait, memory.as_ref());
             let stack = blocked
-                .filter(|_| room.takes(asked.contains(&tid)))
+                .filter(|_| {
+                    let room = asked.contains(&tid) || others > 0;
+                    others = others.saturating_sub(1);
+                    room
+                })
                 .map(|entry| (entry, stack_bytes(memory.as_ref(), entry.sp)));
             // It may have moved on meanwhile.
             let unmoved = before.is_some()
                 && blocked_in(process.pid, tid) == blocked
                 && switches(process.pid, tid) == before;
             let stack = stack.filter(|_| unmoved);
-            let stack = stack
+            let (stack, frames_at) = stack
                 .map(|(entry, bytes)| frames(process, &entry, &bytes, symbolizer))
                 .unwrap_or_default();
             let wait = if unmoved {
@@ -67,7 +72,7 @@ pub(super) fn read(
                 since: None,
                 socket: talks_to(&wait),
                 name: None,
-                frames_at: Vec::new(),
+                frames_at,
                 wait,
                 switches: before.unwrap_or(0),
             })

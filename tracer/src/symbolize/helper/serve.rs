@@ -203,7 +203,7 @@ impl Server {
             images: &mut self.images,
             warnings: &mut warnings,
         };
-        let mut frames = naming.frames(&walk);
+        let (mut frames, frames_at) = naming.frames(&walk, copy.sp);
         if let Some(managed) = managed {
             walk.truncated = managed.truncated;
             frames.extend(managed.frames);
@@ -216,7 +216,7 @@ impl Server {
                 kind: None,
                 thread: None,
                 pid: None,
-                frames_at: Vec::new(),
+                frames_at,
             },
             warnings,
             failed: false,
