@@ -208,7 +208,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, _) = listener.accept().unwrap();
         client.set_nonblocking(true).unwrap();
-        let chunk = [0; 65_536];
+        let chunk = vec![0; 65_536];
         let mut tries = 0;
         while tries < 20 {
             if client.write(&chunk).is_err() {

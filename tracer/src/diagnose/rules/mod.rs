@@ -71,6 +71,7 @@ pub struct Proof<'a> {
 
 /// What a rule found, beside what the socket itself shows.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a proof is boxed as a whole")]
 pub enum Evidence<'a> {
     Socket,
     AtWork(AtWork<'a>),
