@@ -25,9 +25,10 @@ pub(super) fn read(
     // The asked-for ones always find room.
     let mut others = MAX_STACKS.saturating_sub(asked.len());
     let mut budget = Budget::default();
+    // Listed at once: a list that is read slowly loses its place when threads end meanwhile.
+    let tasks: Vec<_> = tasks.flatten().take(MAX_THREADS).collect();
     let mut threads: Vec<Thread> = tasks
-        .flatten()
-        .take(MAX_THREADS)
+        .into_iter()
         .filter_map(|task| {
             let stat = task.stat().ok()?;
             let tid = task.tid as u32;
