@@ -22,7 +22,7 @@ fn text(results: &[(Case, Vec<Played>)], tally: &Tally, rounds: u32) -> Result<S
     let mut text = format!(
         "# Real programs\n\n\
          Programs that nobody wrote for this project, made to leak as their users reported it, beside minimal \
-         programs that turn a right answer into a wrong one. The truth of each was established without sockleak. \
+         programs that turn a right answer into a wrong one. The truth of each was established without sockleak, or its notes say what it rests on so far. \
          What the outcomes mean, and how to add a case: [tests/field](../tests/field/README.md). This page is \
          written by `cargo xtask field --rounds {rounds}`.\n\n{}\n\n```text\n{}\n```\n\n\
          | case | software | true cause | sockets | outcome | said (sockets, verdict, confidence, blamed) |\n\
