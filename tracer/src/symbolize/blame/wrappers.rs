@@ -65,7 +65,7 @@ fn shared<'a>(paths: &[&[&'a Frame]]) -> Vec<&'a Frame> {
     }
     let callers: BTreeSet<Function> = paths
         .iter()
-        .filter_map(|path| path.get(shared.len()).map(|frame| function(frame)))
+        .filter_map(|path| path.get(shared.len()).map(|frame| enclosing(frame)))
         .collect();
     let part = callers.len() > 1 && paths.iter().all(|path| path.len() > shared.len());
     if part { shared } else { Vec::new() }
@@ -77,6 +77,33 @@ fn function(frame: &Frame) -> Function {
         frame.module.clone(),
         frame.function.clone(),
     )
+}
+
+/// Closures are places of the function they are written in: Go makes one of each `go` statement with arguments.
+fn enclosing(frame: &Frame) -> Function {
+    let (build_id, module, name) = function(frame);
+    let name = name.map(|name| {
+        let mut outer = name.as_str();
+        while let Some(shorter) = without_closure(outer) {
+            outer = shorter;
+        }
+        outer.to_owned()
+    });
+    (build_id, module, name)
+}
+
+/// `main.serve.func2` and `main.serve.gowrap1` (Go), `serve::{{closure}}` (Rust).
+fn without_closure(name: &str) -> Option<&str> {
+    if let Some(outer) = name.strip_suffix("::{{closure}}") {
+        return Some(outer);
+    }
+    let (outer, last) = name.rsplit_once('.')?;
+    let number = last
+        .strip_prefix("func")
+        .or_else(|| last.strip_prefix("gowrap"))
+        .unwrap_or(last);
+    let numbered = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    numbered.then_some(outer)
 }
 
 #[cfg(test)]
@@ -119,6 +146,20 @@ mod tests {
         assert!(wrappers(&reads[1..]).is_empty());
         let other = [&reads[..], &[stack(Recv, &["recv", "peek", "main"])]].concat();
         assert!(wrappers(&other).is_empty());
+    }
+
+    #[test]
+    fn two_closures_of_one_function_are_one_place() {
+        let reads = |of: [&str; 2]| {
+            of.map(|caller| stack(SocketOperation::Recv, &["recv", "copy", caller]))
+        };
+        assert!(wrappers(&reads(["main.proxy.func1", "main.proxy.func2"])).is_empty());
+        assert!(wrappers(&reads(["main.proxy.gowrap1", "main.proxy.func2.1"])).is_empty());
+        assert!(wrappers(&reads(["proxy::{{closure}}", "proxy"])).is_empty());
+        assert_eq!(
+            wrappers(&reads(["main.get.func1", "main.put.func1"])),
+            ["copy"]
+        );
     }
 
     #[test]
