@@ -22,6 +22,10 @@ use crate::{exit, options::Options};
 /// Reads the command line of this process. On `--help`, `--version` and wrong usage everything has
 /// been said and only the exit code is left.
 pub fn parse() -> Result<Options, ExitCode> {
+    // Where CI is set anstream colours whatever the terminal is.
+    if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+        anstream::ColorChoice::Never.write_global();
+    }
     parse_from(std::env::args_os()).map_err(|error| {
         if let Some(sentence) = better(&error) {
             // A closed stderr must not change the exit code.

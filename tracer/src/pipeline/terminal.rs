@@ -9,9 +9,7 @@ use rustix::termios;
 
 /// Colour for stdout or a file: `NO_COLOR`, `CLICOLOR_FORCE` and dumb terminals are honoured.
 pub fn color(to_file: bool) -> bool {
-    // Where CI is set anstream colours whatever the terminal is.
-    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    !to_file && !dumb && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
+    !to_file && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
 }
 
 pub fn width() -> usize {
