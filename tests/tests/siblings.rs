@@ -27,7 +27,7 @@ fn the_path_that_does_close_is_named_and_counted() {
     assert_eq!(sites.len(), 1, "{sites:#?}");
     let site = &sites[0];
     assert_eq!(site.count, rig.stuck);
-    assert_eq!(site.siblings_closed, Some(HEALTHY as u64));
+    assert_eq!(site.siblings_closed, Some(HEALTHY as u64), "{site:#?}");
     let close = site
         .stacks
         .sibling_close
