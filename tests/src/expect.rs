@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 /// The one site of a leaking rig; panics, with all it saw, when the report says anything else.
 pub fn one_site<'a>(report: &'a Report, rig: &Rig) -> &'a Site {
     let name = &rig.entry.name;
-    let sites = report.on_port(rig.port);
+    // What ended while it was watched stays in the report; a rig stands for what is stuck in the end.
+    let mut sites = report.on_port(rig.port);
+    sites.retain(|site| site.is_of_the_end());
     let told: Vec<_> = sites
         .iter()
         .map(|site| (&site.verdict, site.count, &site.blame))

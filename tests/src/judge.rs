@@ -146,7 +146,12 @@ fn of<'a>(report: &'a Report, rig: &Rig) -> Vec<&'a Site> {
         on_port.iter().any(|other| other.id == site.id)
             || (site.process.as_ref()).is_some_and(|process| process.pid == rig.pid())
     };
-    report.sites.iter().filter(its).collect()
+    report
+        .sites
+        .iter()
+        .filter(its)
+        .filter(|site| site.is_of_the_end())
+        .collect()
 }
 
 /// Every truth takes a finding that states it; what is left over goes to a truth nobody stated, else to

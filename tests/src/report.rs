@@ -176,6 +176,14 @@ pub struct Descriptor {
     pub fd: u32,
 }
 
+impl Site {
+    /// Its sockets are stuck in the end, or only an exit has closed them.
+    pub fn is_of_the_end(&self) -> bool {
+        let how = self.over.as_ref().map(|over| over.how.as_deref());
+        how.is_none_or(|how| how == Some("exit"))
+    }
+}
+
 impl Report {
     /// Runs that the kernel left out because one of the same program was under way on that processor, as
     /// when packets arrive in the middle of a `connect()`: admitted, and repaired where the window is complete.

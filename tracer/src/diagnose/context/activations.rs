@@ -40,7 +40,8 @@ pub enum Over {
 /// How it is known that it is the same call.
 #[derive(Clone, Copy, Debug)]
 pub struct Sameness<'a> {
-    /// The thread has not left a CPU but for the present wait, and its stack has the same frames.
+    /// Its stack has the same frames. Without that, and without a fact of this very call, the thread has not left
+    /// a CPU but for the present wait, which is for something that brings no work.
     pub frames: bool,
     /// It waits on a connection that it opened, or wrote to, after it last touched the socket.
     pub asked: Option<&'a Connection>,
@@ -155,7 +156,9 @@ impl<'a> ReportContext<'a> {
         // a connection each.
         let of_work = waits.is_of_work() || crowd.threads > 1 && crowd.free == 0;
         let frames = common == Common::Inside && of_work;
-        if has_waited_once(operation, thread) && (frames || nothing_else) {
+        // Where the two stacks cannot be compared, the wait alone has to show that there was no other work.
+        let no_work = common == Common::Unknown && waits.is_of_work();
+        if has_waited_once(operation, thread) && (frames || nothing_else || no_work) {
             let sameness = Sameness {
                 frames,
                 asked,

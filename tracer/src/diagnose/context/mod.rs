@@ -5,6 +5,7 @@ pub mod acceptors;
 pub mod activations;
 mod closes;
 mod idle;
+mod locks;
 pub mod pairs;
 mod places;
 pub mod pools;

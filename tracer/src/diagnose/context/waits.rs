@@ -7,6 +7,7 @@ use std::{
 
 use tracer_common::state::{CLOSE_WAIT, ESTABLISHED, SYN_SENT};
 
+use super::locks::is_for_lock;
 use super::threads::Threads;
 use crate::{
     model::{
@@ -92,6 +93,7 @@ impl<'a> Waits<'a> {
             Wait::Epoll { set } => WaitsFor::Set(*set),
             Wait::Accept(_) => WaitsFor::NewConnections,
             Wait::Lock { owner, .. } => WaitsFor::Lock(*owner),
+            Wait::Futex { .. } if is_for_lock(&thread.stack) => WaitsFor::Lock(None),
             Wait::Futex { .. } => WaitsFor::Futex,
             Wait::Sleep => WaitsFor::Time,
             Wait::Disk => WaitsFor::Disk,

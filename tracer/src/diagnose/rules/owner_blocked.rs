@@ -155,6 +155,9 @@ impl How<'_> {
             Self::Call(sameness) if sameness.nothing_else => {
                 "it is the only thread, and has not left a CPU since but for the present wait"
             }
+            Self::Call(sameness) if !sameness.frames => {
+                "it has not left a CPU since but for the present wait; in which functions it was then is not known"
+            }
             Self::Call(_) => {
                 "it is still in that call: it has not left a CPU since but for the present wait"
             }
@@ -219,7 +222,16 @@ fn may_be_busy(view: &SocketView<'_>) -> Option<u64> {
 }
 
 fn looks(view: &SocketView<'_>, work: &AtWork<'_>) -> Looks {
+    let compared = match work.how {
+        How::Call(sameness) => sameness.frames || sameness.is_sure(),
+        _ => true,
+    };
     Looks::default()
+        .look(
+            compared,
+            "",
+            "whether it is still in the functions that touched the connection could not be compared",
+        )
         .look(view.whole_life_seen(), "", "its opening was not seen")
         .look(
             view.context.threads.knows(view.socket.cookie),
