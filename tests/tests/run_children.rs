@@ -257,8 +257,9 @@ fn ctrl_c_reaches_the_command_once() {
         return;
     }
     let inner = "trap 'echo interrupted' INT; echo ready; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.2; done; exit 9";
+    // Without `exec` a shell between the terminal and us would get the key too, and end by it.
     let line = format!(
-        "{} run -- bash -c \"{inner}\"",
+        "exec {} run -- bash -c \"{inner}\"",
         tests::paths::sockleak().display()
     );
     let mut terminal = Command::new("script");
