@@ -1,15 +1,61 @@
 //! What a process of a followed tree has become: another program, whose code stands where the old one's stood.
 
+use std::io;
+
 use tracer_common::event::Executed;
 
 use super::session::Session;
 use crate::{
     model::input::{Input, Transition, Warning},
-    probe::rings::Batch,
+    probe::{host::mono_now_ns, mappings::Mappings, rings::Batch},
     source::{process, wire},
+    symbolize::Symbolizer,
 };
 
+/// Of a tree that is followed from its root on; what the report lacks without them becomes a warning.
+pub(super) fn mappings(
+    started: Option<io::Result<Mappings>>,
+    roots: &[u32],
+    symbolizer: &mut Symbolizer,
+    warnings: &mut Vec<String>,
+) -> Option<Mappings> {
+    match started? {
+        Ok(mappings) => {
+            for root in roots {
+                symbolizer.follow(*root);
+            }
+            Some(mappings)
+        }
+        Err(error) => {
+            warnings.push(format!(
+                "the kernel does not tell what processes map as code ({error}): those that end within milliseconds of \
+                 what they do with a socket have no names"
+            ));
+            None
+        }
+    }
+}
+
 impl Session<'_> {
+    /// Before the stacks that were copied until then.
+    pub(super) fn take_in_code_changes(&mut self) -> anyhow::Result<()> {
+        let Some(mappings) = &mut self.mappings else {
+            return Ok(());
+        };
+        let told = mappings.take(mono_now_ns());
+        self.symbolizer.take_in(told.changes);
+        if told.lost == 0 {
+            return Ok(());
+        }
+        self.symbolizer.forget_told();
+        self.warn([Warning::new(
+            "code-changes-lost",
+            &"",
+            "processes came, mapped files and went faster than they could be taken in: some of those that ended at \
+             once have no names",
+        )])
+    }
+
     /// Before anything else of the batch is taken in.
     pub(super) fn take_in_executed(&mut self, batch: &mut Batch) -> anyhow::Result<()> {
         for executed in &batch.executed {
@@ -17,8 +63,12 @@ impl Session<'_> {
             // The last moment at which the addresses mean what they meant.
             self.name_stacks(self.stacks.unnamed_of(pid))?;
             self.symbolizer.forget(pid);
+            self.symbolizer.begins_program(pid, mono_now_ns());
             let comm = wire::comm(&executed.comm);
-            let process = process::executed(pid, executed.start_boot, comm);
+            let mut process = process::executed(pid, executed.start_boot, comm);
+            if process.exe.is_none() {
+                process.exe = self.program_of(pid);
+            }
             self.feed(Input::Process(process))?;
         }
         let before = batch.stacks.len();
@@ -48,8 +98,16 @@ impl Session<'_> {
         let Some(task) = exits.filter(|task| self.tracker.process(task.pid).is_none()) else {
             return Ok(());
         };
-        let process = process::read(task.pid, self.options.show_cmdline)
-            .unwrap_or_else(|| process::named(task.pid, 0, task.comm.clone()));
+        let process = process::read(task.pid, self.options.show_cmdline).unwrap_or_else(|| {
+            let mut process = process::named(task.pid, 0, task.comm.clone());
+            process.exe = self.program_of(task.pid);
+            process
+        });
         self.feed(Input::Process(process))
+    }
+
+    fn program_of(&self, pid: u32) -> Option<String> {
+        let path = self.symbolizer.program_of(pid)?;
+        Some(process::bounded(path.display().to_string()))
     }
 }

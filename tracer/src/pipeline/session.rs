@@ -5,17 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use tracer_common::{
-    decode::Record,
-    event::PROCESS_EXEC,
-    state::{CLOSE, CLOSE_WAIT, LISTEN},
-};
+use tracer_common::{decode::Record, event::PROCESS_EXEC};
 
 use super::{
-    blaming,
+    blaming, executed,
     output::Conclusion,
     scope,
-    start::{cgroups_to_count, grace, hook, observes, start, table_size, without_threads},
+    start::{self, ITER_STATES, Started, WITHOUT_STACKS, grace, hook, observes, without_threads},
     trouble::Trouble,
     unmatched::Unmatched,
 };
@@ -26,12 +22,12 @@ use crate::{
         input::{Input, Item, RunHeader, Warning},
         report::{Host as ReportHost, Tool},
     },
-    options::{Mode, Options},
+    options::Options,
     probe::{
         attach::Wanted,
         host::{Host, mono_now_ns},
         live::Live,
-        object::Settings,
+        mappings::Mappings,
         privilege,
         rings::Collector,
     },
@@ -40,15 +36,14 @@ use crate::{
     track::Tracker,
 };
 
-/// States of sockets that can be stuck, and of those they came in through.
-const ITER_STATES: u32 = 1 << CLOSE_WAIT | 1 << CLOSE | 1 << LISTEN;
-
 pub struct Session<'o> {
     pub live: Live,
     pub tracker: Tracker,
     ledger: Ledger,
     pub(super) options: &'o Options,
     pub(super) symbolizer: Symbolizer,
+    /// Where a tree is followed from its beginning, and the kernel can tell.
+    pub(super) mappings: Option<Mappings>,
     pub(super) stacks: Stacks,
     teacher: Teacher,
     /// `None` when the user does not want them to be asked.
@@ -66,29 +61,7 @@ impl<'o> Session<'o> {
         let live_mode = options.mode.follows_events();
         let grace_ns = grace(options.min_age);
         let pids = process::with_descendants(&options.filter.pids);
-        let settings = Settings {
-            grace_ns,
-            ports: options.filter.kernel_ports(),
-            follows: scope::follows(options, &pids),
-            // Whether a port is used at all shows in any state.
-            iter_states: if options.filter.ports.is_empty() {
-                ITER_STATES
-            } else {
-                u32::MAX
-            },
-            slots: if live_mode {
-                table_size()
-            } else {
-                tracer_common::table::MIN_SLOTS
-            },
-            event_ring_bytes: if live_mode { 4 << 20 } else { 4096 },
-            cgroups: match options.mode {
-                Mode::Serve(_) => cgroups_to_count(host),
-                _ => 0,
-            },
-            log_level: if options.verbosity > 1 { 5 } else { 0 },
-            ..Settings::default()
-        };
+        let settings = start::settings(options, host, &pids);
         let mut warnings = options.warnings();
         warnings.extend(privilege::optional_losses(host));
         let scope = scope::of(options)?;
@@ -100,13 +73,11 @@ impl<'o> Session<'o> {
             ),
             None => None,
         };
-        let live = start(&settings, wanted, &pids, &options.mode)?;
+        let Started { live, mappings } = start::start(&settings, wanted, &pids, &options.mode)?;
+        let mut symbolizer = Symbolizer::new().reading(options.runtimes);
+        let mappings = executed::mappings(mappings, &pids, &mut symbolizer, &mut warnings);
         if live_mode && !live.user_stacks {
-            warnings.push(
-                "this kernel cannot copy user stacks (bpf_task_pt_regs came in 5.15): no function \
-                 can be named"
-                    .to_owned(),
-            );
+            warnings.push(WITHOUT_STACKS.to_owned());
         }
         warnings.extend(live.without_threads.as_deref().map(without_threads));
         let run_header = RunHeader {
@@ -135,7 +106,8 @@ impl<'o> Session<'o> {
             tracker: Tracker::default(),
             ledger: Ledger::default(),
             options,
-            symbolizer: Symbolizer::new().reading(options.runtimes),
+            symbolizer,
+            mappings,
             stacks: Stacks::default(),
             teacher: Teacher::default(),
             jvms: options.jvm_attach.then(|| Jvms::new(host.in_pid_namespace)),
@@ -180,7 +152,9 @@ impl<'o> Session<'o> {
     pub fn drain(&mut self) -> anyhow::Result<()> {
         let mut inputs = Vec::new();
         let mut warnings = Vec::new();
+        let began = mono_now_ns();
         let mut batch = self.live.rings.take();
+        self.take_in_code_changes()?;
         self.take_in_executed(&mut batch)?;
         let Self {
             live,
@@ -207,6 +181,8 @@ impl<'o> Session<'o> {
             }
             self.feed(input)?;
         }
+        // All stacks that were copied of them have been taken in.
+        self.symbolizer.forget_ended(began);
         self.warn(warnings)
     }
 

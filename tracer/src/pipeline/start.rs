@@ -1,22 +1,26 @@
 //! Puts the kernel program in place for a run, and how large and how patient it is to be.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use tracer_common::config::MAX_CGROUPS;
+use tracer_common::{
+    config::MAX_CGROUPS,
+    state::{CLOSE, CLOSE_WAIT, LISTEN},
+};
 
-use super::session::ns;
+use super::{scope, session::ns};
 use crate::{
     model::{
         input::Observes,
         report::{Hook, HookStatus},
     },
-    options::Mode,
+    options::{Mode, Options},
     probe::{
         attach::Wanted,
         explain,
         hooks::Purpose,
         host::Host,
         live::Live,
+        mappings::Mappings,
         object::Settings,
         privilege,
         status::{State, Status},
@@ -24,20 +28,65 @@ use crate::{
     source::process,
 };
 
-/// Loads and attaches, then gives up every privilege that is not needed any more.
+/// States of sockets that can be stuck, and of those they came in through.
+pub const ITER_STATES: u32 = 1 << CLOSE_WAIT | 1 << CLOSE | 1 << LISTEN;
+
+/// How large the kernel program is to be, and whom it looks at.
+pub fn settings(options: &Options, host: &Host, pids: &[u32]) -> Settings {
+    let live_mode = options.mode.follows_events();
+    Settings {
+        grace_ns: grace(options.min_age),
+        ports: options.filter.kernel_ports(),
+        follows: scope::follows(options, pids),
+        // Whether a port is used at all shows in any state.
+        iter_states: if options.filter.ports.is_empty() {
+            ITER_STATES
+        } else {
+            u32::MAX
+        },
+        slots: if live_mode {
+            table_size()
+        } else {
+            tracer_common::table::MIN_SLOTS
+        },
+        event_ring_bytes: if live_mode { 4 << 20 } else { 4096 },
+        cgroups: match options.mode {
+            Mode::Serve(_) => cgroups_to_count(host),
+            _ => 0,
+        },
+        log_level: if options.verbosity > 1 { 5 } else { 0 },
+        ..Settings::default()
+    }
+}
+
+/// What a report lacks before 5.15.
+pub const WITHOUT_STACKS: &str = "this kernel cannot copy user stacks (bpf_task_pt_regs came in 5.15): no function \
+                                  can be named";
+
+pub struct Started {
+    pub live: Live,
+    /// Of a tree that is followed from its beginning.
+    pub mappings: Option<io::Result<Mappings>>,
+}
+
+/// Loads and attaches, then gives up every privilege that is not needed any more. A tree that is followed from its
+/// beginning also has its mappings told, unless that fails.
 pub fn start(
     settings: &Settings,
     wanted: &Wanted,
     pids: &[u32],
     mode: &Mode,
-) -> anyhow::Result<Live> {
+) -> anyhow::Result<Started> {
     privilege::raise_memlock_limit();
     let live =
         Live::start(settings, wanted, pids).map_err(|error| explain::explain_start(&error))?;
+    // Its one process waits at the gate: nothing of what it will execute is missed.
+    let tree = matches!(mode, Mode::Run(_)).then(|| pids.first()).flatten();
+    let mappings = tree.map(|root| Mappings::of_tree(*root));
     if let Err(kept) = privilege::drop_privileges(&privilege::needed_after_attach(mode)) {
         tracing::info!("{kept}");
     }
-    Ok(live)
+    Ok(Started { live, mappings })
 }
 
 /// As the report lists it.

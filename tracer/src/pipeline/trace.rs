@@ -72,7 +72,7 @@ pub async fn run(options: &Options) -> anyhow::Result<u8> {
         log_level: if options.verbosity > 1 { 5 } else { 0 },
         ..Settings::default()
     };
-    let live = start::start(&settings, &Wanted::trace(), &pids, &options.mode)?;
+    let live = start::start(&settings, &Wanted::trace(), &pids, &options.mode)?.live;
     let mut tracing = Tracing::new(options, live, output)?;
     let deadline = sleep(options.duration.unwrap_or(Duration::MAX / 4));
     tokio::pin!(deadline);

@@ -10,6 +10,7 @@ pub mod iterate;
 mod jiffies;
 pub mod layout;
 pub mod live;
+pub mod mappings;
 mod mounts;
 pub mod netns;
 pub mod object;

@@ -4,7 +4,7 @@ use super::baseline::Baseline;
 use super::suppress::Suppressions;
 use crate::model::{
     outcome::{Fate, Finding, Pass},
-    report::{Ended, Site},
+    report::{Ended, Report, Site},
     verdict::Severity,
 };
 use crate::options::Run;
@@ -16,6 +16,17 @@ pub(super) struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    /// What the program itself closed later is suspect at most, in every output alike.
+    pub(super) fn soften(&self, report: &mut Report) {
+        if self.run.strict {
+            return;
+        }
+        for site in report.sites.iter_mut().filter(|site| is_over(site)) {
+            site.severity = site.severity.min(Severity::Suspect);
+        }
+        report.sites.sort_by(Site::worst_first);
+    }
+
     /// The worst first, as the report has them.
     pub(super) fn findings(&mut self, sites: Vec<Site>) -> Vec<Finding> {
         let mut findings: Vec<Finding> = sites
@@ -32,17 +43,11 @@ impl Judge<'_> {
 
     fn fate(&mut self, site: &Site) -> Fate {
         let suppressed = self.suppressions.of(site);
-        let over = is_over(site) && !self.run.strict;
-        let severity = if over {
-            site.severity.min(Severity::Suspect)
-        } else {
-            site.severity
-        };
-        if severity < self.run.fail_on {
-            return Fate::Passes(if over {
+        if site.severity < self.run.fail_on {
+            return Fate::Passes(if is_over(site) && site.severity == Severity::Suspect {
                 Pass::Over
             } else {
-                Pass::Severity(severity)
+                Pass::Severity(site.severity)
             });
         }
         if let Some(reason) = suppressed {

@@ -118,9 +118,9 @@ fn scaled(reports: &[&Report], judge: &mut Judge<'_>) -> Vec<Finding> {
     for finding in &mut findings {
         let grows = finding.site.count > before(&finding.site);
         finding.fate = match &finding.fate {
-            Fate::Passes(Pass::Suppressed { .. } | Pass::Known { .. } | Pass::Few { .. }) => {
-                continue;
-            }
+            Fate::Passes(
+                Pass::Suppressed { .. } | Pass::Known { .. } | Pass::Few { .. } | Pass::Over,
+            ) => continue,
             _ if grows => Fate::Fails,
             _ => Fate::Passes(Pass::DoesNotGrow),
         };

@@ -171,7 +171,8 @@ pub(super) fn service(cgroup: &str) -> Option<String> {
     })
 }
 
-fn bounded(mut text: String) -> String {
+/// Of a text that a traced process has chosen.
+pub fn bounded(mut text: String) -> String {
     if let Some((end, _)) = text.char_indices().nth(MAX_TEXT) {
         text.truncate(end);
     }

@@ -39,7 +39,7 @@ impl Teacher {
         warnings: &mut Vec<Warning>,
     ) -> anyhow::Result<Vec<Input>> {
         for copy in copies {
-            symbolizer.warm(copy.tgid);
+            symbolizer.remember(copy.tgid, copy.start_boot, copy.header.at);
         }
         for (pid, ranges) in symbolizer.take_replaced() {
             rows.forget(pid, &ranges).context("take back unwind rows")?;

@@ -8,10 +8,11 @@ pub(super) fn innermost(process: &Process, pc: u64) -> Stack {
     let Some((mapping, source)) = process.at(pc) else {
         return only_address(pc);
     };
-    let build_id = match source {
+    let read = match source {
         Source::File(held) => held.loaded.get().cloned().and_then(Result::ok).flatten(),
         _ => None,
     };
+    let build_id = mapping.build_id.clone().or(read);
     let offset = match source {
         Source::Nothing => pc,
         Source::Memory(_) => pc.wrapping_sub(mapping.range.start),

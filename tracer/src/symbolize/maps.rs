@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use procfs::process::{MMapPath, MemoryMap, MemoryMaps, Process};
@@ -35,11 +35,29 @@ pub(super) struct Mapping {
     pub dev: (u32, u32),
     #[serde(skip)]
     pub ino: u64,
+    /// What a file opened later must have to be this one, where the kernel told of the mapping.
+    #[serde(skip)]
+    pub build_id: Option<String>,
     pub backing: Backing,
     #[serde(skip)]
     pub path: PathBuf,
     /// What a report calls it: the file name, `[vdso]`, `[anon]`.
     pub name: String,
+}
+
+impl Mapping {
+    /// Is a file with this build-id the one that was mapped, as far as the kernel told? It tells at most
+    /// 20 bytes (`BUILD_ID_SIZE_MAX`).
+    pub(super) fn is_of_build(&self, found: Option<&str>) -> bool {
+        const TOLD: usize = 40;
+        match (&self.build_id, found) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(told), Some(found)) => {
+                told == found || (told.len() == TOLD && found.starts_with(told.as_str()))
+            }
+        }
+    }
 }
 
 /// When a process started, in clock ticks since boot: the second half of its identity.
@@ -171,12 +189,17 @@ fn unreadable(pid: u32, error: &ProcError) -> Warning {
     }
 }
 
+/// What a report calls the file.
+pub(super) fn module(path: &Path) -> String {
+    let shown = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = shown.strip_suffix(" (deleted)").unwrap_or(&shown);
+    name.chars().take(MAX_NAME).collect()
+}
+
 fn executable(map: MemoryMap) -> Option<Mapping> {
     let (backing, path, name) = match map.pathname {
         MMapPath::Path(path) => {
-            let shown = path.file_name().unwrap_or_default().to_string_lossy();
-            let name = shown.strip_suffix(" (deleted)").unwrap_or(&shown);
-            let name = name.chars().take(MAX_NAME).collect();
+            let name = module(&path);
             (Backing::File, path, name)
         }
         MMapPath::Vdso => (Backing::Vdso, PathBuf::new(), "[vdso]".to_owned()),
@@ -189,6 +212,7 @@ fn executable(map: MemoryMap) -> Option<Mapping> {
         offset: map.offset,
         dev: (map.dev.0 as u32, map.dev.1 as u32),
         ino: map.inode,
+        build_id: None,
         backing,
         path,
         name,

@@ -230,6 +230,7 @@ mod tests {
             offset: 0x3000,
             dev: (8, 1),
             ino: 77,
+            build_id: None,
             backing: Backing::File,
             path: PathBuf::from("/home/someone/app"),
             name: "app".to_owned(),

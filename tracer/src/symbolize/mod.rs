@@ -20,6 +20,7 @@ mod message;
 mod names;
 mod open;
 mod process;
+mod recall;
 mod registers;
 mod remote;
 mod request;
@@ -31,6 +32,7 @@ mod shadow;
 #[cfg(target_arch = "x86_64")]
 mod signal;
 mod tables;
+mod told;
 mod unwind;
 mod walker;
 mod warning;
@@ -52,7 +54,8 @@ use files::Files;
 use link::Link;
 use maps::Start;
 use message::Named;
-use process::Process;
+use process::{Process, Source};
+use told::Told;
 
 pub use helper::serve_if_asked;
 pub use request::{AddressRule, Evicted, Resolved, StackCopy};
@@ -81,6 +84,7 @@ pub struct Symbolizer {
     clock: u64,
     evicted_processes: u64,
     replaced: Vec<(u32, Vec<Range<u64>>)>,
+    told: Told,
 }
 
 impl Default for Symbolizer {
@@ -109,6 +113,7 @@ impl Symbolizer {
             clock: 0,
             evicted_processes: 0,
             replaced: Vec::new(),
+            told: Told::default(),
         }
     }
 
@@ -223,6 +228,9 @@ impl Symbolizer {
         } else if named.left_known_code && omitted {
             resolved.warnings.insert(0, maps::too_many(copy.pid));
         }
+        if let Some(known) = known {
+            identify(&mut resolved.stack, &known.process);
+        }
         if let Some(refused) = self.jit.refused(copy.pid)
             && resolved.stack.frames.iter().any(jit::is_unnamed)
         {
@@ -316,6 +324,11 @@ impl Symbolizer {
         if let Some(process) = process {
             self.processes.insert(pid, Remembered { process, used });
         }
+        self.make_room();
+        result
+    }
+
+    fn make_room(&mut self) {
         while self.processes.len() > MAX_PROCESSES {
             let oldest = self.processes.iter().min_by_key(|(_, known)| known.used);
             let Some(pid) = oldest.map(|(pid, _)| *pid) else {
@@ -324,6 +337,19 @@ impl Symbolizer {
             self.forget(pid);
             self.evicted_processes += 1;
         }
-        result
+    }
+}
+
+/// Of a file that is gone the kernel has told the build-id.
+fn identify(stack: &mut Stack, process: &Process) {
+    for frame in &mut stack.frames {
+        let Some(module) = frame.module.as_deref().filter(|_| frame.build_id.is_none()) else {
+            continue;
+        };
+        let told = process.code.iter().find_map(|(mapping, source)| {
+            let gone = matches!(source, Source::Problem(_)) && mapping.name == module;
+            mapping.build_id.as_ref().filter(|_| gone)
+        });
+        frame.build_id = told.cloned();
     }
 }

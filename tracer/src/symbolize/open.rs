@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
@@ -74,16 +75,22 @@ pub(super) fn mapped_file(pid: u32, mapping: &Mapping) -> Result<(File, FileId),
 }
 
 fn by_path(pid: u32, mapping: &Mapping) -> Result<(File, FileId), OpenError> {
-    let path_only = OFlags::PATH | OFlags::CLOEXEC;
-    let root = rustix::fs::open(
-        format!("/proc/{pid}/root"),
-        path_only | OFlags::DIRECTORY,
-        Mode::empty(),
-    )?;
+    in_root(&root_of(pid)?, mapping)
+}
+
+/// What the process sees as `/`.
+pub(super) fn root_of(pid: u32) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::DIRECTORY;
+    rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty())
+}
+
+/// The mapped file by its path, where nothing else is left of the process. A build-id is for the reader of the
+/// file to compare.
+pub(super) fn in_root(root: &OwnedFd, mapping: &Mapping) -> Result<(File, FileId), OpenError> {
     let handle = rustix::fs::openat2(
-        &root,
+        root,
         &mapping.path,
-        path_only | OFlags::NOFOLLOW,
+        OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW,
         Mode::empty(),
         ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
     )
@@ -93,10 +100,49 @@ fn by_path(pid: u32, mapping: &Mapping) -> Result<(File, FileId), OpenError> {
         other => OpenError::Os(other),
     })?;
     let stat = rustix::fs::fstat(&handle)?;
-    if !same_device(&stat, mapping) || stat.st_ino != mapping.ino {
+    let same = same_device(&stat, mapping) && stat.st_ino == mapping.ino;
+    if !same && mapping.build_id.is_none() {
         return Err(OpenError::Replaced);
     }
     readable(&handle, &stat)
+}
+
+/// Was the file made, and last changed in any way, before then (`CLOCK_MONOTONIC` ns)? File systems take the time from
+/// the last tick, which is at most 10 ms ago (`kernel/time/timekeeping.c:ktime_get_coarse_real_ts64`).
+pub(super) fn is_older_than(file: &File, then: u64) -> bool {
+    const TICK: i128 = 10_000_000;
+    let ns = |clock| {
+        let now = rustix::time::clock_gettime(clock);
+        i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec)
+    };
+    let ago = ns(rustix::time::ClockId::Monotonic) - i128::from(then);
+    let then = ns(rustix::time::ClockId::Realtime) - ago;
+    rustix::fs::fstat(file).is_ok_and(|stat| {
+        let changed = i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec);
+        changed + TICK < then
+    })
+}
+
+/// The program that the process executes now, and its path.
+pub(super) fn program(pid: u32) -> Option<(File, FileId, PathBuf)> {
+    let link = format!("/proc/{pid}/exe");
+    let path = std::fs::read_link(&link).ok()?;
+    let handle = rustix::fs::open(&link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let stat = rustix::fs::fstat(&handle).ok()?;
+    let (file, id) = readable(&handle, &stat).ok()?;
+    Some((file, id, path))
+}
+
+/// Not a process that has given up its memory, and waits for its parent to notice its end.
+pub(super) fn has_program(pid: u32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/exe")).is_ok()
+}
+
+/// Can what was opened as a process's program be what this mapping shows? Stacked file systems tell another device
+/// of a mapping than of the file: there the link that was followed is the proof.
+pub(super) fn may_be(id: FileId, mapping: &Mapping) -> bool {
+    let device = (rustix::fs::major(id.dev), rustix::fs::minor(id.dev));
+    mapping.build_id.is_some() || device != mapping.dev || id.ino == mapping.ino
 }
 
 /// Separate debug information that is said to be for a build: the one the process itself would find,
@@ -149,7 +195,7 @@ fn same_device(stat: &Stat, mapping: &Mapping) -> bool {
 }
 
 /// Turns a path handle into one that reads the same inode.
-fn readable(handle: &rustix::fd::OwnedFd, stat: &Stat) -> Result<(File, FileId), OpenError> {
+fn readable(handle: &OwnedFd, stat: &Stat) -> Result<(File, FileId), OpenError> {
     use rustix::fd::AsRawFd;
 
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -179,6 +225,7 @@ mod tests {
             offset: 0,
             dev: (rustix::fs::major(dev), rustix::fs::minor(dev)),
             ino: meta.ino(),
+            build_id: None,
             backing: Backing::File,
             path: path.to_owned(),
             name: "file".to_owned(),

@@ -18,7 +18,7 @@ use super::warning::Warning;
 const MAX_VDSO: u64 = 64 << 10;
 
 /// Of a process that was gone before it was asked; shares its helper with no other user's.
-const NO_USER: u32 = u32::MAX;
+pub(super) const NO_USER: u32 = u32::MAX;
 
 pub(super) enum Source {
     Nothing,
@@ -109,6 +109,12 @@ impl Process {
     pub(super) fn at(&self, address: u64) -> Option<&(Mapping, Source)> {
         let mut code = self.code.iter();
         code.find(|(mapping, _)| mapping.range.contains(&address))
+    }
+
+    /// Every file was there to be opened.
+    pub(super) fn is_whole(&self) -> bool {
+        let problem = |source: &Source| matches!(source, Source::Problem(_));
+        !self.code.iter().any(|(_, source)| problem(source))
     }
 
     /// Each once, with the name of its module.

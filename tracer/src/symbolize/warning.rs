@@ -22,6 +22,11 @@ pub enum Warning {
     #[error("{module} of process {pid} was replaced on disk: its code stays unnamed: restart it")]
     FileReplaced { pid: u32, module: String },
     #[error(
+        "{module} of process {pid}, which ended at once, is gone: its code is shown as module+0xoffset: \
+         keep the file until the end, as `go test -c` does"
+    )]
+    FileGone { pid: u32, module: String },
+    #[error(
         "cannot open {module} of process {pid} ({reason}): its code stays unnamed: \
          run as root or grant CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE"
     )]
@@ -96,6 +101,7 @@ impl Warning {
                 ("mappings-unread", pid.to_string())
             }
             Self::TooManyMappings { pid, .. } => ("too-many-mappings", pid.to_string()),
+            Self::FileGone { module, .. } => ("file-gone", module.clone()),
             Self::FileReplaced { module, .. } => ("file-replaced", module.clone()),
             Self::FileUnreadable { module, .. } => ("file-unread", module.clone()),
             Self::NotAProgram { module, .. } => ("not-a-program", module.clone()),

@@ -15,6 +15,7 @@ use crate::model::runtime::Runtimes;
 use crate::symbolize::StackCopy;
 use crate::symbolize::files::Held;
 use crate::symbolize::jit::{MAX_LISTS, PerfMapFile};
+use crate::symbolize::maps::Mapping;
 use crate::symbolize::message::{
     Answer, Content, Copy, Key, MAX_ANSWER, Named, Region, Request, Rules, SandboxLayer, Unusable,
 };
@@ -316,7 +317,7 @@ fn about(process: &Process, refused: &dyn Fn(FileId) -> bool) -> Request {
             Source::Nothing => Content::Nothing,
             Source::Memory(bytes) => Content::Memory(bytes.clone()),
             Source::Problem(problem) => Content::Problem(problem.clone()),
-            Source::File(held) => match problem(process.pid, &mapping.name, held, refused) {
+            Source::File(held) => match problem(process.pid, mapping, held, refused) {
                 Some(problem) => Content::Problem(problem),
                 None => Content::File(held.key),
             },
@@ -330,17 +331,18 @@ fn about(process: &Process, refused: &dyn Fn(FileId) -> bool) -> Request {
 
 fn problem(
     pid: u32,
-    module: &str,
+    mapping: &Mapping,
     held: &Held,
     refused: &dyn Fn(FileId) -> bool,
 ) -> Option<Warning> {
-    let module = module.to_owned();
+    let module = mapping.name.clone();
     if refused(held.id) {
         return Some(Warning::FileRefused { module });
     }
-    match held.loaded.get()?.as_ref().err()? {
-        Unusable::Changed => Some(Warning::FileReplaced { pid, module }),
-        Unusable::Because(reason) => Some(Warning::NotAProgram {
+    match held.loaded.get()? {
+        Ok(found) if mapping.is_of_build(found.as_deref()) => None,
+        Ok(_) | Err(Unusable::Changed) => Some(Warning::FileReplaced { pid, module }),
+        Err(Unusable::Because(reason)) => Some(Warning::NotAProgram {
             pid,
             module,
             reason: reason.clone(),

@@ -1,0 +1,190 @@
+//! `sockleak run` and programs that live for a moment: nobody can look at them in time, and they are judged and
+//! named all the same.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tests::report::Report;
+use tests::skip::{require_program, require_root};
+use tests::sockleak::{Finished, command, finish};
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// Its first argument is how many connections it leaves, its second how many milliseconds it lives after that.
+const MOMENT_C: &str = r"
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+static int peer;
+__attribute__((noinline)) int handle_client(int listener) {
+    int connection = accept(listener, 0, 0);
+    char byte;
+    close(peer);
+    if (read(connection, &byte, 1) != 0) abort();
+    return connection;
+}
+int main(int count, char **words) {
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof at;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    bind(listener, (void *)&at, size);
+    getsockname(listener, (void *)&at, &size);
+    listen(listener, 8);
+    for (int i = 0; i < atoi(words[1]); i++) {
+        peer = socket(AF_INET, SOCK_STREAM, 0);
+        connect(peer, (void *)&at, size);
+        int connection = handle_client(listener);
+        if (count > 3) close(connection);
+    }
+    usleep(1000 * atoi(words[2]));
+    return 0;
+}
+";
+
+const MOMENT_GO: &str = r#"
+package main
+
+import (
+	"net"
+	"syscall"
+)
+
+//go:noinline
+func handleClient(listener net.Listener, peer net.Conn) net.Conn {
+	connection, _ := listener.Accept()
+	peer.Close()
+	connection.Read(make([]byte, 1))
+	return connection
+}
+
+var kept []net.Conn
+
+func main() {
+	listener, _ := net.Listen("tcp", "127.0.0.1:0")
+	for i := 0; i < 2; i++ {
+		peer, _ := net.Dial("tcp", listener.Addr().String())
+		kept = append(kept, handleClient(listener, peer))
+	}
+	syscall.Exit(0)
+}
+"#;
+
+fn program_in_c(folder: &Path) -> PathBuf {
+    let source = folder.join("moment.c");
+    std::fs::write(&source, MOMENT_C).expect("the source");
+    let program = folder.join("moment");
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-O1", "-g", "-o"]).arg(&program).arg(&source);
+    assert!(gcc.status().expect("gcc").success());
+    program
+}
+
+struct Told {
+    ended: Finished,
+    report: Report,
+}
+
+fn strict(cmd: &[&str]) -> Told {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let json = file.path().to_str().expect("a path");
+    let mut words = vec!["run", "--exit-age", "0s", "--json", json, "--"];
+    words.extend(cmd);
+    let ended = finish(&mut command(words), LIMIT);
+    let text = std::fs::read_to_string(json).expect("a report");
+    let report = Report::parse(&text);
+    Told { ended, report }
+}
+
+impl Told {
+    fn is_of(&self, function: &str, sockets: usize) {
+        let told = &self.ended.stderr;
+        assert_eq!(self.ended.code(), 23, "{told}");
+        let [site] = &self.report.sites[..] else {
+            panic!("{told}")
+        };
+        let blame = site.blame.as_ref().map(|blame| blame.function.as_str());
+        assert_eq!((blame, site.count), (Some(function), sockets), "{told}");
+    }
+}
+
+#[test]
+fn a_program_that_ends_at_once_is_judged_and_named() {
+    let name = "a_program_that_ends_at_once_is_judged_and_named";
+    if !require_root(name) || !require_program(name, "gcc") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = program_in_c(folder.path());
+    let program = program.to_str().expect("a path");
+    let mut ids = Vec::new();
+    // The second one is gone long before anybody can have been told that it came.
+    for life in ["30", "0", "0", "0"] {
+        let told = strict(&[program, "3", life]);
+        told.is_of("handle_client", 3);
+        ids.push(told.report.sites[0].id.clone());
+        let healthy = strict(&[program, "3", life, "healthy"]);
+        assert_eq!(healthy.ended.code(), 0, "{}", healthy.ended.stderr);
+        assert!(healthy.report.sites.is_empty());
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+}
+
+#[test]
+fn a_program_that_is_gone_by_then_is_named_or_said_to_be_gone() {
+    let name = "a_program_that_is_gone_by_then_is_named_or_said_to_be_gone";
+    if !require_root(name) || !require_program(name, "gcc") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = program_in_c(folder.path());
+    let program = program.to_str().expect("a path");
+    // As `go test` does: opened at its beginning, it is named when it is gone.
+    let removed = format!("{program} 2 200; rm {program}");
+    let kept = format!("{program}.kept");
+    std::fs::copy(program, &kept).expect("a copy");
+    strict(&["sh", "-c", &removed]).is_of("handle_client", 2);
+    // Too short to be opened, and another program has its path by then.
+    let moved = format!("{kept} 2 0; rm {kept}; cp /bin/true {kept}; {kept}");
+    let told = strict(&["sh", "-c", &moved]);
+    assert_eq!(told.ended.code(), 23, "{}", told.ended.stderr);
+    let site = &told.report.sites[0];
+    let blamed = site.blame.as_ref().map(|blame| blame.function.as_str());
+    if blamed != Some("handle_client") {
+        let by_place = blamed.is_none_or(|name| name.starts_with("moment.kept+0x"));
+        assert!(by_place, "{blamed:?}: {}", told.ended.stderr);
+        assert!(
+            told.ended.stderr.contains("is gone"),
+            "{}",
+            told.ended.stderr
+        );
+    }
+}
+
+/// Programs of Go before 1.24 have no build-id that the kernel could tell.
+#[test]
+fn a_go_program_that_ends_at_once_is_named() {
+    let name = "a_go_program_that_ends_at_once_is_named";
+    if !require_root(name) || !require_program(name, "go") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("main.go"), MOMENT_GO).expect("the source");
+    let mut build = Command::new("go");
+    build.args(["build", "-o", "moment", "main.go"]);
+    build
+        .current_dir(folder.path())
+        .env("GOCACHE", folder.path().join("cache"));
+    assert!(build.status().expect("go").success());
+    let program = folder.path().join("moment");
+    strict(&[program.to_str().expect("a path")]).is_of("main.handleClient", 2);
+}
