@@ -1,7 +1,8 @@
 /* eof-ignored by one of three functions that read through the program's own wrappers, all at one depth of
  * one stack: only the return addresses far above the stack pointer tell them apart.
  * -DROOM: bytes of the wrapper's buffer, which lies between. -DNESTED: three wrappers one in another.
- * -DPAUSE: microseconds between the reads. */
+ * -DPAUSE: microseconds between the reads. -DFORGET_BODY: lost-reference instead, after the body.
+ * -DRARE: before each end a connection of its own is read 400 times by a fourth function at that depth. */
 #include "rig.h"
 
 #ifndef ROOM
@@ -56,6 +57,49 @@ APP int read_end_and_forget(int fd) {
     return got;
 }
 
+#ifdef RARE
+/* The hot path: what comes over a connection that the rig made to itself, piece by piece. */
+APP int read_piece(int fd) {
+    int got = GET(fd, 2);
+    STAYS;
+    return got;
+}
+
+APP int serve_hot_path(int hot[2], int ends) {
+    int got = 0;
+    for (int i = 0; i < 400; i++) {
+        if (send(hot[1], "..", 2, 0) != 2) rig_fail("send");
+        got += read_piece(hot[0]);
+    }
+    /* With the last rare connection both go: closed by a reset, they leave nothing behind. */
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    for (int i = 0; ends && i < 2; i++) {
+        setsockopt(hot[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+        close(hot[i]);
+    }
+    return got;
+}
+
+static void connect_to_itself(const struct rig *r, int hot[2]) {
+    struct sockaddr_in own = {.sin_family = AF_INET, .sin_port = htons((unsigned short)r->port)};
+    own.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    hot[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (hot[1] < 0 || connect(hot[1], (struct sockaddr *)&own, sizeof own) < 0) rig_fail("connect");
+    hot[0] = accept4(r->listener, NULL, NULL, SOCK_CLOEXEC);
+    if (hot[0] < 0) rig_fail("accept");
+}
+#endif
+
+#ifdef FORGET_BODY
+APP int serve_connection(const struct rig *r, int fd) {
+    int got = read_header(fd);
+    usleep(PAUSE);
+    send(fd, RIG_REPLY, strlen(RIG_REPLY), 0);
+    got += read_body(fd);
+    if (r->healthy) close(fd);
+    return got;
+}
+#else
 APP int serve_connection(const struct rig *r, int fd) {
     int got = read_header(fd);
     usleep(PAUSE);
@@ -68,15 +112,23 @@ APP int serve_connection(const struct rig *r, int fd) {
     if (r->healthy) close(fd);
     return got;
 }
+#endif
 
 int main(int argc, char **argv) {
     struct rig r = rig_options(argc, argv);
     int handled = 0;
     rig_listen(&r);
+#ifdef RARE
+    int hot[2];
+    connect_to_itself(&r, hot);
+#endif
     for (;;) {
         rig_next(&r);
         int fd = accept4(r.listener, NULL, NULL, SOCK_CLOEXEC);
         if (fd < 0) rig_fail("accept");
+#ifdef RARE
+        handled += serve_hot_path(hot, r.served == r.connections);
+#endif
         handled += serve_connection(&r, fd);
     }
     return handled;

@@ -74,8 +74,9 @@ fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
         }
         return Ok(());
     }
+    let mut since = 0;
     if old == CLOSE_WAIT || (closes::counted() && is_close(sock, old, new)) {
-        leaves(sock, old, new)?;
+        since = leaves(sock, old, new)?;
     }
     match new {
         CLOSE_WAIT => {
@@ -88,7 +89,9 @@ fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
         CLOSE if is_hidden(sock, old) => {
             let now = emit::now();
             let found_slot = remembered(sock, now)?;
-            entered(sock, found_slot, old, CLOSE, now);
+            // User space was told of it and goes on following it: its end is worth a record however soon it comes.
+            let since = if since == 0 { now } else { since };
+            entered(sock, found_slot, old, CLOSE, since);
             Ok(())
         }
         _ => Ok(()),
@@ -110,19 +113,20 @@ fn remembered(sock: Sock<Typed>, now: u64) -> Result<FoundSlot, Skip> {
 }
 
 #[inline(always)]
-fn entered(sock: Sock<Typed>, found_slot: FoundSlot, old: u8, state: u8, now: u64) {
+fn entered(sock: Sock<Typed>, found_slot: FoundSlot, old: u8, state: u8, since: u64) {
     let entry = Entry {
         error: sock.error(),
         old_state: old,
         shutdown: sock.shutdown(),
     };
     found_slot.set_name(sock.netns(), entry, sock.endpoints());
-    found_slot.set_state(state, now);
+    found_slot.set_state(state, since);
 }
 
-/// The socket leaves `CLOSE_WAIT`, or is closed by its user where that is counted.
+/// The socket leaves `CLOSE_WAIT`, or is closed by its user where that is counted. Returns since when it was in
+/// `CLOSE_WAIT` if that is known and was told, else 0.
 #[inline(always)]
-fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
+fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<u64, Skip> {
     let now = emit::now();
     let counted = closes::counted() && is_close(sock, old, new);
     // Plain numbers: verifiers before 6.3 refuse an `Option` that outlives a branch (see `CurrentTask`).
@@ -152,7 +156,7 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
         None => late = old == CLOSE_WAIT && !tree::is_followed(),
     }
     if !late && opened == 0 {
-        return Ok(());
+        return Ok(0);
     }
     let current = caller(sock, old, new);
     let stack = if current.is_nobody() {
@@ -171,8 +175,9 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
             current,
         };
         emit::transition(sock, &change, now);
+        return Ok(since);
     }
-    Ok(())
+    Ok(0)
 }
 
 /// Does the socket's own user close() it now? shutdown() does not complete `sk_shutdown`.

@@ -24,6 +24,8 @@ pub struct Ledger {
     told: BTreeMap<String, Told>,
     /// The finding of each socket that was told of and has not been seen to end.
     members: HashMap<u64, String>,
+    /// Sockets that ended before any report told of them.
+    unjudged: u64,
     forgotten: u64,
 }
 
@@ -37,10 +39,13 @@ impl Ledger {
     ) -> Option<Findings> {
         let mut findings = report::report(tracker, style, blamer)?;
         self.assign(&findings);
+        let told = |cookie: &&u64| self.members.contains_key(cookie);
+        self.unjudged += findings.passed.iter().filter(|of| !told(of)).count() as u64;
         let resting = self.settle(tracker, &findings);
         self.keep(&findings.report);
         let wall = |at| report::wall_of(tracker, at);
         let report = &mut findings.report;
+        report.totals.unjudged = self.unjudged;
         for site in &mut report.sites {
             if let Some(told) = self.told.get(&site.id) {
                 told.complete(site, tracker.now());

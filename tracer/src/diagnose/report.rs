@@ -112,6 +112,8 @@ pub struct Findings {
     pub ask_again_at: Option<u64>,
     pub holdings: Holdings,
     pub members: Vec<Members>,
+    /// Sockets that were stuck and ended since the report before this one.
+    pub passed: Vec<u64>,
 }
 
 /// The sockets of a site that are surely stuck, or were until an exit.
@@ -158,6 +160,7 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
         view.proof = Some(proof);
         classified.push((rule, view));
     }
+    let passed = passed(&context, run_header);
     let groups = groups(classified, set);
     let members = groups.iter().map(|(id, group)| Members {
         id: id.clone(),
@@ -185,7 +188,17 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
         ask_again_at,
         holdings,
         members,
+        passed,
     })
+}
+
+fn passed(context: &ReportContext<'_>, run_header: &RunHeader) -> Vec<u64> {
+    let view = |socket| SocketView::new(socket, context, run_header.min_age_ns);
+    let views = context.tracker.passed().map(view);
+    views
+        .filter(|view| view.was_stuck() && in_scope(view, run_header))
+        .map(|view| view.socket.cookie)
+        .collect()
 }
 
 fn views<'a>(context: &'a ReportContext<'a>) -> Vec<SocketView<'a>> {

@@ -79,6 +79,14 @@ impl<'a> SocketView<'a> {
             && self.socket.moved_at == 0
     }
 
+    /// It was stuck when it was last heard of: it has ended since, nobody knows after what.
+    pub fn was_stuck(&self) -> bool {
+        let heard = self.socket.seen;
+        let moves =
+            |used: LastOperation| self.moves(used) && heard.saturating_sub(used.at) < self.min_age;
+        !self.is_kernels() && !self.socket.history.used.is_some_and(moves)
+    }
+
     /// Only the exit of its process has closed it.
     pub fn has_ended(&self) -> bool {
         self.socket.ended_at.is_some()
@@ -98,18 +106,20 @@ impl<'a> SocketView<'a> {
     }
 
     fn is_in_use(&self) -> bool {
-        // A read that left data behind is followed by others; one that took the last is not.
-        let moves = |used: LastOperation| match used.kind {
+        self.in_close_wait()
+            && self.socket.history.used.is_some_and(|used| {
+                self.moves(used) && self.now.saturating_sub(used.at) < self.min_age
+            })
+    }
+
+    /// A read that left data behind is followed by others; one that took the last is not.
+    fn moves(&self, used: LastOperation) -> bool {
+        let goes_on = match used.kind {
             SocketOperation::Send => true,
             SocketOperation::Recv => self.socket.recv_q > 1,
             _ => false,
         };
-        self.in_close_wait()
-            && self.socket.history.used.is_some_and(|used| {
-                moves(used)
-                    && used.at > self.socket.since
-                    && self.now.saturating_sub(used.at) < self.min_age
-            })
+        goes_on && used.at > self.socket.since
     }
 
     /// Nobody has accepted it: `sk_socket` is set by `accept()` (`net/core/sock.h:sock_graft`).

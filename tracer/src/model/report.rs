@@ -118,6 +118,9 @@ pub struct Totals {
     /// In the sites as well, but perhaps for less than `min_age_seconds`.
     #[serde(default)]
     pub undecided: u64,
+    /// Stuck during this run, and gone before they were looked at: no site tells of them.
+    #[serde(default)]
+    pub unjudged: u64,
 }
 
 /// Sockets of one executable that are stuck for the same reason at the same place in its code.

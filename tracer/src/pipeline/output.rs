@@ -137,7 +137,7 @@ pub fn deliver(conclusion: Conclusion, options: &Options, outputs: Outputs) -> a
         .any(|site| site.severity == Severity::Leak);
     Ok(exit::code_for_outcome(
         leaks,
-        report.window.complete && report.totals.undecided == 0,
+        report.window.complete && report.totals.undecided + report.totals.unjudged == 0,
         options.leak_exit,
     ))
 }

@@ -7,13 +7,17 @@ use super::{
     session::{Session, ns},
     trouble::{MAX_RETRIES, Trouble},
 };
-use crate::{diagnose::Findings, model::input::Warning, probe::host::mono_now_ns};
+use crate::{
+    diagnose::Findings,
+    model::input::Warning,
+    probe::host::{cpu_time, mono_now_ns},
+};
 
 /// How often what the rings gave is taken in.
 pub const TICK: Duration = Duration::from_millis(100);
 /// Without anything new, the iterators still check the table this often.
 const RECONCILE: Duration = Duration::from_secs(30);
-/// Inspections take at most one part in this many of the time,
+/// Inspections take at most one part in this many of a CPU's time,
 const DUTY: u32 = 20;
 /// unless that would keep a new site from the user for longer than this; but never more than a fifth.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,6 +32,8 @@ pub struct Pace {
     may_inspect: Instant,
     /// How long the last inspection took.
     pub took: Duration,
+    /// What the last one cost in time on a CPU; waiting costs nobody anything.
+    cost: Duration,
     min_age_ns: u64,
     /// Sockets beyond the threshold at the last inspection.
     inspected: usize,
@@ -48,6 +54,7 @@ impl Pace {
             last_inspection: now,
             may_inspect: now,
             took: Duration::ZERO,
+            cost: Duration::ZERO,
             min_age_ns: ns(session.options.min_age),
             inspected: 0,
             lost: 0,
@@ -65,7 +72,8 @@ impl Pace {
         session: &mut Session<'_>,
         began: Instant,
     ) -> anyhow::Result<Option<Findings>> {
-        Ok(self.enrich(session, began)?)
+        let spent = spent(session);
+        Ok(self.enrich(session, began, spent)?)
     }
 
     /// Takes in what came; the report, when it was time for one.
@@ -98,14 +106,16 @@ impl Pace {
             return Ok(None);
         }
         self.lost = lost;
+        let spent = spent(session);
         session.reconcile()?;
-        self.enrich(session, now)
+        self.enrich(session, now, spent)
     }
 
     fn enrich(
         &mut self,
         session: &mut Session<'_>,
         began: Instant,
+        spent_before: Duration,
     ) -> Result<Option<Findings>, Trouble> {
         session.enrich()?;
         self.failures = 0;
@@ -115,12 +125,16 @@ impl Pace {
         self.last_inspection = now;
         self.inspected = session.tracker.older_than(self.min_age_ns);
         let findings = session.findings()?;
+        let cost = spent(session).saturating_sub(spent_before);
+        // Reading a program's symbols for the first time will not be needed the next time.
+        let expected = cost.min(self.cost);
+        self.cost = cost;
         self.ask_again_at = findings.as_ref().and_then(|found| found.ask_again_at);
         let patience = match self.ask_again_at {
             Some(_) => Duration::ZERO,
             None => PATIENCE,
         };
-        let pause = (self.took * DUTY).min(patience.max(self.took * MOST));
+        let pause = (expected * DUTY).min(patience.max(expected * MOST));
         self.may_inspect = now + pause.max(Duration::from_millis(200));
         Ok(findings)
     }
@@ -144,4 +158,9 @@ impl Pace {
         self.may_inspect = Instant::now() + AFTER_FAILURE * self.failures;
         Ok(None)
     }
+}
+
+/// Time on a CPU, of this process and those that read program files for it.
+fn spent(session: &Session<'_>) -> Duration {
+    cpu_time() + session.symbolizer.spent()
 }

@@ -4,6 +4,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -127,6 +128,12 @@ impl Clock {
 
 pub fn mono_now_ns() -> u64 {
     nanoseconds(ClockId::Monotonic) as u64
+}
+
+/// What this process has used of CPUs.
+pub fn cpu_time() -> Duration {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(used).unwrap_or_default()
 }
 
 pub fn boot_now_ns() -> u64 {

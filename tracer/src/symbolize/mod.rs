@@ -155,6 +155,11 @@ impl Symbolizer {
         self.link.failures()
     }
 
+    /// What the helpers that run now have used of CPUs.
+    pub fn spent(&self) -> Duration {
+        self.link.spent()
+    }
+
     /// Process id of the helper, once there was something to name.
     pub fn helper(&self) -> Option<u32> {
         self.link.helper()

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::{Shown, Socket, Tracker};
 use crate::model::{input::Transition, report::Ended};
 
 /// Beyond it the oldest are forgotten: then nothing tells how those ended.
@@ -59,6 +60,107 @@ impl Ends {
     #[cfg(test)]
     pub fn len(&self) -> usize {
         self.by_cookie.len()
+    }
+}
+
+impl Tracker {
+    /// A stuck socket that goes because its process exits was never closed by the program.
+    pub(super) fn note_end(&mut self, socket: Option<Box<Socket>>, change: &Transition) {
+        let Some(mut socket) = socket.filter(|socket| socket.is_stuck_state()) else {
+            return;
+        };
+        let age = socket.age(change.at);
+        self.end(change, socket.has_socket, age);
+        let Some(task) = change.task.as_ref().filter(|task| task.exiting) else {
+            self.pass(socket, change, age);
+            return;
+        };
+        let header = self.run_header.as_ref();
+        let exit_age = header.and_then(|header| header.exit_age_ns);
+        let least = exit_age.or(header.map(|header| header.min_age_ns));
+        // A tree that is followed has nothing that only the iterators could show.
+        let is_real = exit_age.is_some() || socket.shown != Shown::Never;
+        if !is_real || age < least.unwrap_or_default() {
+            self.pass(socket, change, age);
+            return;
+        }
+        socket.has_socket |= change.has_socket;
+        socket.ended_by = Some(task.pid);
+        if self.ended.len() >= self.bounds.ended {
+            self.unfollowed += 1;
+            self.still_unfollowed += 1;
+            return;
+        }
+        socket.ended_at = Some(change.at);
+        // The pid may be another process's by the time of the report.
+        let holders = socket.holders.iter().map(|holder| holder.pid);
+        let holder = holders
+            .clone()
+            .find(|pid| *pid == task.pid)
+            .or(holders.min());
+        socket.ended_in = holder.and_then(|pid| self.processes.process(pid).cloned());
+        self.ended.insert(socket.cookie, socket);
+    }
+
+    /// It was stuck for long enough to be told of, which the next report may do as well as an earlier one.
+    pub(super) fn pass(&mut self, mut socket: Box<Socket>, change: &Transition, age: u64) {
+        let min_age = self.run_header().map_or(0, |header| header.min_age_ns);
+        // Of what nobody looked at, what the kernel holds for itself cannot be told from the rest.
+        let may_be_kernels =
+            socket.shown == Shown::Never && change.has_socket && change.task.is_none();
+        if age < min_age || may_be_kernels {
+            return;
+        }
+        if self.passed.len() >= self.bounds.ended {
+            self.unfollowed += 1;
+            self.still_unfollowed += 1;
+            return;
+        }
+        socket.ended_at = Some(change.at);
+        socket.ended_by = change.task.as_ref().map(|task| task.pid);
+        self.passed.note(socket);
+    }
+
+    /// Of what was stuck for long enough to be told of.
+    pub(super) fn end(&mut self, change: &Transition, has_socket: bool, age: u64) {
+        let min_age = self.run_header().map_or(0, |header| header.min_age_ns);
+        if age < min_age {
+            return;
+        }
+        let end = End {
+            at: change.at,
+            how: how(change, has_socket),
+            age,
+        };
+        self.ends.note(change.cookie, end);
+    }
+}
+
+/// Sockets that were stuck for the threshold and ended since the report before last: whether one told of them, only
+/// who keeps the reports knows.
+#[derive(Debug, Default)]
+pub struct Passed {
+    /// For the report that is made next.
+    due: Vec<Box<Socket>>,
+    later: Vec<Box<Socket>>,
+}
+
+impl Passed {
+    pub fn note(&mut self, socket: Box<Socket>) {
+        self.later.push(socket);
+    }
+
+    /// A report begins.
+    pub fn reported(&mut self) {
+        self.due = std::mem::take(&mut self.later);
+    }
+
+    pub fn due(&self) -> &[Box<Socket>] {
+        &self.due
+    }
+
+    pub fn len(&self) -> usize {
+        self.due.len() + self.later.len()
     }
 }
 

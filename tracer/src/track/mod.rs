@@ -30,7 +30,7 @@ pub use ends::{End, Fate};
 pub use socket::{Shown, Socket};
 pub use warnings::Noted;
 
-use ends::Ends;
+use ends::{Ends, Passed};
 use losses::Losses;
 use processes::Processes;
 use retention::EpollHistory;
@@ -106,6 +106,7 @@ pub struct Tracker {
     /// Stuck sockets that only an exit has closed, until they have been reported.
     ended: BTreeMap<u64, Box<Socket>>,
     ends: Ends,
+    passed: Passed,
     warnings: Warnings,
     now: u64,
     inventories: u64,
@@ -171,7 +172,8 @@ impl Tracker {
             Input::Followed(pids) => self.followed = pids,
             Input::Activity(activity) => self.activity = (self.now, activity),
             Input::Connections(connections) => self.connections = (self.now, connections),
-            Input::Reported | Input::Tick { .. } => {}
+            Input::Reported => self.passed.reported(),
+            Input::Tick { .. } => {}
         }
     }
 
@@ -197,63 +199,14 @@ impl Tracker {
             let socket = self.sockets.remove(&change.cookie).or(missing);
             self.note_end(socket, change);
         } else if let Some(socket) = self.sockets.get_mut(&change.cookie) {
-            let stuck_for = socket.is_stuck_state().then(|| socket.age(change.at));
+            let before = socket.is_stuck_state().then(|| socket.clone());
             socket.moved(change);
-            if let Some(age) = stuck_for.filter(|_| !socket.is_stuck_state()) {
-                let has_socket = socket.has_socket;
-                self.end(change, has_socket, age);
+            if let Some(before) = before.filter(|_| !socket.is_stuck_state()) {
+                let age = before.age(change.at);
+                self.end(change, before.has_socket, age);
+                self.pass(before, change, age);
             }
         }
-    }
-
-    /// A stuck socket that goes because its process exits was never closed by the program.
-    fn note_end(&mut self, socket: Option<Box<Socket>>, change: &Transition) {
-        let Some(mut socket) = socket.filter(|socket| socket.is_stuck_state()) else {
-            return;
-        };
-        let age = socket.age(change.at);
-        self.end(change, socket.has_socket, age);
-        let Some(task) = change.task.as_ref().filter(|task| task.exiting) else {
-            return;
-        };
-        let header = self.run_header.as_ref();
-        let exit_age = header.and_then(|header| header.exit_age_ns);
-        let least = exit_age.or(header.map(|header| header.min_age_ns));
-        // A tree that is followed has nothing that only the iterators could show.
-        let is_real = exit_age.is_some() || socket.shown != Shown::Never;
-        if !is_real || age < least.unwrap_or_default() {
-            return;
-        }
-        socket.has_socket |= change.has_socket;
-        socket.ended_by = Some(task.pid);
-        if self.ended.len() >= self.bounds.ended {
-            self.unfollowed += 1;
-            self.still_unfollowed += 1;
-            return;
-        }
-        socket.ended_at = Some(change.at);
-        // The pid may be another process's by the time of the report.
-        let holders = socket.holders.iter().map(|holder| holder.pid);
-        let holder = holders
-            .clone()
-            .find(|pid| *pid == task.pid)
-            .or(holders.min());
-        socket.ended_in = holder.and_then(|pid| self.processes.process(pid).cloned());
-        self.ended.insert(socket.cookie, socket);
-    }
-
-    /// Of what was stuck for long enough to be told of.
-    fn end(&mut self, change: &Transition, has_socket: bool, age: u64) {
-        let min_age = self.run_header().map_or(0, |header| header.min_age_ns);
-        if age < min_age {
-            return;
-        }
-        let end = End {
-            at: change.at,
-            how: ends::how(change, has_socket),
-            age,
-        };
-        self.ends.note(change.cookie, end);
     }
 
     fn admit_candidate(&mut self, candidate: &StuckCandidate) {

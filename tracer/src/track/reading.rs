@@ -36,6 +36,11 @@ impl Tracker {
         self.ended.values().map(Box::as_ref)
     }
 
+    /// Sockets that were stuck for the threshold and ended between the last two reports, as they were.
+    pub fn passed(&self) -> impl Iterator<Item = &Socket> {
+        self.passed.due().iter().map(Box::as_ref)
+    }
+
     pub fn count(&self) -> usize {
         self.sockets.len()
     }

@@ -64,6 +64,7 @@ impl Tracker {
             + self.missing.len()
             + self.ended.len()
             + self.ends.len()
+            + self.passed.len()
             + self.evicted_histories.len()
             + self.listeners.len()
             + self.processes.len()

@@ -99,6 +99,44 @@ fn a_finding_that_ended_is_over_and_keeps_what_was_known() {
 }
 
 #[test]
+fn what_ended_before_any_report_told_of_it_is_counted_once_and_for_all() {
+    let mut tracker = world([eof(1), eof(2)]).tracker();
+    let mut ledger = Ledger::default();
+    let mut look = |tracker: &mut Tracker| {
+        tracker.apply(Input::Reported);
+        report(&mut ledger, tracker)
+    };
+    tracker.apply(end(&eof(1), END + S, false));
+    for at in [END + 2 * S, END + 3 * S, END + 400 * S] {
+        tracker.apply(inventory(at, vec![eof(2).item]));
+        let report = look(&mut tracker);
+        assert_eq!((report.totals.unjudged, report.sites[0].count), (1, 1));
+    }
+    // What a report has told of is over, and no secret.
+    tracker.apply(end(&eof(2), END + 401 * S, false));
+    tracker.apply(inventory(END + 402 * S, vec![]));
+    let report = look(&mut tracker);
+    assert_eq!((report.totals.unjudged, report.sites.len()), (1, 1));
+}
+
+#[test]
+fn what_was_in_use_or_not_asked_for_is_not_counted_as_gone_unseen() {
+    let busy = || conn(1).accepted().used(SocketOperation::Send, END);
+    let unjudged = |conn: Conn, pids: &[u32]| {
+        let mut world = world([conn]);
+        world.run_header.scope.pids = pids.to_vec();
+        let ended = end(&world.conns[0], END + S, false);
+        let mut tracker = world.tracker();
+        tracker.apply(ended);
+        tracker.apply(Input::Reported);
+        report(&mut Ledger::default(), &tracker).totals.unjudged
+    };
+    assert_eq!(unjudged(busy(), &[]), 0);
+    assert_eq!(unjudged(eof(1), &[]), 1);
+    assert_eq!(unjudged(eof(1), &[77]), 0);
+}
+
+#[test]
 fn what_was_told_before_an_exit_is_said_of_what_the_exit_closed() {
     let mut tracker = world([eof(1)]).with_process(process(SERVER)).tracker();
     let mut ledger = Ledger::default();

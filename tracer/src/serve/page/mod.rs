@@ -119,7 +119,9 @@ fn filter(query: &Query, shown: usize, all: usize) -> Markup {
 }
 
 fn nothing(report: &Report) -> &'static str {
-    if report.window.complete {
+    if report.window.complete && report.totals.unjudged > 0 {
+        "Nothing is stuck now, but sockets were, and gone before they were looked at."
+    } else if report.window.complete {
         "Nothing is stuck."
     } else {
         "Nothing was found, but events were lost: this does not prove that nothing leaks."

@@ -25,7 +25,25 @@ pub(super) fn write(
     let text = format!("{}{places}: {}.", stuck(report), severities(&report.sites));
     page.paragraph(0, 0, BOLD, &text)?;
     let text = [meaning_of_stuck(report), totals(report)].join(" ");
-    page.paragraph(0, 0, PLAIN, text.trim_end())
+    page.paragraph(0, 0, PLAIN, text.trim_end())?;
+    if report.totals.unjudged > 0 {
+        page.paragraph(0, 0, WARNING, &format!("{}.", unjudged(report)))?;
+    }
+    Ok(())
+}
+
+/// No clean result: what they were nobody knows.
+fn unjudged(report: &Report) -> String {
+    format!(
+        "{} stuck{} and gone before sockleak had looked at {}",
+        counted_were(report.totals.unjudged),
+        for_how_long(report),
+        if report.totals.unjudged == 1 {
+            "it"
+        } else {
+            "them"
+        }
+    )
 }
 
 fn stuck(report: &Report) -> String {
@@ -162,6 +180,9 @@ fn write_nothing_found(
             WARNING,
             format!("Nothing stuck was seen, but {lost} got lost: this is no clean result."),
         )
+    } else if totals.unjudged > 0 {
+        let text = format!("Nothing is stuck now, but {}.", unjudged(report));
+        (WARNING, text)
     } else if totals.suppressed > 0 {
         (
             GOOD,
@@ -193,7 +214,7 @@ fn what_was_watched(report: &Report, options: &HumanOptions<'_>, unplaced: bool)
     } else {
         ""
     };
-    let found = if unplaced {
+    let found = if unplaced || report.totals.unjudged > 0 {
         String::new()
     } else {
         format!(

@@ -7,6 +7,7 @@ use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use procfs::process::Process;
 use rustix::fd::OwnedFd;
 
 use super::Peer;
@@ -25,6 +26,13 @@ pub(super) fn start(program: &Path, socket: OwnedFd) -> io::Result<Helper> {
 impl Peer for Helper {
     fn id(&self) -> Option<u32> {
         Some(self.0.id())
+    }
+
+    fn spent(&self) -> Duration {
+        let pid = i32::try_from(self.0.id()).ok();
+        let stat = pid.and_then(|pid| Process::new(pid).and_then(|process| process.stat()).ok());
+        let ticks = stat.map_or(0, |stat| stat.utime + stat.stime);
+        Duration::from_millis(ticks * 1000 / procfs::ticks_per_second().max(1))
     }
 
     fn has_ended(&mut self) -> bool {

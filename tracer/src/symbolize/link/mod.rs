@@ -9,7 +9,7 @@ mod suspects;
 
 use std::io;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fd::OwnedFd;
 
@@ -29,6 +29,8 @@ const MAX_HELPERS: usize = 4;
 /// Who is at the other end of the channel.
 pub(super) trait Peer {
     fn id(&self) -> Option<u32>;
+    /// What it has used of CPUs.
+    fn spent(&self) -> Duration;
     fn has_ended(&mut self) -> bool;
     fn end(&mut self);
 }
@@ -75,6 +77,11 @@ impl Link {
         self.running
             .last()
             .and_then(|(_, running)| running.peer.id())
+    }
+
+    pub(super) fn spent(&self) -> Duration {
+        let running = self.running.iter();
+        running.map(|(_, running)| running.peer.spent()).sum()
     }
 
     pub(super) fn failures(&self) -> u64 {

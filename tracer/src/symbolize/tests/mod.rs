@@ -57,6 +57,10 @@ impl Peer for Thread {
         None
     }
 
+    fn spent(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+
     fn has_ended(&mut self) -> bool {
         false
     }
