@@ -118,6 +118,14 @@ struct Diagnosis {
     hooks: Vec<Check>,
     iterators: Vec<Check>,
     helpers: Vec<Check>,
+    /// What loading costs here; empty where the kernel does not tell.
+    programs: Vec<Program>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Program {
+    name: String,
+    verified_instructions: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -181,6 +189,12 @@ impl Diagnosis {
             hooks: checks::hooks(host, held, root, &trial),
             iterators: checks::iterators(&trial),
             helpers: checks::helpers(&trial),
+            programs: (trial.verified.into_iter())
+                .map(|(name, verified_instructions)| Program {
+                    name,
+                    verified_instructions,
+                })
+                .collect(),
             problem: trial.problem.map(Problem::from),
             tool: Tool {
                 version: env!("CARGO_PKG_VERSION").to_owned(),

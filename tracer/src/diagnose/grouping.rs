@@ -8,7 +8,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{EvidenceSource, Group, Rule, SocketView, group::Accused, in_part};
+use super::{EvidenceSource, Group, Rule, SocketView, group::Accused, in_part, placeless};
 use crate::model::{
     endpoint::Endpoint,
     report::Direction,
@@ -50,6 +50,7 @@ pub fn groups(classified: Vec<Classified<'_>>, set: ReportParameters) -> Vec<(St
         members.entry(key).or_default().extend(same);
     }
     in_part::join(&mut members);
+    placeless::join(&mut members);
     let mut groups: Vec<(String, Group<'_>)> = members
         .into_iter()
         .filter_map(|(key, members)| Some((digest(&key), group(members, set)?)))
@@ -186,7 +187,10 @@ fn confidence(views: &[SocketView<'_>]) -> Option<Confidence> {
     all.get(all.len() / 4).copied()
 }
 
-fn frames_of<'a>(evidence_source: EvidenceSource, view: &SocketView<'a>) -> Option<&'a [Frame]> {
+pub fn frames_of<'a>(
+    evidence_source: EvidenceSource,
+    view: &SocketView<'a>,
+) -> Option<&'a [Frame]> {
     let proof = view.proof.as_ref()?;
     let frames = match (proof.thread(), proof.frames()) {
         (Some(thread), _) if !thread.stack.is_empty() => thread.stack.as_slice(),
@@ -210,15 +214,14 @@ fn key(rule: &dyn Rule, evidence_source: EvidenceSource, view: &SocketView<'_>) 
     let place = if let Some(blamed) = blamed.and_then(|index| frames.get(index)) {
         identity(blamed)
     } else {
-        // Without a place of its own, all programs of one runtime would be alike: the port tells them apart.
+        // Without a place of its own, all programs of one runtime would be alike: the port tells them apart. What
+        // the runtime and the libraries do on the way differs from call to call, and from moment to moment.
         let endpoints = &view.socket.endpoints;
-        let end = match view.direction() {
-            Some(Direction::Connected) => format!("to {}", Endpoint(endpoints.remote)),
-            Some(_) => format!("port {}", endpoints.local.port()),
-            None => "no history".to_owned(),
-        };
-        let frames = frames.iter().map(identity).collect::<Vec<_>>();
-        format!("{} {end}", frames.join(" "))
+        match view.direction() {
+            Some(Direction::Connected) => format!(" to {}", Endpoint(endpoints.remote)),
+            Some(_) => format!(" port {}", endpoints.local.port()),
+            None => " no history".to_owned(),
+        }
     };
     let source = evidence_source.id();
     format!("{}|{program}|{source}|{place}", rule.verdict().name())

@@ -13,6 +13,7 @@ mod grouping;
 mod holdings;
 mod in_part;
 mod ledger;
+mod placeless;
 mod report;
 mod rules;
 mod siblings;

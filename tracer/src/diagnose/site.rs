@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Group, SocketView, context::waits, explanation, fingerprint, forecast,
-    grouping::ReportParameters, in_part, siblings,
+    grouping::ReportParameters, in_part, placeless, siblings,
 };
 use crate::model::{
     cookie::Cookie,
@@ -30,7 +30,7 @@ pub fn site(
     wall: impl Fn(u64) -> Timestamp,
 ) -> Option<Site> {
     let oldest = group.oldest()?;
-    let proof = oldest.proof.as_ref()?;
+    let proof = placeless::telling(group)?.proof.as_ref()?;
     let mut explanation = group.rule.explain(group, &proof.evidence);
     explanation.evidence.extend(explanation::looks(group));
     let siblings = siblings::of(group);
@@ -38,6 +38,7 @@ pub fn site(
         .evidence
         .extend(siblings.as_ref().map(|siblings| siblings.evidence(group)));
     explanation.evidence.extend(in_part::evidence(group));
+    explanation.evidence.extend(placeless::evidence(group));
     let forecast = forecast::of(group);
     explanation.evidence.extend(forecast.map(|forecast| {
         let at = wall(forecast.at).strftime("%F %T UTC");
@@ -191,7 +192,7 @@ fn stacks(group: &Group<'_>) -> (Stacks, Vec<StackName>) {
 }
 
 fn holders(group: &Group<'_>) -> Vec<Holder> {
-    let Some(oldest) = group.oldest() else {
+    let Some(oldest) = placeless::telling(group) else {
         return Vec::new();
     };
     let mut pids: Vec<u32> = group

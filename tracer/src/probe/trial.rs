@@ -14,6 +14,7 @@ use super::{
     layout::Layout,
     object::{Object, Settings},
     status::{State, Status},
+    usage,
 };
 use crate::exit::Explained;
 
@@ -28,6 +29,8 @@ pub struct Trial {
     pub iterators: Vec<(&'static str, Option<Result<(), String>>)>,
     /// Gates of `config`, and whether they are open.
     pub helpers: Option<Vec<(&'static str, bool)>>,
+    /// Programs, and how many instructions the verifier went through for each; empty before 5.16.
+    pub verified: Vec<(String, u64)>,
 }
 
 /// Program, target, and whether nothing works without it.
@@ -78,7 +81,9 @@ fn load(layout: &Layout, trial: &mut Trial) -> Result<(), Explained> {
         slot.1 = Some(outcome.map_err(|error| error.to_string()));
     }
     let wanted = Wanted::watch(AcceptHook::Auto);
-    match attach(&mut ebpf, &btf, &wanted) {
+    let attached = attach(&mut ebpf, &btf, &wanted);
+    trial.verified = usage::verified(&ebpf);
+    match attached {
         Ok(attached) => {
             trial.hooks = Some(attached.statuses);
             problem.map_or(Ok(()), Err)

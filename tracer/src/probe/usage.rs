@@ -61,6 +61,20 @@ pub(super) fn program_runs(ebpf: &Ebpf) -> Vec<ProgramRuns> {
     runs
 }
 
+/// How many instructions the verifier went through for each program that is loaded, branches taken again counted;
+/// the kernel tells it since 5.16 (kernel/bpf/syscall.c:bpf_prog_show_fdinfo).
+pub(super) fn verified(ebpf: &Ebpf) -> Vec<(String, u64)> {
+    let mut all: Vec<(String, u64)> = ebpf
+        .programs()
+        .filter_map(|(name, program)| {
+            let count = number(program.fd().ok()?.as_fd(), "verified_insns");
+            (count > 0).then(|| (name.to_owned(), count))
+        })
+        .collect();
+    all.sort();
+    all
+}
+
 /// A line of fdinfo; 0 when there is none.
 pub(super) fn number(fd: BorrowedFd<'_>, name: &str) -> u64 {
     let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());

@@ -112,8 +112,48 @@ fn doctors(kernel: &Kernel, doctor: &Doctor) -> Vec<Check> {
     };
     vec![
         check("the object loads", said),
+        check("verified", verified(kernel, doctor)),
         check("iterators", iterators),
     ]
+}
+
+/// What loading costs: the largest program that the verifier went through, and all together.
+fn verified(kernel: &Kernel, doctor: &Doctor) -> Result<String, String> {
+    if kernel.version < expected::TELLS_VERIFIED {
+        return Ok("not told".to_owned());
+    }
+    let over: Vec<String> = (doctor.programs.iter())
+        .filter(|program| program.verified_instructions > expected::most_verified(&program.name))
+        .map(|program| format!("{} takes {}", program.name, program.verified_instructions))
+        .collect();
+    if !over.is_empty() {
+        return Err(format!("over the budget: {}", over.join(", ")));
+    }
+    let largest = doctor
+        .programs
+        .iter()
+        .max_by_key(|program| program.verified_instructions);
+    let largest = largest.ok_or("no program is listed")?;
+    let all: u64 = doctor
+        .programs
+        .iter()
+        .map(|program| program.verified_instructions)
+        .sum();
+    Ok(format!(
+        "{} of {} ({})",
+        grouped(largest.verified_instructions),
+        grouped(all),
+        largest.name
+    ))
+}
+
+fn grouped(number: u64) -> String {
+    let (thousands, rest) = (number / 1000, number % 1000);
+    if thousands == 0 {
+        rest.to_string()
+    } else {
+        format!("{thousands},{rest:03}")
+    }
 }
 
 /// One check a purpose: exactly the expected hooks, each in the expected status.

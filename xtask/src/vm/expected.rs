@@ -68,6 +68,19 @@ pub fn purposes(version: (u32, u32)) -> Vec<Purpose> {
     ]
 }
 
+/// The kernel tells how many instructions the verifier went through (5.16).
+pub const TELLS_VERIFIED: (u32, u32) = (5, 16);
+
+/// How many it may go through for one program: what it takes on the kernel that needs most, and a tenth. The limit is
+/// a million (kernel/bpf/verifier.c:BPF_COMPLEXITY_LIMIT_INSNS); time at the start is what grows before.
+pub fn most_verified(program: &str) -> u64 {
+    match program {
+        "set_state" => 95_000,
+        "recv_length" | "send_length" | "exit_accept" | "accept" | "recvmsg" => 80_000,
+        _ => 6_000,
+    }
+}
+
 /// Stacks of the hooks come with `bpf_task_pt_regs`, 5.15. The stacks of waiting threads come from
 /// the task iterator, before 5.15 with the registers in /proc.
 pub fn has_hook_stacks(version: (u32, u32)) -> bool {

@@ -8,6 +8,13 @@ pub struct Doctor {
     pub problem: Option<serde_json::Value>,
     pub hooks: Vec<Hook>,
     pub iterators: Vec<Part>,
+    pub programs: Vec<Program>,
+}
+
+#[derive(Deserialize)]
+pub struct Program {
+    pub name: String,
+    pub verified_instructions: u64,
 }
 
 #[derive(Deserialize)]

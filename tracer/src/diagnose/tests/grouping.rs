@@ -174,6 +174,50 @@ fn without_a_stack_the_port_or_the_far_end_tells_sites_apart() {
     assert_eq!(counts, [2, 1]);
 }
 
+/// They were there before the tracer; nobody but the port tells what they are of.
+#[test]
+fn a_few_without_a_place_are_told_with_the_only_finding_that_can_be_theirs() {
+    let with_older = |own: u64, older: u64| {
+        let mut conns = eofs(1..own + 1);
+        conns.extend((100..100 + older).map(|n| conn(n).older()));
+        world(conns).with_listener("0.0.0.0:8080", &[SERVER], 0)
+    };
+    let site = with_older(6, 2).site();
+    assert_eq!((site.verdict.name(), site.count), ("eof-ignored", 8));
+    assert_eq!(site.id, with_older(6, 0).site().id);
+    let said =
+        "of 2 of the 8 nothing tells where they were used: the same port and program as the others";
+    assert!(
+        site.evidence.iter().any(|line| line == said),
+        "{:#?}",
+        site.evidence
+    );
+    let counts =
+        |world: World| -> Vec<u64> { world.report().sites.iter().map(|site| site.count).collect() };
+    // Too many, or of either of two.
+    assert_eq!(counts(with_older(6, 3)), [6, 3]);
+    assert_eq!(counts(mixed()), [8, 3, 2, 1]);
+    let mut elsewhere = eofs(1..7);
+    elsewhere.push(conn(9).older().at("10.0.0.1:81", "10.0.0.9:9"));
+    let elsewhere = world(elsewhere)
+        .with_listener("0.0.0.0:8080", &[SERVER], 0)
+        .with_listener("0.0.0.0:81", &[SERVER], 0);
+    assert_eq!(counts(elsewhere), [6, 1]);
+}
+
+/// Interpreters and runtimes take other ways at other times.
+#[test]
+fn without_a_place_other_frames_of_the_runtime_are_no_other_site() {
+    let conns = eofs(1..3)
+        .into_iter()
+        .chain(eofs(3..4).into_iter().map(|conn| conn.stacks_from(10)));
+    let site = world(conns)
+        .with_stack(3, vec![libc("recv")])
+        .with_stack(13, vec![libc("__libc_recv"), libc("recv")])
+        .site();
+    assert_eq!((site.count, site.blame), (3, None));
+}
+
 /// What has to be fetched is asked for, and nothing of sockets that are not stuck.
 #[test]
 fn data_requests_name_what_the_rules_will_look_at() {

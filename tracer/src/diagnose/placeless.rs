@@ -1,0 +1,100 @@
+//! Sockets of which nothing tells where they were used: they were there before the tracer, or an idle thread
+//! touched them last. A few of them beside many of one finding, on the same port of the same program, are most
+//! likely of that finding: they are told with it, and its evidence says so. Many stand for themselves.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use super::{
+    Group, SocketView,
+    grouping::{Classified, frames_of},
+};
+use crate::model::{report::Direction, verdict::Verdict};
+
+/// A finding takes in one for each so many of its own, so that three of four are its own.
+const OWN: usize = 3;
+
+/// Moves the members of small groups without a place to the only group that can be theirs.
+pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
+    let placeless: Vec<String> = groups
+        .iter()
+        .filter(|(_, members)| members.first().is_some_and(|(_, view)| !has_place(view)))
+        .map(|(key, _)| key.clone())
+        .collect();
+    for key in placeless {
+        let Some(few) = groups.get(&key) else {
+            continue;
+        };
+        let takes_in = |(_, members): &(&String, &Vec<Classified<'_>>)| {
+            let pair = members.first().zip(few.first());
+            pair.is_some_and(|(own, other)| may_be_of(own, other))
+        };
+        let mut fitting = groups.iter().filter(takes_in);
+        let (Some((only, members)), None) = (fitting.next(), fitting.next()) else {
+            continue;
+        };
+        if members.len() < few.len() * OWN {
+            continue;
+        }
+        let only = only.clone();
+        let moved = groups.remove(&key).unwrap_or_default();
+        groups.entry(only).or_default().extend(moved);
+    }
+}
+
+/// Says of how many members that is so.
+pub fn evidence(group: &Group<'_>) -> Option<String> {
+    group.blamed?;
+    let unlike = |view: &&SocketView<'_>| !has_place(view) && !is_in_part(view);
+    let count = group.views.iter().filter(unlike).count();
+    let shared = match group.direction() {
+        Some(Direction::Connected) => "server",
+        _ => "port",
+    };
+    (count > 0).then(|| {
+        format!(
+            "of {count} of the {} nothing tells where they were used: the same {shared} and program as the others",
+            group.count()
+        )
+    })
+}
+
+/// The oldest member that has a place of its own: what the finding says is proven of it.
+pub fn telling<'g, 'a>(group: &'g Group<'a>) -> Option<&'g SocketView<'a>> {
+    let own = group.views.iter().find(|view| has_place(view));
+    own.or_else(|| group.oldest())
+}
+
+fn has_place(view: &SocketView<'_>) -> bool {
+    let source = view.proof.as_ref().map(|proof| proof.evidence_source);
+    let frames = source.and_then(|source| frames_of(source, view));
+    frames.is_some_and(|frames| view.context.blame(frames).is_some())
+}
+
+/// These agree with a stack, which `in_part` tells of.
+fn is_in_part(view: &SocketView<'_>) -> bool {
+    let source = view.proof.as_ref().map(|proof| proof.evidence_source);
+    let stack = view.stack(source.and_then(|source| source.operation(view)));
+    stack.is_some_and(|stack| stack.one_of_several)
+}
+
+fn may_be_of((rule, own): &Classified<'_>, (of, other): &Classified<'_>) -> bool {
+    let program = |view: &SocketView<'_>| view.process().and_then(|process| process.exe.clone());
+    let verdict = of.verdict();
+    has_place(own)
+        && (verdict == Verdict::Unknown || verdict == rule.verdict())
+        && rule.verdict() != Verdict::Unknown
+        && program(own).is_some()
+        && program(own) == program(other)
+        && end(own).is_some()
+        && end(own) == end(other)
+}
+
+/// What they came in through, or where they go to.
+fn end(view: &SocketView<'_>) -> Option<(bool, SocketAddr)> {
+    let endpoints = &view.socket.endpoints;
+    match view.direction()? {
+        Direction::Connected => Some((true, endpoints.remote)),
+        Direction::Accepted => Some((false, endpoints.local)),
+        Direction::Unaccepted => None,
+    }
+}
