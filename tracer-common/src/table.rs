@@ -72,7 +72,7 @@ wire! {
         pub tgid: u32,
         /// Thread id in the low 24 bits (`pid_max` is at most 2^22), `OPERATION_*` in the top 8.
         pub tid_kind: u32,
-        pub switches: u32,
+        pub waits: u32,
         pub checksum: u32,
     }
 }
@@ -87,8 +87,9 @@ pub struct Operation {
     pub tid: u32,
     /// One of `OPERATION_*`.
     pub kind: u32,
-    /// How often the thread had left a CPU (`nvcsw + nivcsw`), the low 32 bits; 0 where `sp` is.
-    pub switches: u32,
+    /// How often the thread had left a CPU to wait (`nvcsw`: being preempted does not count), the low 32 bits; 0
+    /// where `sp` is.
+    pub waits: u32,
 }
 
 impl LastOperation {
@@ -100,7 +101,7 @@ impl LastOperation {
             sp: operation.sp,
             tgid: operation.tgid,
             tid_kind: (operation.tid & 0x00ff_ffff) | (operation.kind << 24),
-            switches: operation.switches,
+            waits: operation.waits,
             checksum: 0,
         };
         noted.checksum = noted.checksum_for(key);
@@ -124,7 +125,7 @@ impl LastOperation {
             .wrapping_add(self.at.wrapping_mul(0xc4ce_b9fe_1a85_ec53))
             .wrapping_add(self.sp.wrapping_mul(0xd6e8_feb8_6659_fd93))
             .wrapping_add(who.wrapping_mul(0xa076_1d64_78bd_642f))
-            .wrapping_add((self.switches as u64).wrapping_mul(0xe703_7ed1_a0b4_28db));
+            .wrapping_add((self.waits as u64).wrapping_mul(0xe703_7ed1_a0b4_28db));
         (sum >> 32) as u32 ^ sum as u32
     }
 

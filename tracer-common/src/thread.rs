@@ -22,6 +22,8 @@ wire! {
         pub ran: u64,
         /// How often it has left a CPU: while this stays, it has not run.
         pub switches: u64,
+        /// How often to wait, and not because another task took its place.
+        pub waits: u64,
         /// Start of the process, `CLOCK_BOOTTIME` nanoseconds.
         pub start_boot: u64,
         pub pc: u64,
@@ -45,4 +47,4 @@ wire! {
     }
 }
 
-const _: () = assert!(size_of::<ThreadItem>() == 80 + 48 + 24 + 16);
+const _: () = assert!(size_of::<ThreadItem>() == 88 + 48 + 24 + 16);

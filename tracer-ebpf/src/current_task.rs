@@ -87,15 +87,13 @@ impl CurrentTask {
         Some(self.task)
     }
 
-    /// How often the thread has left a CPU; 0 where that cannot be read.
+    /// How often the thread has left a CPU to wait; 0 where that cannot be read.
     #[inline(always)]
-    pub fn switches(self) -> u32 {
+    pub fn waits(self) -> u32 {
         if g::HAS_REGS.load() == 0 {
             return 0;
         }
-        let asked: u64 = self.task.field(&g::OFF_TASK_NVCSW);
-        let taken: u64 = self.task.field(&g::OFF_TASK_NIVCSW);
-        asked.wrapping_add(taken) as u32
+        self.task.field::<u64>(&g::OFF_TASK_NVCSW) as u32
     }
 
     /// Start of the process (not the thread), `CLOCK_BOOTTIME` nanoseconds.

@@ -9,7 +9,7 @@ pub mod facts;
 mod floor;
 mod generator;
 mod load;
-mod proc;
+pub mod proc;
 mod scale;
 mod seen;
 mod stats;

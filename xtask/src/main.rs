@@ -11,6 +11,7 @@ mod process;
 mod repo;
 mod rigs;
 mod say;
+mod soak;
 mod test;
 mod trouble;
 mod vm;
@@ -38,6 +39,7 @@ enum Task {
     Bench(bench::Args),
     Rigs(rigs::Args),
     Field(field::Args),
+    Soak(soak::Args),
     #[command(hide = true)]
     AsRoot(test::AsRoot),
     #[command(hide = true)]
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args),
         Task::Rigs(args) => rigs::run(&args),
         Task::Field(args) => field::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Vm(args) => vm::run(&args),
         Task::AsRoot(args) => test::as_root(&args),
         Task::VmGuest(args) => vm::guest(&args),

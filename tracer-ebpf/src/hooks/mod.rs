@@ -98,7 +98,7 @@ fn operation(cookie: u64, current: CurrentTask, fact: Fact, kind: u32) -> Result
             tgid: current.tgid,
             tid: current.tid,
             kind,
-            switches: current.switches(),
+            waits: current.waits(),
         },
     );
     match fact {

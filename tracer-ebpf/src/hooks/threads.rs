@@ -88,6 +88,7 @@ fn describe(thread: Ptr<Typed>, tgid: u32, switches: u64) -> ThreadItem {
         sched_now,
         ran: left_cpu(thread),
         switches,
+        waits: thread.field(&g::OFF_TASK_NVCSW),
         start_boot: leader.field(&g::OFF_TASK_START),
         pc: 0,
         sp: 0,
@@ -128,7 +129,8 @@ fn switches(thread: Ptr<Typed>) -> u64 {
 /// Neither running nor about to: waiting, stopped or dead.
 #[inline(always)]
 fn is_off_cpu(thread: Ptr<Typed>) -> bool {
-    let on_cpu: u32 = thread.field(&g::OFF_TASK_ON_CPU);
+    // An int before 7.2, a byte since; it is 0 or 1, and the first byte is the low one where this runs.
+    let on_cpu: u8 = thread.field(&g::OFF_TASK_ON_CPU);
     let state: u32 = thread.field(&g::OFF_TASK_STATE);
     on_cpu == 0 && state != 0
 }

@@ -68,11 +68,6 @@ impl Ledger {
         Some(findings)
     }
 
-    /// Was a finding of this id told of, and is it still in the reports?
-    pub fn knows(&self, id: &str) -> bool {
-        self.told.contains_key(id)
-    }
-
     /// Who belongs where now, and where each belonged before.
     fn assign(&mut self, findings: &Findings) {
         for Members { id, cookies, .. } in findings.members.iter().filter(|of| !of.open) {

@@ -280,7 +280,7 @@ pub struct Thread {
     pub name: Option<String>,
     #[serde(default)]
     pub wait: Wait,
-    /// How often it had left a CPU when it was looked at; 0 when unknown.
+    /// How often it had left a CPU to wait when it was looked at, being preempted not counted; 0 when unknown.
     #[serde(default)]
     pub switches: u64,
     /// Where the frames of `stack` lie, innermost first; empty when that is not known.

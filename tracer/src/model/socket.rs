@@ -44,7 +44,7 @@ pub struct LastOperation {
     /// User stack pointer at the system call; 0 when it could not be read.
     #[serde(default)]
     pub sp: u64,
-    /// How often the thread had left a CPU by then, the low 32 bits; says nothing where `sp` is 0.
+    /// How often the thread had left a CPU to wait by then, the low 32 bits; says nothing where `sp` is 0.
     #[serde(default)]
     pub switches: u32,
 }
@@ -59,7 +59,7 @@ impl LastOperation {
             tid: operation.tid(),
             kind: SocketOperation::from_wire(operation.kind()),
             sp: operation.sp,
-            switches: operation.switches,
+            switches: operation.waits,
         })
     }
 }

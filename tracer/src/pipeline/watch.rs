@@ -122,6 +122,9 @@ impl<'o> Watch<'o> {
             .run_header()
             .map(|run_header| &run_header.scope);
         let policy = blaming::policy(self.options);
+        // What no report holds any more need not be remembered: it would be news.
+        let held: BTreeSet<&String> = report.sites.iter().map(|site| &site.id).collect();
+        self.announced.retain(|id| held.contains(id));
         for site in &report.sites {
             // The open question may turn it into something else in a moment.
             let open = self.pace.ask_again_at.is_some() && site.verdict == Verdict::Unknown

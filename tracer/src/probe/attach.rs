@@ -233,10 +233,16 @@ pub fn refusal(error: &ProgramError) -> String {
 }
 
 /// The verifier's reason stands before its statistics
-/// (`kernel/bpf/verifier.c:print_verification_stats`).
+/// (`kernel/bpf/verifier.c:print_verification_stats`; other words from 7.2 on).
 fn reason(log: &str) -> Option<&str> {
     log.lines().map(str::trim).rfind(|line| {
-        let statistics = ["processed ", "verification time ", "stack depth "];
+        let statistics = [
+            "processed ",
+            "insns processed ",
+            "subprog ",
+            "verification time ",
+            "stack depth ",
+        ];
         !line.is_empty() && !statistics.iter().any(|word| line.starts_with(word))
     })
 }

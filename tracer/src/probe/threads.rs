@@ -15,7 +15,7 @@ use super::iterate::{self, IterateError};
 
 pub const TASK: (&str, &str) = ("iter_task", "task");
 
-/// Threads taken in by one look; 160 bytes each.
+/// Threads taken in by one look; 168 bytes each.
 const MAX_SEEN: usize = 65_536;
 
 /// A thread as one look found it.
@@ -30,6 +30,8 @@ pub struct SeenThread {
     pub state: char,
     /// How often it has left a CPU: while this stays, it has not run.
     pub switches: u64,
+    /// How often to wait.
+    pub waits: u64,
     /// It was off the CPU all the time while it was looked at.
     pub still: bool,
     /// With what it entered the kernel; `None` unless it is still, and where the kernel does not tell.
@@ -116,6 +118,7 @@ fn describe(item: &ThreadItem, ahead: Option<i128>) -> SeenThread {
         comm: item.comm,
         state: letter(item.state),
         switches: item.switches,
+        waits: item.waits,
         still,
         entry: (still && item.flags & THREAD_HAS_REGS != 0 && item.sp != 0).then_some(entry),
         since: ahead
@@ -162,6 +165,7 @@ mod tests {
             sched_now: 40_000_000_000,
             ran: 38_000_000_000,
             switches: 7,
+            waits: 5,
             start_boot: 1,
             pc: 0x1000,
             sp: 0x2000,

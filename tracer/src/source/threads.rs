@@ -211,7 +211,7 @@ impl Caught {
             name: None,
             frames_at,
             wait,
-            switches: seen.switches,
+            switches: seen.waits,
         }
     }
 }

@@ -173,7 +173,7 @@ mod tests {
             tgid: 100,
             tid: 101,
             kind: OPERATION_RECV,
-            switches: 12,
+            waits: 12,
         };
         record.opened = LastOperation::new(8, noted);
         record.used = LastOperation::new(7, noted);

@@ -313,7 +313,8 @@ fn shared_slots(operation: LastOperation, stack: &Stack, thread: &Thread) -> Opt
     }
 }
 
-/// Since the operation it has left a CPU for the present wait at most.
+/// Since the operation it has left a CPU for the present wait at most; that other tasks took its place meanwhile says
+/// nothing.
 fn has_waited_once(operation: LastOperation, thread: &Thread) -> bool {
     let known = operation.sp != 0 && thread.switches != 0;
     known && (thread.switches as u32).wrapping_sub(operation.switches) <= 1

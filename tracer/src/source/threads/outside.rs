@@ -75,7 +75,7 @@ pub(super) fn read(
                 name: None,
                 frames_at,
                 wait,
-                switches: before.unwrap_or(0),
+                switches: before.map_or(0, |(waits, _)| waits),
             })
         })
         .collect();
@@ -83,14 +83,14 @@ pub(super) fn read(
     threads
 }
 
-/// How often it has left a CPU.
-fn switches(pid: u32, tid: u32) -> Option<u64> {
+/// How often it has left a CPU to wait, and how often for another task.
+fn switches(pid: u32, tid: u32) -> Option<(u64, u64)> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/status")).ok()?;
     let count = |name: &str| {
         let rest = status.lines().find_map(|line| line.strip_prefix(name))?;
         rest.trim().parse::<u64>().ok()
     };
-    Some(count("voluntary_ctxt_switches:")? + count("nonvoluntary_ctxt_switches:")?)
+    count("voluntary_ctxt_switches:").zip(count("nonvoluntary_ctxt_switches:"))
 }
 
 pub(super) fn blocked_in(pid: u32, tid: u32) -> Option<KernelEntry> {

@@ -63,6 +63,7 @@ fn seen(own: &Process, tid: u32, switches: u64) -> SeenThread {
         comm: *b"worker\0\0\0\0\0\0\0\0\0\0",
         state: 'S',
         switches,
+        waits: 0,
         still: true,
         entry: outside::blocked_in(own.pid, tid),
         since: Some(5),

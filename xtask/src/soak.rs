@@ -1,0 +1,177 @@
+//! `cargo xtask soak`: `sockleak watch` for as long as asked, under programs that leak, are told of and end, one
+//! after another. Its memory and that of its helper must not grow: after a first third, in which caches fill, the
+//! slope of what is resident is printed and held to a bound.
+
+mod leaker;
+mod memory;
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use self::leaker::Leaker;
+use self::memory::Line;
+use crate::trouble::Trouble;
+use crate::{process, repo, say, test};
+
+/// Programs that leak at the same time.
+const TOGETHER: usize = 6;
+/// Time enough to attach, and for the first programs to be told of.
+const ATTACHING: Duration = Duration::from_secs(4);
+const GLANCE: Duration = Duration::from_secs(1);
+/// How often a line is printed.
+const SAY: u64 = 60;
+/// What the straight line through the measured part may rise by from its beginning to its end, MiB.
+const MOST_RISE: f64 = 4.0;
+
+/// Watch programs that leak and end, for a while, and hold the tracer's memory to what it was
+#[derive(clap::Args)]
+pub struct Args {
+    /// How long
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    minutes: u64,
+    /// The program to measure; default: the release build of this checkout
+    #[arg(long)]
+    sockleak: Option<PathBuf>,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Trouble::error(
+            "the soak needs root",
+            "it traces with eBPF",
+            "run `sudo -E env PATH=\"$PATH\" cargo xtask soak`",
+        ));
+    }
+    test::prepare()?;
+    let sockleak = match &args.sockleak {
+        Some(path) => path.clone(),
+        None => build()?,
+    };
+    let rig = leaker::program()?;
+    let mut tracer = Tracer::start(&sockleak)?;
+    sleep(ATTACHING);
+    let stop = Arc::new(AtomicBool::new(false));
+    let done = Arc::new(AtomicU64::new(0));
+    let workers: Vec<_> = (0..TOGETHER)
+        .map(|number| {
+            let (rig, stop, done) = (rig.clone(), Arc::clone(&stop), Arc::clone(&done));
+            thread::spawn(move || leak(number, &rig, &stop, &done))
+        })
+        .collect();
+    let measured = measure(&mut tracer, Duration::from_secs(args.minutes * 60), &done);
+    stop.store(true, Ordering::Relaxed);
+    for worker in workers {
+        worker
+            .join()
+            .map_err(|_| anyhow::anyhow!("a thread that starts programs died"))??;
+    }
+    judge(&measured?, done.load(Ordering::Relaxed))
+}
+
+fn build() -> Result<PathBuf> {
+    say::step("building the release binary");
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(repo::root());
+    process::run(cargo.args(["build", "--release", "--locked", "--package", "tracer"]))?;
+    Ok(repo::target().join("release/sockleak"))
+}
+
+/// One program after another, every other one from a file of its own: what is remembered of files must go as well.
+fn leak(number: usize, rig: &std::path::Path, stop: &AtomicBool, done: &AtomicU64) -> Result<()> {
+    for round in 0_u64.. {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        Leaker::start(rig, round % 2 == 1, number)?.leak_and_end()?;
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// One sample a second: seconds since the start, MiB.
+fn measure(tracer: &mut Tracer, whole: Duration, done: &AtomicU64) -> Result<Vec<(f64, f64)>> {
+    let began = Instant::now();
+    let mut samples = Vec::new();
+    let mut said = 0;
+    while began.elapsed() < whole {
+        sleep(GLANCE);
+        if let Some(status) = tracer.0.try_wait().context("look after sockleak")? {
+            bail!("sockleak ended with {status} while it should watch");
+        }
+        let Some(resident) = memory::of_family(tracer.0.id()) else {
+            continue;
+        };
+        samples.push((began.elapsed().as_secs_f64(), resident));
+        if began.elapsed().as_secs() / SAY > said {
+            said += 1;
+            let programs = done.load(Ordering::Relaxed);
+            say::step(format_args!(
+                "{said} min: {resident:.1} MiB resident, {programs} programs have leaked and ended"
+            ));
+        }
+    }
+    Ok(samples)
+}
+
+fn judge(samples: &[(f64, f64)], programs: u64) -> Result<()> {
+    let measured = samples.get(samples.len() / 3..).unwrap_or_default();
+    let line = Line::through(measured).context("too few samples were taken")?;
+    let rise = line.rise();
+    say::result(format_args!(
+        "{programs} programs; resident memory of the last two thirds: {:.1} MiB in the mean, slope {:+.3} MiB a \
+         minute, {rise:+.2} MiB in {:.1} min",
+        line.mean,
+        line.slope * 60.0,
+        line.seconds / 60.0
+    ));
+    if programs == 0 {
+        bail!("no program has leaked: nothing was measured");
+    }
+    if rise <= MOST_RISE {
+        return Ok(());
+    }
+    Err(Trouble::error(
+        format!("the tracer's memory grew by {rise:.1} MiB, and {MOST_RISE} are allowed"),
+        "something is remembered of every program that ended",
+        "run it longer to see whether it goes on, and look at what ARCHITECTURE.md says is bounded",
+    ))
+}
+
+/// `watch`, ended when this goes.
+struct Tracer(Child);
+
+impl Tracer {
+    fn start(sockleak: &std::path::Path) -> Result<Self> {
+        let child = Command::new(sockleak)
+            .args(["watch", "--min-age", "1s"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("start {}", sockleak.display()))?;
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        // Gone already is fine; so is one that had to be killed.
+        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            sleep(Duration::from_millis(50));
+        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
