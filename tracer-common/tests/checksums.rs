@@ -14,9 +14,9 @@ use zerocopy::{FromBytes, IntoBytes};
 prop_compose! {
     fn noted()(
         stack in any::<u64>(), at in any::<u64>(), sp in any::<u64>(), tgid in any::<u32>(),
-        tid in 0u32..1 << 24, kind in 0u32..256, switches in any::<u32>(),
+        tid in 0u32..1 << 24, kind in 0u32..256, waits in any::<u32>(),
     ) -> Operation {
-        Operation { stack, at, sp, tgid, tid, kind, switches }
+        Operation { stack, at, sp, tgid, tid, kind, waits }
     }
 }
 
@@ -56,7 +56,7 @@ proptest! {
         prop_assert!(operation.holds(key));
         prop_assert_eq!((operation.tid(), operation.kind()), (noted.tid, noted.kind));
         prop_assert_eq!((operation.stack, operation.at, operation.tgid), (noted.stack, noted.at, noted.tgid));
-        prop_assert_eq!((operation.sp, operation.switches), (noted.sp, noted.switches));
+        prop_assert_eq!((operation.sp, operation.waits), (noted.sp, noted.waits));
     }
 
     #[test]
@@ -134,7 +134,7 @@ fn an_empty_place_holds_for_no_socket() {
         sp: 0,
         tgid: 0,
         tid_kind: 0,
-        switches: 0,
+        waits: 0,
         checksum: 0,
     };
     let name = Name {
@@ -159,7 +159,7 @@ fn a_thread_id_never_reaches_the_kind() {
             tgid: 4,
             tid,
             kind: 3,
-            switches: 6,
+            waits: 6,
         };
         LastOperation::new(1, noted)
     };

@@ -62,7 +62,7 @@ pub(super) fn program_runs(ebpf: &Ebpf) -> Vec<ProgramRuns> {
 }
 
 /// How many instructions the verifier went through for each program that is loaded, branches taken again counted;
-/// the kernel tells it since 5.16 (kernel/bpf/syscall.c:bpf_prog_show_fdinfo).
+/// the kernel tells it since 5.16 (`kernel/bpf/syscall.c:bpf_prog_show_fdinfo`).
 pub(super) fn verified(ebpf: &Ebpf) -> Vec<(String, u64)> {
     let mut all: Vec<(String, u64)> = ebpf
         .programs()

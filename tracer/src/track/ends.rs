@@ -118,7 +118,7 @@ impl Tracker {
         }
         socket.ended_at = Some(change.at);
         socket.ended_by = change.task.as_ref().map(|task| task.pid);
-        self.passed.note(socket);
+        self.passed.note(*socket);
     }
 
     /// Of what was stuck for long enough to be told of.
@@ -141,12 +141,12 @@ impl Tracker {
 #[derive(Debug, Default)]
 pub struct Passed {
     /// For the report that is made next.
-    due: Vec<Box<Socket>>,
-    later: Vec<Box<Socket>>,
+    due: Vec<Socket>,
+    later: Vec<Socket>,
 }
 
 impl Passed {
-    pub fn note(&mut self, socket: Box<Socket>) {
+    pub fn note(&mut self, socket: Socket) {
         self.later.push(socket);
     }
 
@@ -155,7 +155,7 @@ impl Passed {
         self.due = std::mem::take(&mut self.later);
     }
 
-    pub fn due(&self) -> &[Box<Socket>] {
+    pub fn due(&self) -> &[Socket] {
         &self.due
     }
 

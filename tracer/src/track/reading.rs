@@ -38,7 +38,7 @@ impl Tracker {
 
     /// Sockets that were stuck for the threshold and ended between the last two reports, as they were.
     pub fn passed(&self) -> impl Iterator<Item = &Socket> {
-        self.passed.due().iter().map(Box::as_ref)
+        self.passed.due().iter()
     }
 
     pub fn count(&self) -> usize {

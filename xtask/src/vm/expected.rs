@@ -72,7 +72,7 @@ pub fn purposes(version: (u32, u32)) -> Vec<Purpose> {
 pub const TELLS_VERIFIED: (u32, u32) = (5, 16);
 
 /// How many it may go through for one program: what it takes on the kernel that needs most, and a tenth. The limit is
-/// a million (kernel/bpf/verifier.c:BPF_COMPLEXITY_LIMIT_INSNS); time at the start is what grows before.
+/// a million (`kernel/bpf/verifier.c:BPF_COMPLEXITY_LIMIT_INSNS`); time at the start is what grows before.
 pub fn most_verified(program: &str) -> u64 {
     match program {
         "set_state" => 110_000,

@@ -178,7 +178,7 @@ fn without_a_stack_the_port_or_the_far_end_tells_sites_apart() {
 #[test]
 fn a_few_without_a_place_are_told_with_the_only_finding_that_can_be_theirs() {
     let with_older = |own: u64, older: u64| {
-        let mut conns = eofs(1..own + 1);
+        let mut conns = eofs(1..=own);
         conns.extend((100..100 + older).map(|n| conn(n).older()));
         world(conns).with_listener("0.0.0.0:8080", &[SERVER], 0)
     };
