@@ -55,6 +55,11 @@ const NEEDS: &[Need] = &[
         why: "real scrapes of a metrics endpoint",
     },
     Need {
+        program: "systemd-analyze",
+        package: "systemd",
+        why: "what systemd says of the units",
+    },
+    Need {
         program: "haproxy",
         package: "haproxy",
         why: "a real proxy before a leaking service",
