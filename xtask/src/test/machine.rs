@@ -80,6 +80,31 @@ const NEEDS: &[Need] = &[
         why: "programs in Java",
     },
     Need {
+        program: "/usr/lib/python3/dist-packages/pytest/__init__.py",
+        package: "python3-pytest",
+        why: "a real runner of tests in Python",
+    },
+    Need {
+        program: "/usr/lib/python3/dist-packages/xdist/__init__.py",
+        package: "python3-pytest-xdist",
+        why: "a real runner of tests in several processes",
+    },
+    Need {
+        program: "/usr/share/java/junit-platform-console.jar",
+        package: "junit5",
+        why: "a real runner of tests in Java",
+    },
+    Need {
+        program: "cmake",
+        package: "cmake",
+        why: "a real runner of tests in C",
+    },
+    Need {
+        program: "sudo",
+        package: "sudo",
+        why: "a user without privileges who may trace",
+    },
+    Need {
         program: "objcopy",
         package: "binutils",
         why: "debug information apart from its program",
