@@ -24,6 +24,7 @@ pub mod http;
 pub mod judge;
 pub mod lines;
 pub mod manifest;
+pub mod moment;
 pub mod netns;
 pub mod paths;
 pub mod privilege;

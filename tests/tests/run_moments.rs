@@ -7,48 +7,15 @@
     reason = "a test fails by panicking"
 )]
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use tests::moment;
 use tests::report::Report;
 use tests::skip::{require_program, require_root};
 use tests::sockleak::{Finished, command, finish};
 
 const LIMIT: Duration = Duration::from_mins(1);
-
-/// Its first argument is how many connections it leaves, its second how many milliseconds it lives after that.
-const MOMENT_C: &str = r"
-#include <arpa/inet.h>
-#include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
-static int peer;
-__attribute__((noinline)) int handle_client(int listener) {
-    int connection = accept(listener, 0, 0);
-    char byte;
-    close(peer);
-    if (read(connection, &byte, 1) != 0) abort();
-    return connection;
-}
-int main(int count, char **words) {
-    struct sockaddr_in at = {.sin_family = AF_INET};
-    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof at;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-    bind(listener, (void *)&at, size);
-    getsockname(listener, (void *)&at, &size);
-    listen(listener, 8);
-    for (int i = 0; i < atoi(words[1]); i++) {
-        peer = socket(AF_INET, SOCK_STREAM, 0);
-        connect(peer, (void *)&at, size);
-        int connection = handle_client(listener);
-        if (count > 3) close(connection);
-    }
-    usleep(1000 * atoi(words[2]));
-    return 0;
-}
-";
 
 const MOMENT_GO: &str = r#"
 package main
@@ -77,16 +44,6 @@ func main() {
 	syscall.Exit(0)
 }
 "#;
-
-fn program_in_c(folder: &Path) -> PathBuf {
-    let source = folder.join("moment.c");
-    std::fs::write(&source, MOMENT_C).expect("the source");
-    let program = folder.join("moment");
-    let mut gcc = Command::new("gcc");
-    gcc.args(["-O1", "-g", "-o"]).arg(&program).arg(&source);
-    assert!(gcc.status().expect("gcc").success());
-    program
-}
 
 struct Told {
     ended: Finished,
@@ -123,7 +80,7 @@ fn a_program_that_ends_at_once_is_judged_and_named() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let program = program_in_c(folder.path());
+    let program = moment::build(folder.path());
     let program = program.to_str().expect("a path");
     let mut ids = Vec::new();
     // The second one is gone long before anybody can have been told that it came.
@@ -146,7 +103,7 @@ fn a_program_that_is_gone_by_then_is_named_or_said_to_be_gone() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let program = program_in_c(folder.path());
+    let program = moment::build(folder.path());
     let program = program.to_str().expect("a path");
     // As `go test` does: opened at its beginning, it is named when it is gone.
     let removed = format!("{program} 2 200; rm {program}");

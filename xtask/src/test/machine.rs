@@ -95,6 +95,11 @@ const NEEDS: &[Need] = &[
         why: "a real runner of tests in Java",
     },
     Need {
+        program: "xmllint",
+        package: "libxml2-utils",
+        why: "JUnit XML compared with its schema",
+    },
+    Need {
         program: "cmake",
         package: "cmake",
         why: "a real runner of tests in C",
