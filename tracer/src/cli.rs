@@ -40,6 +40,11 @@ pub fn parse() -> Result<Options, ExitCode> {
     })
 }
 
+/// All commands and options, for manual pages and completions.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 fn parse_from<T>(arguments: impl IntoIterator<Item = T>) -> Result<Options, clap::Error>
 where
     T: Into<OsString> + Clone,

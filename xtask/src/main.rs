@@ -3,6 +3,7 @@
 
 mod bench;
 mod demo;
+mod dist;
 mod ebpf;
 mod field;
 mod layers;
@@ -40,6 +41,7 @@ enum Task {
     Rigs(rigs::Args),
     Field(field::Args),
     Soak(soak::Args),
+    Dist(dist::Args),
     #[command(hide = true)]
     AsRoot(test::AsRoot),
     #[command(hide = true)]
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Task::Rigs(args) => rigs::run(&args),
         Task::Field(args) => field::run(&args),
         Task::Soak(args) => soak::run(&args),
+        Task::Dist(args) => dist::run(&args),
         Task::Vm(args) => vm::run(&args),
         Task::AsRoot(args) => test::as_root(&args),
         Task::VmGuest(args) => vm::guest(&args),

@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use self::cargo_test::{Results, Run};
-pub use self::root::{AsRoot, as_root, elevated};
+pub use self::root::{AsRoot, as_root, command as root_command, elevated};
 use self::skips::Skips;
 use crate::{lint, process, repo, say};
 

@@ -1,0 +1,55 @@
+//! The program itself: static, stripped, and without a trace of where it was built.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::{process, say};
+
+/// glibc's own static library, so that nothing but rustup's default target is needed. Static and still
+/// position independent: a program that runs as root keeps its randomised addresses.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds the checkout at `root` into `target`.
+pub fn build(root: &Path, target: &Path, epoch: &str) -> Result<PathBuf> {
+    say::step("building the static program, optimised as a whole: this takes minutes");
+    let cargo_home = env::var_os("CARGO_HOME").map_or_else(
+        || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cargo"),
+        PathBuf::from,
+    );
+    let mut flags = OsString::from("-Ctarget-feature=+crt-static");
+    let mut c_flags = OsString::new();
+    for (from, to) in [(root, "sockleak"), (&cargo_home, "cargo")] {
+        // The separator of this variable; a path may hold a space.
+        flags.push("\u{1f}--remap-path-prefix=");
+        c_flags.push(" -ffile-prefix-map=");
+        for text in [&mut flags, &mut c_flags] {
+            text.push(from);
+            text.push("=");
+            text.push(to);
+        }
+    }
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(root)
+        .args([
+            "build",
+            "--locked",
+            "--package",
+            "tracer",
+            "--profile",
+            "dist",
+        ])
+        .args(["--target", TARGET, "--target-dir"])
+        .arg(target)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags)
+        .env("CFLAGS", c_flags)
+        .env("SOURCE_DATE_EPOCH", epoch)
+        // Of the cargo that runs us: they would name the toolchain of another folder.
+        .env_remove("RUSTFLAGS");
+    process::run(&mut cargo)?;
+    Ok(target.join(TARGET).join("dist").join("sockleak"))
+}
