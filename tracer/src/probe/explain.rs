@@ -80,6 +80,11 @@ pub fn explain_object(error: &ObjectError) -> Explained {
             "the variable names a file that is not there or not readable",
             "unset SOCKLEAK_BPF_OBJECT to use the kernel object inside sockleak",
         ),
+        ObjectError::Damaged(_) => Explained::new(
+            error.to_string(),
+            "the file of the program was changed after it was built",
+            "compare its sha256 with the published one, and install it anew",
+        ),
         ObjectError::Refused(EbpfError::MapError(MapError::CreateError { name, io_error })) => {
             no_map(name, io_error)
         }

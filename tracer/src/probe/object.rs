@@ -1,7 +1,10 @@
 //! The kernel object: embedded, or taken from `SOCKLEAK_BPF_OBJECT`, and loaded with this kernel's
 //! offsets and the user's settings frozen in.
 
+use std::io::Read as _;
+
 use aya::{Ebpf, EbpfLoader};
+use flate2::read::ZlibDecoder;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tracer_common::{
@@ -11,7 +14,8 @@ use tracer_common::{
 
 use super::{layout::Layout, pidns};
 
-static EMBEDDED: &[u8] = aya::include_bytes_aligned!("../../ebpf/sockleak.bpf.o");
+/// As the build script compressed it.
+static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sockleak.bpf.o.z"));
 
 const OVERRIDE: &str = "SOCKLEAK_BPF_OBJECT";
 
@@ -19,8 +23,16 @@ const OVERRIDE: &str = "SOCKLEAK_BPF_OBJECT";
 pub enum ObjectError {
     #[error("cannot read the kernel object {OVERRIDE}={path}: {error}")]
     Unreadable { path: String, error: std::io::Error },
+    #[error("this program's own copy of the kernel object is damaged: {0}")]
+    Damaged(std::io::Error),
     #[error("the kernel refuses the object's maps or globals: {0}")]
     Refused(#[from] aya::EbpfError),
+}
+
+fn embedded() -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    ZlibDecoder::new(EMBEDDED).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The bytes to load and their digest, for the report.
@@ -36,7 +48,7 @@ impl Object {
                 path: path.to_string_lossy().into_owned(),
                 error,
             })?,
-            None => EMBEDDED.to_vec(),
+            None => embedded().map_err(ObjectError::Damaged)?,
         };
         let sha256 = format!("{:x}", Sha256::digest(&bytes));
         Ok(Self { bytes, sha256 })

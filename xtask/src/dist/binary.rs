@@ -13,6 +13,13 @@ use crate::{process, say};
 /// position independent: a program that runs as root keeps its randomised addresses.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+const FLAGS: &[&str] = &[
+    "-Ctarget-feature=+crt-static",
+    // One copy of functions that came out the same, and relocations as a bitmap: half a megabyte.
+    "-Clink-arg=-Wl,--icf=all",
+    "-Clink-arg=-Wl,-z,pack-relative-relocs",
+];
+
 /// Builds the checkout at `root` into `target`.
 pub fn build(root: &Path, target: &Path, epoch: &str) -> Result<PathBuf> {
     say::step("building the static program, optimised as a whole: this takes minutes");
@@ -20,7 +27,7 @@ pub fn build(root: &Path, target: &Path, epoch: &str) -> Result<PathBuf> {
         || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cargo"),
         PathBuf::from,
     );
-    let mut flags = OsString::from("-Ctarget-feature=+crt-static");
+    let mut flags = OsString::from(FLAGS.join("\u{1f}"));
     let mut c_flags = OsString::new();
     for (from, to) in [(root, "sockleak"), (&cargo_home, "cargo")] {
         // The separator of this variable; a path may hold a space.
