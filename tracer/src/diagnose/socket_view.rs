@@ -163,6 +163,14 @@ impl<'a> SocketView<'a> {
                 .is_some_and(|used| used.at >= self.socket.since)
     }
 
+    /// Its reader meets the end again and again, and so does nothing else: as of a moment ago.
+    pub fn reads_on(&self) -> bool {
+        /// However short the threshold: threads of one interpreter take turns.
+        const TURNS: u64 = 1_000_000_000;
+        let last = self.socket.history.eof.map_or(0, |eof| eof.at);
+        self.socket.end_read_again && self.now.saturating_sub(last) < (self.min_age / 4).max(TURNS)
+    }
+
     /// A relay has told the other side of the end, and waits for that side to end as well.
     pub fn was_passed_on(&self) -> bool {
         let partner = self.context.pairs.partner_of(self.socket.cookie);

@@ -221,7 +221,7 @@ impl Tracker {
 
     fn note_history(&mut self, cookie: u64, history: History) {
         if let Some(socket) = self.sockets.get_mut(&cookie) {
-            socket.history.learn(history);
+            socket.learn(history);
         } else if let Some(evicted_histories) = self.evicted_histories.get_mut(&cookie) {
             // It came back into the table and lost its place again.
             evicted_histories.learn(history);
@@ -239,7 +239,7 @@ impl Tracker {
             return;
         }
         if let Some(history) = self.evicted_histories.remove(&socket.cookie) {
-            socket.history.learn(history);
+            socket.learn(history);
         }
         self.sockets.insert(socket.cookie, Box::new(socket));
     }

@@ -26,6 +26,8 @@ pub struct Socket {
     pub seen: u64,
     pub entry: Option<Entry>,
     pub history: History,
+    /// The end of the stream was read, and later read again.
+    pub end_read_again: bool,
     pub shown: Shown,
     /// When the exit of its process closed it.
     pub ended_at: Option<u64>,
@@ -78,6 +80,7 @@ impl Socket {
             seen: known_since,
             entry: None,
             history: History::default(),
+            end_read_again: false,
             shown: Shown::Never,
             ended_at: None,
             ended_by: None,
@@ -166,7 +169,14 @@ impl Socket {
         self.state = candidate.state;
         self.entry = Some(candidate.entry);
         self.endpoints = candidate.endpoints;
-        self.history.learn(candidate.history);
+        self.learn(candidate.history);
+    }
+
+    pub fn learn(&mut self, history: History) {
+        let again =
+            matches!((self.history.eof, history.eof), (Some(old), Some(new)) if new.at > old.at);
+        self.end_read_again |= again;
+        self.history.learn(history);
     }
 
     pub fn moved(&mut self, change: &Transition) {

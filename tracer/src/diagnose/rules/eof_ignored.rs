@@ -108,7 +108,7 @@ fn looks(view: &SocketView<'_>) -> Looks {
     let looks = match view.activation() {
         Activation::Over(over) => Looks::default().look(true, over.says(), ""),
         // A reader that meets the end again and again goes on with nothing else.
-        _ if reads_on(view) => {
+        _ if view.reads_on() => {
             Looks::default().look(true, "the end of the stream is read again and again", "")
         }
         _ => Looks::default().look(
@@ -133,13 +133,6 @@ fn looks(view: &SocketView<'_>) -> Looks {
             "not all threads could be looked at",
         )
         .look(view.nothing_lost(), "", "some events were lost")
-}
-
-/// The last of several reads of the end: the first came when the peer hung up.
-fn reads_on(view: &SocketView<'_>) -> bool {
-    let last = view.socket.history.eof.map_or(0, |eof| eof.at);
-    last.saturating_sub(view.socket.since) >= view.min_age / 2
-        && view.now.saturating_sub(last) < view.min_age / 4
 }
 
 /// An end of stream that is followed at once by a write to another connection was passed on.

@@ -111,6 +111,26 @@ fn an_owner_computes_when_it_ran_at_every_look() {
 }
 
 #[test]
+fn a_reader_that_meets_the_end_again_and_again_computes_nothing_else() {
+    let runs = Thread {
+        state: 'R',
+        syscall: None,
+        ..thread(SERVER, "", Vec::new())
+    };
+    let read = |at| {
+        let mut read = conn(1).accepted().eof();
+        read.candidate.history.eof = Some(operation(SocketOperation::Recv, at, 3));
+        world([conn(1).accepted().eof()])
+            .with(Input::Tick { at: END - 5 * S })
+            .with_threads(SERVER, vec![runs.clone()])
+            .with(Input::StuckCandidate(read.candidate))
+    };
+    assert_eq!(read(END - S).verdict(), "eof-ignored high leak");
+    // Read again once, and not since: it does something else.
+    assert_eq!(read(END - 40 * S).verdict(), "owner-blocked medium leak");
+}
+
+#[test]
 fn a_relay_is_an_accepted_and_the_one_connection_opened_for_it() {
     let from = |conn: Conn| world([conn]);
     let partner = |send_q| open(2, (SocketOperation::Connect, STUCK - 4 * S), send_q);

@@ -76,6 +76,18 @@ fn a_leak_keeps_its_id_across_pids_addresses_ports_and_restarts() {
     assert_eq!(id(nameless), first);
 }
 
+/// Before a runtime's layout is learnt only the innermost of its calls are known.
+#[test]
+fn the_runtimes_own_calls_make_no_two_findings() {
+    let early = (1..4).map(|n| conn(n).accepted());
+    let late = (4..9).map(|n| conn(n).accepted().stacks_from(10));
+    let site = world(early.chain(late))
+        .with_stack(1, vec![libc("accept4")])
+        .with_stack(11, vec![libc("accept4"), libc("start_thread")])
+        .site();
+    assert_eq!((site.verdict.name(), site.count), ("never-read", 8));
+}
+
 /// Users keep these ids in dashboards and baselines. No change of the code may change them.
 #[test]
 fn ids_are_the_same_in_every_version() {
