@@ -34,8 +34,8 @@ pub type Classified<'a> = (&'static dyn Rule, SocketView<'a>);
 /// Exact groups: executable, verdict, and the blamed place (or what stands for it without a stack).
 pub fn groups(classified: Vec<Classified<'_>>, set: ReportParameters) -> Vec<(String, Group<'_>)> {
     let mut members: BTreeMap<String, Vec<Classified<'_>>> = BTreeMap::new();
-    // Thousands of sockets share a place, and finding its key costs more than all else.
-    let mut shared: HashMap<Place, (String, Vec<Classified<'_>>)> = HashMap::new();
+    // Thousands of sockets share a place, and finding what is blamed costs more than all else.
+    let mut shared: HashMap<Place, (Option<String>, Vec<Classified<'_>>)> = HashMap::new();
     for (rule, view) in classified {
         let Some(evidence_source) = view.proof.as_ref().map(|proof| proof.evidence_source) else {
             continue;
@@ -43,10 +43,16 @@ pub fn groups(classified: Vec<Classified<'_>>, set: ReportParameters) -> Vec<(St
         let place = Place::of(rule, evidence_source, &view);
         let (_, same) = shared
             .entry(place)
-            .or_insert_with(|| (key(rule, evidence_source, &view), Vec::new()));
+            .or_insert_with(|| (blamed(evidence_source, &view), Vec::new()));
         same.push((rule, view));
     }
-    for (key, same) in shared.into_values() {
+    let ends = shared_ends(&shared);
+    for (place, (blamed, same)) in shared {
+        let Some((_, view)) = same.first() else {
+            continue;
+        };
+        let blamed = blamed.unwrap_or_else(|| ends.get(&place.kind()).unwrap_or(&place.end).id());
+        let key = key(&place, view, &blamed);
         members.entry(key).or_default().extend(same);
     }
     in_part::join(&mut members);
@@ -98,16 +104,11 @@ struct Place {
     stack: u64,
     thread: Option<u32>,
     /// Part of the key where nobody is blamed.
-    end: (Option<Direction>, SocketAddr),
+    end: End,
 }
 
 impl Place {
     fn of(rule: &dyn Rule, evidence_source: EvidenceSource, view: &SocketView<'_>) -> Self {
-        let endpoints = &view.socket.endpoints;
-        let end = match view.direction() {
-            Some(Direction::Connected) => (Some(Direction::Connected), endpoints.remote),
-            direction => (direction, endpoints.local),
-        };
         let stack = evidence_source
             .operation(view)
             .map_or(0, |operation| operation.stack);
@@ -121,9 +122,59 @@ impl Place {
                 .as_ref()
                 .and_then(|proof| proof.thread())
                 .map(|thread| thread.tid),
-            end,
+            end: End::of(view),
         }
     }
+
+    /// What has one cause where nobody is blamed: of one process, and where it asked others, of the same service.
+    fn kind(&self) -> Kind {
+        let service = match self.end {
+            End::To(address) => Some(address.port()),
+            End::Port(_) | End::Unknown => None,
+        };
+        (self.verdict, self.evidence_source, self.process, service)
+    }
+}
+
+type Kind = (Verdict, EvidenceSource, Option<u32>, Option<u16>);
+
+/// Without a place of its own, all programs of one runtime would be alike: this tells them apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum End {
+    To(SocketAddr),
+    Port(u16),
+    Unknown,
+}
+
+impl End {
+    fn of(view: &SocketView<'_>) -> Self {
+        let endpoints = &view.socket.endpoints;
+        match view.direction() {
+            Some(Direction::Connected) => Self::To(endpoints.remote),
+            Some(_) => Self::Port(endpoints.local.port()),
+            None => Self::Unknown,
+        }
+    }
+
+    /// Part of every such site's id: these strings never change.
+    fn id(self) -> String {
+        match self {
+            Self::To(address) => format!(" to {}", Endpoint(address)),
+            Self::Port(port) => format!(" port {port}"),
+            Self::Unknown => " no history".to_owned(),
+        }
+    }
+}
+
+/// Ports are attributes of a finding: of all that share a cause, the least one stands for the rest.
+fn shared_ends<T>(places: &HashMap<Place, (Option<String>, T)>) -> HashMap<Kind, End> {
+    let mut ends: HashMap<Kind, End> = HashMap::new();
+    let placeless = places.iter().filter(|(_, (blamed, _))| blamed.is_none());
+    for (place, _) in placeless.filter(|(place, _)| place.process.is_some()) {
+        let end = ends.entry(place.kind()).or_insert(place.end);
+        *end = place.end.min(*end);
+    }
+    ends
 }
 
 fn group<'a>(members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Group<'a>> {
@@ -203,28 +254,21 @@ pub fn frames_of<'a>(
     (!frames.is_empty()).then_some(frames)
 }
 
+/// Where nobody is to blame, what the runtime and the libraries do on the way tells nothing: it differs from call to
+/// call, and of some members less of it is known.
+fn blamed(evidence_source: EvidenceSource, view: &SocketView<'_>) -> Option<String> {
+    let frames = frames_of(evidence_source, view)?;
+    Some(identity(frames.get(view.context.blame(frames)?)?))
+}
+
 /// Contains build-ids and offsets, never addresses, so that it is the same after a restart.
-fn key(rule: &dyn Rule, evidence_source: EvidenceSource, view: &SocketView<'_>) -> String {
+fn key(place: &Place, view: &SocketView<'_>, blamed: &str) -> String {
     let program = match view.process() {
         Some(process) => process.exe.as_deref().unwrap_or(&process.comm),
         None => "",
     };
-    let frames = frames_of(evidence_source, view).unwrap_or_default();
-    let blamed = view.context.blame(frames);
-    let place = if let Some(blamed) = blamed.and_then(|index| frames.get(index)) {
-        identity(blamed)
-    } else {
-        // Without a place of its own, all programs of one runtime would be alike: the port tells them apart. What
-        // the runtime and the libraries do on the way differs from call to call, and from moment to moment.
-        let endpoints = &view.socket.endpoints;
-        match view.direction() {
-            Some(Direction::Connected) => format!(" to {}", Endpoint(endpoints.remote)),
-            Some(_) => format!(" port {}", endpoints.local.port()),
-            None => " no history".to_owned(),
-        }
-    };
-    let source = evidence_source.id();
-    format!("{}|{program}|{source}|{place}", rule.verdict().name())
+    let source = place.evidence_source.id();
+    format!("{}|{program}|{source}|{blamed}", place.verdict.name())
 }
 
 fn identity(frame: &Frame) -> String {

@@ -11,4 +11,4 @@ mod not_stuck;
 mod pools;
 mod scope;
 mod told;
-mod world;
+pub(super) mod world;

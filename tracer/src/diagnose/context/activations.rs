@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use tracer_common::event::OUTSIDE;
 
-use super::{ReportContext, waits::WaitsFor};
+use super::{ReportContext, locks, waits::WaitsFor};
 use crate::model::{
     input::{Connection, Thread},
     socket::LastOperation,
@@ -157,7 +157,8 @@ impl<'a> ReportContext<'a> {
         let of_work = waits.is_of_work() || crowd.threads > 1 && crowd.free == 0;
         let frames = common == Common::Inside && of_work;
         // Where the two stacks cannot be compared, the wait alone has to show that there was no other work.
-        let no_work = common == Common::Unknown && waits.is_of_work();
+        let kept = locks::is_kept(thread, self.blamer);
+        let no_work = common == Common::Unknown && (waits.is_of_work() || kept);
         if has_waited_once(operation, thread) && (frames || nothing_else || no_work) {
             let sameness = Sameness {
                 frames,
@@ -169,7 +170,8 @@ impl<'a> ReportContext<'a> {
         }
         match common {
             Common::Inside if crowd.free == 0 => Activation::Possible(thread),
-            Common::Unknown if self.names_it(stack, thread) => Activation::Possible(thread),
+            // A wait that looks again from time to time leaves a CPU more than once.
+            Common::Unknown if kept || self.names_it(stack, thread) => Activation::Possible(thread),
             _ => Activation::Unknown,
         }
     }

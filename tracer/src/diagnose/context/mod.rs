@@ -231,12 +231,15 @@ impl<'a> ReportContext<'a> {
     }
 
     fn note_tasks(&mut self) {
-        /// The thread that polls for the virtual threads of a Java virtual machine (`sun.nio.ch.Poller`, JDK 21).
-        const VIRTUAL_THREADS: &str = "Read-Poller";
+        /// Threads that a Java virtual machine starts for its virtual ones: `sun.nio.ch.Poller` of JDK 21 and 25,
+        /// `java.lang.VirtualThread.createDelayedTaskScheduler`.
+        const VIRTUAL_THREADS: [&str; 3] = ["Read-Poller", "MasterPoller", "VirtualThread-u"];
         for pid in self.tracker.threaded() {
             let threads = self.tracker.threads(pid).iter();
             let mut theirs = threads.filter(|thread| {
-                thread.comm.starts_with(VIRTUAL_THREADS)
+                VIRTUAL_THREADS
+                    .iter()
+                    .any(|name| thread.comm.starts_with(name))
                     || thread.stack.iter().any(Frame::is_of_tasks)
             });
             if theirs.next().is_some() {

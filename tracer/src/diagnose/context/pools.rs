@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ReportContext, activations::Activation, idle, waits::WaitsFor};
+use super::{ReportContext, activations::Activation, idle, locks, waits::WaitsFor};
 use crate::model::{input::Thread, stack::Frame};
 
 /// A pool of which no thread is left to serve anything.
@@ -92,7 +92,10 @@ impl<'a> ReportContext<'a> {
         // A client that sends nothing keeps its worker as well as anything else does.
         let of_work = waits.is_of_work() && !matches!(waits, WaitsFor::Time)
             || matches!(waits, WaitsFor::ClientSends(_));
-        if of_work || idle::is_at_work(thread, self.blamer) || is_locked_out(thread, self.blamer) {
+        if of_work
+            || idle::is_at_work(thread, self.blamer)
+            || locks::is_locked_out(thread, self.blamer)
+        {
             return Worker::Busy;
         }
         match self.newest_activation(thread) {
@@ -147,31 +150,6 @@ impl<'a> ReportContext<'a> {
     pub fn is_idle(&self, thread: &Thread) -> bool {
         idle::is_idle(thread, self.blamer)
     }
-}
-
-/// By a dump of its runtime it waits for a lock: in its own code at the entry of a monitor, or in a call
-/// that takes one. All other waiting may be for a job, or for a while.
-fn is_locked_out(thread: &Thread, blamer: super::Blamer<'_>) -> bool {
-    /// How methods of java.util.concurrent.locks end that wait for a lock.
-    const TAKES_LOCK: &[&str] = &[".lock", ".lockInterruptibly"];
-    let mut dumped = thread
-        .stack
-        .iter()
-        .enumerate()
-        .filter(|(_, frame)| is_dumped(frame));
-    let innermost = dumped.next().map(|(place, _)| place);
-    let takes = |frame: &Frame| {
-        frame.function.as_deref().is_some_and(|name| {
-            name.starts_with("java.util.concurrent.locks.")
-                && TAKES_LOCK.iter().any(|end| name.ends_with(end))
-        })
-    };
-    let at_monitor = innermost.is_some() && blamer(&thread.stack) == innermost;
-    at_monitor || dumped.any(|(_, frame)| takes(frame))
-}
-
-fn is_dumped(frame: &Frame) -> bool {
-    frame.module.as_deref() == Some(crate::model::stack::JAVA)
 }
 
 /// The function of the program that the thread began with.

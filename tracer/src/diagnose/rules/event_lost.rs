@@ -52,14 +52,12 @@ impl Rule for EventLost {
             .look(view.nothing_lost(), "", "some events were lost");
         let source = EvidenceSource::LastUsed;
         let proof = Proof::earned(looks, source, Evidence::Loss(loss));
-        // A mask without input is what a program sets that does not want to read now.
-        Answer::Yes(
-            proof.at_most(if loss == Loss::NotAsked && view.waiter(watch).is_none() {
-                Confidence::Low
-            } else {
-                Confidence::High
-            }),
-        )
+        // Who does not wait for events may be at work on the socket, which it disarmed meanwhile.
+        Answer::Yes(proof.at_most(if view.waiter(watch).is_none() {
+            Confidence::Low
+        } else {
+            Confidence::High
+        }))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {

@@ -173,17 +173,22 @@ fn ends_are_shown_where_they_are_shared() {
 }
 
 #[test]
-fn without_a_stack_the_port_or_the_far_end_tells_sites_apart() {
+fn without_a_stack_the_port_tells_processes_apart_and_the_far_service_tells_sites_apart() {
     let bare = |conn: Conn| conn.stacks_from(100);
     let at = |n, port| bare(conn(n).accepted().eof()).at(port, "10.0.0.9:9");
-    let report = world([
-        at(1, "10.0.0.1:80"),
-        at(2, "10.0.0.1:80"),
-        at(3, "10.0.0.1:81"),
-    ])
-    .report();
-    let counts: Vec<u64> = report.sites.iter().map(|site| site.count).collect();
-    assert_eq!(counts, [2, 1]);
+    let to = |n, peer| bare(conn(n).connected().eof()).at("10.0.0.1:5000", peer);
+    let counts = |conns: Vec<Conn>| -> Vec<u64> {
+        let report = world(conns).with_process(process(300)).report();
+        report.sites.iter().map(|site| site.count).collect()
+    };
+    let (a, b) = ("10.0.0.1:80", "10.0.0.1:81");
+    assert_eq!(counts(vec![at(1, a), at(2, a), at(3, b).of(300)]), [2, 1]);
+    assert_eq!(counts(vec![at(1, a), at(2, a), at(3, b)]), [3]);
+    let (one, other, database) = ("10.0.0.7:80", "10.0.0.8:80", "10.0.0.7:5432");
+    assert_eq!(
+        counts(vec![to(1, one), to(2, other), to(3, database)]),
+        [2, 1]
+    );
 }
 
 /// They were there before the tracer; nobody but the port tells what they are of.
