@@ -69,20 +69,16 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// In the format of `sha256sum --check`.
 fn sums(files: &[PathBuf]) -> Result<String> {
-    let mut text = String::new();
-    for file in files {
+    let line = |file: &PathBuf| {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
-        text += &format!("{}  {name}\n", sum(file)?);
-    }
-    Ok(text)
+        Ok(format!("{}  {name}\n", sum(file)?))
+    };
+    files.iter().map(line).collect()
 }
 
 fn sum(file: &Path) -> Result<String> {
     let bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;
-    Ok(Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(format!("{:x}", Sha256::digest(bytes)))
 }
 
 /// Seconds since 1970: the only time that two builds of one commit agree on.

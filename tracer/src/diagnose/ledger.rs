@@ -11,7 +11,10 @@ use super::{
     report::{self, Members},
 };
 use crate::{
-    model::report::{Report, Site},
+    model::{
+        report::{Report, Site},
+        verdict::Verdict,
+    },
     track::{Fate, Tracker},
 };
 use told::Told;
@@ -53,11 +56,16 @@ impl Ledger {
         }
         let current: HashSet<String> = report.sites.iter().map(|site| site.id.clone()).collect();
         let over = self.told.iter().filter(|(id, _)| !current.contains(*id));
-        let over = over.filter_map(|(id, told)| {
+        for (id, told) in over {
             let resting = resting.get(id).copied().unwrap_or(0);
-            told.over(resting, tracker.now(), &wall)
-        });
-        report.sites.extend(over.collect::<Vec<Site>>());
+            let Some(site) = told.over(resting, tracker.now(), &wall) else {
+                continue;
+            };
+            match report.sites.iter_mut().find(|now| explains(now, &site)) {
+                Some(now) => now.evidence.push(told.as_part(&site, tracker.now())),
+                None => report.sites.push(site),
+            }
+        }
         if self.forgotten > 0 {
             report.warnings.push(format!(
                 "{} findings that were over were forgotten to stay within the memory bounds",
@@ -138,4 +146,14 @@ impl Ledger {
             self.forgotten += 1;
         }
     }
+}
+
+/// The collector closes what was told of as forgotten while nobody had seen it run: one cause, one finding.
+fn explains(now: &Site, over: &Site) -> bool {
+    let program = |site: &Site| site.process.as_ref().map(|process| process.exe.clone());
+    now.verdict == Verdict::GcDependent
+        && over.verdict != Verdict::GcDependent
+        && now.stacks.opened.is_some()
+        && now.stacks.opened == over.stacks.opened
+        && program(now) == program(over)
 }

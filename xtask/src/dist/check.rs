@@ -64,9 +64,14 @@ fn alone(program: &Path, room: &Path) -> Result<()> {
         .arg(room);
     let report: serde_json::Value = serde_json::from_str(&process::read(&mut trace)?)
         .context("the report of the program alone")?;
-    let attached = report["hooks"]
-        .as_array()
-        .is_some_and(|hooks| hooks.iter().any(|hook| hook["status"] == "attached"));
+    let hooks = report.get("hooks").and_then(serde_json::Value::as_array);
+    let attached = hooks.is_some_and(|hooks| {
+        let is_attached = |hook: &serde_json::Value| {
+            hook.get("status")
+                .is_some_and(|status| status == "attached")
+        };
+        hooks.iter().any(is_attached)
+    });
     ensure!(attached, "alone in a chroot it attached nothing: {report}");
     Ok(())
 }

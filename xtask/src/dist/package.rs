@@ -90,7 +90,7 @@ fn documents(to: &Path) -> Result<()> {
     let mut licences = String::from("sockleak may be used under either of these licences.\n");
     for name in ["LICENSE-APACHE", "LICENSE-MIT"] {
         let text = fs::read_to_string(root.join(name)).with_context(|| format!("read {name}"))?;
-        licences += &format!("\n{name}\n\n{text}");
+        licences.extend(["\n", name, "\n\n", &text]);
     }
     write(&to.join("copyright"), licences.as_bytes(), 0o644)
 }

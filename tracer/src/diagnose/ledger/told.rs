@@ -141,6 +141,23 @@ impl Told {
         Some(site)
     }
 
+    /// The same as a line of the finding that has turned out to be the cause.
+    pub fn as_part(&self, site: &Site, now: u64) -> String {
+        let count = site.count as usize;
+        let how = if self.has_ended() {
+            format!(": {}", self.how(now))
+        } else {
+            String::new()
+        };
+        format!(
+            "{} opened at the same place {} told of as {} before and {} not stuck any more{how}",
+            sockets(count),
+            agree(count, "was", "were"),
+            site.verdict,
+            agree(count, "is", "are")
+        )
+    }
+
     /// `8 closed by the program, 1 by the exit of its process; the last 3 s ago, none later than 8 s after it got
     /// stuck`.
     fn how(&self, now: u64) -> String {

@@ -3,14 +3,15 @@
 use proptest::prelude::*;
 use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
 
-use super::world::{Conn, END, S, SERVER, STUCK, conn, process, world};
+use super::world::{Conn, END, S, SERVER, STUCK, conn, frame, process, world};
 use crate::{
     diagnose::{Ledger, Style},
     model::{
-        input::{Input, Inventory, Item, Task, Transition},
+        input::{CloseCount, Input, Inventory, Item, Task, Transition},
         report::{Ended, Report},
         socket::SocketOperation,
-        stack::Frame,
+        stack::{Frame, Stack},
+        verdict::Verdict,
     },
     track::{
         Tracker,
@@ -63,6 +64,45 @@ fn inventory(at: u64, items: Vec<Item>) -> Input {
 
 fn eof(cookie: u64) -> Conn {
     conn(cookie).accepted().eof()
+}
+
+/// Nobody had seen the collector run when the first of them were told of.
+#[test]
+fn what_the_collector_closed_is_part_of_its_finding() {
+    let used = |n| conn(n).accepted().used(SocketOperation::Send, STUCK - S);
+    let mut tracker = world([used(1), used(2)]).tracker();
+    let mut ledger = Ledger::default();
+    let told = report(&mut ledger, &tracker).sites.remove(0);
+    assert_eq!(told.verdict, Verdict::LostReference);
+    for n in [1, 2] {
+        tracker.apply(end(&used(n), END + S, false));
+    }
+    tracker.apply(Input::CloseCount(vec![CloseCount {
+        opened: 1,
+        closed: 9,
+        count: 2,
+    }]));
+    tracker.apply(Input::Stack {
+        key: 9,
+        stack: Stack {
+            thread: Some("Common-Cleaner".to_owned()),
+            pid: Some(SERVER),
+            frames: vec![frame("dispose", 90)],
+            ..Stack::default()
+        },
+    });
+    tracker.apply(Input::StuckCandidate(used(3).candidate));
+    tracker.apply(inventory(END + 2 * S, vec![used(3).item]));
+    let sites = report(&mut ledger, &tracker).sites;
+    assert_eq!(sites.len(), 1);
+    let site = &sites[0];
+    assert_eq!((site.verdict, site.count), (Verdict::GcDependent, 1));
+    let said = "2 connections opened at the same place were told of as lost-reference before";
+    assert!(
+        site.evidence.iter().any(|line| line.starts_with(said)),
+        "{:?}",
+        site.evidence
+    );
 }
 
 #[test]
