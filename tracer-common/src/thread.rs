@@ -26,6 +26,8 @@ wire! {
         pub waits: u64,
         /// Start of the process, `CLOCK_BOOTTIME` nanoseconds.
         pub start_boot: u64,
+        /// Of the thread itself.
+        pub began_boot: u64,
         pub pc: u64,
         pub sp: u64,
         pub fp: u64,
@@ -47,4 +49,4 @@ wire! {
     }
 }
 
-const _: () = assert!(size_of::<ThreadItem>() == 88 + 48 + 24 + 16);
+const _: () = assert!(size_of::<ThreadItem>() == 96 + 48 + 24 + 16);

@@ -90,6 +90,7 @@ fn describe(thread: Ptr<Typed>, tgid: u32, switches: u64) -> ThreadItem {
         switches,
         waits: thread.field(&g::OFF_TASK_NVCSW),
         start_boot: leader.field(&g::OFF_TASK_START),
+        began_boot: thread.field(&g::OFF_TASK_START),
         pc: 0,
         sp: 0,
         fp: 0,

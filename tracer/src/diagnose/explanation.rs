@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tracer_common::event::OUTSIDE;
 
 use super::{Group, SocketView};
-pub use crate::model::quantity::span;
+pub use crate::model::{quantity::span, verdict::NOT_KEEPALIVE};
 use crate::model::{
     quantity::{self, counted},
     socket::{LastOperation, SocketOperation},
@@ -178,7 +178,3 @@ pub fn age_evidence(group: &Group<'_>) -> Option<String> {
         )
     })
 }
-
-/// The advice every `CLOSE_WAIT` finding ends with.
-pub const NOT_KEEPALIVE: &str = "Shorter TCP keepalive would not fix this: it moves the connection \
-     from CLOSE_WAIT to CLOSE, out of sight of ss and netstat, and the descriptor stays open.";

@@ -283,6 +283,9 @@ pub struct Thread {
     /// How often it had left a CPU to wait when it was looked at, being preempted not counted; 0 when unknown.
     #[serde(default)]
     pub switches: u64,
+    /// When it began, or somewhat before (a machine that was suspended since); 0 when unknown.
+    #[serde(default)]
+    pub began: u64,
     /// Where the frames of `stack` lie, innermost first; empty when that is not known.
     #[serde(default)]
     pub frames_at: Vec<FrameAddress>,

@@ -5,6 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// The advice every `CLOSE_WAIT` finding ends with.
+pub const NOT_KEEPALIVE: &str = "Shorter TCP keepalive would not fix this: it moves the connection \
+     from CLOSE_WAIT to CLOSE, out of sight of ss and netstat, and the descriptor stays open.";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {

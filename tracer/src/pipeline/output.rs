@@ -80,6 +80,7 @@ pub fn human<'a>(
         color: terminal::color(options.output.is_some()),
         width: terminal::width(),
         verbose: options.verbosity > 0,
+        every_frame: options.verbosity > 1,
         time_zone: TimeZone::system(),
         scope: scope.and_then(scope::words),
         is_application,

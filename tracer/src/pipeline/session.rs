@@ -28,6 +28,7 @@ use crate::{
         host::{Host, mono_now_ns},
         live::Live,
         mappings::Mappings,
+        pidns::proc_is_own,
         privilege,
         rings::Collector,
     },
@@ -110,7 +111,7 @@ impl<'o> Session<'o> {
             mappings,
             stacks: Stacks::default(),
             teacher: Teacher::default(),
-            jvms: options.jvm_attach.then(|| Jvms::new(host.in_pid_namespace)),
+            jvms: options.jvm_attach.then(|| Jvms::new(!proc_is_own())),
             recorder,
             grace_ns,
             unmatched: Unmatched::new(&options.filter),
@@ -333,6 +334,7 @@ impl<'o> Session<'o> {
         if let Some(nothing) = &unmatched {
             self.warn([Warning::new("filter-unmatched", &"", nothing.sentence())])?;
         }
+        self.warn(blaming::unmatched(self.options, &self.tracker))?;
         let findings = self.findings()?;
         let report = findings.context("the run gave no report")?.report;
         let scope = self

@@ -11,6 +11,12 @@ pub fn is_first() -> bool {
     number_of("self").is_none_or(|own| own == FIRST)
 }
 
+/// Do the ids in /proc mean the same to this process's own system calls? Without /proc there are none.
+pub fn proc_is_own() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    levels(&status) == 1
+}
+
 /// For the kernel program: inode number of the namespace in which /proc tells ids, 0 for the first.
 pub fn to_tell_ids_in() -> u32 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -23,11 +29,13 @@ pub fn to_tell_ids_in() -> u32 {
 /// Process 1 of /proc is in the namespace of which /proc is. Whoever may not look there can tell from
 /// `NSpid`, which lists the ids from /proc's namespace down to the process's own.
 fn namespace_of_proc(of_first: Option<u64>, own: Option<u64>, status: &str) -> Option<u64> {
-    let levels = status
-        .lines()
-        .find_map(|line| line.strip_prefix("NSpid:"))
-        .map_or(0, |ids| ids.split_whitespace().count());
-    of_first.or(own.filter(|_| levels == 1))
+    of_first.or(own.filter(|_| levels(status) == 1))
+}
+
+/// From the namespace of /proc down to the process's own, both counted.
+fn levels(status: &str) -> usize {
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    ids.map_or(0, |ids| ids.split_whitespace().count())
 }
 
 fn number_of(process: &str) -> Option<u64> {

@@ -15,7 +15,7 @@ use super::iterate::{self, IterateError};
 
 pub const TASK: (&str, &str) = ("iter_task", "task");
 
-/// Threads taken in by one look; 168 bytes each.
+/// Threads taken in by one look; 176 bytes each.
 const MAX_SEEN: usize = 65_536;
 
 /// A thread as one look found it.
@@ -25,6 +25,8 @@ pub struct SeenThread {
     pub tid: u32,
     /// Of the process, `CLOCK_BOOTTIME` nanoseconds.
     pub start_boot: u64,
+    /// Of the thread itself.
+    pub began_boot: u64,
     pub comm: [u8; 16],
     /// As in /proc/PID/stat.
     pub state: char,
@@ -115,6 +117,7 @@ fn describe(item: &ThreadItem, ahead: Option<i128>) -> SeenThread {
         tgid: item.tgid,
         tid: item.tid,
         start_boot: item.start_boot,
+        began_boot: item.began_boot,
         comm: item.comm,
         state: letter(item.state),
         switches: item.switches,
@@ -167,6 +170,7 @@ mod tests {
             switches: 7,
             waits: 5,
             start_boot: 1,
+            began_boot: 1,
             pc: 0x1000,
             sp: 0x2000,
             fp: 0,

@@ -126,6 +126,7 @@ impl<'a> Delivery<'a> {
             color: anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never,
             width: width(),
             verbose: self.options.verbosity > 0,
+            every_frame: self.options.verbosity > 1,
             time_zone: TimeZone::system(),
             scope: None,
             is_application: &is_application,

@@ -21,7 +21,10 @@ use crate::{
         stack::{Frame, FrameAddress},
         wait::{FileKind, Wait},
     },
-    probe::threads::{KernelEntry, SeenThread},
+    probe::{
+        host::{boot_now_ns, mono_now_ns},
+        threads::{KernelEntry, SeenThread},
+    },
     symbolize::{StackCopy, Symbolizer},
 };
 
@@ -173,6 +176,12 @@ fn mutex(wait: &Wait, memory: Option<&File>) -> Option<Mutex> {
 }
 
 /// Another process may have got the number since. /proc rounds start times to ticks.
+/// By `CLOCK_MONOTONIC`: all suspensions until now are taken to have come after it began.
+fn began(boot: u64) -> u64 {
+    let suspended = boot_now_ns().saturating_sub(mono_now_ns());
+    boot.saturating_sub(suspended)
+}
+
 fn is_of(thread: &SeenThread, process: &Process) -> bool {
     const TWO_TICKS: u64 = 20_000_000;
     thread.tgid == process.pid && thread.start_boot.abs_diff(process.start_boot) < TWO_TICKS
@@ -212,6 +221,7 @@ impl Caught {
             frames_at,
             wait,
             switches: seen.waits,
+            began: began(seen.began_boot),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::model::{
         Activity, CloseCount, Connection, Counters, EpollChange, Interest, Process, Relief,
         RunHeader, Samples, Thread,
     },
+    socket::LastOperation,
     stack::Stack,
 };
 
@@ -39,6 +40,11 @@ impl Tracker {
     /// Sockets that were stuck for the threshold and ended between the last two reports, as they were.
     pub fn passed(&self) -> impl Iterator<Item = &Socket> {
         self.passed.due().iter()
+    }
+
+    /// How a followed socket was opened.
+    pub fn opened(&self, cookie: u64) -> Option<LastOperation> {
+        self.sockets.get(&cookie)?.history.opened
     }
 
     pub fn count(&self) -> usize {

@@ -49,6 +49,9 @@ pub struct Sameness<'a> {
     pub own_process: bool,
     /// It is the only thread of its process, and has not left a CPU but for the present wait, which brings no work.
     pub nothing_else: bool,
+    /// The thread began after the connection was opened, has touched no other, and waits for something that brings no
+    /// work.
+    pub own_thread: bool,
 }
 
 impl Sameness<'_> {
@@ -140,6 +143,7 @@ impl<'a> ReportContext<'a> {
                 asked,
                 own_process,
                 nothing_else: false,
+                own_thread: false,
             };
             return Activation::Same(thread, sameness);
         }
@@ -158,13 +162,21 @@ impl<'a> ReportContext<'a> {
         let frames = common == Common::Inside && of_work;
         // Where the two stacks cannot be compared, the wait alone has to show that there was no other work.
         let kept = locks::is_kept(thread, self.blamer);
-        let no_work = common == Common::Unknown && (waits.is_of_work() || kept);
-        if has_waited_once(operation, thread) && (frames || nothing_else || no_work) {
+        let at_work = waits.is_of_work() || kept;
+        let no_work = common == Common::Unknown && at_work;
+        let waited_once = has_waited_once(operation, thread) && (frames || nothing_else || no_work);
+        // A runtime may make its threads wait in between, for itself.
+        let own_thread = !waited_once
+            && at_work
+            && (crowd.threads <= 1 || crowd.free == 0)
+            && self.began_for(cookie, thread);
+        if waited_once || own_thread {
             let sameness = Sameness {
                 frames,
                 asked,
                 own_process,
                 nothing_else,
+                own_thread,
             };
             return Activation::Same(thread, sameness);
         }
@@ -174,6 +186,15 @@ impl<'a> ReportContext<'a> {
             Common::Unknown if kept || self.names_it(stack, thread) => Activation::Possible(thread),
             _ => Activation::Unknown,
         }
+    }
+
+    /// It began when the connection was there already, and has touched no other.
+    fn began_for(&self, cookie: u64, thread: &Thread) -> bool {
+        let opened = self.tracker.opened(cookie);
+        let touches = self.threads.touches(thread.tid);
+        thread.began != 0
+            && opened.is_some_and(|opened| opened.at <= thread.began)
+            && touches.iter().all(|touch| touch.cookie == cookie)
     }
 
     /// It waits for events. The loop of several clients waits for new work; any other may be part of serving this

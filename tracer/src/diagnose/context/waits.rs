@@ -263,7 +263,7 @@ impl WaitsFor<'_> {
             Self::Disk | Self::Child | Self::Time => {
                 "Move the wait off the thread that serves connections, or put a time limit on it."
             }
-            _ => "Look at what the thread does (below) and put a time limit on it.",
+            _ => "Look at what the thread does and put a time limit on it.",
         }
     }
 

@@ -109,7 +109,7 @@ impl Rule for NeverAccepted {
             ),
             evidence,
             advice: "Find out why the program stopped calling accept(): see what its threads are \
-                     doing below. A larger backlog only lets more connections die. Accept in a \
+                     doing. A larger backlog only lets more connections die. Accept in a \
                      thread that does nothing else, or bound the work done between two accepts."
                 .to_owned(),
         }

@@ -159,6 +159,9 @@ impl How<'_> {
             Self::Call(sameness) if sameness.nothing_else => {
                 "it is the only thread, and has not left a CPU since but for the present wait"
             }
+            Self::Call(sameness) if sameness.own_thread => {
+                "it began after that connection was opened, and has touched no other"
+            }
             Self::Call(sameness) if !sameness.frames => {
                 "it has not left a CPU since but for the present wait; in which functions it was then is not known"
             }

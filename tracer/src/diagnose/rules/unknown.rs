@@ -72,7 +72,7 @@ impl Rule for Unknown {
         }
         evidence.extend(explanation::age_evidence(group));
         let advice = if view.last_operation().is_some() {
-            "Look at what the process's threads do now (below) and at the function named here."
+            "Look at what the process's threads do now and at the function named here."
         } else {
             "Keep `sockleak watch` running while new ones appear: it then sees who opens, reads and \
              forgets them, which cannot be learned afterwards."

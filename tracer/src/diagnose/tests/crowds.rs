@@ -3,13 +3,14 @@
 use tracer_common::state::ESTABLISHED;
 
 use super::world::{
-    Conn, END, S, SERVER, STUCK, World, conn, frame, libc, operation, process, thread, world,
+    Conn, END, S, SERVER, START, STUCK, World, conn, frame, libc, operation, process, thread, world,
 };
 use crate::model::{
     input::{CloseCount, Connection, Input, Moved, Thread},
     quantity::age,
     socket::{Endpoints, History, LastOperation, SocketOperation},
     stack::{Frame, Stack},
+    wait::Wait,
 };
 
 pub const INODE: u64 = 77;
@@ -62,6 +63,29 @@ fn blocked_in_handler() -> World {
         (used.sp, used.switches) = (0x7000, 4);
     }
     world([conn]).with_threads(SERVER, vec![locked])
+}
+
+/// A runtime that made it wait in between, for itself, says nothing of other work.
+#[test]
+fn a_thread_that_began_for_a_connection_still_serves_it_however_often_it_has_waited() {
+    let verdict = |began, switches| {
+        let mut world = blocked_in_handler();
+        for input in &mut world.inputs {
+            if let Input::Threads { threads, .. } = input
+                && let Some(thread) = threads.first_mut()
+            {
+                (thread.began, thread.switches) = (began, switches);
+                thread.stack = vec![libc("futex"), frame("lock", 22)];
+                thread.wait = Wait::Lock {
+                    address: 8,
+                    owner: None,
+                };
+            }
+        }
+        world.verdict()
+    };
+    assert_eq!(verdict(STUCK, 9), "owner-blocked medium leak");
+    assert_eq!(verdict(START, 9), "lost-reference low leak");
 }
 
 #[test]

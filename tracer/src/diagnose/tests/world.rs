@@ -61,6 +61,7 @@ pub fn thread(tid: u32, syscall: &str, stack: Vec<Frame>) -> Thread {
         frames_at: Vec::new(),
         wait: Wait::default(),
         switches: 0,
+        began: 0,
     }
 }
 

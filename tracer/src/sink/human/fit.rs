@@ -27,16 +27,60 @@ pub(super) fn elide_end(text: &str, max: usize) -> String {
 }
 
 /// Fits a symbol: arguments go first, then template parameters, then the middle. What is left of
-/// `std::vector<int>::push_back(int&&)` is `std::vector<…>::push_back(…)`.
+/// `std::vector<int>::push_back(int&&)` is `std::vector<…>::push_back(…)`. A name that begins with a type in
+/// brackets keeps of it what there is room for: all `<… as Future>::poll` would look the same.
 pub(super) fn fit_symbol(symbol: &str, max: usize) -> String {
     let mut text = symbol.to_owned();
     for (open, close) in [('(', ')'), ('<', '>')] {
         if display_width(&text) <= max {
             return text;
         }
+        if open == '<' && text.starts_with('<') {
+            return fit_of_type(&text, max);
+        }
         text = emptied(&text, open, close);
     }
     elide_middle(&text, max)
+}
+
+/// `<app::Handler<T> as Future>::poll`: parameters go first, then the trait, then the middle of the type.
+fn fit_of_type(symbol: &str, max: usize) -> String {
+    /// Less of a type tells nothing.
+    const TELLING: usize = 12;
+    let Some(end) = end_of_brackets(symbol) else {
+        return elide_middle(symbol, max);
+    };
+    let kind = symbol.get(1..end - 1).unwrap_or_default();
+    let rest = emptied(symbol.get(end..).unwrap_or_default(), '<', '>');
+    let bare = emptied(kind, '<', '>');
+    if display_width(&bare) + display_width(&rest) + 2 <= max {
+        return format!("<{bare}>{rest}");
+    }
+    let of = bare.split(" as ").next().unwrap_or_default();
+    let room = max.saturating_sub(display_width(&rest) + 2);
+    if room >= TELLING || display_width(of) <= room {
+        return format!("<{}>{rest}", elide_middle(of, room));
+    }
+    elide_middle(&format!("<…>{rest}"), max)
+}
+
+/// Where the brackets end with which it begins.
+fn end_of_brackets(symbol: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut before = ' ';
+    for (at, c) in symbol.char_indices() {
+        let arrow = c == '>' && before == '-';
+        before = c;
+        if c == '<' {
+            depth += 1;
+        } else if c == '>' && !arrow {
+            depth = depth.checked_sub(1)?;
+            if depth == 0 {
+                return Some(at + 1);
+            }
+        }
+    }
+    None
 }
 
 /// Replaces what stands between outermost brackets by `…`.
@@ -123,5 +167,16 @@ mod tests {
             fit_symbol("<dyn Fn(u8) -> u8>::call_mut", 20),
             "<…>::call_mut"
         );
+        let future =
+            "<hyper::proto::h1::dispatch::Dispatcher<D, Bs, I, T> as core::future::Future>::poll";
+        assert_eq!(
+            fit_symbol(future, 76),
+            "<hyper::proto::h1::dispatch::Dispatcher<…> as core::future::Future>::poll"
+        );
+        assert_eq!(
+            fit_symbol(future, 52),
+            "<hyper::proto::h1::dispatch::Dispatcher<…>>::poll"
+        );
+        assert_eq!(fit_symbol(future, 30), "<hyper::prot…patcher<…>>::poll");
     }
 }

@@ -44,7 +44,10 @@ pub(super) fn write(
     let mut unmarked = blame;
     for row in &rows {
         match row {
-            Row::Folded(frames) => write_note(page, &folded(frames))?,
+            Row::Folded(frames) => {
+                let hint = options.verbose && frames.len() >= MAX_SHOWN;
+                write_note(page, &folded(frames, hint))?;
+            }
             Row::Shown(frame) => {
                 let marked = unmarked.take_if(|blame| is_blamed(frame, blame)).is_some();
                 write_frame(page, frame, names, marked)?;
@@ -74,7 +77,7 @@ fn rows<'f>(frames: &'f [Frame], options: &HumanOptions<'_>) -> (Vec<Row<'f>>, u
         MAX_SHOWN
     };
     // Without a frame of its own the runtime's frames are all there is to go by.
-    let fold = frames.iter().any(options.is_application);
+    let fold = !options.every_frame && frames.iter().any(options.is_application);
     let mut rows: Vec<Row<'f>> = Vec::new();
     let (mut shown, mut used) = (0, 0);
     for frame in frames {
@@ -145,7 +148,8 @@ fn place(frame: &Frame) -> String {
     Escaped(&format!("{place}{inlined}")).to_string()
 }
 
-fn folded(run: &[&Frame]) -> String {
+/// `hint`: the next thing to ask for would show them.
+fn folded(run: &[&Frame], hint: bool) -> String {
     let mut modules: Vec<&str> = Vec::new();
     for frame in run {
         let module = frame.module.as_deref().unwrap_or("unmapped code");
@@ -159,8 +163,9 @@ fn folded(run: &[&Frame]) -> String {
         ""
     };
     modules.truncate(MAX_MODULES);
+    let hint = if hint { " (-vv shows all)" } else { "" };
     format!(
-        "… {} in {}{rest}",
+        "… {} in {}{rest}{hint}",
         counted(run.len() as u64, "frame"),
         modules.join(", ")
     )

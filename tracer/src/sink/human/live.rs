@@ -11,7 +11,7 @@ use super::fit::elide_middle;
 use super::site::{blamed_in_short, named, severity_word};
 use super::style::{self, BOLD, DIM, PLAIN, Page};
 use crate::model::quantity::{age, counted, grouped, threshold};
-use crate::model::report::Site;
+use crate::model::report::{Direction, Site};
 
 /// `13:05:12  LEAK  eof-ignored  17 sockets  leaky-server[4242]  handle_client (src/conn.c:42)`
 pub fn write_site_found(
@@ -30,10 +30,9 @@ pub fn write_site_found(
         .as_ref()
         .map_or_else(|| "no process seen".to_owned(), named);
     // Without a function, where the sockets are is what tells two sites of a process apart.
-    let place = match (&site.blame, &site.local) {
-        (Some(blame), _) => blamed_in_short(blame),
-        (None, Some(local)) => format!("on {local}"),
-        (None, None) => String::new(),
+    let place = match &site.blame {
+        Some(blame) => blamed_in_short(blame),
+        None => where_it_is(site),
     };
     let line = format!(
         "{}  {}  {}  {}  {}  {}",
@@ -46,6 +45,22 @@ pub fn write_site_found(
     );
     page.line(line.trim_end())?;
     page.flush()
+}
+
+/// A service's address: a client's own port says nothing.
+fn where_it_is(site: &Site) -> String {
+    let at_listener = matches!(
+        site.direction,
+        Some(Direction::Accepted | Direction::Unaccepted)
+    );
+    match (&site.local, site.peers.as_slice(), site.ports.as_slice()) {
+        (Some(local), ..) if at_listener => format!("on {local}"),
+        (None, _, [port]) if at_listener => format!("on port {port}"),
+        (None, _, ports) if at_listener => format!("on {} ports", ports.len()),
+        (_, [peer], [port]) if site.direction.is_some() => format!("to {peer}, port {port}"),
+        (_, [peer], _) => format!("with {peer}"),
+        (_, peers, _) => format!("with {} peers", peers.len()),
+    }
 }
 
 /// The numbers of the status line.

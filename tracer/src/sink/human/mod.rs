@@ -37,6 +37,8 @@ pub struct HumanOptions<'a> {
     pub width: usize,
     /// Sockets, all stacks and all threads of every site.
     pub verbose: bool,
+    /// Every frame, those of libraries and runtimes too.
+    pub every_frame: bool,
     /// For the times of day shown; the JSON report is always UTC.
     pub time_zone: TimeZone,
     /// What was watched, when not everything: `pid 4242 and its children`.
@@ -60,9 +62,10 @@ pub fn write_report(
     } else {
         MAX_SITES
     };
+    let mut keepalive_told = false;
     for site in sites.iter().take(shown) {
         page.blank()?;
-        site::write(page, site, options)?;
+        site::write(page, site, options, &mut keepalive_told)?;
     }
     if let Some(rest) = sites.get(shown..).filter(|rest| !rest.is_empty()) {
         let sockets: u64 = rest.iter().map(|site| site.count).sum();

@@ -19,8 +19,9 @@ pub fn write_outcome(
     options: &HumanOptions<'_>,
 ) -> io::Result<()> {
     let page = &mut Page::new(out, options.color, options.width);
+    let mut keepalive_told = false;
     for finding in &outcome.findings {
-        site::write(page, &finding.site, options)?;
+        site::write(page, &finding.site, options, &mut keepalive_told)?;
         if let Fate::Passes(why) = &finding.fate {
             let text = format!("Not a failure: {}.", Untrusted::new(why.because()));
             page.paragraph(2, 2, DIM, &text)?;

@@ -9,7 +9,7 @@ use super::{sockets, stacks, threads};
 use crate::model::quantity::{age, agree, counted, grouped, growth};
 use crate::model::report::{Blame, Direction, Ended, Over, Process, Site};
 use crate::model::untrusted::Untrusted;
-use crate::model::verdict::Severity;
+use crate::model::verdict::{NOT_KEEPALIVE, Severity};
 use crate::sink::telling::telling;
 
 const MAX_PEERS: usize = 3;
@@ -20,6 +20,7 @@ pub(super) fn write(
     page: &mut Page<'_>,
     site: &Site,
     options: &HumanOptions<'_>,
+    keepalive_told: &mut bool,
 ) -> io::Result<()> {
     write_title(page, site)?;
     page.labelled("", PLAIN, &size(site))?;
@@ -48,14 +49,27 @@ pub(super) fn write(
     }
     threads::write(page, site, options)?;
     stacks::write(page, site, options)?;
-    if !site.advice.is_empty() {
-        page.labelled("fix", PLAIN, &site.advice)?;
+    let advice = once(&site.advice, keepalive_told);
+    if !advice.is_empty() {
+        page.labelled("fix", PLAIN, &advice)?;
     }
     if options.verbose {
         sockets::write(page, site)?;
         page.labelled("site id", PLAIN, &site.id)?;
     }
     Ok(())
+}
+
+/// True of every finding, and enough to read once.
+fn once(advice: &str, told: &mut bool) -> String {
+    if !advice.contains(NOT_KEEPALIVE) {
+        return advice.to_owned();
+    }
+    if !std::mem::replace(told, true) {
+        return advice.to_owned();
+    }
+    let rest = advice.replace(NOT_KEEPALIVE, "");
+    rest.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn no_blame(site: &Site) -> &'static str {

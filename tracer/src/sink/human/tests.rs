@@ -8,6 +8,7 @@ fn options(width: usize) -> HumanOptions<'static> {
         color: false,
         width,
         verbose: false,
+        every_frame: false,
         time_zone: TimeZone::UTC,
         scope: None,
         is_application: &is_application,

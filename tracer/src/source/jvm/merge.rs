@@ -110,6 +110,7 @@ mod tests {
             frames_at: Vec::new(),
             wait: Wait::default(),
             switches: 0,
+            began: 0,
         }
     }
 

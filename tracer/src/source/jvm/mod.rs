@@ -67,17 +67,17 @@ impl Looked<'_> {
 /// Asks the virtual machines among the processes it is shown.
 pub struct Jvms {
     limits: Limits,
-    in_pid_namespace: bool,
+    foreign_proc: bool,
     known: HashMap<u32, Known>,
     asked: VecDeque<Instant>,
     cleaning: Vec<JoinHandle<()>>,
 }
 
 impl Jvms {
-    pub fn new(in_pid_namespace: bool) -> Self {
+    pub fn new(foreign_proc: bool) -> Self {
         Self {
             limits: LIMITS,
-            in_pid_namespace,
+            foreign_proc,
             known: HashMap::new(),
             asked: VecDeque::new(),
             cleaning: Vec::new(),
@@ -136,8 +136,8 @@ impl Jvms {
         if found.is_none() {
             return Ok(None);
         }
-        if self.in_pid_namespace {
-            return Err(Why::InPidNamespace);
+        if self.foreign_proc {
+            return Err(Why::ForeignProc);
         }
         let recent = |asked: &Instant| asked.elapsed() < EVERY;
         self.asked.retain(recent);

@@ -40,10 +40,10 @@ pub enum Why {
     #[error("it runs as another user, and sockleak may not act as that one: run sockleak as root")]
     OtherUser,
     #[error(
-        "sockleak runs in a pid namespace, where its process ids may mean other processes: run it on \
-         the host or with --pid=host"
+        "the /proc here is that of another pid namespace than sockleak's own, so its process ids may mean \
+         other processes: mount a /proc of its own, or run it on the host"
     )]
-    InPidNamespace,
+    ForeignProc,
     #[error("{path} in its file system is not its own: remove it and see who made it")]
     Foreign { path: String },
     #[error(

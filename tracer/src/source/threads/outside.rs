@@ -76,6 +76,7 @@ pub(super) fn read(
                 frames_at,
                 wait,
                 switches: before.map_or(0, |(waits, _)| waits),
+                began: 0,
             })
         })
         .collect();

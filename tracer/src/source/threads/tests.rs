@@ -64,6 +64,7 @@ fn seen(own: &Process, tid: u32, switches: u64) -> SeenThread {
         state: 'S',
         switches,
         waits: 0,
+        began_boot: own.start_boot,
         still: true,
         entry: outside::blocked_in(own.pid, tid),
         since: Some(5),

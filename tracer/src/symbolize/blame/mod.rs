@@ -117,6 +117,14 @@ impl Policy {
         !library && !self.spares_function(function)
     }
 
+    /// Does one of the user's names mean this frame?
+    pub fn spares(&self, frame: &Frame) -> bool {
+        let module = frame.module.as_deref();
+        let function = frame.function.as_deref();
+        module.is_some_and(|module| self.spares_module(module))
+            || function.is_some_and(|function| self.spares_function(function))
+    }
+
     fn spares_module(&self, module: &str) -> bool {
         self.not_blamed
             .iter()

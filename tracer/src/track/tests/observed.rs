@@ -48,6 +48,7 @@ fn running(tid: u32) -> Thread {
         name: None,
         wait: Wait::Running,
         switches: 0,
+        began: 0,
         frames_at: Vec::new(),
     }
 }
