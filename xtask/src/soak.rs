@@ -1,5 +1,5 @@
 //! `cargo xtask soak`: `sockleak watch` for as long as asked, under programs that leak, are told of and end, one
-//! after another. Its memory and that of its helper must not grow: after a first third, in which caches fill, the
+//! after another. Its memory and that of its helper must not grow: once all that is bounded is full, the
 //! slope of what is resident is printed and held to a bound.
 
 mod leaker;
@@ -20,8 +20,10 @@ use self::memory::Line;
 use crate::trouble::Trouble;
 use crate::{process, repo, say, test};
 
-/// Programs that leak at the same time.
-const TOGETHER: usize = 6;
+/// So many have to come before what the tracer remembers of programs is full (2048 copies of stacks, 512 processes).
+const FILLS: u64 = 700;
+/// Fewer samples tell nothing.
+const LEAST: usize = 20;
 /// Time enough to attach, and for the first programs to be told of.
 const ATTACHING: Duration = Duration::from_secs(4);
 const GLANCE: Duration = Duration::from_secs(1);
@@ -36,6 +38,9 @@ pub struct Args {
     /// How long
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
+    /// Programs that leak at the same time; each lives for about two seconds
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=64))]
+    together: u32,
     /// The program to measure; default: the release build of this checkout
     #[arg(long)]
     sockleak: Option<PathBuf>,
@@ -59,7 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
     sleep(ATTACHING);
     let stop = Arc::new(AtomicBool::new(false));
     let done = Arc::new(AtomicU64::new(0));
-    let workers: Vec<_> = (0..TOGETHER)
+    let workers: Vec<_> = (0..args.together)
         .map(|number| {
             let (rig, stop, done) = (rig.clone(), Arc::clone(&stop), Arc::clone(&done));
             thread::spawn(move || leak(number, &rig, &stop, &done))
@@ -84,7 +89,7 @@ fn build() -> Result<PathBuf> {
 }
 
 /// One program after another, every other one from a file of its own: what is remembered of files must go as well.
-fn leak(number: usize, rig: &std::path::Path, stop: &AtomicBool, done: &AtomicU64) -> Result<()> {
+fn leak(number: u32, rig: &std::path::Path, stop: &AtomicBool, done: &AtomicU64) -> Result<()> {
     for round in 0_u64.. {
         if stop.load(Ordering::Relaxed) {
             return Ok(());
@@ -95,7 +100,7 @@ fn leak(number: usize, rig: &std::path::Path, stop: &AtomicBool, done: &AtomicU6
     Ok(())
 }
 
-/// One sample a second: seconds since the start, MiB.
+/// One sample a second, of the time after which nothing that is bounded has to grow: seconds since the start, MiB.
 fn measure(tracer: &mut Tracer, whole: Duration, done: &AtomicU64) -> Result<Vec<(f64, f64)>> {
     let began = Instant::now();
     let mut samples = Vec::new();
@@ -108,7 +113,9 @@ fn measure(tracer: &mut Tracer, whole: Duration, done: &AtomicU64) -> Result<Vec
         let Some(resident) = memory::of_family(tracer.0.id()) else {
             continue;
         };
-        samples.push((began.elapsed().as_secs_f64(), resident));
+        if began.elapsed() >= whole / 3 && done.load(Ordering::Relaxed) >= FILLS {
+            samples.push((began.elapsed().as_secs_f64(), resident));
+        }
         if began.elapsed().as_secs() / SAY > said {
             said += 1;
             let programs = done.load(Ordering::Relaxed);
@@ -121,19 +128,24 @@ fn measure(tracer: &mut Tracer, whole: Duration, done: &AtomicU64) -> Result<Vec
 }
 
 fn judge(samples: &[(f64, f64)], programs: u64) -> Result<()> {
-    let measured = samples.get(samples.len() / 3..).unwrap_or_default();
-    let line = Line::through(measured).context("too few samples were taken")?;
+    if samples.len() < LEAST {
+        return Err(Trouble::error(
+            format!("nothing could be measured: {programs} programs have leaked and ended"),
+            format!(
+                "what the tracer may remember of programs is full after {FILLS}, and only then can it be flat"
+            ),
+            "run it longer, or more programs at a time with --together",
+        ));
+    }
+    let line = Line::through(samples).context("too few samples were taken")?;
     let rise = line.rise();
     say::result(format_args!(
-        "{programs} programs; resident memory of the last two thirds: {:.1} MiB in the mean, slope {:+.3} MiB a \
+        "{programs} programs have leaked and ended; resident, once full: {:.1} MiB in the mean, slope {:+.3} MiB a \
          minute, {rise:+.2} MiB in {:.1} min",
         line.mean,
         line.slope * 60.0,
         line.seconds / 60.0
     ));
-    if programs == 0 {
-        bail!("no program has leaked: nothing was measured");
-    }
     if rise <= MOST_RISE {
         return Ok(());
     }
@@ -144,13 +156,14 @@ fn judge(samples: &[(f64, f64)], programs: u64) -> Result<()> {
     ))
 }
 
-/// `watch`, ended when this goes.
+/// `watch` of what this starts, so that other programs of the machine are not in the measure; ended when this goes.
 struct Tracer(Child);
 
 impl Tracer {
     fn start(sockleak: &std::path::Path) -> Result<Self> {
         let child = Command::new(sockleak)
-            .args(["watch", "--min-age", "1s"])
+            .args(["watch", "--min-age", "1s", "--pid"])
+            .arg(std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

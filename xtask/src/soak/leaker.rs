@@ -49,7 +49,7 @@ pub struct Leaker {
 
 impl Leaker {
     /// `own_file`: from a copy, as a program that has just been deployed.
-    pub fn start(rig: &Path, own_file: bool, number: usize) -> Result<Self> {
+    pub fn start(rig: &Path, own_file: bool, number: u32) -> Result<Self> {
         let copy = own_file.then(|| {
             std::env::temp_dir().join(format!("sockleak-soak-{}-{number}", std::process::id()))
         });

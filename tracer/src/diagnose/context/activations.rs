@@ -38,6 +38,10 @@ pub enum Over {
 }
 
 /// How it is known that it is the same call.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that hold or not, each by itself"
+)]
 #[derive(Clone, Copy, Debug)]
 pub struct Sameness<'a> {
     /// Its stack has the same frames. Without that, and without a fact of this very call, the thread has not left
