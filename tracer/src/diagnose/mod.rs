@@ -14,6 +14,7 @@ mod holdings;
 mod in_part;
 mod ledger;
 mod placeless;
+mod relief;
 mod report;
 mod rules;
 mod siblings;

@@ -5,8 +5,13 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::{
-    Group, SocketView, context::waits, explanation, fingerprint, forecast,
-    grouping::ReportParameters, in_part, placeless, siblings,
+    Group, SocketView,
+    context::waits,
+    explanation, fingerprint, forecast,
+    grouping::ReportParameters,
+    in_part, placeless,
+    relief::{self, Blockers},
+    siblings,
 };
 use crate::model::{
     cookie::Cookie,
@@ -33,6 +38,11 @@ pub fn site(
     let proof = placeless::telling(group)?.proof.as_ref()?;
     let mut explanation = group.rule.explain(group, &proof.evidence);
     explanation.evidence.extend(explanation::looks(group));
+    let blockers = Blockers::of(group);
+    let relief = oldest.tracker.relief();
+    if let Some(relief) = blockers.says(relief) {
+        explanation.advice = format!("{} {relief}", explanation.advice.trim_end());
+    }
     let siblings = siblings::of(group);
     explanation
         .evidence
@@ -96,9 +106,9 @@ pub fn site(
             .collect(),
         sockets_omitted: group.count().saturating_sub(set.sockets_per_site) as u64,
         over: over(group, &wall),
-        upstream: None,
-        pool: None,
-        relief: None,
+        upstream: blockers.upstream(set.now),
+        pool: relief::pool(group),
+        relief: blockers.commands(relief),
     })
 }
 

@@ -45,13 +45,14 @@ impl<'a> SocketView<'a> {
     }
 
     /// Its edge-triggered registration has told of the hang-up, which it does once, and the loop has gone
-    /// back to waiting.
+    /// back to waiting; or a runtime's one-shot registration has woken the task that waited.
     pub fn was_told_once(&self) -> bool {
         self.watch().is_some_and(|watch| {
             let edge = watch.events & EDGE != 0
                 && watch.events & ONE_SHOT == 0
                 && watch.events & TELLS_OF_FIN != 0;
-            edge && (self.waiter(watch).is_some() || self.runs_tasks())
+            let spent = watch.events & ONE_SHOT != 0 && watch.events & !PRIVATE == 0;
+            edge && self.waiter(watch).is_some() || (edge || spent) && self.runs_tasks()
         })
     }
 

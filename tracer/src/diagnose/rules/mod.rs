@@ -21,7 +21,7 @@ mod reading_paused;
 mod select_limit;
 mod unknown;
 mod upstream_silent;
-mod worker_starvation;
+pub mod worker_starvation;
 
 use self::{
     event_lost::Loss, looks::Looks, never_accepted::Acceptor, owner_blocked::AtWork, parked::Parked,

@@ -167,7 +167,7 @@ fn looks(view: &SocketView<'_>, pool: &Pool<'_>) -> Looks {
 }
 
 /// `pool-1-thread-N`
-fn called(stem: &str) -> String {
+pub fn called(stem: &str) -> String {
     if stem.ends_with(|c: char| !c.is_alphanumeric()) {
         format!("{stem}N")
     } else {

@@ -4,7 +4,10 @@ use super::{
     crowds::{INODE, open},
     world::{END, S, SERVER, STUCK, World, conn, frame, libc, process, thread, world},
 };
-use crate::model::{input::Thread, socket::SocketOperation};
+use crate::model::{
+    input::{Input, Relief, Thread},
+    socket::SocketOperation,
+};
 
 fn worker(nth: u32, syscall: &str, inode: u64) -> Thread {
     let stack = vec![libc(syscall), frame("serve", 50), frame("worker", 51)];
@@ -52,6 +55,48 @@ fn a_pool_without_a_free_worker_starves_the_queue() {
     assert!(
         all.contains("10.0.0.9:9000 to take what is written, whose Send-Q holds 9000 bytes"),
         "{all}"
+    );
+}
+
+/// What ends the connections that keep the workers, and nothing else.
+#[test]
+fn relief_ends_the_connections_that_keep_the_workers() {
+    let relief = |kernel_can, netns| {
+        let workers = [1, 2, 3].map(|nth| worker(nth, "write", INODE + 70));
+        let mut client = open(70, (SocketOperation::Accept, STUCK), 9000);
+        client.2.netns = netns;
+        starved([vec![dispatcher()], workers.to_vec()].concat())
+            .with_neighbours(&[client])
+            .with(Input::Relief(Relief {
+                kernel_can,
+                own_netns: 1,
+                namespaces: vec![(7, 4242)],
+            }))
+            .site()
+    };
+    let site = relief(Some(true), 1);
+    let command = "ss -K src 10.0.0.1:50000 dst 10.0.0.9:9000";
+    assert_eq!(site.relief.as_deref(), Some(command));
+    let says = "the command below ends just the 1 connection of clients that keep the threads";
+    assert!(site.advice.contains(says), "{}", site.advice);
+    assert!(site.advice.contains("the code still leaks"));
+    let pool = site.pool.unwrap();
+    assert_eq!(
+        (pool.name.raw(), pool.busy, pool.size),
+        ("pool-1-thread-N", 3, 3)
+    );
+    let elsewhere = relief(None, 7);
+    let entered = format!("nsenter -t 4242 -n {command}");
+    assert_eq!(elsewhere.relief, Some(entered));
+    assert!(elsewhere.advice.contains("is not known"));
+    // A namespace that no known process is in cannot be entered.
+    assert_eq!(relief(Some(true), 9).relief, None);
+    let cannot = relief(Some(false), 1);
+    assert_eq!(cannot.relief, None);
+    assert!(
+        cannot.advice.contains("CONFIG_INET_DIAG_DESTROY"),
+        "{}",
+        cannot.advice
     );
 }
 

@@ -53,6 +53,11 @@ pub(super) fn write(
     if !advice.is_empty() {
         page.labelled("fix", PLAIN, &advice)?;
     }
+    let mut label = "relief";
+    for command in site.relief.iter().flat_map(|relief| relief.split("; ")) {
+        page.whole(label, command)?;
+        label = "";
+    }
     if options.verbose {
         sockets::write(page, site)?;
         page.labelled("site id", PLAIN, &site.id)?;
@@ -181,14 +186,40 @@ fn network(site: &Site) -> String {
     let local = site.local.map(|local| local.to_string());
     match (site.direction, local) {
         (Some(Direction::Accepted), Some(local)) => format!("accepted on {local} from {peers}"),
+        (Some(Direction::Accepted), None) if site.ports.len() > 1 => {
+            format!(
+                "accepted on {} ports from {peers}",
+                grouped(site.ports.len() as u64)
+            )
+        }
         (Some(Direction::Accepted), None) => format!("accepted from {peers}"),
-        (Some(Direction::Connected), _) => format!("connected to {peers}"),
+        (Some(Direction::Connected), _) => format!("connected to {peers}{}", services(site)),
         (Some(Direction::Unaccepted), Some(local)) => {
             format!("in the listen queue of {local}, from {peers}")
         }
         (Some(Direction::Unaccepted), None) => format!("in a listen queue, from {peers}"),
         (None, Some(local)) => format!("on {local} with {peers}"),
         (None, None) => format!("with {peers}"),
+    }
+}
+
+/// The far ports: they say which service was asked.
+fn services(site: &Site) -> String {
+    let shown: Vec<String> = site
+        .ports
+        .iter()
+        .take(MAX_PEERS)
+        .map(u16::to_string)
+        .collect();
+    match site.ports.len() {
+        0 => String::new(),
+        1 => format!(", port {}", shown.join("")),
+        number if number > MAX_PEERS => format!(
+            ", ports {} and {} more",
+            shown.join(", "),
+            grouped((number - MAX_PEERS) as u64)
+        ),
+        _ => format!(", ports {}", shown.join(", ")),
     }
 }
 

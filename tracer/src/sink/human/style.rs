@@ -97,8 +97,23 @@ impl<'a> Page<'a> {
         self.hanging(label, 2, style, &format!("- {text}"))
     }
 
+    /// One line beside its label, however long: it is there to be copied.
+    pub fn whole(&mut self, label: &str, text: &str) -> io::Result<()> {
+        self.lines(label, 0, PLAIN, vec![Escaped(text).to_string()])
+    }
+
     fn hanging(&mut self, label: &str, hang: usize, style: Style, text: &str) -> io::Result<()> {
-        for (nth, line) in self.wrap(text, GUTTER, hang).into_iter().enumerate() {
+        self.lines(label, hang, style, self.wrap(text, GUTTER, hang))
+    }
+
+    fn lines(
+        &mut self,
+        label: &str,
+        hang: usize,
+        style: Style,
+        lines: Vec<String>,
+    ) -> io::Result<()> {
+        for (nth, line) in lines.into_iter().enumerate() {
             if nth == 0 {
                 let gap = GUTTER.saturating_sub(2 + label.len());
                 let label = self.paint(DIM, label);

@@ -92,6 +92,7 @@ pub(crate) fn idle_pool() -> Report {
         )),
         processes: 4,
         local: None,
+        ports: vec![5432],
         peers: vec!["203.0.113.4".parse().unwrap()],
         direction: Some(Direction::Connected),
         blame: opened.get(1).map(Blame::from),

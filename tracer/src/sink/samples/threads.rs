@@ -151,6 +151,9 @@ pub(crate) fn worker_starvation() -> Report {
             opened: Some(vec![]),
             ..Stacks::default()
         },
+        relief: Some(
+            "ss -K src 10.20.0.5:9404 dst 10.20.0.9:51234; ss -K src 10.20.0.5:9404 dst 192.0.2.77:40022".to_owned(),
+        ),
         ..site(Verdict::WorkerStarvation, "2c26b46b68ffc68f", 79_705)
     };
     report(vec![site])
