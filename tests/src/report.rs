@@ -67,6 +67,9 @@ pub struct Site {
     pub sockets_omitted: usize,
     pub siblings_closed: Option<u64>,
     pub over: Option<Over>,
+    /// Commands that end the connections a finding rests on.
+    #[serde(default)]
+    pub relief: Option<String>,
 }
 
 /// A finding none of whose sockets is stuck any more.
