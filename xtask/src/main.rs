@@ -11,6 +11,7 @@ mod lint;
 mod process;
 mod repo;
 mod rigs;
+mod run_matrix;
 mod say;
 mod soak;
 mod test;
@@ -39,6 +40,7 @@ enum Task {
     Vm(vm::Args),
     Bench(bench::Args),
     Rigs(rigs::Args),
+    RunMatrix(run_matrix::Args),
     Field(field::Args),
     Soak(soak::Args),
     Dist(dist::Args),
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Task::Lint(args) => lint::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Rigs(args) => rigs::run(&args),
+        Task::RunMatrix(args) => run_matrix::run(&args),
         Task::Field(args) => field::run(&args),
         Task::Soak(args) => soak::run(&args),
         Task::Dist(args) => dist::run(&args),

@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// As the user who runs this, so that root leaves no files behind.
-fn build() -> Result<()> {
+pub fn build() -> Result<()> {
     say::step("building the release binary and the rigs");
     let mut cargo = Command::new("cargo");
     cargo.current_dir(repo::root());
@@ -76,7 +76,8 @@ fn program() -> Command {
     Command::new(repo::target().join("debug/rigs"))
 }
 
-fn chosen(wanted: &[String]) -> Result<Vec<String>> {
+/// Those that are asked for, or all.
+pub fn chosen(wanted: &[String]) -> Result<Vec<String>> {
     let listed = process::read(program().arg("list"))?;
     let known: Vec<String> = listed.lines().map(str::to_owned).collect();
     for name in wanted {
