@@ -10,6 +10,7 @@ pub use crate::options::AcceptHook;
 
 use super::{
     hooks::{HOOKS, Hook, Kind, Need, Purpose},
+    load,
     status::{State, Status},
     tracepoint::{Attachment, TracepointError, Tracepoints},
 };
@@ -78,6 +79,12 @@ pub struct Attached {
 
 /// Attaches what is wanted.
 pub fn attach(ebpf: &mut Ebpf, btf: &Btf, wanted: &Wanted) -> Result<Attached, AttachError> {
+    if !wanted.empty {
+        let hooks = HOOKS.iter();
+        let hooks = hooks.filter(|hook| wanted.purposes.contains(&hook.purpose));
+        let hooks = hooks.filter(|hook| refused(hook, wanted.accept).is_none());
+        load::ahead(ebpf, btf, hooks);
+    }
     let mut tracepoints = Tracepoints::default();
     let mut statuses: Vec<Status> = Vec::new();
     let mut served: Vec<(Purpose, Kind)> = Vec::new();
@@ -176,17 +183,21 @@ fn attach_one(
     match hook.kind {
         Kind::TpBtf => {
             let program: &mut BtfTracePoint = program.try_into()?;
-            program.load(hook.target, btf)?;
+            if program.fd().is_err() {
+                program.load(hook.target, btf)?;
+            }
             program.attach()?;
         }
         Kind::Fexit => {
             let program: &mut FExit = program.try_into()?;
-            program.load(hook.target, btf)?;
+            if program.fd().is_err() {
+                program.load(hook.target, btf)?;
+            }
             program.attach()?;
         }
         Kind::Syscall => {
             let program: &mut TracePoint = program.try_into()?;
-            // Loaded already when another system call shares it.
+            // Loaded ahead, or when another system call shares it.
             if program.fd().is_err() {
                 program.load()?;
             }

@@ -10,6 +10,7 @@ pub mod iterate;
 mod jiffies;
 pub mod layout;
 pub mod live;
+mod load;
 pub mod mappings;
 mod mounts;
 pub mod netns;
