@@ -13,6 +13,7 @@
 
 pub mod backend;
 pub mod bpf;
+pub mod browser;
 pub mod client;
 pub mod compile;
 pub mod environment;

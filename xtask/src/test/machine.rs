@@ -55,6 +55,11 @@ const NEEDS: &[Need] = &[
         why: "real scrapes of a metrics endpoint",
     },
     Need {
+        program: "chromium",
+        package: "chromium",
+        why: "the page as a browser shows it",
+    },
+    Need {
         program: "systemd-analyze",
         package: "systemd",
         why: "what systemd says of the units",

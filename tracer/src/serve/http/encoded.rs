@@ -48,7 +48,7 @@ impl Edition {
         redact::redact_remote_addresses(&mut redacted);
         Self {
             number,
-            trend: history.trend(published.report.window.end),
+            trend: history.trend(&published.report.window),
             published: Arc::new(published),
             redacted: Arc::new(redacted),
             limits,

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use jiff::Timestamp;
 
-use crate::model::report::Report;
+use crate::model::report::{Report, Window};
 
-const MINUTES: usize = 60;
+pub(super) const MINUTES: usize = 60;
 /// As many as a report holds here.
 const MAX_SITES: usize = 500;
 
@@ -16,7 +16,8 @@ pub(in crate::serve) struct History {
     sites: BTreeMap<String, VecDeque<(i64, u64)>>,
 }
 
-/// The last hour, a number a minute, for each site; minutes before it was known are zero.
+/// A number a minute for each site, of the last hour or since watching began; minutes before the site was known
+/// are zero.
 pub(in crate::serve) type Trend = BTreeMap<String, Vec<u64>>;
 
 impl History {
@@ -40,12 +41,12 @@ impl History {
     }
 
     /// Between two inspections the count is as it was, at the first.
-    pub(in crate::serve) fn trend(&self, now: Timestamp) -> Trend {
-        let now = minute(now);
+    pub(in crate::serve) fn trend(&self, window: &Window) -> Trend {
+        let now = minute(window.end);
+        let first = minute(window.start).clamp(now - (MINUTES as i64 - 1), now);
         let trend = |counts: &VecDeque<(i64, u64)>| {
-            (0..MINUTES)
-                .map(|index| {
-                    let at = now - (MINUTES - 1 - index) as i64;
+            (first..=now)
+                .map(|at| {
                     let known = counts.iter().rev().find(|(minute, _)| *minute <= at);
                     known.map_or(0, |(_, count)| *count)
                 })
@@ -86,13 +87,18 @@ mod tests {
         for minute in 0..10 {
             history.add(&report("a", 10 + minute as u64, minute));
         }
-        let trend = history.trend(report("a", 0, 9).window.end);
+        let mut window = report("a", 0, 9).window;
+        window.start = Timestamp::from_second(1_700_000_000).unwrap();
+        let trend = history.trend(&window);
         assert_eq!(trend["a"].len(), MINUTES);
         assert_eq!(
             trend["a"][MINUTES - 10..],
             [10, 11, 12, 13, 14, 15, 16, 17, 18, 19]
         );
         assert_eq!(trend["a"][0], 0);
+        // Nobody knows what was before watching began.
+        window.start = report("a", 0, 8).window.end;
+        assert_eq!(history.trend(&window)["a"], [18, 19]);
         history.add(&report("b", 1, 200));
         assert_eq!(history.sites.len(), 1);
     }

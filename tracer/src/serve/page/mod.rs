@@ -25,36 +25,44 @@ pub(super) fn render(report: &Report, trend: &Trend, query: &Query, redacted: bo
     let fitting = report.sites.iter().filter(|site| query.fits(site));
     let (over, present): (Vec<_>, Vec<_>) = fitting.partition(|site| is_over(site));
     let nothing_present = report.sites.iter().all(is_over);
-    document(&html! {
-        (totals(report))
-        (filter(query, present.len() + over.len(), report.sites.len()))
-        section #sites aria-label="Findings" {
-            @if nothing_present {
-                p.nothing { (nothing(report)) }
-            }
-            @for site in &present {
-                (site::card(site, trend, query.is_open(&site.id)))
-            }
-        }
-        @if !over.is_empty() {
-            section.ended aria-labelledby="ended" {
-                h2 #ended { "Over" }
-                @for site in &over {
+    let title = format!("{} stuck · sockleak", report.totals.stuck);
+    document(
+        &title,
+        &html! {
+            (totals(report))
+            (filter(query, present.len() + over.len(), report.sites.len()))
+            section #sites aria-label="Findings" {
+                @if nothing_present {
+                    p.nothing { (nothing(report)) }
+                }
+                @for site in &present {
                     (site::card(site, trend, query.is_open(&site.id)))
                 }
             }
-        }
-        (limits(report, redacted))
-    })
+            @if !over.is_empty() {
+                section.ended aria-labelledby="ended" {
+                    h2 #ended { "Over" }
+                    @for site in &over {
+                        (site::card(site, trend, query.is_open(&site.id)))
+                    }
+                }
+            }
+            (limits(report, redacted))
+        },
+    )
     .into_string()
 }
 
 /// Before the first inspection has ended.
 pub(super) fn waiting() -> String {
-    document(&html! { p.nothing { "The first inspection has not ended yet." } }).into_string()
+    document(
+        "sockleak",
+        &html! { p.nothing { "The first inspection has not ended yet." } },
+    )
+    .into_string()
 }
 
-fn document(main: &Markup) -> Markup {
+fn document(title: &str, main: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -62,7 +70,7 @@ fn document(main: &Markup) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { "sockleak" }
+                title { (title) }
                 link rel="stylesheet" href="/page.css";
                 link rel="icon" href="/icon.svg" type="image/svg+xml";
                 script src="/page.js" defer {}

@@ -59,6 +59,7 @@
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const main = page.getElementById("main");
       if (main) replace(document.adoptNode(main));
+      document.title = page.title;
       remember();
       if (location.href !== asked) setTimeout(refresh, 0);
     } catch {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::{Trend, own};
+use super::{Trend, history::MINUTES, own};
 use crate::model::{
     quantity::{age, counted, growth},
     report::{Blame, Ended, Holder, Over, Site, Socket},
@@ -30,8 +30,8 @@ pub(super) fn card(site: &Site, trend: &Trend, open: bool) -> Markup {
                 span.count { (counted(site.count, "socket")) }
                 (sparkline(trend.get(&site.id)))
                 span.service { (service(site)) }
-                @if let Some(blame) = &site.blame { span.function { (place(blame)) } }
                 span.confidence { (site.confidence.name()) " confidence" }
+                @if let Some(blame) = &site.blame { span.function { (place(blame)) } }
                 @if let Some(over) = &site.over { span.over { (ended(over)) } }
             }
             div.body {
@@ -57,8 +57,8 @@ fn service(site: &Site) -> String {
         return "held by no process".to_owned();
     };
     match &process.service {
-        Some(service) => format!("{service} ({})", process.comm),
-        None => process.comm.to_string(),
+        Some(service) if *service != process.comm => format!("{service} ({})", process.comm),
+        _ => process.comm.to_string(),
     }
 }
 
@@ -107,17 +107,29 @@ fn facts(site: &Site) -> Markup {
 }
 
 fn stacks(site: &Site) -> Markup {
-    let stacks = [
-        ("Where the socket was opened", &site.stacks.opened),
-        ("Where the end of the stream was read", &site.stacks.eof),
-        ("Where it was used last", &site.stacks.last_used),
+    let stacks = &site.stacks;
+    let same = stacks.eof.is_some() && stacks.eof == stacks.last_used;
+    let shown = [
+        ("Where the socket was opened", &stacks.opened),
+        (
+            if same {
+                "Where the end of the stream was read, and where it was used last"
+            } else {
+                "Where the end of the stream was read"
+            },
+            &stacks.eof,
+        ),
+        (
+            "Where it was used last",
+            if same { &None } else { &stacks.last_used },
+        ),
         (
             "Where others opened there are closed",
-            &site.stacks.sibling_close,
+            &stacks.sibling_close,
         ),
     ];
     html! {
-        @for (title, frames) in stacks {
+        @for (title, frames) in shown {
             @if let Some(frames) = frames {
                 h3 { (title) }
                 (stack(frames, site.blame.as_ref()))
@@ -205,25 +217,30 @@ fn row(socket: &Socket) -> Markup {
 const WIDTH: usize = 120;
 const HEIGHT: usize = 24;
 
-/// The last hour as a line; in words for who cannot see it.
+/// The last hour as a line, empty where nobody was watching yet; in words for who cannot see it.
 fn sparkline(counts: Option<&Vec<u64>>) -> Markup {
-    let Some(counts) = counts else {
+    let Some((counts, first, now)) = counts.and_then(|counts| {
+        let ends = counts.first().zip(counts.last());
+        ends.map(|(first, now)| (counts, *first, *now))
+    }) else {
         return html! {};
     };
     let most = counts.iter().copied().max().unwrap_or(0).max(1);
-    let last = counts.len().saturating_sub(1).max(1);
-    let points: Vec<String> = counts
-        .iter()
-        .enumerate()
-        .map(|(index, count)| {
-            let x = index * WIDTH / last;
-            let y = HEIGHT - 2 - (*count as usize * (HEIGHT - 4)) / most as usize;
-            format!("{x},{y}")
-        })
-        .collect();
-    let first = counts.first().copied().unwrap_or(0);
-    let now = counts.last().copied().unwrap_or(0);
-    let words = format!("in the last hour: from {first} to {now} sockets, at most {most}");
+    let height =
+        |count: u64| HEIGHT - 2 - usize::try_from(count * (HEIGHT as u64 - 4) / most).unwrap_or(0);
+    // The newest minute is at the right end, and every minute has a width.
+    let begin = MINUTES.saturating_sub(counts.len());
+    let mut points = vec![format!("{},{}", begin * WIDTH / MINUTES, height(first))];
+    points.extend(counts.iter().enumerate().map(|(index, count)| {
+        let x = (begin + index + 1) * WIDTH / MINUTES;
+        format!("{x},{}", height(*count))
+    }));
+    let words = match counts.len() {
+        1 => format!("in the last minute: {now} sockets"),
+        minutes => {
+            format!("in the last {minutes} minutes: from {first} to {now} sockets, at most {most}")
+        }
+    };
     own(format!(
         "<svg class=\"trend\" role=\"img\" aria-label=\"{words}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
          viewBox=\"0 0 {WIDTH} {HEIGHT}\"><title>{words}</title><polyline points=\"{}\"/></svg>",

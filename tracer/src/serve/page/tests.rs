@@ -9,7 +9,7 @@ const SCRIPT_TEXT: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert
 fn page(report: &Report, query: &str) -> String {
     let mut history = History::default();
     history.add(report);
-    let trend = history.trend(report.window.end);
+    let trend = history.trend(&report.window);
     render(report, &trend, &Query::parse(query), true)
 }
 
@@ -81,6 +81,24 @@ fn the_address_says_what_is_shown_and_open() {
     assert!(!page(&report, "").contains(" open>"));
     assert!(page(&report, &format!("q={verdict}")).contains(&format!("id=\"site-{id}\"")));
     assert!(!page(&report, "q=no+such+words").contains(&format!("id=\"site-{id}\"")));
+}
+
+#[test]
+fn what_is_equal_is_said_once() {
+    let mut report = samples::eof_ignored();
+    let site = &mut report.sites[0];
+    let frames = vec![Frame {
+        function: Some("read_request".to_owned()),
+        ..Frame::default()
+    }];
+    site.stacks.eof = Some(frames.clone());
+    site.stacks.last_used = Some(frames);
+    let process = site.process.as_mut().unwrap();
+    process.comm = Untrusted::new("leaky");
+    process.service = Some(Untrusted::new("leaky"));
+    let html = page(&report, "");
+    assert!(html.contains("read, and where it was used last"), "{html}");
+    assert!(!html.contains("leaky (leaky)"), "{html}");
 }
 
 #[test]
