@@ -1,4 +1,4 @@
-//! A real browser without a window, driven over a pipe by the DevTools protocol: what a page is once its
+//! A real browser without a window, driven over a pipe by the `DevTools` protocol: what a page is once its
 //! styles and scripts have run, and what happens when somebody uses it.
 use crate::process;
 use rustix::process::Signal;

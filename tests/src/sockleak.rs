@@ -156,7 +156,7 @@ impl Running {
         }
     }
 
-    pub(crate) fn streams_so_far(&self) -> String {
+    pub fn streams_so_far(&self) -> String {
         let Some((stdout, stderr)) = &self.streams else {
             return String::new();
         };
