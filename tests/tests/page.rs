@@ -158,8 +158,8 @@ fn looks_right_everywhere(page: &mut Page) {
             wide.as_f64().is_some_and(|wide| wide <= 0.0),
             "{width}: {wide} too wide"
         );
-        let pale = page.eval(PALE);
-        assert_eq!(pale, serde_json::json!([]), "{width} {scheme}");
+        let faint = page.eval(PALE);
+        assert_eq!(faint, serde_json::json!([]), "{width} {scheme}");
         let nameless = page.eval(NAMELESS);
         assert_eq!(nameless, serde_json::json!([]), "{width} {scheme}");
     }

@@ -1,0 +1,165 @@
+//! Many scrapes at once, readers that do not read, and a client that sends a byte now and then: none of them
+//! holds up a normal scrape or makes the exporter grow.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_precision_loss,
+    reason = "a test fails by panicking"
+)]
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+use tests::exporter::Exporter;
+use tests::rig::Rig;
+use tests::{http, manifest, skip};
+
+const RIG: &str = "c-eof-ignored-debug";
+const AT_ONCE: usize = 1000;
+const SLOW: usize = 200;
+const ROUNDS: usize = 3;
+/// What none of them may add to a normal scrape.
+const DELAY: Duration = Duration::from_millis(100);
+/// Of the process that answers.
+const MAX_GROWTH: u64 = 16 << 20;
+const MAX_CPU_MS: f64 = 5.0;
+const CLOCK_TICKS: f64 = 100.0;
+const LIMIT: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_thousand_scrapes_and_slow_clients_hold_up_nobody() {
+    if !skip::require_root("a_thousand_scrapes_and_slow_clients_hold_up_nobody") {
+        return;
+    }
+    let exporter = Exporter::start(&[]);
+    let _rig = Rig::leaking(&manifest::entry(RIG));
+    exporter.wait_for_metric("sockleak_site_info", &["handle_client_and_forget"], |one| {
+        one > 0.5
+    });
+    let answerer = child(exporter.running.pid());
+    let alone = usual(&exporter);
+
+    let address = exporter.address.clone();
+    let dripping = thread::spawn(move || drip(&address));
+    let slow: Vec<TcpStream> = (0..SLOW).map(|_| ask(&exporter, 50)).collect();
+    let beside_slow = usual(&exporter);
+    assert!(
+        beside_slow < alone + DELAY,
+        "{beside_slow:?}, alone {alone:?}"
+    );
+
+    at_once(&exporter);
+    let (memory, cpu) = (resident(answerer), cpu_ms(answerer));
+    for _ in 0..ROUNDS {
+        at_once(&exporter);
+    }
+    let each = (cpu_ms(answerer) - cpu) / (ROUNDS * AT_ONCE) as f64;
+    assert!(each <= MAX_CPU_MS, "{each} ms of CPU a scrape");
+    let grown = resident(answerer).saturating_sub(memory);
+    assert!(
+        grown < MAX_GROWTH,
+        "{grown} bytes more after {ROUNDS} rounds"
+    );
+    let after = usual(&exporter);
+    assert!(after < alone + DELAY, "{after:?}, alone {alone:?}");
+    drop(slow);
+    let patience = dripping.join().expect("the slow client");
+    assert!(
+        patience < LIMIT,
+        "a byte a second was let on for {patience:?}"
+    );
+    eprintln!(
+        "a scrape: {alone:?} alone, {beside_slow:?} beside slow readers, {after:?} after; {each:.2} ms of CPU, {grown} bytes"
+    );
+}
+
+/// All have asked before the first is read.
+fn at_once(exporter: &Exporter) {
+    let asked: Vec<TcpStream> = (0..AT_ONCE).map(|_| ask(exporter, 1)).collect();
+    for mut one in asked {
+        let mut answer = Vec::new();
+        one.read_to_end(&mut answer).expect("an answer");
+        assert!(
+            answer.starts_with(b"HTTP/1.1 200 "),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+        assert!(answer.windows(11).any(|part| part == b"sockleak_si"));
+    }
+}
+
+fn ask(exporter: &Exporter, times: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(&exporter.address).expect("connect");
+    stream
+        .set_read_timeout(Some(LIMIT))
+        .expect("limit the wait");
+    let mut request = http::request(&exporter.address, "/metrics", &[]);
+    if times > 1 {
+        request = request.replace("Connection: close\r\n", "").repeat(times);
+    }
+    stream.write_all(request.as_bytes()).expect("ask");
+    stream
+}
+
+/// The median of some scrapes.
+fn usual(exporter: &Exporter) -> Duration {
+    let mut took: Vec<Duration> = (0..21)
+        .map(|_| {
+            let began = Instant::now();
+            exporter.metrics();
+            began.elapsed()
+        })
+        .collect();
+    took.sort();
+    *took.get(took.len() / 2).expect("a median")
+}
+
+/// For how long a client that never ends its request is listened to.
+fn drip(address: &str) -> Duration {
+    let mut stream = TcpStream::connect(address).expect("connect");
+    let began = Instant::now();
+    for byte in http::request(address, "/metrics", &[]).into_bytes() {
+        let hung_up = stream.write_all(&[byte]).is_err();
+        if hung_up || began.elapsed() > LIMIT {
+            break;
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+    began.elapsed()
+}
+
+fn child(parent: u32) -> u32 {
+    let listing = fs::read_dir("/proc").expect("list /proc");
+    let mut pids = listing
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let of_parent = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        line.starts_with(b"sockleak-http") && status.contains(&format!("\nPPid:\t{parent}\n"))
+    };
+    pids.find(of_parent).expect("a process that answers")
+}
+
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("its status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next());
+    kibibytes.expect("VmRSS").parse::<u64>().expect("a number") << 10
+}
+
+fn cpu_ms(pid: u32) -> f64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("its times");
+    let (_, rest) = stat.rsplit_once(") ").expect("a name");
+    let mut fields = rest.split(' ').skip(11);
+    let mut ticks = || {
+        fields
+            .next()
+            .expect("a field")
+            .parse::<f64>()
+            .expect("a number")
+    };
+    (ticks() + ticks()) * 1000.0 / CLOCK_TICKS
+}
