@@ -2,6 +2,7 @@
 //! and sinks meet; it decides nothing about sockets.
 
 mod blaming;
+mod closes;
 mod enrich;
 mod executed;
 mod explain;

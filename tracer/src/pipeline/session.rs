@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tracer_common::{decode::Record, event::PROCESS_EXEC};
 
 use super::{
-    blaming, executed,
+    blaming, closes, executed,
     output::Conclusion,
     scope,
     start::{self, ITER_STATES, Started, WITHOUT_STACKS, grace, hook, observes, without_threads},
@@ -270,7 +270,11 @@ impl<'o> Session<'o> {
         self.feed(Input::Inventory(inventory))?;
         if self.counts_closes {
             match self.live.closes() {
-                Ok(closes) => self.feed(Input::CloseCount(closes))?,
+                Ok(closes) => {
+                    let over = closes::surplus(&closes, |key| self.stacks.pid_of(key));
+                    self.live.forget_closes(&over);
+                    self.feed(Input::CloseCount(closes))?;
+                }
                 Err(error) => {
                     let text = format!(
                         "how the other sockets are closed could not be read ({error}): what is said of it may be old"

@@ -150,6 +150,14 @@ impl Live {
         self.count_closes.set(0, 1, 0)
     }
 
+    /// Room for others.
+    pub fn forget_closes(&mut self, pairs: &[[u64; 2]]) {
+        for pair in pairs {
+            // One that went meanwhile is gone as well.
+            let _ = self.closes.remove(pair);
+        }
+    }
+
     pub fn closes(&self) -> Result<Vec<CloseCount>, MapError> {
         let pairs = self.closes.iter().map(|pair| {
             let ([opened, closed], counts) = pair?;
