@@ -213,6 +213,12 @@ fn group<'a>(members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Grou
         .find(|frames| context.blame(frames).is_some())
         .or_else(|| all().next());
     let blamed = frames.and_then(|frames| frames.get(context.blame(frames)?));
+    let alone = blamed.is_some() && views.iter().all(in_part::may_be_a_wrapper);
+    let confidence = if alone {
+        confidence.min(Confidence::Low)
+    } else {
+        confidence
+    };
     Some(Group {
         rule,
         evidence_source,

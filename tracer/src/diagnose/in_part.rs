@@ -33,9 +33,29 @@ pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
     }
 }
 
+/// The function that is blamed is the last one that is sure: whether all of the program's reads go through it, or who
+/// called it, nobody knows.
+pub fn may_be_a_wrapper(view: &SocketView<'_>) -> bool {
+    let source = view.proof.as_ref().map(|proof| proof.evidence_source);
+    let stack = view.stack(source.and_then(|source| source.operation(view)));
+    stack
+        .filter(|stack| stack.one_of_several)
+        .is_some_and(|stack| {
+            let blamed = view.context.blame(&stack.frames);
+            let outer = blamed.and_then(|at| stack.frames.get(at + 1..));
+            outer.is_some_and(|outer| view.context.blame(outer).is_none())
+        })
+}
+
 /// Says of how many members that is so.
 pub fn evidence(group: &Group<'_>) -> Option<String> {
     group.blamed?;
+    if group.views.iter().all(may_be_a_wrapper) {
+        return Some(
+            "who called that function is not known: it may only read for others, which leave the connections"
+                .to_owned(),
+        );
+    }
     let in_part = |view: &&SocketView<'_>| {
         let stack = view.stack(group.evidence_source.operation(view));
         stack.is_some_and(|stack| {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::{model::input::CloseCount, source::process};
 
 /// Up to so many stay, whoever made them.
-const KEPT: usize = 2048;
+const KEPT: usize = 512;
 
 /// Pairs beyond that which belong to processes that are gone. `process_of` knows whose place a key is, as long as its
 /// copy is kept.

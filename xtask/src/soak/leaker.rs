@@ -1,7 +1,7 @@
 //! A program that leaks for some seconds: the rig `c-eof-ignored`, and its clients.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -87,11 +87,21 @@ impl Leaker {
                 .set_read_timeout(Some(PATIENCE))
                 .context("limit a read")?;
             client.write_all(REQUEST).context("ask the rig")?;
-            let mut answer = [0; 256];
-            let _ = client.read(&mut answer).context("hear the rig's answer")?;
+            hear(&mut client).context("hear the rig's answer")?;
         }
         sleep(STUCK);
         Ok(())
+    }
+}
+
+/// Some of the answer; a signal is no answer.
+fn hear(client: &mut TcpStream) -> io::Result<()> {
+    let mut answer = [0; 256];
+    loop {
+        match client.read(&mut answer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            heard => return heard.map(drop),
+        }
     }
 }
 

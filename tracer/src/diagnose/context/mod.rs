@@ -143,19 +143,16 @@ impl<'a> ReportContext<'a> {
         self.call_sites.of(opened)
     }
 
-    /// Whom to blame among these frames: not the function through which all reads go, but who called it.
+    /// Whom to blame among these frames: not the function through which all reads go, but who called it; nobody where
+    /// that is not known.
     pub fn blame(&self, frames: &[Frame]) -> Option<usize> {
-        let innermost = (self.blamer)(frames)?;
-        let mut at = innermost;
+        let mut at = (self.blamer)(frames)?;
         while frames
             .get(at)
             .is_some_and(|frame| wrappers::has(&self.wrappers, frame))
         {
             let outwards = frames.get(at + 1..).and_then(|outer| (self.blamer)(outer));
-            match outwards {
-                Some(next) => at += next + 1,
-                None => return Some(innermost),
-            }
+            at += outwards? + 1;
         }
         Some(at)
     }
