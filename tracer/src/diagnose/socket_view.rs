@@ -163,6 +163,13 @@ impl<'a> SocketView<'a> {
                 .is_some_and(|used| used.at >= self.socket.since)
     }
 
+    /// A client's connection whose last answer is read: only the FIN is left, or came along. A pool has such, until it
+    /// takes them out.
+    pub fn is_pooled_perhaps(&self) -> bool {
+        let read_in_full = self.socket.recv_q == 1 || self.fin_came_with_data();
+        self.direction() == Some(Direction::Connected) && read_in_full
+    }
+
     /// Its reader meets the end again and again, and so does nothing else: as of a moment ago.
     pub fn reads_on(&self) -> bool {
         /// However short the threshold: threads of one interpreter take turns.

@@ -3,10 +3,7 @@
 
 use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
 use crate::diagnose::explanation;
-use crate::model::{
-    report::Direction,
-    verdict::{Confidence, Severity, Verdict, VerdictDoc},
-};
+use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct ClosedAtExit;
 
@@ -24,10 +21,7 @@ impl Rule for ClosedAtExit {
 
     /// A pool of finished connections may be left to the exit; the rest was forgotten.
     fn severity(&self, group: &Group<'_>) -> Severity {
-        let is_idle = |view: &SocketView<'_>| {
-            view.direction() == Some(Direction::Connected) && view.socket.recv_q == 1
-        };
-        if group.views.iter().all(is_idle) {
+        if group.views.iter().all(SocketView::is_pooled_perhaps) {
             Severity::Info
         } else {
             Severity::Leak

@@ -7,10 +7,7 @@ use super::{
 };
 use crate::diagnose::{context::activations::Activation, explanation};
 use crate::{
-    model::{
-        report::Direction,
-        verdict::{Severity, Verdict, VerdictDoc},
-    },
+    model::verdict::{Severity, Verdict, VerdictDoc},
     track::growth::Growth,
 };
 
@@ -22,8 +19,7 @@ impl Rule for IdlePool {
     }
 
     fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
-        let read_in_full = view.socket.recv_q == 1 || view.fin_came_with_data();
-        if view.direction() != Some(Direction::Connected) || !read_in_full {
+        if !view.is_pooled_perhaps() {
             return Answer::No;
         }
         if matches!(
