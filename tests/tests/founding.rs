@@ -103,7 +103,7 @@ fn relieved(site: &Site, rig: &Rig) {
     assert_eq!(commands.len(), stalled, "{relief}");
     for command in commands {
         let words: Vec<&str> = command.split(' ').collect();
-        let ["ss", "-K", "src", _, "dst", _] = words[..] else {
+        let ["ss", "-K", "-t", "src", _, "dst", _] = words[..] else {
             panic!("a filter that says less: {command}");
         };
         let ended = Command::new(words[0]).args(&words[1..]).output();

@@ -1,7 +1,7 @@
 //! What a finding rests on besides its sockets: the pool, the silent server, and the connections that keep the
 //! workers; and the commands that end just those, for who cannot wait for the fix.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use super::{
     Group,
@@ -38,7 +38,7 @@ impl<'a> Blockers<'a> {
             connections: BTreeMap::new(),
             asked_at: None,
         };
-        for view in &group.views {
+        for view in group.views.iter().filter(|view| !view.has_ended()) {
             match view.proof.as_ref().map(|proof| &proof.evidence) {
                 Some(Evidence::Upstream(upstream)) => {
                     blockers.add(
@@ -55,6 +55,12 @@ impl<'a> Blockers<'a> {
                     // All of the group wait for the same pool.
                     break;
                 }
+                // A thread that should accept is kept like any other.
+                Some(Evidence::Acceptor(acceptor)) => {
+                    if let Some(thread) = acceptor.thread {
+                        blockers.wait(view.context.waits.of(thread), thread.since);
+                    }
+                }
                 _ => {}
             }
         }
@@ -66,6 +72,10 @@ impl<'a> Blockers<'a> {
     }
 
     fn wait(&mut self, waits: WaitsFor<'a>, since: Option<u64>) {
+        // An answer that has come, or room to write, ends the wait by itself.
+        if !waits.is_of_work() && !matches!(waits, WaitsFor::ClientSends(_)) {
+            return;
+        }
         match waits {
             WaitsFor::Upstream(connection) => self.add(connection, Whose::Upstream, since),
             WaitsFor::PeerReads(connection) | WaitsFor::ClientSends(connection) => {
@@ -141,10 +151,8 @@ impl<'a> Blockers<'a> {
                  is the relief."
             ),
             can => format!(
-                "Until then, as a relief, the {} below {} just the {them}: the threads go on, what was going on \
-                 over {} is lost, and the code still leaks.{}",
-                explanation::agree(count, "command", "commands"),
-                explanation::agree(count, "ends", "end"),
+                "Until then, as a relief, just the {them} can be ended with ss -K, by both ends: the threads go \
+                 on, what was going on over {} is lost, and the code still leaks.{}",
                 explanation::agree(count, "it", "them"),
                 if can.is_none() {
                     " Whether this kernel can end connections from outside is not known."
@@ -158,17 +166,31 @@ impl<'a> Blockers<'a> {
 
 fn command(connection: &Connection, relief: &Relief) -> Option<String> {
     let ends = connection.endpoints;
+    let whole = |end: SocketAddr| end.port() != 0 && !end.ip().is_unspecified();
+    // Loopback connections of two namespaces may have the same ends: which one it is in must be known.
+    if connection.netns == 0 || !whole(ends.local) || !whole(ends.remote) {
+        return None;
+    }
+    // TCP only: a datagram socket may have the same ends.
     let end = format!(
-        "ss -K src {} dst {}",
-        Endpoint(ends.local),
-        Endpoint(ends.remote)
+        "ss -K -t src {} dst {}",
+        word(Endpoint(ends.local)),
+        word(Endpoint(ends.remote))
     );
-    if connection.netns == 0 || connection.netns == relief.own_netns {
+    if connection.netns == relief.own_netns {
         return Some(end);
     }
     let mut namespaces = relief.namespaces.iter();
     let (_, pid) = namespaces.find(|(netns, _)| *netns == connection.netns)?;
     Some(format!("nsenter -t {pid} -n {end}"))
+}
+
+/// Brackets are a pattern to a shell.
+fn word(end: Endpoint) -> String {
+    match end.to_string() {
+        bracketed if bracketed.starts_with('[') => format!("'{bracketed}'"),
+        plain => plain,
+    }
 }
 
 /// The pool that has no thread left, where that is what the finding says.

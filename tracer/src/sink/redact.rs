@@ -47,6 +47,7 @@ fn redact_site(site: &mut Site) {
 
 /// For files that leave the machine: every address in a sentence but those of the machine itself to itself.
 pub fn redact_all_but_loopback(site: &mut Site) {
+    site.relief = None;
     redact_sentences(site, &|ip| ip.is_loopback() || ip.is_unspecified());
 }
 

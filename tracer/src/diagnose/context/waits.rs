@@ -235,7 +235,7 @@ impl WaitsFor<'_> {
             Self::Set(set) => format!("events of epoll set {set}").into(),
             Self::Several => "one of several descriptors".into(),
             Self::Message => "a message from another thread or process".into(),
-            Self::Cpu => "nothing: it computes".into(),
+            Self::Cpu => "nothing: it was on the CPU when looked at".into(),
             Self::Stopped => "a signal to go on: it is stopped".into(),
             Self::Other => "something in the kernel".into(),
             Self::Unknown => "what could not be read".into(),
@@ -299,7 +299,7 @@ pub fn one(waits: &Waits<'_>, thread: &Thread, now: u64) -> String {
         });
     let words = waits.of(thread);
     let verb = if matches!(words, WaitsFor::Cpu) {
-        "computes".to_owned()
+        "was on the CPU when looked at".to_owned()
     } else {
         format!("waits for {}", words.words())
     };

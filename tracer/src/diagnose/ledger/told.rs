@@ -133,6 +133,8 @@ impl Told {
         site.oldest_seconds = longest;
         site.age_seconds_at_most = site.age_seconds_at_most.map(|most| most.max(longest));
         site.growth_per_minute = None;
+        // Both ends may be those of another connection by now.
+        site.relief = None;
         site.over = Some(Over {
             ended: wall(last)?,
             how: most.and_then(|(how, _)| *how),

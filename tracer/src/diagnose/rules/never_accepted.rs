@@ -159,7 +159,7 @@ impl Acceptor<'_> {
             Some(thread) => {
                 let waits = waits.of(thread);
                 let doing = match waits {
-                    waits::WaitsFor::Cpu => "computes".to_owned(),
+                    waits::WaitsFor::Cpu => "was on the CPU when looked at".to_owned(),
                     _ => format!("waits for {}", waits.words()),
                 };
                 Some(format!(

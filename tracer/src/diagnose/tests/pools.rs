@@ -75,9 +75,9 @@ fn relief_ends_the_connections_that_keep_the_workers() {
             .site()
     };
     let site = relief(Some(true), 1);
-    let command = "ss -K src 10.0.0.1:50000 dst 10.0.0.9:9000";
+    let command = "ss -K -t src 10.0.0.1:50000 dst 10.0.0.9:9000";
     assert_eq!(site.relief.as_deref(), Some(command));
-    let says = "the command below ends just the 1 connection of clients that keep the threads";
+    let says = "just the 1 connection of clients that keep the threads can be ended";
     assert!(site.advice.contains(says), "{}", site.advice);
     assert!(site.advice.contains("the code still leaks"));
     let pool = site.pool.unwrap();
@@ -89,8 +89,9 @@ fn relief_ends_the_connections_that_keep_the_workers() {
     let entered = format!("nsenter -t 4242 -n {command}");
     assert_eq!(elsewhere.relief, Some(entered));
     assert!(elsewhere.advice.contains("is not known"));
-    // A namespace that no known process is in cannot be entered.
+    // A namespace that no known process is in cannot be entered, and one that is not known might be any.
     assert_eq!(relief(Some(true), 9).relief, None);
+    assert_eq!(relief(Some(true), 0).relief, None);
     let cannot = relief(Some(false), 1);
     assert_eq!(cannot.relief, None);
     assert!(

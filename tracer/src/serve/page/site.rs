@@ -42,7 +42,7 @@ pub(super) fn card(site: &Site, trend: &Trend, open: bool) -> Markup {
                 h3 { "What to do" }
                 p.fix { (shown(&site.advice)) }
                 @if let Some(relief) = &site.relief {
-                    p.fix { "Until then, this frees the sockets: " code { (shown(relief)) } }
+                    p.fix { "Until then, ending just what keeps its threads: " code { (shown(relief)) } }
                 }
                 (stacks(site))
                 (holders(&site.stacks.holders, site.blame.as_ref()))
