@@ -101,6 +101,37 @@ fn relief_ends_the_connections_that_keep_the_workers() {
     );
 }
 
+/// A thread that should accept and cannot is relieved like a worker; brackets would be a pattern to a shell.
+#[test]
+fn relief_frees_a_thread_that_should_accept() {
+    let mut client = open(70, (SocketOperation::Accept, STUCK), 9000);
+    client.2.netns = 1;
+    client.2.endpoints.local = "[::1]:80".parse().unwrap();
+    client.2.endpoints.remote = "[::1]:40001".parse().unwrap();
+    let server = Thread {
+        socket: Some(INODE + 70),
+        ..thread(SERVER, "write", vec![libc("write"), frame("serve", 50)])
+    };
+    let site = world([conn(1).unaccepted()])
+        .with_process(process(SERVER))
+        .with_listener("0.0.0.0:8080", &[SERVER], 1)
+        .with_threads(SERVER, vec![server])
+        .with_neighbours(&[client])
+        .with(Input::Relief(Relief {
+            kernel_can: Some(true),
+            own_netns: 1,
+            namespaces: Vec::new(),
+        }))
+        .site();
+    assert_eq!(site.verdict.name(), "never-accepted");
+    assert_eq!(
+        (site.relief.as_deref(), site.confidence.name()),
+        (Some("ss -K -t src '[::1]:80' dst '[::1]:40001'"), "high"),
+        "{:?}",
+        site.evidence
+    );
+}
+
 #[test]
 fn a_pool_with_a_free_worker_starves_nobody() {
     let unknown = "never-read low leak";
