@@ -72,10 +72,6 @@ impl<'a> Blockers<'a> {
     }
 
     fn wait(&mut self, waits: WaitsFor<'a>, since: Option<u64>) {
-        // An answer that has come, or room to write, ends the wait by itself.
-        if !waits.is_of_work() && !matches!(waits, WaitsFor::ClientSends(_)) {
-            return;
-        }
         match waits {
             WaitsFor::Upstream(connection) => self.add(connection, Whose::Upstream, since),
             WaitsFor::PeerReads(connection) | WaitsFor::ClientSends(connection) => {

@@ -21,7 +21,7 @@ use crate::model::{
     stack::Stack,
     tcp_state::TcpState,
     untrusted::Untrusted,
-    verdict::{Confidence, Severity},
+    verdict::Severity,
 };
 
 /// Threads and peers shown per site.
@@ -39,9 +39,7 @@ pub fn site(
     let mut explanation = group.rule.explain(group, &proof.evidence);
     explanation.evidence.extend(explanation::looks(group));
     let blockers = Blockers::of(group);
-    // Nothing is ended on a guess.
-    let is_known = group.confidence > Confidence::Low;
-    let relief = oldest.tracker.relief().filter(|_| is_known);
+    let relief = oldest.tracker.relief();
     if let Some(relief) = blockers.says(relief) {
         explanation.advice = format!("{} {relief}", explanation.advice.trim_end());
     }
