@@ -58,12 +58,10 @@ impl Leaker {
             let _ = fs::remove_file(copy);
             fs::copy(rig, copy).with_context(|| format!("copy the rig to {}", copy.display()))?;
         }
-        let mut child = Command::new(copy.as_deref().unwrap_or(rig))
-            .args(["--connections", &CLIENTS.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("start the rig")?;
+        let mut command = Command::new(copy.as_deref().unwrap_or(rig));
+        command.args(["--connections", &CLIENTS.to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = started(&mut command).context("start the rig")?;
         let output = child.stdout.take().context("hear the rig")?;
         Ok(Self {
             child,
@@ -92,6 +90,19 @@ impl Leaker {
         sleep(STUCK);
         Ok(())
     }
+}
+
+/// A child of another thread may hold the copy open for writing until it executes its own program.
+fn started(command: &mut Command) -> io::Result<Child> {
+    for _ in 0..100 {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => {
+                sleep(Duration::from_millis(10));
+            }
+            other => return other,
+        }
+    }
+    command.spawn()
 }
 
 /// Some of the answer; a signal is no answer.
