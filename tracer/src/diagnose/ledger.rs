@@ -46,7 +46,7 @@ impl Ledger {
         self.unjudged += findings.passed.iter().filter(|of| !told(of)).count() as u64;
         let resting = self.settle(tracker, &findings);
         self.keep(&findings.report);
-        let wall = |at| report::wall_of(tracker, at);
+        let wall = |at| tracker.wall(at);
         let report = &mut findings.report;
         report.totals.unjudged = self.unjudged;
         for site in &mut report.sites {

@@ -3,7 +3,6 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -127,7 +126,7 @@ pub struct Members {
 /// `None` before the first input.
 pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Findings> {
     let run_header = tracker.run_header()?;
-    let wall = |at: u64| wall(run_header, at);
+    let wall = |at: u64| tracker.wall(at).unwrap_or(run_header.wall);
     let set = ReportParameters {
         watched_from: run_header.at,
         live: run_header.live,
@@ -344,18 +343,4 @@ fn warnings(tracker: &Tracker, run_header: &RunHeader) -> Vec<String> {
     say(drift.vanished, "followed sockets gone without an event");
     warnings.extend(tracker.warnings());
     warnings
-}
-
-pub fn wall_of(tracker: &Tracker, at: u64) -> Option<Timestamp> {
-    Some(wall(tracker.run_header()?, at))
-}
-
-fn wall(run_header: &RunHeader, at: u64) -> Timestamp {
-    let shift = Duration::from_nanos(at.abs_diff(run_header.at));
-    let moved = if at >= run_header.at {
-        run_header.wall.checked_add(shift)
-    } else {
-        run_header.wall.checked_sub(shift)
-    };
-    moved.unwrap_or(run_header.wall)
 }

@@ -61,6 +61,8 @@ pub enum Input {
     /// Changes to epoll sets by processes with stuck sockets, as they happened.
     EpollChanges(Vec<EpollChange>),
     Warning(Warning),
+    /// The wall clock was set, or went on while the machine slept.
+    Anchored(Anchor),
     /// The kernel said that a process ended.
     ProcessEnded {
         pid: u32,
@@ -102,6 +104,13 @@ pub struct ProcessKey {
     pub pid: u32,
     /// Start, nanoseconds of `CLOCK_BOOTTIME`; 0 when unknown.
     pub start_boot: u64,
+}
+
+/// The monotonic clock and the wall clock at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchor {
+    pub at: u64,
+    pub wall: Timestamp,
 }
 
 /// What was decided before the first event.

@@ -1,6 +1,7 @@
 //! Puts the stages together, one function per command. The only place where sources, the pure middle
 //! and sinks meet; it decides nothing about sockets.
 
+mod anchor;
 mod blaming;
 mod closes;
 mod enrich;

@@ -248,6 +248,7 @@ impl<'o> Session<'o> {
 
     /// Makes the tracker agree with what exists.
     pub fn reconcile(&mut self) -> Result<(), Trouble> {
+        self.anchor()?;
         // Counters first: a loss after this moment is not repaired by this inventory. What was
         // submitted must have been received for them to balance.
         self.drain()?;

@@ -2,6 +2,7 @@
 //! how the numbers grew. Pure: time comes with the input. Never panics on lost, doubled or
 //! contradictory inputs; the next inventory reconciles them.
 
+mod anchors;
 mod ends;
 pub mod growth;
 mod losses;
@@ -20,8 +21,8 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN, SHUTDOWN_MASK};
 
 use crate::model::{
     input::{
-        Activity, CloseCount, Connection, Counters, Input, Inventory, Item, Relief, RunHeader,
-        StuckCandidate, Transition,
+        Activity, Anchor, CloseCount, Connection, Counters, Input, Inventory, Item, Relief,
+        RunHeader, StuckCandidate, Transition,
     },
     socket::{Endpoints, History, Holders},
 };
@@ -30,6 +31,7 @@ pub use ends::{End, Fate};
 pub use socket::{Shown, Socket};
 pub use warnings::Noted;
 
+use anchors::Anchors;
 use ends::{Ends, Passed};
 use losses::Losses;
 use processes::Processes;
@@ -85,6 +87,7 @@ pub struct Drift {
 pub struct Tracker {
     bounds: Bounds,
     run_header: Option<Box<RunHeader>>,
+    anchors: Anchors,
     /// Boxed: a tree of large values would be half empty.
     sockets: BTreeMap<u64, Box<Socket>>,
     evicted_histories: HashMap<u64, History>,
@@ -134,7 +137,12 @@ impl Tracker {
             self.now = self.now.max(at);
         }
         match input {
-            Input::RunHeader(run_header) => self.run_header = Some(run_header),
+            Input::RunHeader(run_header) => {
+                let (at, wall) = (run_header.at, run_header.wall);
+                self.anchors.note(Anchor { at, wall });
+                self.run_header = Some(run_header);
+            }
+            Input::Anchored(anchor) => self.anchors.note(anchor),
             Input::Transition(change) => {
                 let missing = self.missing.remove(&change.cookie);
                 self.transition(&change, missing);

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use jiff::Timestamp;
+
 use super::{Drift, Fate, Listener, Noted, Socket, Tracker};
 use crate::model::{
     input::{
@@ -19,6 +21,16 @@ impl Tracker {
 
     pub fn run_header(&self) -> Option<&RunHeader> {
         self.run_header.as_deref()
+    }
+
+    /// `None` before the first input.
+    pub fn wall(&self, at: u64) -> Option<Timestamp> {
+        self.anchors.wall(at)
+    }
+
+    /// By the clock of events, of what was read from the wall clock; may be before that clock began.
+    pub fn at_wall(&self, wall: Timestamp) -> Option<i64> {
+        self.anchors.at(wall)
     }
 
     pub fn knows(&self, cookie: u64) -> bool {

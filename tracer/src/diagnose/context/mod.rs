@@ -26,7 +26,7 @@ use self::{
 use super::{Blamer, watching::TELLS_OF_FIN};
 use crate::{
     model::{
-        input::{EpollChange, EpollOperation, Interest, Process, RunHeader},
+        input::{EpollChange, EpollOperation, Interest, Process},
         socket::SocketOperation,
         stack::Frame,
     },
@@ -121,10 +121,7 @@ impl<'a> ReportContext<'a> {
             let accepted = opened.filter(|opened| {
                 opened.kind == SocketOperation::Accept && opened.pid != process.pid
             });
-            let began = self
-                .tracker
-                .run_header()
-                .and_then(|header| began(process, header));
+            let began = began(process, self.tracker);
             if accepted
                 .zip(began)
                 .is_some_and(|(opened, began)| began >= opened.at)
@@ -265,10 +262,8 @@ fn interests(tracker: &Tracker) -> HashMap<(u32, Watched), Interest> {
 }
 
 /// When the process began, by the clock of events, rounded up to a tick of /proc.
-fn began(process: &Process, header: &RunHeader) -> Option<u64> {
+fn began(process: &Process, tracker: &Tracker) -> Option<u64> {
     const TICK: i64 = 10_000_000;
-    let since_header = process.start_wall?.duration_since(header.wall);
-    let at = i64::try_from(header.at).ok()?;
-    let ahead = i64::try_from(since_header.as_nanos()).ok()?;
-    u64::try_from(at.checked_add(ahead)?.checked_add(TICK)?).ok()
+    let at = tracker.at_wall(process.start_wall?)?;
+    u64::try_from(at.checked_add(TICK)?).ok()
 }
