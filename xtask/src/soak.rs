@@ -1,11 +1,13 @@
-//! `cargo xtask soak`: `sockleak watch` for as long as asked, under programs that leak, are told of and end, one
+//! `cargo xtask soak`: `sockleak watch` or `serve` for as long as asked, under programs that leak, are told of and end, one
 //! after another. Its memory and that of its helper must not grow: once all that is bounded is full, the
 //! slope of what is resident is printed and held to a bound.
 
 mod leaker;
 mod memory;
 
-use std::path::PathBuf;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -41,6 +43,9 @@ pub struct Args {
     /// Programs that leak at the same time; each lives for about two seconds
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=64))]
     together: u32,
+    /// Measure `serve`, scraped every few seconds, instead of `watch`
+    #[arg(long)]
+    serve: bool,
     /// The program to measure; default: the release build of this checkout
     #[arg(long)]
     sockleak: Option<PathBuf>,
@@ -60,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
         None => build()?,
     };
     let rig = leaker::program()?;
-    let mut tracer = Tracer::start(&sockleak)?;
+    let mut tracer = Tracer::start(&sockleak, args.serve)?;
     sleep(ATTACHING);
     let stop = Arc::new(AtomicBool::new(false));
     let done = Arc::new(AtomicU64::new(0));
@@ -89,7 +94,7 @@ fn build() -> Result<PathBuf> {
 }
 
 /// One program after another, every other one from a file of its own: what is remembered of files must go as well.
-fn leak(number: u32, rig: &std::path::Path, stop: &AtomicBool, done: &AtomicU64) -> Result<()> {
+fn leak(number: u32, rig: &Path, stop: &AtomicBool, done: &AtomicU64) -> Result<()> {
     for round in 0_u64.. {
         if stop.load(Ordering::Relaxed) {
             return Ok(());
@@ -107,10 +112,13 @@ fn measure(tracer: &mut Tracer, whole: Duration, done: &AtomicU64) -> Result<Vec
     let mut said = 0;
     while began.elapsed() < whole {
         sleep(GLANCE);
-        if let Some(status) = tracer.0.try_wait().context("look after sockleak")? {
+        if let Some(status) = tracer.child.try_wait().context("look after sockleak")? {
             bail!("sockleak ended with {status} while it should watch");
         }
-        let Some(resident) = memory::of_family(tracer.0.id()) else {
+        if let Some(socket) = &tracer.web {
+            scrape(socket)?;
+        }
+        let Some(resident) = memory::of_family(tracer.child.id()) else {
             continue;
         };
         if began.elapsed() >= whole / 3 && done.load(Ordering::Relaxed) >= FILLS {
@@ -156,35 +164,66 @@ fn judge(samples: &[(f64, f64)], programs: u64) -> Result<()> {
     ))
 }
 
-/// `watch` of what this starts, so that other programs of the machine are not in the measure; ended when this goes.
-struct Tracer(Child);
+/// As a monitoring system does, by the socket of a file: no port of this machine is taken.
+fn scrape(socket: &Path) -> Result<()> {
+    let mut stream =
+        UnixStream::connect(socket).with_context(|| format!("connect to {}", socket.display()))?;
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .context("ask for the metrics")?;
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .context("read the metrics")?;
+    if answer.starts_with("HTTP/1.1 200") {
+        return Ok(());
+    }
+    bail!(
+        "a scrape was answered with {:?}",
+        answer.lines().next().unwrap_or_default()
+    )
+}
+
+/// `watch` or `serve` of what this starts, so that other programs of the machine are not in the measure; ended when
+/// this goes.
+struct Tracer {
+    child: Child,
+    /// Where `serve` answers.
+    web: Option<PathBuf>,
+}
 
 impl Tracer {
-    fn start(sockleak: &std::path::Path) -> Result<Self> {
-        let child = Command::new(sockleak)
-            .args(["watch", "--min-age", "1s", "--pid"])
+    fn start(sockleak: &Path, serve: bool) -> Result<Self> {
+        let web = serve.then(|| repo::target().join(format!("soak-{}.sock", std::process::id())));
+        let mut command = Command::new(sockleak);
+        command.arg(if serve { "serve" } else { "watch" });
+        if let Some(socket) = &web {
+            command.arg(format!("--web.listen-address=unix:{}", socket.display()));
+        }
+        let child = command
+            .args(["--min-age", "1s", "--pid"])
             .arg(std::process::id().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .with_context(|| format!("start {}", sockleak.display()))?;
-        Ok(Self(child))
+        Ok(Self { child, web })
     }
 }
 
 impl Drop for Tracer {
     fn drop(&mut self) {
         // Gone already is fine; so is one that had to be killed.
-        let _ = kill_process(Pid::from_child(&self.0), Signal::TERM);
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline {
-            if !matches!(self.0.try_wait(), Ok(None)) {
+            if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }
             sleep(Duration::from_millis(50));
         }
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
