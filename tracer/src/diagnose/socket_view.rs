@@ -166,8 +166,25 @@ impl<'a> SocketView<'a> {
     /// A client's connection whose last answer is read: only the FIN is left, or came along. A pool has such, until it
     /// takes them out.
     pub fn is_pooled_perhaps(&self) -> bool {
-        let read_in_full = self.socket.recv_q == 1 || self.fin_came_with_data();
+        let read_in_full =
+            self.socket.recv_q == 1 || self.fin_came_with_data() || self.has_parting_words();
         self.direction() == Some(Direction::Connected) && read_in_full
+    }
+
+    /// Data that came together with the FIN, long after the last answer was read: what a server says when it hangs
+    /// up on an idle client. An answer that was left unread goes on where the last read ended.
+    pub fn has_parting_words(&self) -> bool {
+        const PAUSE: u64 = 1_500_000_000;
+        /// The clock of arrivals has steps of up to 10 ms.
+        const TOGETHER: u64 = 100_000_000;
+        let (socket, history) = (self.socket, self.socket.history);
+        let paused = history.used.is_some_and(|used| {
+            used.kind == SocketOperation::Recv && socket.last_data >= used.at.saturating_add(PAUSE)
+        });
+        socket.recv_q > 1
+            && history.eof.is_none()
+            && paused
+            && socket.since.abs_diff(socket.last_data) < TOGETHER
     }
 
     /// Its reader meets the end again and again, and so does nothing else: as of a moment ago.

@@ -47,6 +47,8 @@ pub struct Socket {
     pub inode: u64,
     pub recv_q: u32,
     pub send_q: u32,
+    /// When data came last; 0 when that is not known.
+    pub last_data: u64,
     pub holders: Holders,
 }
 
@@ -93,6 +95,7 @@ impl Socket {
             inode: 0,
             recv_q: 0,
             send_q: 0,
+            last_data: 0,
             holders: Holders::new(),
         }
     }
@@ -220,6 +223,7 @@ impl Socket {
         self.inode = item.inode;
         self.recv_q = item.recv_q;
         self.send_q = item.send_q;
+        self.last_data = item.last_data;
         self.holders = item.holders;
         self.shown = Shown::Now;
         self.seen = at;

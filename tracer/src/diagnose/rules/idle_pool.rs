@@ -113,13 +113,22 @@ impl Rule for IdlePool {
 /// How it is known that no answer lies unread.
 fn read_in_full(group: &Group<'_>) -> Vec<String> {
     let unread = explanation::how_many(group, |view| view.socket.recv_q == 1);
-    let along = group.count() - unread;
+    let parting = explanation::how_many(group, |view| view.has_parting_words());
+    let along = group.count() - unread - parting;
     let mut lines = Vec::new();
     if unread > 0 {
         lines.push(format!(
             "{unread} of {}: Recv-Q is 1: only the server's FIN is unread, the last answer was read \
              in full",
             group.count()
+        ));
+    }
+    if parting > 0 {
+        lines.push(format!(
+            "{parting} of {}: Recv-Q is {}: it came together with the FIN, long after the last answer was read, as \
+             what a server says when it hangs up",
+            group.count(),
+            explanation::recv_q(group)
         ));
     }
     if along > 0 {

@@ -268,6 +268,15 @@ fn an_idle_pool_needs_a_connection_made_here_with_only_the_fin_unread() {
         .used(SocketOperation::Recv, STUCK - S)
         .recv_q(9);
     assert_eq!(world([unread_data]).verdict(), "lost-reference high leak");
+    // What a server says when it hangs up comes with its FIN, long after the last answer.
+    let parting = |cookie, at| {
+        let mut conn = conn(cookie).connected().recv_q(117);
+        conn.item.last_data = at;
+        conn.used(SocketOperation::Recv, STUCK - 5 * S)
+    };
+    assert_eq!(world([parting(1, STUCK)]).verdict(), "idle-pool low info");
+    let earlier = world([parting(1, STUCK - 2 * S)]);
+    assert_eq!(earlier.verdict(), "lost-reference high leak");
     let accepted = conn(1).accepted().used(SocketOperation::Recv, STUCK - S);
     assert_eq!(world([accepted]).verdict(), "lost-reference high leak");
     let in_use = world([conn(1).connected().used(SocketOperation::Recv, END - S)])
