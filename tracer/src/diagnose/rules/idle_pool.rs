@@ -113,6 +113,10 @@ impl Rule for IdlePool {
 /// How it is known that no answer lies unread.
 fn read_in_full(group: &Group<'_>) -> Vec<String> {
     let unread = explanation::how_many(group, |view| view.socket.recv_q == 1);
+    #[expect(
+        clippy::redundant_closure_for_method_calls,
+        reason = "the method itself is not general enough over the view's lifetime"
+    )]
     let parting = explanation::how_many(group, |view| view.has_parting_words());
     let along = group.count() - unread - parting;
     let mut lines = Vec::new();
