@@ -10,6 +10,10 @@ use crate::event::{
     Eviction, Executed, Header, KIND_DESTROYED, KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS,
     KIND_STACK, KIND_TRANSITION, PAGE, Process, STACK_PAGES, StackCopy, Transition,
 };
+use crate::{
+    runtime::{Activation, MANAGED_DEEPER, MANAGED_UNREAD, MANAGED_WHOLE, MAX_MANAGED},
+    stack_key,
+};
 
 /// A record of the ring buffers.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,6 +66,24 @@ fn copied<T: FromBytes>(bytes: &[u8]) -> Result<T, Damage> {
 }
 
 impl StackCopy {
+    /// Functions of a language runtime, innermost first; frames that run none are left out.
+    pub fn functions(&self) -> impl Iterator<Item = Activation> + '_ {
+        let count = (self.managed_frames as usize).min(MAX_MANAGED);
+        let frames = self.activations.iter().take(count);
+        frames.filter(|one| one.code != 0).copied()
+    }
+
+    /// What the key was made of beside return addresses.
+    pub fn managed_hash(&self) -> u64 {
+        match self.managed {
+            MANAGED_WHOLE | MANAGED_DEEPER => self.functions().fold(0, |hash, one| {
+                stack_key::fold_managed(hash, one.code, one.instruction)
+            }),
+            MANAGED_UNREAD => stack_key::UNREAD,
+            _ => 0,
+        }
+    }
+
     /// The stack bytes from `sp` upwards that were really read.
     pub fn bytes(&self) -> &[u8] {
         let from = (self.sp as usize) % PAGE;

@@ -3,6 +3,7 @@
 
 use crate::{
     endpoint::Endpoints,
+    runtime::{Activation, MAX_MANAGED},
     table::{Slot, SlotRecord},
     wire,
 };
@@ -121,6 +122,12 @@ wire! {
         pub valid_pages: u32,
         /// An `OPERATION_*` kind: what the task was doing.
         pub kind: u32,
+        /// A `runtime::MANAGED_*`: what is known of the frames of a language runtime.
+        pub managed: u32,
+        /// Frames in `activations`.
+        pub managed_frames: u32,
+        /// Innermost first.
+        pub activations: [Activation; MAX_MANAGED],
         pub pages: [u8; STACK_PAGES * PAGE],
     }
 }
@@ -129,7 +136,9 @@ const _: () = {
     assert!(size_of::<Header>() == 16);
     assert!(size_of::<Transition>() == 16 + 24 + 40 + 12 + 4 + 16);
     assert!(size_of::<Eviction>() == 16 + 16 + 192);
-    assert!(size_of::<StackCopy>() == 16 + 56 + 8 + 16 + 8 + STACK_PAGES * PAGE);
+    assert!(
+        size_of::<StackCopy>() == 16 + 56 + 8 + 16 + 8 + 8 + 16 * MAX_MANAGED + STACK_PAGES * PAGE
+    );
     assert!(size_of::<Process>() == 24);
     assert!(size_of::<Executed>() == 48);
 };

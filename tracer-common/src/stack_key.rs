@@ -46,6 +46,27 @@ pub const fn in_process(key: u64, tgid: u32) -> u64 {
     key ^ ((tgid as u64).wrapping_mul(MULTIPLIER) & PART_HASH)
 }
 
+/// What stands for frames of a runtime that are there and could not be read.
+pub const UNREAD: u64 = 1;
+
+/// Takes in a function of a language runtime and where it is executed; begins with 0.
+#[inline(always)]
+pub const fn fold_managed(hash: u64, code: u64, instruction: u64) -> u64 {
+    fold(fold(hash, code), instruction) | 2
+}
+
+/// The key of native calls below these frames of a runtime: their hash, 0 for none, or [`UNREAD`].
+#[inline(always)]
+pub const fn below_managed(key: u64, managed: u64) -> u64 {
+    if managed == 0 {
+        key
+    } else if managed == UNREAD {
+        key & (PART_HASH | STEPS_MASK << STEPS_SHIFT | PRESENT)
+    } else {
+        key ^ (managed.wrapping_mul(0xd6e8_feb8_6659_fd93) & PART_HASH)
+    }
+}
+
 /// The key of this one system call, made at `at` by thread `tid`. `key` must not be whole.
 #[inline(always)]
 pub const fn of_one_call(key: u64, at: u64, tid: u32) -> u64 {
@@ -101,6 +122,20 @@ mod tests {
         assert_eq!((of_any_call(one), steps(one)), (part, 16));
         assert_ne!(one, of_one_call(part, 123_456_790, 78));
         assert_ne!(one, of_one_call(part, 123_456_789, 79));
+    }
+
+    #[test]
+    fn frames_of_a_runtime_make_other_keys() {
+        let native = in_process(of_walk(walked(&[0x40_1000, 0x40_2000]), 1, true), 77);
+        let one = fold_managed(fold_managed(0, 0x7f10, 4), 0x7f20, 8);
+        let other = fold_managed(fold_managed(0, 0x7f10, 4), 0x7f20, 10);
+        let (below_one, below_other) = (below_managed(native, one), below_managed(native, other));
+        assert_ne!(below_one, below_other);
+        assert!(is_whole(below_one) && steps(below_one) == 1);
+        assert_eq!(below_managed(native, 0), native);
+        let unread = below_managed(native, UNREAD);
+        assert!(!is_whole(unread) && !is_of_one_call(unread) && steps(unread) == 1);
+        assert!(is_of_one_call(of_one_call(unread, 5, 6)));
     }
 
     #[test]

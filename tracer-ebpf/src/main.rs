@@ -37,6 +37,7 @@ mod hooks;
 mod kread;
 mod maps;
 mod pidns;
+mod runtime;
 mod skip;
 mod sock;
 mod stack;

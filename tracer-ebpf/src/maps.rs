@@ -7,6 +7,7 @@ use aya_ebpf::{
 use tracer_common::{
     config::{MAX_ASKED, MAX_CGROUPS, Visits},
     counter,
+    runtime::{self, Runtime},
     table::{CHUNK_WORDS, SlotRecord},
     unwind::{ROW_SETS, RowSet},
 };
@@ -31,6 +32,10 @@ pub static STACKS: RingBuf = RingBuf::with_byte_size(4 << 20, 0);
 #[map]
 pub static ROWS: Array<RowSet> = Array::with_max_entries(ROW_SETS, BPF_F_MMAPABLE);
 const BPF_F_MMAPABLE: u32 = 1 << 10;
+
+/// Where processes with a language runtime keep what their threads execute, 64 KiB.
+#[map]
+pub static RUNTIMES: Array<Runtime> = Array::with_max_entries(runtime::PLACES, 0);
 
 /// When a stack key may be copied again: two-way buckets of (key, time).
 #[map]

@@ -12,6 +12,7 @@ use tracer_common::{
     config::{PART_BURST, PART_REFRESH_NS, STACK_REFRESH_NS, STACKS_BURST, STACKS_PER_SECOND},
     counter::Counter,
     event::{Header, KIND_STACK, PAGE, STACK_PAGES, StackCopy},
+    runtime::{Activation, MANAGED_UNKNOWN},
     stack_key,
     unwind::layout,
 };
@@ -21,6 +22,7 @@ use crate::{
     globals as g,
     kread::{Ptr, Typed},
     maps::{BUCKETS, Bucket, SEEN, SEEN_BUCKETS, STACKS, SeenKey},
+    runtime::{self, find_runtime, walk_managed},
     skip::count,
     walk::walk_stack,
 };
@@ -41,6 +43,7 @@ struct Source {
     current: CurrentTask,
     regs: Ptr<Typed>,
     layout: u64,
+    runtime: u64,
     kind: u32,
     now: u64,
 }
@@ -60,7 +63,15 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
     }
     let layout = layout_of(task.follow(&g::OFF_TASK_MM));
     let (pc, fp) = (regs.field(&g::OFF_REGS_PC), regs.field(&g::OFF_REGS_FP));
-    let key = stack_key::in_process(walk_stack(pc, sp, fp, layout), current.tgid);
+    let runtime = find_runtime(layout);
+    let managed = if runtime != 0 {
+        walk_managed(runtime, task.field(&g::OFF_TASK_TP))
+    } else {
+        0
+    };
+    let ends_at = if managed != 0 { runtime } else { 0 };
+    let key = stack_key::below_managed(walk_stack(pc, sp, fp, layout, ends_at), managed);
+    let key = stack_key::in_process(key, current.tgid);
     if !is_due(key, now) {
         if !stack_key::is_whole(key) {
             count(Counter::StackShared);
@@ -71,6 +82,7 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
         current,
         regs,
         layout,
+        runtime,
         kind,
         now,
     };
@@ -182,6 +194,7 @@ fn copy(key: u64, source: &Source) -> u64 {
         (*record).tid = current.tid;
         (*record).kind = source.kind;
         bpf_get_current_comm((&raw mut (*record).comm).cast(), 16);
+        copy_managed(record, source);
         (*record).valid_pages = copy_pages((&raw mut (*record).pages).cast(), sp);
     }
     entry.submit(0);
@@ -190,6 +203,32 @@ fn copy(key: u64, source: &Source) -> u64 {
         count(Counter::StackSubmitted);
     }
     own
+}
+
+/// Walks the runtime's frames again, to where they are sent; what is read of each lies for a moment where the
+/// stack will.
+#[inline(always)]
+fn copy_managed(record: *mut StackCopy, source: &Source) {
+    let (mut managed, mut count) = (MANAGED_UNKNOWN, 0);
+    if source.runtime != 0
+        && let Some(task) = source.current.with_user_stack()
+    {
+        // SAFETY: the reservation has the size of the record, and `walk` counts below MAX_MANAGED.
+        unsafe {
+            let activations = (&raw mut (*record).activations).cast::<Activation>();
+            (managed, count) = runtime::walk(
+                source.runtime,
+                task.field(&g::OFF_TASK_TP),
+                (&raw mut (*record).pages).cast(),
+                |number, one| *activations.add(number) = one,
+            );
+        }
+    }
+    // SAFETY: as above.
+    unsafe {
+        (*record).managed = managed;
+        (*record).managed_frames = count;
+    }
 }
 
 /// Copies page by page, because a read that meets an unmapped page gives nothing at all

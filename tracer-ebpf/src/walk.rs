@@ -14,7 +14,7 @@ use tracer_common::{
     },
 };
 
-use crate::{globals as g, maps::ROWS};
+use crate::{globals as g, maps::ROWS, runtime::image_of};
 
 /// Words read at once. A larger read costs little more, and another one as much as all the rest of a step; but
 /// before 6.13 the frames of a hook and of what it calls share 512 bytes of stack.
@@ -83,11 +83,12 @@ fn rule(address: u64, layout: u64) -> u64 {
     rule
 }
 
-/// The key of the stack below a system call at `pc`, not yet of its process (`stack_key`). A global
-/// function to the verifier, checked once and not at every call.
+/// The key of the stack below a system call at `pc`, not yet of its process (`stack_key`). Ends where the code
+/// of `runtime` has called, if that is not 0: what it executes is told by its own frames. A global function to
+/// the verifier, checked once and not at every call.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn walk_stack(pc: u64, sp: u64, fp: u64, layout: u64) -> u64 {
+pub extern "C" fn walk_stack(pc: u64, sp: u64, fp: u64, layout: u64, runtime: u64) -> u64 {
     if g::HAS_REGS.load() == 0 {
         return 0;
     }
@@ -104,7 +105,11 @@ pub extern "C" fn walk_stack(pc: u64, sp: u64, fp: u64, layout: u64) -> u64 {
     // wants it, for a read at a wrong place costs ten times one at a right place.
     let (mut fp, mut fp_slot) = (fp, 0);
     let (mut counted, mut step) = (0, 0);
+    let (image, image_length) = image_of(runtime);
     while step < MAX_STEPS {
+        if address.wrapping_sub(image) < image_length {
+            return stack_key::of_walk(hash, u64::from(step), true);
+        }
         let rule = rule(address, layout);
         let own = rule >> OWN_SHIFT & 1;
         counted += own;

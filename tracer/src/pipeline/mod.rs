@@ -8,6 +8,7 @@ mod enrich;
 mod executed;
 mod explain;
 mod figures;
+mod intake;
 mod output;
 mod pace;
 mod replay;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jiff::Timestamp;
-use tracer_common::{decode::Record, event::PROCESS_EXEC};
 
 use super::{
     blaming, closes, executed,
@@ -32,7 +31,7 @@ use crate::{
         privilege,
         rings::Collector,
     },
-    source::{jvm::Jvms, process, recording::Recorder, rows::Teacher, stacks::Stacks, wire},
+    source::{jvm::Jvms, process, recording::Recorder, rows::Teacher, stacks::Stacks},
     symbolize::Symbolizer,
     track::Tracker,
 };
@@ -46,13 +45,14 @@ pub struct Session<'o> {
     /// Where a tree is followed from its beginning, and the kernel can tell.
     pub(super) mappings: Option<Mappings>,
     pub(super) stacks: Stacks,
-    teacher: Teacher,
+    pub(super) teacher: Teacher,
     /// `None` when the user does not want them to be asked.
     pub(super) jvms: Option<Jvms>,
     recorder: Option<Recorder>,
     grace_ns: u64,
     unmatched: Unmatched,
     counts_closes: bool,
+    pub(super) looked_for_runtimes: bool,
     /// Where events are followed.
     collector: Option<Collector>,
 }
@@ -116,6 +116,7 @@ impl<'o> Session<'o> {
             grace_ns,
             unmatched: Unmatched::new(&options.filter),
             counts_closes: false,
+            looked_for_runtimes: false,
             collector: None,
         };
         session.feed(Input::RunHeader(Box::new(run_header)))?;
@@ -147,44 +148,6 @@ impl<'o> Session<'o> {
         }
         self.tracker.apply(input);
         Ok(())
-    }
-
-    /// Takes in what the rings hold.
-    pub fn drain(&mut self) -> anyhow::Result<()> {
-        let mut inputs = Vec::new();
-        let mut warnings = Vec::new();
-        let began = mono_now_ns();
-        let mut batch = self.live.rings.take();
-        self.take_in_code_changes()?;
-        self.take_in_executed(&mut batch)?;
-        let Self {
-            live,
-            symbolizer,
-            stacks,
-            teacher,
-            ..
-        } = self;
-        // Stacks first: their processes may be about to exit.
-        let rows = &mut live.rows;
-        inputs.extend(teacher.take_in(&batch.stacks, rows, symbolizer, stacks, &mut warnings)?);
-        for record in &batch.events {
-            if let Record::Process(event) = record
-                && event.what == PROCESS_EXEC
-            {
-                symbolizer.forget(event.tgid);
-            }
-            inputs.extend(wire::inputs(record));
-        }
-        live.flush_log();
-        for input in inputs {
-            if let Input::Transition(change) | Input::Destroyed(change) = &input {
-                self.learn_of_exit(change)?;
-            }
-            self.feed(input)?;
-        }
-        // All stacks that were copied of them have been taken in.
-        self.symbolizer.forget_ended(began);
-        self.warn(warnings)
     }
 
     /// Looks at processes whose stacks have been copied meanwhile, and takes in nothing: for use while an
@@ -268,6 +231,7 @@ impl<'o> Session<'o> {
             let wanted = |item: &Item| ITER_STATES & (1 << item.state) != 0;
             inventory.items.retain(wanted);
         }
+        self.look_for_runtimes(&inventory)?;
         self.feed(Input::Inventory(inventory))?;
         if self.counts_closes {
             match self.live.closes() {

@@ -18,6 +18,7 @@ use super::{
     object::{Object, ObjectError, Settings},
     rings::Rings,
     rows::Rows,
+    runtimes::Runtimes,
     status::Status,
     table::Table,
     threads::{self, SeenThread},
@@ -53,6 +54,7 @@ pub struct Live {
     /// Of the maps that are used from here.
     pub map_sizes: Vec<MapSize>,
     pub rows: Rows,
+    pub runtimes: Runtimes,
     pub visits: VisitsByCgroup,
     pub table: Table,
     counters: PerCpuArray<MapData, u64>,
@@ -96,6 +98,7 @@ impl Live {
         Ok(Self {
             map_sizes: usage::map_sizes(&ebpf),
             rows: Rows::new(Array::try_from(take(&mut ebpf, "ROWS")?)?),
+            runtimes: Runtimes::new(Array::try_from(take(&mut ebpf, "RUNTIMES")?)?),
             visits: VisitsByCgroup::new(PerCpuHashMap::try_from(take(&mut ebpf, "VISITS")?)?)?,
             rings: Rings::new(
                 RingBuf::try_from(take(&mut ebpf, "EVENTS")?)?,

@@ -19,6 +19,7 @@ pub mod pidns;
 pub mod privilege;
 pub mod rings;
 pub mod rows;
+pub mod runtimes;
 pub mod status;
 pub mod table;
 pub mod target;

@@ -6,6 +6,7 @@ pub mod jvm;
 pub mod process;
 pub mod recording;
 pub mod rows;
+pub mod runtimes;
 pub mod service;
 pub mod sockdiag;
 pub mod stacks;

@@ -7,13 +7,17 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tracer_common::{event::StackCopy as Wire, stack_key};
+use tracer_common::{
+    event::StackCopy as Wire,
+    runtime::{Activation, MANAGED_DEEPER, MANAGED_UNKNOWN, MANAGED_UNREAD, MANAGED_WHOLE},
+    stack_key,
+};
 
-use super::{stacks::Stacks, walk};
+use super::{runtimes::Search, stacks::Stacks, walk};
 use crate::{
     model::input::Input,
-    probe::rows::Rows,
-    symbolize::{StackCopy, Symbolizer, Warning},
+    probe::{rows::Rows, runtimes::Runtimes},
+    symbolize::{Noted, StackCopy, Symbolizer, Warning},
 };
 
 /// Stacks that the helper process is asked about in one go; others come again.
@@ -26,6 +30,21 @@ const MAX_REMEMBERED: usize = 4096;
 pub struct Teacher {
     asked: HashMap<(u64, u64), Instant>,
     left: u32,
+    pub search: Search,
+}
+
+/// What the kernel program is told.
+pub struct Taught<'t> {
+    pub rows: &'t mut Rows,
+    pub runtimes: &'t mut Runtimes,
+}
+
+/// What a key stands for.
+struct Sure {
+    /// Return addresses; `None` is all.
+    steps: Option<u32>,
+    /// The functions of the runtime that came with it.
+    functions: bool,
 }
 
 impl Teacher {
@@ -33,25 +52,36 @@ impl Teacher {
     pub fn take_in(
         &mut self,
         copies: &[Box<Wire>],
-        rows: &mut Rows,
+        taught: &mut Taught<'_>,
         symbolizer: &mut Symbolizer,
         stacks: &mut Stacks,
         warnings: &mut Vec<Warning>,
     ) -> anyhow::Result<Vec<Input>> {
         for copy in copies {
             symbolizer.remember(copy.tgid, copy.start_boot, copy.header.at);
+            self.search.of_copy(copy, taught.runtimes, symbolizer)?;
         }
         for (pid, ranges) in symbolizer.take_replaced() {
-            rows.forget(pid, &ranges).context("take back unwind rows")?;
+            taught
+                .rows
+                .forget(pid, &ranges)
+                .context("take back unwind rows")?;
         }
+        self.search.again(taught.runtimes, symbolizer)?;
         self.left = MAX_ASKED;
         if self.asked.len() > MAX_REMEMBERED {
             self.asked.clear();
         }
         let mut news = Vec::new();
+        let mut functions = Vec::new();
         for copy in copies {
-            let sure = self.check(copy, rows, symbolizer);
-            let stack = stacks.add(copy, sure, symbolizer, warnings);
+            let sure = self.check(copy, taught, symbolizer);
+            let noted = if sure.functions {
+                noted(copy, &mut functions)
+            } else {
+                Noted::Unread
+            };
+            let stack = stacks.add(copy, noted, sure.steps, symbolizer, warnings);
             news.extend(stack.map(|stack| Input::Stack {
                 key: copy.key,
                 stack,
@@ -60,11 +90,24 @@ impl Teacher {
         Ok(news)
     }
 
-    /// How many return addresses of the copied stack are those of every call with its key; `None` where
-    /// the key stands for this one call and all of them are.
-    fn check(&mut self, copy: &Wire, rows: &mut Rows, symbolizer: &mut Symbolizer) -> Option<u32> {
+    /// What of the copied stack is that of every call with its key.
+    fn check(&mut self, copy: &Wire, taught: &mut Taught<'_>, symbolizer: &mut Symbolizer) -> Sure {
+        let rows = &mut *taught.rows;
         rows.is_of(copy.tgid, copy.layout);
-        let known = |rows: &Rows| walk::repeat(copy, |address| rows.rule(copy.layout, address));
+        let told = matches!(
+            copy.managed,
+            MANAGED_WHOLE | MANAGED_DEEPER | MANAGED_UNREAD
+        );
+        let runtime = taught.runtimes.of(copy.layout).filter(|_| told);
+        let known = |rows: &Rows| {
+            walk::repeat(
+                copy,
+                |address| rows.rule(copy.layout, address),
+                |address| {
+                    runtime.is_some_and(|of| address.wrapping_sub(of.image) < of.image_length)
+                },
+            )
+        };
         let mut walked = known(rows);
         if walked.missing && self.may_ask(copy, &walked) {
             for rule in symbolizer.rules(&view(copy)) {
@@ -76,10 +119,16 @@ impl Teacher {
             walked = known(rows);
         }
         if stack_key::is_of_one_call(copy.key) {
-            return None;
+            return Sure {
+                steps: None,
+                functions: true,
+            };
         }
-        if walk::agrees(copy.key, copy.tgid, &walked.addresses) {
-            return Some(stack_key::steps(copy.key));
+        if walk::agrees(copy, &walked.addresses) {
+            return Sure {
+                steps: Some(stack_key::steps(copy.key)),
+                functions: true,
+            };
         }
         // Made with rows that did not belong to this code, or that are gone since.
         tracing::debug!(
@@ -87,7 +136,10 @@ impl Teacher {
             steps = stack_key::steps(copy.key),
             "the key of a stack is not that of its copy"
         );
-        Some(0)
+        Sure {
+            steps: Some(0),
+            functions: false,
+        }
     }
 
     fn may_ask(&mut self, copy: &Wire, walked: &walk::Walked) -> bool {
@@ -115,6 +167,23 @@ fn view(copy: &Wire) -> StackCopy<'_> {
         lr: copy.lr,
         bytes: copy.bytes(),
         thread: 0,
+        noted: Noted::Nothing,
         sure: None,
+    }
+}
+
+fn noted<'f>(copy: &Wire, functions: &'f mut Vec<Activation>) -> Noted<'f> {
+    match copy.managed {
+        MANAGED_UNKNOWN => Noted::Nothing,
+        MANAGED_WHOLE | MANAGED_DEEPER => {
+            functions.clear();
+            functions.extend(copy.functions());
+            Noted::Functions {
+                functions,
+                deeper: copy.managed == MANAGED_DEEPER,
+            }
+        }
+        MANAGED_UNREAD => Noted::Unread,
+        _ => Noted::NoFunctions,
     }
 }

@@ -2,10 +2,11 @@
 //! only as far as its key is sure: further out there may be one of several callers. Later copies under
 //! a key must agree all the same, and only the frames on which they agree are kept.
 
+mod copy;
+
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     mem,
-    rc::Rc,
 };
 
 use tracer_common::{
@@ -14,14 +15,11 @@ use tracer_common::{
     table::{OPERATION_RECV, OPERATION_SEND},
 };
 
-use super::wire::comm;
 use crate::{
-    model::{
-        socket::SocketOperation,
-        stack::{FrameAddress, Stack},
-    },
-    symbolize::{StackCopy, Symbolizer, Warning},
+    model::stack::{FrameAddress, Stack},
+    symbolize::{Noted, Symbolizer, Warning},
 };
+use copy::Copy;
 
 pub const PAGE: usize = tracer_common::event::PAGE;
 
@@ -31,21 +29,6 @@ const MAX_COPIES: usize = 2048;
 const MAX_SINGLE: usize = 512;
 /// Of one process, to know through what it reads and writes.
 const MAX_NAMED_BESIDES: usize = 32;
-
-#[derive(Clone, Default)]
-struct Copy {
-    pid: u32,
-    start_boot: u64,
-    pc: u64,
-    sp: u64,
-    fp: u64,
-    lr: u64,
-    comm: String,
-    kind: u32,
-    bytes: Rc<[u8]>,
-    /// Return addresses that the key stands for; `None` is all.
-    sure: Option<u32>,
-}
 
 enum Entry {
     Raw(Copy),
@@ -70,28 +53,17 @@ impl Stacks {
     pub fn add(
         &mut self,
         wire: &Wire,
+        noted: Noted<'_>,
         sure: Option<u32>,
         symbolizer: &mut Symbolizer,
         warnings: &mut Vec<Warning>,
     ) -> Option<Stack> {
-        let copy = Copy {
-            pid: wire.tgid,
-            start_boot: wire.start_boot,
-            pc: wire.pc,
-            sp: wire.sp,
-            fp: wire.fp,
-            lr: wire.lr,
-            comm: comm(&wire.comm),
-            kind: wire.kind,
-            bytes: wire.bytes().into(),
-            sure,
-        };
+        let mut copy = Copy::of(wire, noted, sure);
+        copy.identify(symbolizer);
         if stack_key::is_of_one_call(wire.key) {
             // Others like it, without a copy, are known by it as far as their key is sure.
-            let shared = Copy {
-                sure: Some(stack_key::steps(wire.key)),
-                ..copy.clone()
-            };
+            let mut shared = copy.clone();
+            shared.sure = Some(stack_key::steps(wire.key));
             self.add_single(wire.key, copy);
             let of_any = stack_key::of_any_call(wire.key);
             if !self.entries.contains_key(&of_any) {
@@ -101,7 +73,7 @@ impl Stacks {
         }
         match self.entries.get_mut(&wire.key) {
             Some(Entry::Named(known)) => {
-                let (again, failed) = name(&copy, symbolizer, warnings);
+                let (again, failed) = copy.name(symbolizer, warnings);
                 if failed {
                     return None;
                 }
@@ -110,8 +82,7 @@ impl Stacks {
                 *known = agreed;
                 return news.then(|| known.clone());
             }
-            Some(raw @ Entry::Raw(_)) => *raw = Entry::Raw(copy),
-            Some(failed @ Entry::Failed(_)) => *failed = Entry::Failed(copy),
+            Some(Entry::Raw(known) | Entry::Failed(known)) => known.replace(copy),
             None => self.insert(wire.key, copy),
         }
         None
@@ -155,7 +126,7 @@ impl Stacks {
             Entry::Raw(copy) | Entry::Failed(copy) => copy,
             Entry::Named(stack) => return Some(stack.clone()),
         };
-        let (stack, failed) = name(copy, symbolizer, warnings);
+        let (stack, failed) = copy.name(symbolizer, warnings);
         if !failed {
             *entry = Entry::Named(stack.clone());
         } else if let Entry::Raw(copy) = entry {
@@ -232,30 +203,6 @@ impl Stacks {
             self.evicted += 1;
         }
     }
-}
-
-/// And whether the helper process failed.
-fn name(copy: &Copy, symbolizer: &mut Symbolizer, warnings: &mut Vec<Warning>) -> (Stack, bool) {
-    let resolved = symbolizer.resolve(&StackCopy {
-        pid: copy.pid,
-        start_boot_ns: copy.start_boot,
-        pc: copy.pc,
-        sp: copy.sp,
-        fp: copy.fp,
-        lr: copy.lr,
-        thread: 0,
-        bytes: &copy.bytes,
-        sure: copy.sure,
-    });
-    warnings.extend(resolved.warnings);
-    let stack = Stack {
-        thread: Some(copy.comm.clone()),
-        pid: Some(copy.pid),
-        kind: Some(SocketOperation::from_wire(copy.kind)),
-        one_of_several: copy.sure.is_some() && resolved.stack.truncated,
-        ..resolved.stack
-    };
-    (stack, resolved.failed)
 }
 
 /// The innermost frames two stacks share; what lies further out is not known.

@@ -25,7 +25,7 @@ use crate::{
         host::{boot_now_ns, mono_now_ns},
         threads::{KernelEntry, SeenThread},
     },
-    symbolize::{StackCopy, Symbolizer},
+    symbolize::{Noted, StackCopy, Symbolizer},
 };
 
 /// Threads looked at per process.
@@ -268,6 +268,7 @@ fn frames(
         fp: entry.fp,
         lr: entry.lr,
         thread: entry.thread_pointer,
+        noted: Noted::Nothing,
         bytes,
         sure: None,
     };

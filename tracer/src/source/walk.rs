@@ -16,8 +16,12 @@ pub struct Walked {
     pub missing: bool,
 }
 
-/// `rule` gives the packed rule of a code address.
-pub fn repeat(copy: &StackCopy, rule: impl Fn(u64) -> Option<u64>) -> Walked {
+/// `rule` gives the packed rule of a code address; `is_end` says of what code the frames of a runtime tell.
+pub fn repeat(
+    copy: &StackCopy,
+    rule: impl Fn(u64) -> Option<u64>,
+    is_end: impl Fn(u64) -> bool,
+) -> Walked {
     let mut walked = Walked {
         addresses: vec![copy.pc],
         missing: false,
@@ -26,6 +30,9 @@ pub fn repeat(copy: &StackCopy, rule: impl Fn(u64) -> Option<u64>) -> Walked {
     let (mut fp, mut fp_slot) = (copy.fp, None);
     let mut counted = 0;
     while walked.addresses.len() <= MAX_STEPS as usize {
+        if is_end(address) {
+            break;
+        }
         let Some(rule) = rule(address) else {
             walked.missing = true;
             break;
@@ -67,15 +74,17 @@ pub fn repeat(copy: &StackCopy, rule: impl Fn(u64) -> Option<u64>) -> Walked {
     walked
 }
 
-/// Whether the key was made of these addresses, as far as it is sure.
-pub fn agrees(key: u64, tgid: u32, addresses: &[u64]) -> bool {
+/// Whether the copy's key was made of these addresses, as far as it is sure, and of the functions that came with it.
+pub fn agrees(copy: &StackCopy, addresses: &[u64]) -> bool {
+    let key = copy.key;
     let steps = stack_key::steps(key) as usize;
     let Some(folded) = addresses.get(..=steps) else {
         return false;
     };
     let hash = folded.iter().copied().fold(0, stack_key::fold);
     let same = stack_key::of_walk(hash, steps as u64, stack_key::is_whole(key));
-    stack_key::in_process(same, tgid) == stack_key::of_any_call(key)
+    let same = stack_key::below_managed(same, copy.managed_hash());
+    stack_key::in_process(same, copy.tgid) == stack_key::of_any_call(key)
 }
 
 fn word(copy: &StackCopy, at: u64) -> Option<u64> {

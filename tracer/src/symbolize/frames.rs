@@ -14,6 +14,8 @@ use crate::model::stack::{Frame, FrameAddress};
 
 pub(super) struct Naming<'a> {
     pub pid: u32,
+    /// What its language runtime executes is told without the runtime's help.
+    pub is_noted: bool,
     /// What the process's runtime calls its code.
     pub jit: Option<&'a jit::Names>,
     pub code: &'a CodeIndex,
@@ -46,7 +48,9 @@ impl Naming<'_> {
             }
         }
         let modules = self.code.iter().map(|code| code.mapping.name.as_str());
-        if let Some(missing) = jit::missing(self.pid, &frames, modules) {
+        if !self.is_noted
+            && let Some(missing) = jit::missing(self.pid, &frames, modules)
+        {
             self.warn(missing);
         }
         (frames, frames_at)

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::demangle;
 use super::maps::Mapping;
 use super::open::FileId;
-use super::request::{AddressRule, Resolved};
+use super::request::{AddressRule, Noted, Resolved, RuntimeOf};
 use super::runtimes::memory::MAX_AT_ONCE;
 use super::warning::Warning;
 use crate::model::runtime::Runtimes;
+use crate::model::stack::Frame;
 
 /// The list of 4096 mappings with the longest names has 4.3 MiB.
 pub(super) const MAX_REQUEST: usize = 8 << 20;
@@ -67,6 +68,10 @@ pub(super) enum Request {
     },
     /// How to leave each frame of the stack. Answered with `Rules`.
     Rules(Copy),
+    /// Which language runtime the process has. Answered with `Runtime`.
+    Runtime(Copy),
+    /// What the noted functions are called. Answered with `Functions`.
+    Functions(Copy),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -96,8 +101,39 @@ pub(super) struct Copy {
     pub thread: u64,
     /// Language runtimes that may be read.
     pub runtimes: Runtimes,
+    pub noted: OwnNoted,
     pub bytes: Vec<u8>,
     pub sure: Option<u32>,
+}
+
+/// [`Noted`] with functions of its own: code and instruction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum OwnNoted {
+    #[default]
+    Nothing,
+    NoFunctions,
+    Unread,
+    Functions {
+        functions: Vec<(u64, u64)>,
+        deeper: bool,
+    },
+}
+
+impl OwnNoted {
+    pub(super) fn of(noted: Noted<'_>) -> Self {
+        match noted {
+            Noted::Nothing => Self::Nothing,
+            Noted::NoFunctions => Self::NoFunctions,
+            Noted::Unread => Self::Unread,
+            Noted::Functions { functions, deeper } => Self::Functions {
+                functions: functions
+                    .iter()
+                    .map(|one| (one.code, one.instruction))
+                    .collect(),
+                deeper,
+            },
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -121,6 +157,15 @@ pub(super) enum Answer {
     },
     Named(Named),
     Rules(Rules),
+    Runtime {
+        number: u64,
+        found: RuntimeOf,
+    },
+    Functions {
+        number: u64,
+        /// `None` where they cannot be read any more.
+        frames: Option<Vec<Frame>>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,7 +217,7 @@ impl Answer {
     pub(super) fn is_plausible(&self) -> bool {
         match self {
             Self::Ready { without } => without.len() <= 4,
-            Self::Reading { .. } => true,
+            Self::Reading { .. } | Self::Runtime { .. } => true,
             Self::Need { pages } => pages.len() <= MAX_AT_ONCE,
             Self::Loaded { outcome, .. } => match outcome {
                 Ok(build_id) => build_id.as_deref().is_none_or(is_build_id),
@@ -181,30 +226,36 @@ impl Answer {
             },
             Self::Named(named) => is_plausible(&named.resolved),
             Self::Rules(rules) => rules.of_frames.len() <= MAX_FRAMES,
+            Self::Functions { frames, .. } => frames.as_deref().is_none_or(are_plausible),
         }
     }
 }
 
 fn is_plausible(resolved: &Resolved) -> bool {
     let frames = &resolved.stack.frames;
-    let short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT);
     let places = &resolved.stack.frames_at;
-    frames.len() <= MAX_FRAMES
+    are_plausible(frames)
+        && resolved.functions.as_deref().is_none_or(are_plausible)
         && places.len() <= frames.len()
         && places
             .iter()
             .all(|place| (place.frame as usize) < frames.len())
+        && resolved.warnings.len() <= MAX_WARNINGS
+        && resolved
+            .warnings
+            .iter()
+            .all(|warning| warning.to_string().len() <= 2 * MAX_TEXT)
+}
+
+fn are_plausible(frames: &[Frame]) -> bool {
+    let short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT);
+    frames.len() <= MAX_FRAMES
         && frames.iter().all(|frame| {
             short(&frame.function)
                 && short(&frame.module)
                 && short(&frame.file)
                 && frame.build_id.as_deref().is_none_or(is_build_id)
         })
-        && resolved.warnings.len() <= MAX_WARNINGS
-        && resolved
-            .warnings
-            .iter()
-            .all(|warning| warning.to_string().len() <= 2 * MAX_TEXT)
 }
 
 /// Part of a path when debug information is looked for.
@@ -220,7 +271,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::model::stack::{Frame, Stack};
+    use crate::model::stack::Stack;
     use crate::symbolize::maps::Backing;
 
     #[test]
@@ -268,6 +319,7 @@ mod tests {
                         pid: None,
                         frames_at: Vec::new(),
                     },
+                    functions: None,
                     warnings: Vec::new(),
                     failed: false,
                 },

@@ -49,7 +49,7 @@ use std::time::Duration;
 
 use crate::confine::process::OWN_PROGRAM;
 use crate::model::runtime::Runtimes;
-use crate::model::stack::Stack;
+use crate::model::stack::{Frame, Stack};
 use files::Files;
 use link::Link;
 use maps::Start;
@@ -58,7 +58,7 @@ use process::{Process, Source};
 use told::Told;
 
 pub use helper::serve_if_asked;
-pub use request::{AddressRule, Evicted, Resolved, StackCopy};
+pub use request::{AddressRule, Evicted, Noted, Resolved, RuntimeOf, StackCopy};
 pub use walker::Walker;
 pub use warning::Warning;
 
@@ -170,6 +170,7 @@ impl Symbolizer {
         if let Err(warning) = self.prepare(copy) {
             return Resolved {
                 stack: degraded::only_address(copy.pc),
+                functions: None,
                 warnings: vec![warning],
                 failed: false,
             };
@@ -182,6 +183,7 @@ impl Symbolizer {
             Ok(named) => self.complete(named, copy),
             Err(warning) => Resolved {
                 stack: self.innermost(copy),
+                functions: None,
                 failed: warning.is_passing(),
                 warnings: vec![warning],
             },
@@ -201,6 +203,20 @@ impl Symbolizer {
             answer = self.ask_rules(copy);
         }
         answer.map(|answer| answer.of_frames).unwrap_or_default()
+    }
+
+    /// Which language runtime the process has; `None` when that cannot be found out now.
+    pub fn runtime(&mut self, copy: &StackCopy<'_>) -> Option<RuntimeOf> {
+        self.prepare(copy).ok()?;
+        let known = self.processes.get(&copy.pid)?;
+        self.link.runtime(&known.process, copy).ok()
+    }
+
+    /// What the noted functions are called. To be asked at once: later other code may lie there.
+    pub fn functions(&mut self, copy: &StackCopy<'_>) -> Option<Vec<Frame>> {
+        self.prepare(copy).ok()?;
+        let known = self.processes.get(&copy.pid)?;
+        self.link.functions(&known.process, copy).ok()?
     }
 
     fn ask_rules(&mut self, copy: &StackCopy<'_>) -> Option<message::Rules> {

@@ -1,9 +1,10 @@
 //! What is asked of the symbolizer and what it answers: plain data that can cross to a process.
 
 use serde::{Deserialize, Serialize};
+use tracer_common::runtime::Activation;
 
 use super::warning::Warning;
-use crate::model::stack::Stack;
+use crate::model::stack::{Frame, Stack};
 
 /// Registers and stack bytes as copied by the kernel hook.
 #[derive(Clone, Copy, Debug)]
@@ -20,10 +21,39 @@ pub struct StackCopy<'a> {
     /// The thread pointer, for a thread that has not run since and does not: then what its language runtime executes can
     /// be read from the process. 0 for a moment that has passed.
     pub thread: u64,
+    /// What the kernel program has noted of its language runtime at a moment that has passed.
+    pub noted: Noted<'a>,
     /// Memory from `sp` upwards.
     pub bytes: &'a [u8],
     /// How many return addresses to believe; the callers further out are left off.
     pub sure: Option<u32>,
+}
+
+/// What is known of the functions of a language runtime that a thread was executing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Noted<'a> {
+    /// Nobody had asked for them.
+    #[default]
+    Nothing,
+    /// There were none.
+    NoFunctions,
+    /// They could not be read.
+    Unread,
+    /// Innermost first; where there are more, `deeper`.
+    Functions {
+        functions: &'a [Activation],
+        deeper: bool,
+    },
+}
+
+/// Whether a process has a language runtime whose functions the kernel program can note.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RuntimeOf {
+    Nobody,
+    /// Perhaps later: it has only begun.
+    NotYet,
+    /// The words of a [`tracer_common::runtime::Runtime`], its tag left out.
+    Known([u64; 16]),
 }
 
 /// A code address on a stack, and how the kernel program is to leave the frame there.
@@ -43,6 +73,9 @@ pub struct AddressRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolved {
     pub stack: Stack,
+    /// What is called now what the kernel program has noted of a language runtime, to be told below the native
+    /// frames; `None` where that cannot be read any more. Shorter where something is not what it was.
+    pub functions: Option<Vec<Frame>>,
     pub warnings: Vec<Warning>,
     /// The helper process failed this time: another time there may be more to say.
     pub failed: bool,

@@ -53,6 +53,11 @@ pub enum Warning {
         remedy: String,
     },
     #[error(
+        "functions that process {pid} executed when it touched a socket are not named: by the time they were looked up, \
+         its language runtime had other code in their place"
+    )]
+    FunctionsChanged { pid: u32 },
+    #[error(
         "the list of names that the runtime of process {pid} wrote (/tmp/perf-PID.map) is not \
          used: {reason}"
     )]
@@ -107,6 +112,7 @@ impl Warning {
             Self::NotAProgram { module, .. } => ("not-a-program", module.clone()),
             Self::CallersSearched { module } => ("callers-searched", module.clone()),
             Self::JitUnnamed { pid, code, .. } => ("jit-unnamed", format!("{pid} {code}")),
+            Self::FunctionsChanged { pid } => ("functions-changed", pid.to_string()),
             Self::JitListRefused { pid, .. } => ("jit-list-refused", pid.to_string()),
             Self::SymbolsUnusable { module, .. } => ("symbols-unusable", module.clone()),
             Self::HelperUnavailable { .. } => ("helper-unavailable", String::new()),

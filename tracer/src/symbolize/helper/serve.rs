@@ -11,8 +11,8 @@ use std::sync::Arc;
 use rustix::fd::OwnedFd;
 use tracer_common::stack_key::MAX_STEPS;
 
+use super::managed;
 use crate::channel::{self, Broken};
-use crate::model::runtime::Runtimes;
 use crate::model::stack::Stack;
 use crate::symbolize::StackCopy;
 use crate::symbolize::code::{Code, CodeIndex};
@@ -24,10 +24,9 @@ use crate::symbolize::message::{
     Answer, Content, Copy, Key, MAX_REQUEST, Named, Region, Request, Rules, SandboxLayer, Unusable,
 };
 use crate::symbolize::open::FileId;
-use crate::symbolize::request::{AddressRule, Resolved};
+use crate::symbolize::request::{AddressRule, Noted, Resolved, RuntimeOf};
 use crate::symbolize::row;
-use crate::symbolize::runtimes::memory::Memory;
-use crate::symbolize::runtimes::{Managed, Runtime};
+use crate::symbolize::runtimes::Runtime;
 use crate::symbolize::unwind::CodeWalker;
 
 /// As many frames as the kernel program leaves, and the one it comes to.
@@ -40,10 +39,18 @@ struct Server {
     jit: HashMap<u32, jit::Names>,
 }
 
-struct Known {
-    walker: CodeWalker,
+pub(super) struct Known {
+    pub walker: CodeWalker,
     /// Once it was looked for.
-    runtime: OnceCell<Option<Runtime>>,
+    pub runtime: OnceCell<Option<Runtime>>,
+}
+
+impl Known {
+    /// Functions of its runtime are told without its help.
+    fn is_noted(&self) -> bool {
+        let runtime = self.runtime.get().and_then(Option::as_ref);
+        runtime.is_some_and(|runtime| runtime.noted_image().is_some())
+    }
 }
 
 /// Ends when the tracer closes its side.
@@ -120,6 +127,20 @@ impl Server {
                 let rules = self.rules(&copy);
                 self.answer(&Answer::Rules(rules))?;
             }
+            Request::Runtime(copy) => {
+                let number = copy.number;
+                let known = self.processes.get(&copy.pid);
+                let found = known.map_or(RuntimeOf::NotYet, |known| {
+                    managed::runtime(&self.socket, known, &copy)
+                });
+                self.answer(&Answer::Runtime { number, found })?;
+            }
+            Request::Functions(copy) => {
+                let number = copy.number;
+                let known = self.processes.get(&copy.pid);
+                let frames = known.and_then(|known| managed::named(&self.socket, known, &copy));
+                self.answer(&Answer::Functions { number, frames })?;
+            }
         }
         Ok(())
     }
@@ -184,13 +205,23 @@ impl Server {
             left_known_code: false,
             evicted_names: self.images.evicted_names,
         };
-        let Some(Known { walker, runtime }) = self.processes.get_mut(&copy.pid) else {
+        let Some(known) = self.processes.get_mut(&copy.pid) else {
             return named;
         };
-        let mut walk = walker.walk(&view(copy));
-        let managed = managed(&self.socket, walker.code(), runtime, copy);
-        if let Some(managed) = &managed {
+        let mut walk = known.walker.walk(&view(copy));
+        let present = managed::present(&self.socket, known, copy);
+        let functions = managed::named(&self.socket, known, copy);
+        let walker = &known.walker;
+        let mut of_several = false;
+        if let Some(managed) = &present {
             walk.end_before(managed.image, walker.code());
+        } else if let Some(image) = managed::instead(known, copy)
+            // Native frames of this one call are exact, and the runtime has written a list of what they are.
+            && !(functions.is_none() && copy.sure.is_none() && self.jit.contains_key(&copy.pid))
+        {
+            let is_left_off = walk.end_before(image, walker.code());
+            of_several = is_left_off && functions.is_none();
+            walk.truncated |= is_left_off;
         }
         if let Some(sure) = copy.sure {
             walk.believe(sure, |address| row::is_own(walker.code(), address));
@@ -198,13 +229,14 @@ impl Server {
         let mut warnings = Vec::new();
         let mut naming = Naming {
             pid: copy.pid,
+            is_noted: known.is_noted(),
             jit: self.jit.get(&copy.pid),
             code: walker.code(),
             images: &mut self.images,
             warnings: &mut warnings,
         };
         let (mut frames, frames_at) = naming.frames(&walk, copy.sp);
-        if let Some(managed) = managed {
+        if let Some(managed) = present {
             walk.truncated = managed.truncated;
             frames.extend(managed.frames);
         }
@@ -212,50 +244,19 @@ impl Server {
             stack: Stack {
                 frames,
                 truncated: walk.truncated,
-                one_of_several: false,
+                one_of_several: of_several,
                 kind: None,
                 thread: None,
                 pid: None,
                 frames_at,
             },
+            functions,
             warnings,
             failed: false,
         };
         named.left_known_code = walk.left_known_code;
         named.evicted_names = self.images.evicted_names;
         named
-    }
-}
-
-/// What the process's runtime executes in this thread, read from its memory by way of the tracer.
-fn managed(
-    socket: &OwnedFd,
-    code: &CodeIndex,
-    runtime: &OnceCell<Option<Runtime>>,
-    copy: &Copy,
-) -> Option<Managed> {
-    if copy.thread == 0 || copy.runtimes == Runtimes::NONE {
-        return None;
-    }
-    let mut fetch = |pages: &[u64]| fetch(socket, pages).unwrap_or_default();
-    let mut memory = Memory::new(&mut fetch);
-    if runtime.get().is_none() {
-        let learnt = Runtime::learn(code, &mut memory, copy.runtimes);
-        // What could not be read now may be read another time.
-        if learnt.is_some() || !memory.was_refused() {
-            let _ = runtime.set(learnt);
-        }
-    }
-    runtime.get()?.as_ref()?.present(&mut memory, copy.thread)
-}
-
-/// When this cannot be asked, the answer cannot be given either.
-fn fetch(socket: &OwnedFd, pages: &[u64]) -> Option<Vec<Option<Vec<u8>>>> {
-    let pages = pages.to_vec();
-    channel::send(socket.as_fd(), &Answer::Need { pages }, None, None).ok()?;
-    match channel::receive(socket.as_fd(), MAX_REQUEST, None).ok()? {
-        (Request::Memory { pages }, _) => Some(pages),
-        _ => None,
     }
 }
 
@@ -268,6 +269,7 @@ fn view(copy: &Copy) -> StackCopy<'_> {
         fp: copy.fp,
         lr: copy.lr,
         thread: copy.thread,
+        noted: Noted::Nothing,
         bytes: &copy.bytes,
         sure: copy.sure,
     }

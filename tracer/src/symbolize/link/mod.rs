@@ -15,12 +15,15 @@ use rustix::fd::OwnedFd;
 
 use super::StackCopy;
 use super::jit::PerfMapFile;
-use super::message::{Key, Named, Request, Rules};
+use super::message::{Answer, Key, Named, Request, Rules};
 use super::open::FileId;
 use super::process::Process;
+use super::request::RuntimeOf;
 use super::warning::Warning;
+use crate::channel::Broken;
 use crate::model::runtime::Runtimes;
-use running::{Failure, Running};
+use crate::model::stack::Frame;
+use running::{Failure, Running, owned, stacks_of};
 use suspects::{Rest, Suspect, Suspects};
 
 /// Users for whose processes helpers run at once.
@@ -139,6 +142,36 @@ impl Link {
     ) -> Result<Rules, Warning> {
         self.ask(process, |running, number, refused, warnings| {
             running.rules(process, copy, number, refused, warnings)
+        })
+    }
+
+    /// Which language runtime the process has.
+    pub(super) fn runtime(
+        &mut self,
+        process: &Process,
+        copy: &StackCopy<'_>,
+    ) -> Result<RuntimeOf, Warning> {
+        self.ask(process, |running, number, refused, warnings| {
+            let request = Request::Runtime(owned(copy, number, running.runtimes));
+            match running.ask_of_memory(process, &request, number, refused, warnings)? {
+                Answer::Runtime { found, .. } => Ok(found),
+                _ => Err(stacks_of(process, Broken::Malformed)),
+            }
+        })
+    }
+
+    /// What the functions of a language runtime are called.
+    pub(super) fn functions(
+        &mut self,
+        process: &Process,
+        copy: &StackCopy<'_>,
+    ) -> Result<Option<Vec<Frame>>, Warning> {
+        self.ask(process, |running, number, refused, warnings| {
+            let request = Request::Functions(owned(copy, number, running.runtimes));
+            match running.ask_of_memory(process, &request, number, refused, warnings)? {
+                Answer::Functions { frames, .. } => Ok(frames),
+                _ => Err(stacks_of(process, Broken::Malformed)),
+            }
         })
     }
 

@@ -1,6 +1,7 @@
 //! One helper from its start on: what it was told already, and the conversation about one stack.
 //! Knows how long to wait, and says who is to blame when that was not enough.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
@@ -17,7 +18,8 @@ use crate::symbolize::files::Held;
 use crate::symbolize::jit::{MAX_LISTS, PerfMapFile};
 use crate::symbolize::maps::Mapping;
 use crate::symbolize::message::{
-    Answer, Content, Copy, Key, MAX_ANSWER, Named, Region, Request, Rules, SandboxLayer, Unusable,
+    Answer, Content, Copy, Key, MAX_ANSWER, Named, OwnNoted, Region, Request, Rules, SandboxLayer,
+    Unusable,
 };
 use crate::symbolize::open::{self, FileId};
 use crate::symbolize::process::{Process, Source};
@@ -35,7 +37,7 @@ const LOAD: Duration = Duration::from_secs(10);
 const WHOLE: Duration = Duration::from_secs(20);
 
 pub(super) struct Running {
-    runtimes: Runtimes,
+    pub runtimes: Runtimes,
     pub peer: Box<dyn Peer>,
     socket: OwnedFd,
     ready: bool,
@@ -95,8 +97,26 @@ impl Running {
         };
         let request = Request::Name(owned(copy, number, self.runtimes));
         self.send(&request, None, whole).map_err(stacks)?;
-        let remote = (copy.thread != 0).then(|| Remote::open(process.pid, process.start));
-        self.answer(process, number, remote.flatten(), patience, whole)
+        match self.answer(process, number, patience, whole)? {
+            Answer::Named(named) => Ok(named),
+            _ => Err(stacks_of(process, Broken::Malformed)),
+        }
+    }
+
+    /// The answer to a request about the process's memory.
+    pub(super) fn ask_of_memory(
+        &mut self,
+        process: &Process,
+        request: &Request,
+        number: u64,
+        refused: &dyn Fn(FileId) -> bool,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Answer, Failure> {
+        let whole = Instant::now() + WHOLE;
+        self.introduce(process, whole, refused, warnings)?;
+        self.send(request, None, whole)
+            .map_err(|broken| stacks_of(process, broken))?;
+        self.answer(process, number, ANSWER, whole)
     }
 
     /// How to leave each frame of the stack.
@@ -222,29 +242,39 @@ impl Running {
         Ok(true)
     }
 
+    /// Waits for the last word about this request, and reads the memory that is asked for until then.
     fn answer(
         &mut self,
         process: &Process,
         number: u64,
-        mut remote: Option<Remote>,
         patience: Duration,
         whole: Instant,
-    ) -> Result<Named, Failure> {
+    ) -> Result<Answer, Failure> {
+        let mut remote = OnceCell::new();
         let mut suspect = Suspect::Stacks(process.pid, process.start);
         let mut doing = format!("unwinding a stack of process {}", process.pid);
         let mut until = whole.min(Instant::now() + patience);
         loop {
             let answer = self.receive(until).and_then(|answer| match answer {
-                Answer::Named(named) if named.number != number => Err(Broken::Malformed),
-                Answer::Named(_) | Answer::Reading { .. } => Ok(answer),
+                Answer::Named(Named { number: of, .. })
+                | Answer::Runtime { number: of, .. }
+                | Answer::Functions { number: of, .. }
+                    if of != number =>
+                {
+                    Err(Broken::Malformed)
+                }
                 Answer::Need { pages } => {
-                    self.send_memory(remote.as_mut(), &pages, whole)?;
+                    remote.get_or_init(|| Remote::open(process.pid, process.start));
+                    let memory = remote.get_mut().and_then(Option::as_mut);
+                    self.send_memory(memory, &pages, whole)?;
                     Ok(Answer::Need { pages })
                 }
-                _ => Err(Broken::Malformed),
+                Answer::Ready { .. } | Answer::Loaded { .. } | Answer::Rules(_) => {
+                    Err(Broken::Malformed)
+                }
+                _ => Ok(answer),
             });
             match answer {
-                Ok(Answer::Named(named)) => return Ok(named),
                 Ok(Answer::Need { .. }) => until = whole.min(Instant::now() + ANSWER),
                 Ok(Answer::Reading { id, first }) => {
                     let mut files = process.files();
@@ -256,7 +286,7 @@ impl Running {
                         doing = format!("looking up names in {module}");
                     }
                 }
-                Ok(_) => {}
+                Ok(last) => return Ok(last),
                 Err(broken) => {
                     return Err(Failure {
                         broken,
@@ -302,7 +332,7 @@ impl Running {
     }
 }
 
-fn stacks_of(process: &Process, broken: Broken) -> Failure {
+pub(super) fn stacks_of(process: &Process, broken: Broken) -> Failure {
     Failure {
         broken,
         suspect: Some(Suspect::Stacks(process.pid, process.start)),
@@ -350,7 +380,7 @@ fn problem(
     }
 }
 
-fn owned(copy: &StackCopy<'_>, number: u64, runtimes: Runtimes) -> Copy {
+pub(super) fn owned(copy: &StackCopy<'_>, number: u64, runtimes: Runtimes) -> Copy {
     Copy {
         number,
         pid: copy.pid,
@@ -360,6 +390,7 @@ fn owned(copy: &StackCopy<'_>, number: u64, runtimes: Runtimes) -> Copy {
         lr: copy.lr,
         thread: copy.thread,
         runtimes,
+        noted: OwnNoted::of(copy.noted),
         bytes: copy.bytes.to_vec(),
         sure: copy.sure,
     }

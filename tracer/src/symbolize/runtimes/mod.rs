@@ -10,6 +10,7 @@ mod threads;
 
 use super::code::CodeIndex;
 use super::open::FileId;
+use super::request::RuntimeOf;
 use crate::model::runtime::Runtimes;
 use crate::model::stack::Frame;
 use cpython::Cpython;
@@ -50,6 +51,34 @@ impl Runtime {
             return Some(Self(Kind::Java(Box::new(java))));
         }
         None
+    }
+
+    /// The file of it, where the kernel program can note what is executed.
+    pub(super) fn noted_image(&self) -> Option<FileId> {
+        match &self.0 {
+            Kind::Python(python) => Some(python.image),
+            Kind::Java(_) => None,
+        }
+    }
+
+    /// How the kernel program notes what its threads execute.
+    pub(super) fn to_note(&self, code: &CodeIndex, memory: &mut Memory<'_>) -> RuntimeOf {
+        match &self.0 {
+            Kind::Python(python) => python.to_note(code, memory),
+            Kind::Java(_) => RuntimeOf::Nobody,
+        }
+    }
+
+    /// Frames of functions that the kernel program has noted; up to the first that is not what it was.
+    pub(super) fn noted(
+        &self,
+        memory: &mut Memory<'_>,
+        functions: &[(u64, u64)],
+    ) -> Option<Vec<Frame>> {
+        match &self.0 {
+            Kind::Python(python) => python.noted(memory, functions),
+            Kind::Java(_) => None,
+        }
     }
 
     /// What a thread that does not run executes; `None` when it is none of the runtime's, or nothing is known.

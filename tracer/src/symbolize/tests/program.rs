@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::symbolize::StackCopy;
+use crate::symbolize::{Noted, StackCopy};
 
 const COPY_BYTES: usize = 16 << 10;
 pub(super) const SYS_READ: u64 = 0;
@@ -148,6 +148,7 @@ impl OwnedCopy {
             fp: self.fp,
             lr: 0,
             thread: self.thread,
+            noted: Noted::Nothing,
             bytes: &self.bytes,
             sure: None,
         }

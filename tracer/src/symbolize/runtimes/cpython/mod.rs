@@ -4,6 +4,7 @@
 mod code;
 mod layout;
 mod lines;
+mod note;
 mod text;
 mod threads;
 

@@ -28,6 +28,13 @@ pub(super) fn list(memory: &mut Memory<'_>, layout: &Layout, runtime: u64) -> Kn
     known
 }
 
+/// Whether there is one interpreter only; `None` when that cannot be read.
+pub(super) fn is_alone(memory: &mut Memory<'_>, layout: &Layout, runtime: u64) -> Option<bool> {
+    let first = memory.word(runtime.checked_add(layout.interpreters)?)?;
+    let next = memory.word(first.checked_add(layout.next_interpreter)?)?;
+    Some(first != 0 && next == 0)
+}
+
 fn add_threads(
     memory: &mut Memory<'_>,
     layout: &Layout,

@@ -1,0 +1,111 @@
+//! Functions of language runtimes at moments that have passed: by what touched a socket last, or read its end.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tests::lines::Lines;
+use tests::report::{Report, Site};
+use tests::sockleak::Running;
+use tests::{paths, skip, wait};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Releases that can be read: as pyenv installs them, and the distribution's.
+fn pythons() -> Vec<PathBuf> {
+    let root = std::env::var_os("PYENV_ROOT").map(PathBuf::from);
+    let root = root.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pyenv")));
+    let versions = root.and_then(|root| std::fs::read_dir(root.join("versions")).ok());
+    let installed = versions
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|version| version.path().join("bin/python3"));
+    let mut found: Vec<PathBuf> = installed
+        .chain([PathBuf::from("/usr/bin/python3")])
+        .filter(|python| python.exists() && is_readable(python))
+        .collect();
+    found.sort();
+    found
+}
+
+fn is_readable(python: &Path) -> bool {
+    let ask = "import sys; sys.exit(not (3, 8) <= sys.version_info < (3, 15))";
+    let status = Command::new(python).args(["-c", ask]).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Starts the rig under a watch, which sees it from its first call on, and takes the report once it leaks.
+fn watched(python: &Path, rounds: &str) -> Report {
+    let watch = Running::watch(["--json", "--min-age", "500ms", "--comm", "python3"]);
+    let mut child = Command::new(python)
+        .arg(paths::tests_dir().join("rigs/python/one_call_each.py"))
+        .arg(rounds)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("start the rig");
+    let pid = child.id();
+    let lines = Lines::of(child.stdout.take().expect("stdout"));
+    wait::wait_for("leaked sockets", PATIENCE, || lines.so_far().len() == 2);
+    wait::outlive_one_second();
+    let mut report = watch.stop().report();
+    let is_of_rig = |site: &Site| site.process.as_ref().is_some_and(|of| of.pid == pid);
+    report.sites.retain(is_of_rig);
+    let _ = child.kill();
+    let _ = child.wait();
+    report
+}
+
+#[test]
+fn two_python_functions_with_one_call_each_are_two_findings() {
+    let name = "two_python_functions_with_one_call_each_are_two_findings";
+    if !skip::require_root(name) {
+        return;
+    }
+    let pythons = pythons();
+    assert!(!pythons.is_empty(), "no python3 at all");
+    for python in pythons {
+        let report = watched(&python, "5");
+        let mut blamed: Vec<(String, u32, usize)> = report
+            .sites
+            .iter()
+            .map(|site| {
+                let blame = site.blame.as_ref();
+                let function = blame.map(|blame| blame.function.clone());
+                let line = blame.and_then(|blame| blame.line);
+                (
+                    function.unwrap_or_default(),
+                    line.unwrap_or_default(),
+                    site.count,
+                )
+            })
+            .collect();
+        blamed.sort();
+        let expected = [("read_orders", 18, 5), ("read_stock", 22, 5)];
+        let expected = expected.map(|(name, line, count)| (name.to_owned(), line, count));
+        assert_eq!(
+            blamed,
+            expected,
+            "{}: {:#?}",
+            python.display(),
+            report.sites
+        );
+        for site in &report.sites {
+            let read = site.stacks.named("eof");
+            let names: Vec<String> = read[0].iter().map(tests::report::Frame::name).collect();
+            assert!(names[0].contains("recv"), "{names:?}");
+            assert_eq!(names[names.len() - 2..], ["serve", "<module>"], "{names:?}");
+            assert!(
+                !names.iter().any(|name| name.contains("PyEval")),
+                "{names:?}"
+            );
+        }
+    }
+}

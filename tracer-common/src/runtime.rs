@@ -1,0 +1,78 @@
+//! How the kernel program walks the frames that a language runtime keeps itself: an array in the kernel,
+//! found by the layout of the address space. User space learns the offsets from the runtime's own
+//! structures; they steer reads of the current process only, so nothing has to be trusted.
+//!
+//! Only user space writes. An entry is filled while its tag is 0.
+
+use crate::wire;
+
+pub const PLACES: u32 = 512;
+/// Frames of a runtime that a key takes in at most.
+pub const MAX_MANAGED: usize = 32;
+/// The largest piece of a frame that is read.
+pub const MAX_FRAME_BYTES: u64 = 128;
+/// No such step.
+pub const NOWHERE: u64 = u64::MAX;
+
+wire! {
+    /// Where CPython keeps what a thread executes. Places within a frame are counted in bits.
+    pub struct Runtime {
+        /// The layout; 0 is free.
+        pub tag: u64,
+        /// The interpreter's own code: what it calls lies further in.
+        pub image: u64,
+        pub image_length: u64,
+        /// From the thread pointer to the place of the pointer to the thread's state.
+        pub state: u64,
+        /// From there to the pointer to the innermost frame, or to something that has it at `frame_again`.
+        pub frame: u64,
+        pub frame_again: u64,
+        /// Bytes of a frame to read.
+        pub frame_bytes: u64,
+        pub previous: u64,
+        pub code: u64,
+        pub instruction: u64,
+        pub instruction_mask: u64,
+        /// A number that is [`NO_FUNCTION`] and more in frames that run no function; mask 0 where there is none.
+        pub owner: u64,
+        pub owner_mask: u64,
+        pub reserved: [u64; 3],
+    }
+}
+
+/// Owners from here on only mark where C code has called the interpreter.
+pub const NO_FUNCTION: u64 = 3;
+/// References on a stack carry a tag in these bits (CPython since 3.14).
+pub const REFERENCE_TAG: u64 = 7;
+
+wire! {
+    /// A function of a runtime that is being executed, and where: raw words of the process.
+    pub struct Activation {
+        /// 0 where a frame runs no function.
+        pub code: u64,
+        pub instruction: u64,
+    }
+}
+
+/// Nobody has told yet whether the process has a runtime.
+pub const MANAGED_UNKNOWN: u32 = 0;
+/// The thread executes nothing of the runtime.
+pub const MANAGED_NONE: u32 = 1;
+/// All frames, to the outermost.
+pub const MANAGED_WHOLE: u32 = 2;
+/// As many as a key takes in; there are more.
+pub const MANAGED_DEEPER: u32 = 3;
+/// A frame could not be read.
+pub const MANAGED_UNREAD: u32 = 4;
+
+/// The two places where the runtime of a layout may be.
+#[inline(always)]
+pub const fn places_of(layout: u64) -> [u32; 2] {
+    let place = (layout.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32 & (PLACES - 1);
+    [place, place ^ 1]
+}
+
+const _: () = {
+    assert!(size_of::<Runtime>() == 128);
+    assert!(PLACES.is_power_of_two());
+};

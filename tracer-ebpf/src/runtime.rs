@@ -1,0 +1,165 @@
+//! Walks the frames that CPython keeps of the current thread. They cannot change meanwhile: it is in a
+//! system call. User space has learnt where they are (`tracer_common::runtime`).
+
+use core::{ffi::c_void, mem::MaybeUninit};
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use tracer_common::{
+    runtime::{
+        Activation, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE, MAX_FRAME_BYTES,
+        MAX_MANAGED, NO_FUNCTION, NOWHERE, REFERENCE_TAG, Runtime, places_of,
+    },
+    stack_key,
+};
+
+use crate::{globals as g, maps::RUNTIMES};
+
+const WORDS: usize = (MAX_FRAME_BYTES / 8) as usize;
+/// So many bytes of each frame are read.
+type Window = [u64; WORDS];
+
+/// One more than the place of the runtime of processes with this layout; 0 without one. Global to the
+/// verifier, as are others (`table`).
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn find_runtime(layout: u64) -> u64 {
+    let [first, second] = places_of(layout);
+    let is_at = |place: u32| {
+        // SAFETY: a valid map element; one aligned word.
+        RUNTIMES
+            .get_ptr(place)
+            .is_some_and(|entry| unsafe { (*entry).tag } == layout)
+    };
+    if is_at(first) {
+        u64::from(first) + 1
+    } else if is_at(second) {
+        u64::from(second) + 1
+    } else {
+        0
+    }
+}
+
+/// The runtime's own code; nothing where there is none.
+#[inline(always)]
+pub fn image_of(runtime: u64) -> (u64, u64) {
+    match entry(runtime) {
+        // SAFETY: a valid map element.
+        Some(entry) => unsafe { ((*entry).image, (*entry).image_length) },
+        None => (0, 0),
+    }
+}
+
+#[inline(always)]
+fn entry(runtime: u64) -> Option<*const Runtime> {
+    if runtime == 0 {
+        return None;
+    }
+    RUNTIMES.get_ptr((runtime - 1) as u32)
+}
+
+/// What the thread with this thread pointer executes, as a part of its key: 0 for nothing, or
+/// `stack_key::UNREAD`.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn walk_managed(runtime: u64, thread: u64) -> u64 {
+    if g::HAS_REGS.load() == 0 {
+        return 0;
+    }
+    let mut window = MaybeUninit::<Window>::uninit();
+    // Where the size of what is read is no constant, the verifier wants the place written before. Volatile, for the
+    // compiler would call a function that writes byte by byte.
+    let words: *mut u64 = window.as_mut_ptr().cast();
+    let mut i = 0;
+    while i < WORDS {
+        // SAFETY: inside the window.
+        unsafe { words.add(i).write_volatile(0) };
+        i += 1;
+    }
+    let mut hash = 0;
+    let (found, _) = walk(runtime, thread, window.as_mut_ptr(), |_, one| {
+        if one.code != 0 {
+            hash = stack_key::fold_managed(hash, one.code, one.instruction);
+        }
+    });
+    match found {
+        MANAGED_WHOLE | MANAGED_DEEPER => hash,
+        MANAGED_UNREAD => stack_key::UNREAD,
+        _ => 0,
+    }
+}
+
+/// A `MANAGED_*`, and how many frames `on_frame` was given, each with its number, innermost first.
+#[inline(always)]
+pub fn walk(
+    runtime: u64,
+    thread: u64,
+    window: *mut Window,
+    mut on_frame: impl FnMut(usize, Activation),
+) -> (u32, u32) {
+    let Some(entry) = entry(runtime) else {
+        return (MANAGED_NONE, 0);
+    };
+    // SAFETY: a valid map element.
+    let layout = unsafe { &*entry };
+    let Some(state) = word(thread.wrapping_add(layout.state)) else {
+        return (MANAGED_UNREAD, 0);
+    };
+    if state == 0 {
+        return (MANAGED_NONE, 0);
+    }
+    let Some(mut frame) = word(state.wrapping_add(layout.frame)) else {
+        return (MANAGED_UNREAD, 0);
+    };
+    if layout.frame_again != NOWHERE {
+        let Some(again) = word(frame.wrapping_add(layout.frame_again)) else {
+            return (MANAGED_UNREAD, 0);
+        };
+        frame = again;
+    }
+    if frame == 0 {
+        return (MANAGED_NONE, 0);
+    }
+    let size = layout.frame_bytes as u32 & (2 * MAX_FRAME_BYTES as u32 - 1);
+    if u64::from(size) > MAX_FRAME_BYTES {
+        return (MANAGED_UNREAD, 0);
+    }
+    let mut number = 0;
+    while number < MAX_MANAGED {
+        if frame == 0 {
+            return (MANAGED_WHOLE, number as u32);
+        }
+        // SAFETY: the destination has that size at least; the helper checks the source.
+        let failed = unsafe { bpf_probe_read_user(window.cast(), size, frame as *const c_void) };
+        if failed != 0 {
+            return (MANAGED_UNREAD, number as u32);
+        }
+        let at = |bits: u64| -> u64 {
+            // SAFETY: the index is below WORDS.
+            let word = unsafe { (*window)[(bits >> 6) as usize & (WORDS - 1)] };
+            word >> (bits & 63)
+        };
+        let function = at(layout.owner) & layout.owner_mask < NO_FUNCTION;
+        let kept = u64::from(function).wrapping_neg();
+        on_frame(
+            number,
+            Activation {
+                code: at(layout.code) & !REFERENCE_TAG & kept,
+                instruction: at(layout.instruction) & layout.instruction_mask,
+            },
+        );
+        frame = at(layout.previous);
+        number += 1;
+    }
+    (MANAGED_DEEPER, MAX_MANAGED as u32)
+}
+
+#[inline(always)]
+fn word(at: u64) -> Option<u64> {
+    let mut word = MaybeUninit::<u64>::uninit();
+    // SAFETY: the destination has that size; the helper checks the source, and clears the destination
+    // when it fails.
+    unsafe {
+        let failed = bpf_probe_read_user(word.as_mut_ptr().cast(), 8, at as *const c_void);
+        (failed == 0).then_some(word.assume_init())
+    }
+}
