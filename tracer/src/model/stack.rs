@@ -57,10 +57,24 @@ impl Frame {
     /// Of a runtime that runs many tasks on few threads: Go's sockets, and the async runtimes of Rust.
     pub fn is_of_tasks(&self) -> bool {
         const RUNTIMES: [&str; 3] = ["internal/poll.", "tokio::", "async_io::"];
+        if self.is_of_greenlets() {
+            return true;
+        }
         self.function.as_deref().is_some_and(|name| {
             let name = name.trim_start_matches('<');
             RUNTIMES.iter().any(|runtime| name.starts_with(runtime))
         })
+    }
+
+    /// Of a library whose greenlets take turns on the stack of one thread: by its own module, or by the file of a
+    /// Python function.
+    pub fn is_of_greenlets(&self) -> bool {
+        const FOLDERS: [&str; 3] = ["/gevent/", "/eventlet/", "/greenlet/"];
+        let module = self.module.as_deref().unwrap_or_default();
+        let file = self.file.as_deref().unwrap_or_default();
+        module.starts_with("_greenlet")
+            || module.starts_with("greenlet")
+            || module == PYTHON && FOLDERS.iter().any(|folder| file.contains(folder))
     }
 
     /// Of a function that its runtime's own structures tell of.
@@ -114,4 +128,24 @@ pub struct FrameAddress {
     pub cfa: u64,
     /// Where it will return to.
     pub return_address: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_of_greenlet_libraries_are_of_tasks() {
+        let of = |file: &str| {
+            let frame = Frame {
+                function: Some("run".to_owned()),
+                module: Some(PYTHON.to_owned()),
+                file: Some(file.to_owned()),
+                ..Frame::default()
+            };
+            frame.is_of_tasks()
+        };
+        assert!(of("/srv/lib/python3.10/site-packages/gevent/hub.py"));
+        assert!(!of("/srv/app/gevent_helpers.py"));
+    }
 }

@@ -349,8 +349,5 @@ fn has_waited_once(operation: LastOperation, thread: &Thread) -> bool {
 
 /// Greenlets share one stack and take turns on it: equal places prove nothing.
 fn switches_stacks(frames: &[Frame]) -> bool {
-    frames.iter().any(|frame| {
-        let module = frame.module.as_deref().unwrap_or_default();
-        module.starts_with("_greenlet") || module.starts_with("greenlet")
-    })
+    frames.iter().any(Frame::is_of_greenlets)
 }
