@@ -202,13 +202,20 @@ fn the_tables_are_those_of_the_program() {
         long.map(str::to_owned).collect()
     };
     let readme = readme();
-    let rows: String = readme
-        .lines()
-        .filter(|line| line.starts_with("| `--"))
-        .collect();
+    let (before, rest) = readme.split_once("\n### Options\n").expect("options");
+    let (common, after) = rest.split_once("\n### ").expect("what follows them");
+    let rows = |text: &str| -> BTreeSet<String> {
+        let rows = text.lines().filter(|line| line.starts_with("| `--"));
+        names(&rows.collect::<String>())
+    };
     let mut known = names(options);
     known.remove("--version");
-    assert_eq!(names(&rows), known);
+    assert_eq!(rows(common), known);
+    // Those of single commands are told beside them, the important ones only.
+    let of_run = names(&sockleak::run(["run", "--help"]).stdout);
+    let elsewhere = &rows(before) | &rows(after);
+    let unknown: Vec<&String> = elsewhere.difference(&of_run).collect();
+    assert!(unknown.is_empty(), "no options of run: {unknown:?}");
     for code in codes
         .lines()
         .filter_map(|line| line.split_whitespace().next())
