@@ -63,6 +63,50 @@ fn watched(python: &Path, rounds: &str) -> Report {
     report
 }
 
+/// Calls before the interpreter was noticed have no names, and then nobody is blamed for them: on a busy machine that
+/// takes longer than the rig. A wrong name is one in every attempt.
+fn told(python: &Path) -> Report {
+    const ATTEMPTS: usize = 3;
+    let expected = [("read_orders", 18, 5), ("read_stock", 22, 5)];
+    let expected = expected.map(|(name, line, count)| (name.to_owned(), line, count));
+    for attempt in 1.. {
+        let report = watched(python, "5");
+        let blamed = blamed(&report);
+        if blamed == expected {
+            return report;
+        }
+        for (name, line, _) in blamed.iter().filter(|(name, ..)| !name.is_empty()) {
+            let right = expected
+                .iter()
+                .any(|(function, at, _)| function == name && at == line);
+            assert!(right, "{}: {name}:{line}", python.display());
+        }
+        assert!(
+            attempt < ATTEMPTS,
+            "{}: {blamed:?}: {:#?}",
+            python.display(),
+            report.sites
+        );
+    }
+    unreachable!("the last attempt has returned or failed")
+}
+
+fn blamed(report: &Report) -> Vec<(String, u32, usize)> {
+    let of = |site: &Site| {
+        let blame = site.blame.as_ref();
+        let function = blame.map(|blame| blame.function.clone());
+        let line = blame.and_then(|blame| blame.line);
+        (
+            function.unwrap_or_default(),
+            line.unwrap_or_default(),
+            site.count,
+        )
+    };
+    let mut blamed: Vec<_> = report.sites.iter().map(of).collect();
+    blamed.sort();
+    blamed
+}
+
 #[test]
 fn two_python_functions_with_one_call_each_are_two_findings() {
     let name = "two_python_functions_with_one_call_each_are_two_findings";
@@ -72,31 +116,7 @@ fn two_python_functions_with_one_call_each_are_two_findings() {
     let pythons = pythons();
     assert!(!pythons.is_empty(), "no python3 at all");
     for python in pythons {
-        let report = watched(&python, "5");
-        let mut blamed: Vec<(String, u32, usize)> = report
-            .sites
-            .iter()
-            .map(|site| {
-                let blame = site.blame.as_ref();
-                let function = blame.map(|blame| blame.function.clone());
-                let line = blame.and_then(|blame| blame.line);
-                (
-                    function.unwrap_or_default(),
-                    line.unwrap_or_default(),
-                    site.count,
-                )
-            })
-            .collect();
-        blamed.sort();
-        let expected = [("read_orders", 18, 5), ("read_stock", 22, 5)];
-        let expected = expected.map(|(name, line, count)| (name.to_owned(), line, count));
-        assert_eq!(
-            blamed,
-            expected,
-            "{}: {:#?}",
-            python.display(),
-            report.sites
-        );
+        let report = told(&python);
         for site in &report.sites {
             let read = site.stacks.named("eof");
             let names: Vec<String> = read[0].iter().map(tests::report::Frame::name).collect();

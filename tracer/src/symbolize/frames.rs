@@ -24,6 +24,36 @@ pub(super) struct Naming<'a> {
 }
 
 impl Naming<'_> {
+    /// The collector of CPython, where it runs below the innermost function of the program: that function did not
+    /// ask for what is done.
+    pub(super) fn collector(&mut self, calls: &[CodeAddress]) -> Option<Frame> {
+        /// What evaluates the functions of the program.
+        const EVALUATES: &str = "_PyEval_EvalFrame";
+        const COLLECTS: [&str; 5] = [
+            "gc_collect_main",
+            "gc_collect_generations",
+            "gc_collect_region",
+            "gc_collect_young",
+            "gc_collect_full",
+        ];
+        for address in calls {
+            let mut found = Vec::new();
+            if let Some(code) = self.code.find(address.lookup) {
+                self.add(code, *address, &mut found);
+            }
+            for frame in found {
+                let name = frame.function.as_deref().unwrap_or_default();
+                if name.starts_with(EVALUATES) {
+                    return None;
+                }
+                if COLLECTS.contains(&name) {
+                    return Some(frame);
+                }
+            }
+        }
+        None
+    }
+
     /// And where they lie, counted from `sp`.
     pub(super) fn frames(&mut self, walk: &Walk, sp: u64) -> (Vec<Frame>, Vec<FrameAddress>) {
         if let Some(code) = walk.searched.and_then(|address| self.code.find(address)) {

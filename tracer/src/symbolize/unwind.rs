@@ -74,18 +74,19 @@ impl Walk {
 impl Walk {
     /// Keeps what lies further in than the first code of that file, and than the code it makes. Whether there is
     /// any.
-    pub(super) fn end_before(&mut self, file: FileId, code: &CodeIndex) -> bool {
+    pub(super) fn end_before(
+        &mut self,
+        file: FileId,
+        code: &CodeIndex,
+    ) -> Option<Vec<CodeAddress>> {
         let is_of = |address: &CodeAddress| {
             let code = code.find(address.lookup);
             let image = code.and_then(|code| code.image.as_deref());
             image.is_some_and(|image| image.id == file) || code.is_some_and(Code::is_jit_code)
         };
-        let Some(first) = self.addresses.iter().position(is_of) else {
-            return false;
-        };
-        self.addresses.truncate(first);
+        let first = self.addresses.iter().position(is_of)?;
         self.frames.retain(|frame| frame.address < first);
-        true
+        Some(self.addresses.split_off(first))
     }
 }
 

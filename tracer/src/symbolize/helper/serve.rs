@@ -213,15 +213,16 @@ impl Server {
         let functions = managed::named(&self.socket, known, copy);
         let walker = &known.walker;
         let mut of_several = false;
+        let mut left_off = None;
         if let Some(managed) = &present {
             walk.end_before(managed.image, walker.code());
         } else if let Some(image) = managed::instead(known, copy)
             // Native frames of this one call are exact, and the runtime has written a list of what they are.
             && !(functions.is_none() && copy.sure.is_none() && self.jit.contains_key(&copy.pid))
         {
-            let is_left_off = walk.end_before(image, walker.code());
-            of_several = is_left_off && functions.is_none();
-            walk.truncated |= is_left_off;
+            left_off = walk.end_before(image, walker.code());
+            of_several = left_off.is_some() && functions.is_none();
+            walk.truncated |= left_off.is_some();
         }
         if let Some(sure) = copy.sure {
             walk.believe(sure, |address| row::is_own(walker.code(), address));
@@ -236,6 +237,9 @@ impl Server {
             warnings: &mut warnings,
         };
         let (mut frames, frames_at) = naming.frames(&walk, copy.sp);
+        if functions.is_some() {
+            frames.extend(left_off.and_then(|calls| naming.collector(&calls)));
+        }
         if let Some(managed) = present {
             walk.truncated = managed.truncated;
             frames.extend(managed.frames);
