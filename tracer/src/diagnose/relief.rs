@@ -22,30 +22,27 @@ const MAX_COMMANDS: usize = 32;
 /// The connections that threads wait on instead of serving these sockets, by cookie.
 pub struct Blockers<'a> {
     connections: BTreeMap<u64, (&'a Connection, Whose)>,
-    /// When the server was asked that does not answer.
-    asked_at: Option<u64>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Whose {
     Client,
-    Upstream,
+    /// A server that does not answer, and when it was asked.
+    Upstream {
+        asked_at: Option<u64>,
+    },
 }
 
 impl<'a> Blockers<'a> {
     pub fn of(group: &Group<'a>) -> Self {
         let mut blockers = Self {
             connections: BTreeMap::new(),
-            asked_at: None,
         };
         for view in group.views.iter().filter(|view| !view.has_ended()) {
             match view.proof.as_ref().map(|proof| &proof.evidence) {
                 Some(Evidence::Upstream(upstream)) => {
-                    blockers.add(
-                        upstream.connection,
-                        Whose::Upstream,
-                        Some(upstream.asked_at),
-                    );
+                    let asked_at = Some(upstream.asked_at);
+                    blockers.add(upstream.connection, Whose::Upstream { asked_at });
                 }
                 Some(Evidence::AtWork(work)) => blockers.wait(work.waits, work.thread.since),
                 Some(Evidence::Pool(pool)) => {
@@ -71,40 +68,42 @@ impl<'a> Blockers<'a> {
         blockers
     }
 
-    fn wait(&mut self, waits: WaitsFor<'a>, since: Option<u64>) {
+    fn wait(&mut self, waits: WaitsFor<'a>, asked_at: Option<u64>) {
         match waits {
-            WaitsFor::Upstream(connection) => self.add(connection, Whose::Upstream, since),
+            WaitsFor::Upstream(connection) => self.add(connection, Whose::Upstream { asked_at }),
             WaitsFor::PeerReads(connection) | WaitsFor::ClientSends(connection) => {
-                self.add(connection, Whose::Client, None);
+                self.add(connection, Whose::Client);
             }
             _ => {}
         }
     }
 
-    fn add(&mut self, connection: &'a Connection, whose: Whose, asked_at: Option<u64>) {
+    fn add(&mut self, connection: &'a Connection, whose: Whose) {
         self.connections
             .insert(connection.cookie, (connection, whose));
-        self.asked_at = self.asked_at.into_iter().chain(asked_at).min();
     }
 
-    fn upstreams(&self) -> impl Iterator<Item = &'a Connection> {
-        let is_upstream = |(_, whose): &&(&'a Connection, Whose)| *whose == Whose::Upstream;
-        self.connections
-            .values()
-            .filter(is_upstream)
-            .map(|(connection, _)| *connection)
+    /// Each with the moment it was asked.
+    fn upstreams(&self) -> impl Iterator<Item = (&'a Connection, Option<u64>)> {
+        let upstream = |(connection, whose): &(&'a Connection, Whose)| match whose {
+            Whose::Upstream { asked_at } => Some((*connection, *asked_at)),
+            Whose::Client => None,
+        };
+        self.connections.values().filter_map(upstream)
     }
 
-    /// The server that most of them were asked of.
+    /// The server that most of them were asked of, silent since it was first asked.
     pub fn upstream(&self, now: u64) -> Option<Upstream> {
-        let mut asked: BTreeMap<String, u64> = BTreeMap::new();
-        for connection in self.upstreams() {
-            *asked
-                .entry(Endpoint(connection.endpoints.remote).to_string())
-                .or_default() += 1;
+        let mut asked: BTreeMap<String, (u64, Option<u64>)> = BTreeMap::new();
+        for (connection, asked_at) in self.upstreams() {
+            let address = Endpoint(connection.endpoints.remote).to_string();
+            let (count, first) = asked.entry(address).or_default();
+            *count += 1;
+            *first = first.iter().copied().chain(asked_at).min();
         }
-        let (address, connections) = asked.into_iter().max_by_key(|(_, count)| *count)?;
-        let silent = now.saturating_sub(self.asked_at?);
+        let most = asked.into_iter().max_by_key(|(_, (count, _))| *count);
+        let (address, (connections, first)) = most?;
+        let silent = now.saturating_sub(first?);
         Some(Upstream {
             address,
             silent_seconds: (silent / 1_000_000) as f64 / 1000.0,

@@ -21,7 +21,7 @@ use crate::model::{
     stack::Stack,
     tcp_state::TcpState,
     untrusted::Untrusted,
-    verdict::Severity,
+    verdict::{Confidence, Severity},
 };
 
 /// Threads and peers shown per site.
@@ -39,7 +39,9 @@ pub fn site(
     let mut explanation = group.rule.explain(group, &proof.evidence);
     explanation.evidence.extend(explanation::looks(group));
     let blockers = Blockers::of(group);
-    let relief = oldest.tracker.relief();
+    // What may not be the cause is nobody's to end.
+    let is_sure = group.confidence > Confidence::Low;
+    let relief = oldest.tracker.relief().filter(|_| is_sure);
     if let Some(relief) = blockers.says(relief) {
         explanation.advice = format!("{} {relief}", explanation.advice.trim_end());
     }
