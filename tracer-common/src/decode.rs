@@ -84,6 +84,28 @@ impl StackCopy {
         }
     }
 
+    /// The return addresses that the key was made of; none where other frames were there when they were read again.
+    pub fn walked(&self) -> &[u64] {
+        let count = stack_key::steps(self.key) as usize;
+        let walked = self.walked.get(..count).unwrap_or(&[]);
+        let addresses = [self.pc].into_iter().chain(walked.iter().copied());
+        if self.is_key_of(addresses) {
+            walked
+        } else {
+            &[]
+        }
+    }
+
+    /// Whether the key was made of these addresses, the first of which is the system call's, and of the functions that
+    /// came with it.
+    pub fn is_key_of(&self, addresses: impl Iterator<Item = u64>) -> bool {
+        let hash = addresses.fold(0, stack_key::fold);
+        let (steps, whole) = (stack_key::steps(self.key), stack_key::is_whole(self.key));
+        let same = stack_key::of_walk(hash, u64::from(steps), whole);
+        let same = stack_key::below_managed(same, self.managed_hash());
+        stack_key::in_process(same, self.tgid) == stack_key::of_any_call(self.key)
+    }
+
     /// The stack bytes from `sp` upwards that were really read.
     pub fn bytes(&self) -> &[u8] {
         let from = (self.sp as usize) % PAGE;

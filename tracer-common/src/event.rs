@@ -4,6 +4,7 @@
 use crate::{
     endpoint::Endpoints,
     runtime::{Activation, MAX_MANAGED},
+    stack_key::MAX_STEPS,
     table::{Slot, SlotRecord},
     wire,
 };
@@ -126,6 +127,9 @@ wire! {
         pub managed: u32,
         /// Frames in `activations`.
         pub managed_frames: u32,
+        /// The return addresses that the key was made of, innermost first, as many as it says: they may lie further up
+        /// than what was copied. Read again for the copy, so to be compared with the key.
+        pub walked: [u64; MAX_STEPS as usize],
         /// Innermost first.
         pub activations: [Activation; MAX_MANAGED],
         pub pages: [u8; STACK_PAGES * PAGE],
@@ -137,7 +141,16 @@ const _: () = {
     assert!(size_of::<Transition>() == 16 + 24 + 40 + 12 + 4 + 16);
     assert!(size_of::<Eviction>() == 16 + 16 + 192);
     assert!(
-        size_of::<StackCopy>() == 16 + 56 + 8 + 16 + 8 + 8 + 16 * MAX_MANAGED + STACK_PAGES * PAGE
+        size_of::<StackCopy>()
+            == 16
+                + 56
+                + 8
+                + 16
+                + 8
+                + 8
+                + 8 * MAX_STEPS as usize
+                + 16 * MAX_MANAGED
+                + STACK_PAGES * PAGE
     );
     assert!(size_of::<Process>() == 24);
     assert!(size_of::<Executed>() == 48);

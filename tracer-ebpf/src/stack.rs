@@ -13,7 +13,7 @@ use tracer_common::{
     counter::Counter,
     event::{Header, KIND_STACK, PAGE, STACK_PAGES, StackCopy},
     runtime::{Activation, MANAGED_UNKNOWN},
-    stack_key,
+    stack_key::{self, MAX_STEPS},
     unwind::layout,
 };
 
@@ -24,7 +24,7 @@ use crate::{
     maps::{BUCKETS, Bucket, SEEN, SEEN_BUCKETS, STACKS, SeenKey},
     runtime::{self, find_runtime, walk_managed},
     skip::count,
-    walk::walk_stack,
+    walk::{STEP_SHIFT, walk_stack},
 };
 
 /// What a call notes of its stack.
@@ -44,6 +44,8 @@ struct Source {
     regs: Ptr<Typed>,
     layout: u64,
     runtime: u64,
+    /// Where the walk of native frames ends.
+    ends_at: u64,
     kind: u32,
     now: u64,
 }
@@ -83,6 +85,7 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
         regs,
         layout,
         runtime,
+        ends_at,
         kind,
         now,
     };
@@ -194,6 +197,7 @@ fn copy(key: u64, source: &Source) -> u64 {
         (*record).tid = current.tid;
         (*record).kind = source.kind;
         bpf_get_current_comm((&raw mut (*record).comm).cast(), 16);
+        copy_walked(&mut (*record).walked, key, source);
         copy_managed(record, source);
         (*record).valid_pages = copy_pages((&raw mut (*record).pages).cast(), sp);
     }
@@ -203,6 +207,24 @@ fn copy(key: u64, source: &Source) -> u64 {
         count(Counter::StackSubmitted);
     }
     own
+}
+
+/// Walks again for each return address: seldom enough, and the walk that every call pays for keeps none.
+#[inline(always)]
+fn copy_walked(walked: &mut [u64; MAX_STEPS as usize], key: u64, source: &Source) {
+    let (regs, steps) = (source.regs, stack_key::steps(key));
+    let (pc, sp) = (regs.field(&g::OFF_REGS_PC), regs.field(&g::OFF_REGS_SP));
+    let fp = regs.field(&g::OFF_REGS_FP);
+    let mut step = 0;
+    while step < MAX_STEPS {
+        walked[step as usize] = if step < steps {
+            let wanted = u64::from(step + 1) << STEP_SHIFT | source.ends_at;
+            walk_stack(pc, sp, fp, source.layout, wanted)
+        } else {
+            0
+        };
+        step += 1;
+    }
 }
 
 /// Walks the runtime's frames again, to where they are sent; what is read of each lies for a moment where the

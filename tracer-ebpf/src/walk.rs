@@ -83,6 +83,9 @@ fn rule(address: u64, layout: u64) -> u64 {
     rule
 }
 
+/// Asks [`walk_stack`] for the return address that it comes to with so many steps, instead of the key.
+pub const STEP_SHIFT: u32 = 32;
+
 /// The key of the stack below a system call at `pc`, not yet of its process (`stack_key`). Ends where the code
 /// of `runtime` has called, if that is not 0: what it executes is told by its own frames. A global function to
 /// the verifier, checked once and not at every call.
@@ -105,7 +108,8 @@ pub extern "C" fn walk_stack(pc: u64, sp: u64, fp: u64, layout: u64, runtime: u6
     // wants it, for a read at a wrong place costs ten times one at a right place.
     let (mut fp, mut fp_slot) = (fp, 0);
     let (mut counted, mut step) = (0, 0);
-    let (image, image_length) = image_of(runtime);
+    let wanted = (runtime >> STEP_SHIFT) as u32;
+    let (image, image_length) = image_of(runtime & ((1 << STEP_SHIFT) - 1));
     while step < MAX_STEPS {
         if address.wrapping_sub(image) < image_length {
             return stack_key::of_walk(hash, u64::from(step), true);
@@ -149,6 +153,9 @@ pub extern "C" fn walk_stack(pc: u64, sp: u64, fp: u64, layout: u64, runtime: u6
         cfa = next;
         hash = stack_key::fold(hash, address);
         step += 1;
+        if step == wanted {
+            return address;
+        }
     }
     stack_key::of_walk(hash, u64::from(step), false)
 }

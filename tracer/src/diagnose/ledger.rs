@@ -76,6 +76,13 @@ impl Ledger {
         Some(findings)
     }
 
+    pub fn remembered(&self) -> [(&'static str, usize); 2] {
+        [
+            ("told_findings", self.told.len()),
+            ("told_sockets", self.members.len()),
+        ]
+    }
+
     /// Who belongs where now, and where each belonged before.
     fn assign(&mut self, findings: &Findings) {
         for Members { id, cookies, .. } in findings.members.iter().filter(|of| !of.open) {

@@ -21,29 +21,80 @@ pub fn policy_for(options: &Options, tracker: &Tracker) -> Policy {
     Policy { wrappers, ..plain }
 }
 
-/// A word for each name that means no frame of any stack: a name with a slip in it would do nothing, silently.
-pub fn unmatched(options: &Options, tracker: &Tracker) -> Vec<Warning> {
-    let recorded = tracker.stacks().flat_map(|stack| &stack.frames);
-    let threads = tracker.threaded().flat_map(|pid| tracker.threads(pid));
-    let frames: Vec<&Frame> = recorded
-        .chain(threads.flat_map(|thread| &thread.stack))
-        .collect();
-    let means_one = |name: &String| {
-        let policy = Policy {
-            not_blamed: vec![name.clone()],
-            ..Policy::default()
+/// The names of `--not-blame` that mean no frame of any stack so far. Stacks are forgotten, so each report is looked at.
+pub struct Unmatched {
+    names: Vec<String>,
+    looked: bool,
+}
+
+impl Unmatched {
+    pub fn of(options: &Options) -> Self {
+        Self {
+            names: options.not_blame.clone(),
+            looked: false,
+        }
+    }
+
+    pub fn look(&mut self, tracker: &Tracker) {
+        if self.names.is_empty() {
+            return;
+        }
+        let recorded = tracker.stacks().flat_map(|stack| &stack.frames);
+        let threads = tracker.threaded().flat_map(|pid| tracker.threads(pid));
+        let frames: Vec<&Frame> = recorded
+            .chain(threads.flat_map(|thread| &thread.stack))
+            .collect();
+        self.looked |= !frames.is_empty();
+        self.names.retain(|name| {
+            let policy = Policy {
+                not_blamed: vec![name.clone()],
+                ..Policy::default()
+            };
+            !frames.iter().any(|frame| policy.spares(frame))
+        });
+    }
+
+    /// A word for each: a name with a slip in it would do nothing, silently.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let names = self.names.iter().filter(|_| self.looked);
+        names
+            .map(|name| {
+                let text = format!(
+                    "--not-blame {} matched nothing: no stack has a module or a function of that name",
+                    Untrusted::new(name)
+                );
+                Warning::new("not-blame-unmatched", name, text)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{input::Input, stack::Stack};
+
+    #[test]
+    fn a_name_that_meant_a_stack_which_is_forgotten_is_no_slip() {
+        let mut unmatched = Unmatched {
+            names: vec!["libpool".to_owned(), "libpoool".to_owned()],
+            looked: false,
         };
-        frames.iter().any(|frame| policy.spares(frame))
-    };
-    let names = options.not_blame.iter();
-    names
-        .filter(|name| !frames.is_empty() && !means_one(name))
-        .map(|name| {
-            let text = format!(
-                "--not-blame {} matched nothing: no stack has a module or a function of that name",
-                Untrusted::new(name)
-            );
-            Warning::new("not-blame-unmatched", name, text)
-        })
-        .collect()
+        assert!(unmatched.warnings().is_empty());
+        let mut tracker = Tracker::default();
+        let frame = Frame {
+            module: Some("libpool.so.1".to_owned()),
+            ..Frame::default()
+        };
+        let stack = Stack {
+            frames: vec![frame],
+            ..Stack::default()
+        };
+        tracker.apply(Input::Stack { key: 1, stack });
+        unmatched.look(&tracker);
+        unmatched.look(&Tracker::default());
+        let told = unmatched.warnings();
+        assert_eq!(told.len(), 1);
+        assert!(told[0].text.contains("--not-blame libpoool"), "{told:?}");
+    }
 }

@@ -125,6 +125,11 @@ impl Figures {
                 ("stacks_processes_files", counters.evicted),
                 ("table_slots", counters.slots_evicted),
             ]),
+            remembered: session
+                .remembered()
+                .into_iter()
+                .map(|(what, count)| (what.to_owned(), count as u64))
+                .collect(),
             helper_restarts: named(&[
                 ("symbolizer", session.symbolizer.helper_failures()),
                 ("http", http_restarts),

@@ -120,6 +120,7 @@ impl Pace {
         session.enrich()?;
         self.failures = 0;
         self.inspections += 1;
+        tracing::debug!(remembered = ?session.remembered(), "inspected");
         let now = Instant::now();
         self.took = now.duration_since(began);
         self.last_inspection = now;

@@ -51,6 +51,7 @@ pub struct Session<'o> {
     recorder: Option<Recorder>,
     grace_ns: u64,
     unmatched: Unmatched,
+    not_blamed: blaming::Unmatched,
     counts_closes: bool,
     pub(super) looked_for_runtimes: bool,
     /// Where events are followed.
@@ -115,6 +116,7 @@ impl<'o> Session<'o> {
             recorder,
             grace_ns,
             unmatched: Unmatched::new(&options.filter),
+            not_blamed: blaming::Unmatched::of(options),
             counts_closes: false,
             looked_for_runtimes: false,
             collector: None,
@@ -294,7 +296,17 @@ impl<'o> Session<'o> {
     /// The report of this moment; what it tells stays told.
     pub fn findings(&mut self) -> anyhow::Result<Option<Findings>> {
         self.feed(Input::Reported)?;
+        self.not_blamed.look(&self.tracker);
         Ok(findings(&mut self.ledger, &self.tracker, self.options))
+    }
+
+    /// How many there are of everything that is remembered, for whom its memory is a question.
+    pub fn remembered(&self) -> Vec<(&'static str, usize)> {
+        let mut all = self.tracker.remembered().to_vec();
+        all.extend(self.ledger.remembered());
+        all.extend(self.stacks.remembered());
+        all.extend(self.symbolizer.remembered());
+        all
     }
 
     /// Ends the run with its last report, and the error when a filter has matched nothing.
@@ -303,7 +315,8 @@ impl<'o> Session<'o> {
         if let Some(nothing) = &unmatched {
             self.warn([Warning::new("filter-unmatched", &"", nothing.sentence())])?;
         }
-        self.warn(blaming::unmatched(self.options, &self.tracker))?;
+        self.not_blamed.look(&self.tracker);
+        self.warn(self.not_blamed.warnings())?;
         let findings = self.findings()?;
         let report = findings.context("the run gave no report")?.report;
         let scope = self

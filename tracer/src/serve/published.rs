@@ -71,6 +71,8 @@ pub struct Tracer {
     pub followed: u64,
     pub followed_limit: u64,
     pub forgotten: Vec<(String, u64)>,
+    /// What the tracer keeps in its memory, and how many of them.
+    pub remembered: Vec<(String, u64)>,
     pub helper_restarts: Vec<(String, u64)>,
     pub programs: Vec<Program>,
     pub maps: Vec<Map>,

@@ -166,6 +166,7 @@ fn view(copy: &Wire) -> StackCopy<'_> {
         fp: copy.fp,
         lr: copy.lr,
         bytes: copy.bytes(),
+        walked: copy.walked(),
         thread: 0,
         noted: Noted::Nothing,
         sure: None,

@@ -155,6 +155,7 @@ fn without_stack(process: ProcessKey) -> StackCopy<'static> {
         thread: 0,
         noted: Noted::Nothing,
         bytes: &[],
+        walked: &[],
         sure: None,
     }
 }

@@ -23,8 +23,12 @@ use copy::Copy;
 
 pub const PAGE: usize = tracer_common::event::PAGE;
 
-/// Copies kept: at most 20 KiB each, typically 2-8 KiB.
+/// Copies and names kept: at most 20 KiB each, typically 2-8 KiB.
 const MAX_COPIES: usize = 2048;
+/// What all of them may take.
+const MAX_BYTES: usize = 16 << 20;
+/// Of a frame with its names, and of what else comes with a copy.
+const FRAME_BYTES: usize = 256;
 /// Those of one call each, which nobody may ever ask for.
 const MAX_SINGLE: usize = 512;
 /// Of one process, to know through what it reads and writes.
@@ -37,9 +41,20 @@ enum Entry {
     Named(Stack),
 }
 
+impl Entry {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Raw(copy) | Self::Failed(copy) => copy.bytes(),
+            Self::Named(stack) => stack.frames.len() * FRAME_BYTES,
+        }
+    }
+}
+
 #[derive(Default)]
 pub struct Stacks {
     entries: HashMap<u64, Entry>,
+    /// What they take, about.
+    bytes: usize,
     order: VecDeque<u64>,
     /// Keys of one call each, oldest first.
     single: VecDeque<u64>,
@@ -79,19 +94,34 @@ impl Stacks {
                 }
                 let agreed = common(known, &again);
                 let news = agreed != *known;
+                self.bytes -= known.frames.len().saturating_sub(agreed.frames.len()) * FRAME_BYTES;
                 *known = agreed;
                 return news.then(|| known.clone());
             }
-            Some(Entry::Raw(known) | Entry::Failed(known)) => known.replace(copy),
+            Some(Entry::Raw(known) | Entry::Failed(known)) => {
+                self.bytes -= known.bytes();
+                known.replace(copy);
+                self.bytes += known.bytes();
+            }
             None => self.insert(wire.key, copy),
         }
         None
     }
 
     fn insert(&mut self, key: u64, copy: Copy) {
-        self.make_room();
-        self.entries.insert(key, Entry::Raw(copy));
+        self.put(key, Entry::Raw(copy));
         self.order.push_back(key);
+        self.make_room();
+    }
+
+    fn put(&mut self, key: u64, entry: Entry) {
+        self.bytes += entry.bytes();
+        self.remove(key);
+        self.entries.insert(key, entry);
+    }
+
+    fn remove(&mut self, key: u64) {
+        self.bytes -= self.entries.remove(&key).map_or(0, |gone| gone.bytes());
     }
 
     fn add_single(&mut self, key: u64, copy: Copy) {
@@ -99,17 +129,17 @@ impl Stacks {
             let Some(oldest) = self.single.pop_front() else {
                 break;
             };
-            self.entries.remove(&oldest);
+            self.remove(oldest);
         }
-        self.entries.insert(key, Entry::Raw(copy));
+        self.put(key, Entry::Raw(copy));
         self.single.push_back(key);
+        self.make_room();
     }
 
     /// A socket that may be stuck refers to the key: its copy is kept longer than those of one call.
     pub fn keep(&mut self, key: u64) {
         if let Some(place) = self.single.iter().position(|single| *single == key) {
             self.single.remove(place);
-            self.make_room();
             self.order.push_back(key);
         }
     }
@@ -128,7 +158,9 @@ impl Stacks {
         };
         let (stack, failed) = copy.name(symbolizer, warnings);
         if !failed {
+            self.bytes -= entry.bytes();
             *entry = Entry::Named(stack.clone());
+            self.bytes += entry.bytes();
         } else if let Entry::Raw(copy) = entry {
             *entry = Entry::Failed(mem::take(copy));
         } else {
@@ -194,14 +226,23 @@ impl Stacks {
         keys
     }
 
+    /// The oldest go; those of one call, of which there are few, last.
     fn make_room(&mut self) {
-        while self.entries.len() >= MAX_COPIES {
-            let Some(oldest) = self.order.pop_front() else {
+        while self.entries.len() > MAX_COPIES || self.bytes > MAX_BYTES {
+            let oldest = self.order.pop_front().or_else(|| self.single.pop_front());
+            let Some(oldest) = oldest else {
                 return;
             };
-            self.entries.remove(&oldest);
+            self.remove(oldest);
             self.evicted += 1;
         }
+    }
+
+    pub fn remembered(&self) -> [(&'static str, usize); 2] {
+        [
+            ("stack_copies", self.entries.len()),
+            ("stack_copy_bytes", self.bytes),
+        ]
     }
 }
 
@@ -244,6 +285,35 @@ mod tests {
             frames: names.iter().map(frame).collect(),
             ..Stack::default()
         }
+    }
+
+    fn copied(key: u64) -> Copy {
+        Copy::of_bytes(key as u32, &[0; 5000])
+    }
+
+    #[test]
+    fn copies_of_a_month_take_no_more_than_the_bound_and_what_goes_is_counted() {
+        let mut stacks = Stacks::default();
+        let sum = |stacks: &Stacks| stacks.entries.values().map(Entry::bytes).sum::<usize>();
+        for key in 0..200_000 {
+            if key % 3 == 0 {
+                stacks.add_single(key, copied(key));
+            } else {
+                stacks.insert(key, copied(key));
+            }
+            if key % 30 == 0 {
+                stacks.keep(key);
+            }
+            assert!(stacks.bytes <= MAX_BYTES && stacks.entries.len() <= MAX_COPIES);
+        }
+        assert_eq!(stacks.bytes, sum(&stacks));
+        assert_eq!(
+            stacks.order.len() + stacks.single.len(),
+            stacks.entries.len()
+        );
+        assert!(stacks.evicted > 100_000, "{}", stacks.evicted);
+        // The newest are there.
+        assert!(stacks.entries.contains_key(&199_999));
     }
 
     #[test]

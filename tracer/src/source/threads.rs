@@ -270,6 +270,7 @@ fn frames(
         thread: entry.thread_pointer,
         noted: Noted::Nothing,
         bytes,
+        walked: &[],
         sure: None,
     };
     let stack = symbolizer.resolve(&copy).stack;

@@ -26,6 +26,7 @@ pub fn repeat(
         addresses: vec![copy.pc],
         missing: false,
     };
+    let walked_then = copy.walked();
     let (mut address, mut cfa) = (copy.pc, copy.sp);
     let (mut fp, mut fp_slot) = (copy.fp, None);
     let mut counted = 0;
@@ -61,7 +62,9 @@ pub fn repeat(
         if size.wrapping_sub(8) >= MAX_FRAME || !next.is_multiple_of(8) {
             break;
         }
-        let Some(return_address) = word(copy, next.wrapping_sub(8)) else {
+        // A frame may be larger than the copy.
+        let beyond = || walked_then.get(walked.addresses.len() - 1).copied();
+        let Some(return_address) = word(copy, next.wrapping_sub(8)).or_else(beyond) else {
             break;
         };
         let saved = ((rule >> FP_SHIFT) as u16).cast_signed();
@@ -76,15 +79,9 @@ pub fn repeat(
 
 /// Whether the copy's key was made of these addresses, as far as it is sure, and of the functions that came with it.
 pub fn agrees(copy: &StackCopy, addresses: &[u64]) -> bool {
-    let key = copy.key;
-    let steps = stack_key::steps(key) as usize;
-    let Some(folded) = addresses.get(..=steps) else {
-        return false;
-    };
-    let hash = folded.iter().copied().fold(0, stack_key::fold);
-    let same = stack_key::of_walk(hash, steps as u64, stack_key::is_whole(key));
-    let same = stack_key::below_managed(same, copy.managed_hash());
-    stack_key::in_process(same, copy.tgid) == stack_key::of_any_call(key)
+    let steps = stack_key::steps(copy.key) as usize;
+    let folded = addresses.get(..=steps);
+    folded.is_some_and(|folded| copy.is_key_of(folded.iter().copied()))
 }
 
 fn word(copy: &StackCopy, at: u64) -> Option<u64> {

@@ -48,6 +48,10 @@ impl Files {
         (held, self.make_room())
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
     fn make_room(&mut self) -> Option<Key> {
         if self.held.len() <= MAX_FILES {
             return None;

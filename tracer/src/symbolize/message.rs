@@ -103,6 +103,7 @@ pub(super) struct Copy {
     pub runtimes: Runtimes,
     pub noted: OwnNoted,
     pub bytes: Vec<u8>,
+    pub walked: Vec<u64>,
     pub sure: Option<u32>,
 }
 

@@ -150,6 +150,14 @@ impl Symbolizer {
         }
     }
 
+    pub fn remembered(&self) -> [(&'static str, usize); 3] {
+        [
+            ("processes_with_code", self.processes.len()),
+            ("program_files", self.files.len()),
+            ("told_processes", self.told.lives.len()),
+        ]
+    }
+
     /// How often the helper has ended and had to be started again.
     pub fn helper_failures(&self) -> u64 {
         self.link.failures()

@@ -25,6 +25,8 @@ pub struct StackCopy<'a> {
     pub noted: Noted<'a>,
     /// Memory from `sp` upwards.
     pub bytes: &'a [u8],
+    /// The return addresses that the kernel program came to, as far as it could: they may lie beyond `bytes`.
+    pub walked: &'a [u64],
     /// How many return addresses to believe; the callers further out are left off.
     pub sure: Option<u32>,
 }

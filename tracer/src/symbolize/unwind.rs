@@ -72,6 +72,30 @@ impl Walk {
 }
 
 impl Walk {
+    /// With the return addresses that the kernel program came to, where the copied bytes ended before. They say nothing
+    /// about frames further in that they do not agree with.
+    pub(super) fn go_on(&mut self, walked: &[u64], code: &CodeIndex) {
+        let found = self.addresses.iter().skip(1).map(|address| address.at);
+        let count = self.addresses.len().saturating_sub(1);
+        let Some((same, beyond)) = walked.split_at_checked(count) else {
+            return;
+        };
+        if !self.truncated || self.searched.is_some() || !found.eq(same.iter().copied()) {
+            return;
+        }
+        for return_address in beyond {
+            let lookup = return_address.wrapping_sub(1);
+            if code.find(lookup).is_none() {
+                self.left_known_code = true;
+                return;
+            }
+            self.addresses.push(CodeAddress {
+                at: *return_address,
+                lookup,
+            });
+        }
+    }
+
     /// Keeps what lies further in than the first code of that file, and than the code it makes. Whether there is
     /// any.
     pub(super) fn end_before(

@@ -57,7 +57,6 @@ impl Ends {
         self.by_cookie.retain(|_, end| end.at >= at);
     }
 
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.by_cookie.len()
     }

@@ -61,7 +61,6 @@ impl Losses {
             .retain(|loss| loss.to.is_none_or(|to| to >= oldest));
     }
 
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.stretches.len()
     }

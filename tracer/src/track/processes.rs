@@ -199,7 +199,6 @@ impl Processes {
         });
     }
 
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.by_pid.len() + self.running.len()
     }

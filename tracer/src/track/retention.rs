@@ -8,7 +8,7 @@ use crate::model::{input::EpollChange, socket::History};
 
 /// What ended is kept until it was surely reported: a minute.
 const REPORTED: u64 = 60_000_000_000;
-/// How long changes of epoll sets are kept of sockets that are not stuck: ten minutes.
+/// How long changes of epoll sets are kept of sockets that are not stuck, while their process has others: ten minutes.
 const SIBLINGS: u64 = 600_000_000_000;
 /// Of one socket: what was asked for last counts, and whether it was put back before.
 const CHANGES: usize = 16;
@@ -35,12 +35,12 @@ impl Tracker {
         pids.extend(&self.followed);
         let oldest = sockets().map(began).min().unwrap_or(now);
         self.losses.forget_before(oldest);
-        self.stacks.sweep(&stacks, now);
+        self.stacks.sweep(&stacks, |pid| pids.contains(&pid), now);
         self.processes.sweep(&pids, now);
         let (alive, missing) = (&self.sockets, &self.missing);
-        self.epoll_changes.sweep(now, |cookie| {
-            alive.contains_key(&cookie) || missing.contains_key(&cookie)
-        });
+        let lives = |cookie: u64| alive.contains_key(&cookie) || missing.contains_key(&cookie);
+        self.epoll_changes
+            .sweep(now, lives, |pid| pids.contains(&pid));
     }
 
     fn stacks_asked_for<'a>(&self, sockets: impl Iterator<Item = &'a Socket>) -> BTreeSet<u64> {
@@ -58,20 +58,23 @@ impl Tracker {
     }
 
     /// Everything that is remembered, counted: a run of months must not grow by it.
-    #[cfg(test)]
-    pub fn size(&self) -> usize {
-        self.sockets.len()
-            + self.missing.len()
-            + self.ended.len()
-            + self.ends.len()
-            + self.passed.len()
-            + self.evicted_histories.len()
-            + self.listeners.len()
-            + self.processes.len()
-            + self.stacks.len()
-            + self.epoll_changes.len()
-            + self.warnings.len()
-            + self.losses.len()
+    pub fn remembered(&self) -> [(&'static str, usize); 11] {
+        [
+            ("sockets", self.sockets.len()),
+            ("missing_sockets", self.missing.len()),
+            ("ended_sockets", self.ended.len() + self.passed.len()),
+            ("ends", self.ends.len()),
+            ("evicted_histories", self.evicted_histories.len()),
+            ("listeners", self.listeners.len()),
+            ("processes", self.processes.len()),
+            ("named_stacks", self.stacks.len()),
+            ("frames", self.stacks.frames()),
+            ("epoll_changes", self.epoll_changes.len()),
+            (
+                "warnings_and_losses",
+                self.warnings.len() + self.losses.len(),
+            ),
+        ]
     }
 }
 
@@ -122,14 +125,14 @@ impl EpollHistory {
         self.by_cookie.values().flatten().map(|change| change.stack)
     }
 
-    fn sweep(&mut self, now: u64, lives: impl Fn(u64) -> bool) {
+    fn sweep(&mut self, now: u64, lives: impl Fn(u64) -> bool, has_sockets: impl Fn(u32) -> bool) {
         self.by_cookie.retain(|cookie, changes| {
-            let last = changes.last().map_or(0, |change| change.at);
-            lives(*cookie) || now.saturating_sub(last) < SIBLINGS
+            let (last, pid) = changes.last().map_or((0, 0), |last| (last.at, last.pid));
+            let kept = if has_sockets(pid) { SIBLINGS } else { REPORTED };
+            lives(*cookie) || now.saturating_sub(last) < kept
         });
     }
 
-    #[cfg(test)]
     fn len(&self) -> usize {
         self.by_cookie.len()
     }

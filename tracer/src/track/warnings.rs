@@ -78,7 +78,6 @@ impl Warnings {
         texts.chain(more).collect()
     }
 
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.kinds.values().map(BTreeMap::len).sum::<usize>() + self.more.len()
     }

@@ -110,6 +110,19 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: |published, _| counted(&published.tracer.forgotten, "what"),
     },
     Family {
+        name: "sockleak_remembered",
+        kind: Gauge,
+        labels: &["what"],
+        help: "What the tracer keeps in its memory, by kind: each has a bound, so none goes on growing.",
+        bound: "20",
+        samples: |published, _| {
+            let remembered = published.tracer.remembered.iter();
+            remembered
+                .map(|(what, count)| Sample::now(*count).with("what", what))
+                .collect()
+        },
+    },
+    Family {
         name: "sockleak_drift",
         kind: Counter,
         labels: &["kind"],

@@ -24,6 +24,7 @@ pub(super) struct Copy {
     comm: String,
     pub kind: u32,
     bytes: Rc<[u8]>,
+    walked: Rc<[u64]>,
     /// Return addresses that the key stands for; `None` is all.
     pub sure: Option<u32>,
     functions: Functions,
@@ -71,9 +72,24 @@ impl Copy {
             comm: comm(&wire.comm),
             kind: wire.kind,
             bytes: wire.bytes().into(),
+            walked: wire.walked().into(),
             sure,
             functions: Functions::of(noted),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_bytes(pid: u32, bytes: &[u8]) -> Self {
+        Self {
+            pid,
+            bytes: bytes.into(),
+            ..Self::default()
+        }
+    }
+
+    /// About what it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len() + size_of_val(&*self.walked) + size_of::<Self>()
     }
 
     fn view(&self) -> StackCopy<'_> {
@@ -97,6 +113,7 @@ impl Copy {
                 },
             },
             bytes: &self.bytes,
+            walked: &self.walked,
             sure: self.sure,
         }
     }

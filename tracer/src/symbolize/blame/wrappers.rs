@@ -22,7 +22,7 @@ impl Wrappers {
         stacks: impl Iterator<Item = &'a Stack>,
         is_own: impl Fn(&Frame) -> bool,
     ) -> Self {
-        let mut kinds: BTreeMap<(u32, bool), BTreeSet<Vec<&Frame>>> = BTreeMap::new();
+        let mut kinds: BTreeMap<(u32, bool), BTreeMap<Vec<&Frame>, bool>> = BTreeMap::new();
         for stack in stacks {
             let reads = match stack.kind {
                 Some(SocketOperation::Recv) => true,
@@ -31,12 +31,22 @@ impl Wrappers {
             };
             let own: Vec<&Frame> = stack.frames.iter().filter(|frame| is_own(frame)).collect();
             if let Some(pid) = stack.pid.filter(|_| !own.is_empty()) {
-                kinds.entry((pid, reads)).or_default().insert(own);
+                let ends = kinds.entry((pid, reads)).or_default().entry(own);
+                *ends.or_default() |= !stack.truncated && !stack.one_of_several;
             }
         }
         let mut wrappers = BTreeSet::new();
         for paths in kinds.values() {
-            let paths: Vec<&[&Frame]> = paths.iter().map(Vec::as_slice).collect();
+            // What ends where nobody knows the callers says nothing that a longer path does not say.
+            let goes_on = |path: &[&Frame]| {
+                let mut others = paths.keys().filter(|other| other.len() > path.len());
+                others.any(|other| begins_with(other, path))
+            };
+            let paths: Vec<&[&Frame]> = paths
+                .iter()
+                .filter(|(path, ends)| **ends || !goes_on(path))
+                .map(|(path, _)| path.as_slice())
+                .collect();
             wrappers.extend(shared(&paths).into_iter().map(function));
         }
         Self(wrappers)
@@ -45,6 +55,11 @@ impl Wrappers {
     pub(super) fn has(&self, frame: &Frame) -> bool {
         !self.0.is_empty() && self.0.contains(&function(frame))
     }
+}
+
+fn begins_with(path: &[&Frame], with: &[&Frame]) -> bool {
+    let mut pairs = path.iter().zip(with);
+    pairs.all(|(one, other)| function(one) == function(other))
 }
 
 /// The functions that all paths begin with, if they part after them.
@@ -146,6 +161,25 @@ mod tests {
         assert!(wrappers(&reads[1..]).is_empty());
         let other = [&reads[..], &[stack(Recv, &["recv", "peek", "main"])]].concat();
         assert!(wrappers(&other).is_empty());
+    }
+
+    #[test]
+    fn a_path_whose_callers_are_not_known_ends_nowhere() {
+        use SocketOperation::Recv;
+        let cut = |names| Stack {
+            truncated: true,
+            ..stack(Recv, names)
+        };
+        let reads = [
+            cut(&["recv", "get"]),
+            stack(Recv, &["recv", "get", "header", "main"]),
+            stack(Recv, &["recv", "get", "body", "main"]),
+        ];
+        assert_eq!(wrappers(&reads), ["get"]);
+        // It reads by another way as well.
+        let other = [&reads[..], &[cut(&["recv", "peek"])]].concat();
+        assert!(wrappers(&other).is_empty());
+        assert!(wrappers(&[cut(&["recv", "get"]), cut(&["recv", "get"])]).is_empty());
     }
 
     #[test]

@@ -186,7 +186,8 @@ impl Server {
         let Some(Known { walker, .. }) = self.processes.get_mut(&copy.pid) else {
             return answer;
         };
-        let walk = walker.walk(&view(copy));
+        let mut walk = walker.walk(&view(copy));
+        walk.go_on(&copy.walked, walker.code());
         answer.left_known_code = walk.left_known_code;
         let addresses = walk.addresses.iter().enumerate().take(MAX_RULES);
         answer.of_frames = addresses
@@ -209,6 +210,7 @@ impl Server {
             return named;
         };
         let mut walk = known.walker.walk(&view(copy));
+        walk.go_on(&copy.walked, known.walker.code());
         let present = managed::present(&self.socket, known, copy);
         let functions = managed::named(&self.socket, known, copy);
         let walker = &known.walker;
@@ -275,6 +277,7 @@ fn view(copy: &Copy) -> StackCopy<'_> {
         thread: copy.thread,
         noted: Noted::Nothing,
         bytes: &copy.bytes,
+        walked: &copy.walked,
         sure: copy.sure,
     }
 }

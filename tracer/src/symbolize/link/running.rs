@@ -392,6 +392,7 @@ pub(super) fn owned(copy: &StackCopy<'_>, number: u64, runtimes: Runtimes) -> Co
         runtimes,
         noted: OwnNoted::of(copy.noted),
         bytes: copy.bytes.to_vec(),
+        walked: copy.walked.to_vec(),
         sure: copy.sure,
     }
 }

@@ -150,6 +150,7 @@ impl OwnedCopy {
             thread: self.thread,
             noted: Noted::Nothing,
             bytes: &self.bytes,
+            walked: &[],
             sure: None,
         }
     }

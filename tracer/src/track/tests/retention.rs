@@ -40,6 +40,10 @@ fn named(name: &str) -> Stack {
     }
 }
 
+fn size(tracker: &Tracker) -> usize {
+    tracker.remembered().iter().map(|(_, count)| count).sum()
+}
+
 fn process(pid: u32, start_boot: u64) -> Process {
     Process {
         pid,
@@ -105,7 +109,10 @@ fn job(tracker: &mut Tracker, n: u64, at: u64) {
     let threads = Vec::new();
     tracker.apply(Input::Threads { pid, threads });
     for key in [key, key + 1] {
-        let stack = named(&format!("job_{n}"));
+        let stack = Stack {
+            pid: Some(pid),
+            ..named(&format!("job_{n}"))
+        };
         tracker.apply(Input::Stack { key, stack });
     }
     tracker.apply(Input::Warning(Warning::new("process-gone", &pid, "gone")));
@@ -136,12 +143,56 @@ fn a_month_of_leaking_jobs_leaves_no_more_than_a_day() {
             }));
         }
         if n % (24 * 12) == 24 * 12 - 1 {
-            sizes.push(tracker.size());
+            sizes.push(size(&tracker));
         }
     }
     let (first, last) = (sizes[0], *sizes.last().unwrap());
     assert!(last <= first + 4, "grew from {first} to {last}: {sizes:?}");
     assert!(last < 200, "{sizes:?}");
+}
+
+/// A job every half second: what the tracker knows of them is what it needs for the last minute, named stacks included.
+#[test]
+fn jobs_one_after_the_other_leave_nothing_behind() {
+    let mut tracker = tracker([]);
+    let mut sizes = Vec::new();
+    for n in 0..120 * 20 {
+        job(&mut tracker, n, 1000 * S + n * S / 2);
+        if n % (120 * 5) == 120 * 5 - 1 {
+            sizes.push(tracker.remembered());
+        }
+    }
+    assert!(sizes.iter().all(|size| *size == sizes[0]), "{sizes:?}");
+    let stacks = sizes[0].iter().find(|(what, _)| *what == "named_stacks");
+    // Two a job.
+    assert!(stacks.unwrap().1 <= 2 * 130, "{sizes:?}");
+}
+
+#[test]
+fn frames_of_all_stacks_have_a_bound() {
+    let deep = |key| Input::Stack {
+        key,
+        stack: Stack {
+            frames: vec![Frame::default(); 128],
+            ..Stack::default()
+        },
+    };
+    let fit = (stacks::FRAMES / 128) as u64;
+    let mut full = tracker((0..fit + 9).map(deep));
+    assert_eq!(full.refused(), 9);
+    // Told again is no more than it was.
+    full.apply(deep(3));
+    assert_eq!(full.refused(), 9);
+    // Nobody asks for any of them: at the next inventory there is room again.
+    full.apply(Input::Inventory(Inventory {
+        from: S,
+        to: S,
+        items: vec![],
+        holders: vec![],
+        complete: true,
+    }));
+    full.apply(deep(fit + 1));
+    assert_eq!(full.refused(), 9);
 }
 
 #[test]
