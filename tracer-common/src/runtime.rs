@@ -1,6 +1,6 @@
-//! How the kernel program walks the frames that a language runtime keeps itself: an array in the kernel,
-//! found by the layout of the address space. User space learns the offsets from the runtime's own
-//! structures; they steer reads of the current process only, so nothing has to be trusted.
+//! How the kernel program walks the frames that a language runtime keeps itself, or finds the goroutine that runs: an
+//! array in the kernel, found by the layout of the address space. User space learns the offsets from the runtime's
+//! own structures; they steer reads of the current process only, so nothing has to be trusted.
 //!
 //! Only user space writes. An entry is filled while its tag is 0.
 
@@ -13,6 +13,11 @@ pub const MAX_MANAGED: usize = 32;
 pub const MAX_FRAME_BYTES: u64 = 128;
 /// No such step.
 pub const NOWHERE: u64 = u64::MAX;
+
+/// CPython, of which frames are walked.
+pub const KIND_PYTHON: u64 = 0;
+/// Go: `state` leads to the `g` that runs, which has its id at `frame`; nothing else is told.
+pub const KIND_GO: u64 = 1;
 
 wire! {
     /// Where CPython keeps what a thread executes. Places within a frame are counted in bits.
@@ -36,7 +41,33 @@ wire! {
         /// A number that is [`NO_FUNCTION`] and more in frames that run no function; mask 0 where there is none.
         pub owner: u64,
         pub owner_mask: u64,
-        pub reserved: [u64; 3],
+        /// One of `KIND_*`.
+        pub kind: u64,
+        pub reserved: [u64; 2],
+    }
+}
+
+/// A goroutine and how deep in its stack it is, in one word; 0 where there is none. The depth, counted from the end
+/// of its stack, stays the same when the runtime moves the stack.
+pub mod goroutine {
+    /// Ids count up from 1: at a hundred thousand a second they last for four months.
+    const ID_BITS: u32 = 40;
+    const DEPTH_BITS: u32 = 64 - ID_BITS;
+
+    /// `depth` in bytes.
+    #[inline(always)]
+    pub const fn pack(id: u64, depth: u64) -> u64 {
+        let words = depth >> 3;
+        if id == 0 || id >> ID_BITS != 0 || words == 0 || words >> DEPTH_BITS != 0 || depth & 7 != 0
+        {
+            return 0;
+        }
+        words << ID_BITS | id
+    }
+
+    /// Id, and depth in bytes.
+    pub const fn unpack(word: u64) -> (u64, u64) {
+        (word & ((1 << ID_BITS) - 1), word >> ID_BITS << 3)
     }
 }
 

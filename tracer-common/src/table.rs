@@ -60,6 +60,8 @@ pub const OPERATION_CONNECT: u32 = 2;
 pub const OPERATION_RECV: u32 = 3;
 pub const OPERATION_SEND: u32 = 4;
 pub const OPERATION_CLOSE: u32 = 5;
+/// Beside one of these: a goroutine did it, and [`LastOperation::sp`] is what `runtime::goroutine` packs.
+pub const OPERATION_OF_GOROUTINE: u32 = 0x80;
 
 wire! {
     /// A system call on the socket by a proven task.
@@ -67,7 +69,7 @@ wire! {
         /// Key of the user stack ([`crate::stack_key`]); 0 when it could not be read.
         pub stack: u64,
         pub at: u64,
-        /// User stack pointer at the system call; 0 when it could not be read.
+        /// User stack pointer at the system call, or the goroutine; 0 when it could not be read.
         pub sp: u64,
         pub tgid: u32,
         /// Thread id in the low 24 bits (`pid_max` is at most 2^22), `OPERATION_*` in the top 8.
@@ -85,7 +87,7 @@ pub struct Operation {
     pub sp: u64,
     pub tgid: u32,
     pub tid: u32,
-    /// One of `OPERATION_*`.
+    /// One of `OPERATION_*`, perhaps with [`OPERATION_OF_GOROUTINE`].
     pub kind: u32,
     /// How often the thread had left a CPU to wait (`nvcsw`: being preempted does not count), the low 32 bits; 0
     /// where `sp` is.
@@ -130,7 +132,11 @@ impl LastOperation {
     }
 
     pub const fn kind(&self) -> u32 {
-        self.tid_kind >> 24
+        self.tid_kind >> 24 & !OPERATION_OF_GOROUTINE
+    }
+
+    pub const fn is_of_goroutine(&self) -> bool {
+        self.tid_kind >> 24 & OPERATION_OF_GOROUTINE != 0
     }
 
     pub const fn tid(&self) -> u32 {

@@ -1,13 +1,14 @@
-//! Walks the frames that CPython keeps of the current thread. They cannot change meanwhile: it is in a
-//! system call. User space has learnt where they are (`tracer_common::runtime`).
+//! Walks the frames that CPython keeps of the current thread, or finds the goroutine that it runs. They cannot change
+//! meanwhile: it is in a system call. User space has learnt where they are (`tracer_common::runtime`).
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_common::{
     runtime::{
-        Activation, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE, MAX_FRAME_BYTES,
-        MAX_MANAGED, NO_FUNCTION, NOWHERE, REFERENCE_TAG, Runtime, places_of,
+        Activation, KIND_GO, KIND_PYTHON, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE, MAX_FRAME_BYTES,
+        MAX_MANAGED, NO_FUNCTION, NOWHERE, REFERENCE_TAG, Runtime, goroutine,
+        places_of,
     },
     stack_key,
 };
@@ -88,6 +89,38 @@ pub extern "C" fn walk_managed(runtime: u64, thread: u64) -> u64 {
     }
 }
 
+/// The goroutine that the thread with this thread pointer runs, and how deep in its stack it is
+/// (`goroutine::pack`); 0 where it runs none, or on another stack than that.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn goroutine_of(runtime: u64, thread: u64, sp: u64) -> u64 {
+    if g::HAS_REGS.load() == 0 {
+        return 0;
+    }
+    let Some(entry) = entry(runtime) else {
+        return 0;
+    };
+    // SAFETY: a valid map element.
+    let layout = unsafe { &*entry };
+    if layout.kind != KIND_GO {
+        return 0;
+    }
+    let Some(running) = word(thread.wrapping_add(layout.state)) else {
+        return 0;
+    };
+    // `runtime.g` begins with the bounds of its stack.
+    let (Some(low), Some(high)) = (word(running), word(running.wrapping_add(8))) else {
+        return 0;
+    };
+    if sp < low || sp >= high {
+        return 0;
+    }
+    match word(running.wrapping_add(layout.frame)) {
+        Some(id) => goroutine::pack(id, high - sp),
+        None => 0,
+    }
+}
+
 /// A `MANAGED_*`, and how many frames `on_frame` was given, each with its number, innermost first.
 #[inline(always)]
 pub fn walk(
@@ -101,6 +134,9 @@ pub fn walk(
     };
     // SAFETY: a valid map element.
     let layout = unsafe { &*entry };
+    if layout.kind != KIND_PYTHON {
+        return (MANAGED_NONE, 0);
+    }
     let Some(state) = word(thread.wrapping_add(layout.state)) else {
         return (MANAGED_UNREAD, 0);
     };

@@ -22,7 +22,7 @@ use crate::{
     globals as g,
     kread::{Ptr, Typed},
     maps::{BUCKETS, Bucket, SEEN, SEEN_BUCKETS, STACKS, SeenKey},
-    runtime::{self, find_runtime, walk_managed},
+    runtime::{self, find_runtime, goroutine_of, walk_managed},
     skip::count,
     walk::{STEP_SHIFT, walk_stack},
 };
@@ -32,10 +32,16 @@ use crate::{
 pub struct Taken {
     pub key: u64,
     pub sp: u64,
+    /// What a goroutine has in place of the stack pointer; 0 where there is none.
+    pub goroutine: u64,
 }
 
 impl Taken {
-    pub const NOTHING: Self = Self { key: 0, sp: 0 };
+    pub const NOTHING: Self = Self {
+        key: 0,
+        sp: 0,
+        goroutine: 0,
+    };
 }
 
 /// What a copy is made of.
@@ -66,10 +72,14 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
     let layout = layout_of(task.follow(&g::OFF_TASK_MM));
     let (pc, fp) = (regs.field(&g::OFF_REGS_PC), regs.field(&g::OFF_REGS_FP));
     let runtime = find_runtime(layout);
-    let managed = if runtime != 0 {
-        walk_managed(runtime, task.field(&g::OFF_TASK_TP))
+    let (managed, goroutine) = if runtime != 0 {
+        let thread = task.field(&g::OFF_TASK_TP);
+        (
+            walk_managed(runtime, thread),
+            goroutine_of(runtime, thread, sp),
+        )
     } else {
-        0
+        (0, 0)
     };
     let ends_at = if managed != 0 { runtime } else { 0 };
     let key = stack_key::below_managed(walk_stack(pc, sp, fp, layout, ends_at), managed);
@@ -78,7 +88,7 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
         if !stack_key::is_whole(key) {
             count(Counter::StackShared);
         }
-        return Taken { key, sp };
+        return Taken { key, sp, goroutine };
     }
     let source = Source {
         current,
@@ -90,7 +100,7 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
         now,
     };
     let key = copy(key, &source);
-    Taken { key, sp }
+    Taken { key, sp, goroutine }
 }
 
 /// Inherited by fork; another program, or the same one started again, has another one.

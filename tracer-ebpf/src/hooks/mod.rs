@@ -11,7 +11,7 @@ pub mod transition;
 use tracer_common::{
     config::MAX_PORTS,
     counter::Counter,
-    table::{LastOperation, Operation},
+    table::{LastOperation, OPERATION_OF_GOROUTINE, Operation},
 };
 
 use crate::{
@@ -89,12 +89,17 @@ fn operation(cookie: u64, current: CurrentTask, fact: Fact, kind: u32) -> Result
     let now = emit::now();
     let stack = stack::take(current, kind, now);
     let found_slot = table::find_or_claim(cookie, now)?;
+    let (sp, kind) = if stack.goroutine != 0 {
+        (stack.goroutine, kind | OPERATION_OF_GOROUTINE)
+    } else {
+        (stack.sp, kind)
+    };
     let operation = LastOperation::new(
         cookie,
         Operation {
             stack: stack.key,
             at: now,
-            sp: stack.sp,
+            sp,
             tgid: current.tgid,
             tid: current.tid,
             kind,

@@ -1,6 +1,6 @@
 //! What the kernel program needs to note the functions that threads execute, and what those are called.
 
-use tracer_common::runtime::{MAX_FRAME_BYTES, NOWHERE, Runtime};
+use tracer_common::runtime::{KIND_PYTHON, MAX_FRAME_BYTES, NOWHERE, Runtime};
 use zerocopy::transmute;
 
 use super::layout::Instruction;
@@ -66,7 +66,8 @@ impl Cpython {
             },
             owner: layout.owner.unwrap_or(0) * 8,
             owner_mask: if layout.owner.is_some() { 0xff } else { 0 },
-            reserved: [0; 3],
+            kind: KIND_PYTHON,
+            reserved: [0; 2],
         })
     }
 
