@@ -6,9 +6,9 @@ use core::{ffi::c_void, mem::MaybeUninit};
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_common::{
     runtime::{
-        Activation, KIND_GO, KIND_PYTHON, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE, MAX_FRAME_BYTES,
-        MAX_MANAGED, NO_FUNCTION, NOWHERE, REFERENCE_TAG, Runtime, goroutine,
-        places_of,
+        Activation, KIND_GO, KIND_PYTHON, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD,
+        MANAGED_WHOLE, MAX_FRAME_BYTES, MAX_MANAGED, NO_FUNCTION, NOWHERE, REFERENCE_TAG, Runtime,
+        goroutine, places_of,
     },
     stack_key,
 };

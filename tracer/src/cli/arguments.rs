@@ -246,7 +246,7 @@ pub(super) struct Looking {
     #[arg(long)]
     pub no_jvm_attach: bool,
     /// Read what threads execute from the structures of these language runtimes only: of
-    /// python,java, or none
+    /// python,java,go, or none
     #[arg(long, value_name = "LIST", value_parser = runtimes)]
     pub runtimes: Option<Runtimes>,
 }
@@ -260,7 +260,12 @@ pub(super) fn runtimes(text: &str) -> Result<Runtimes, String> {
         match name {
             "python" => found.python = true,
             "java" => found.java = true,
-            _ => return Err("known are python and java, separated by commas, or none".to_owned()),
+            "go" => found.go = true,
+            _ => {
+                return Err(
+                    "known are python, java and go, separated by commas, or none".to_owned(),
+                );
+            }
         }
     }
     Ok(found)

@@ -110,7 +110,7 @@ pub fn kind(operation: &LastOperation) -> &'static str {
 pub fn by(operation: &LastOperation) -> String {
     match operation.pid {
         OUTSIDE => "a process outside of this pid namespace".to_owned(),
-        pid => format!("pid {pid} thread {}", operation.tid),
+        pid => format!("pid {pid} {}", operation.actor()),
     }
 }
 

@@ -10,7 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::{EvidenceSource, Group, Rule, SocketView, group::Accused, in_part, placeless};
 use crate::model::{
+    actor::Actor,
     endpoint::Endpoint,
+    input::Thread,
     report::Direction,
     stack::Frame,
     verdict::{Confidence, Verdict},
@@ -102,7 +104,7 @@ struct Place {
     evidence_source: EvidenceSource,
     process: Option<u32>,
     stack: u64,
-    thread: Option<u32>,
+    thread: Option<Actor>,
     /// Part of the key where nobody is blamed.
     end: End,
 }
@@ -121,7 +123,7 @@ impl Place {
                 .proof
                 .as_ref()
                 .and_then(|proof| proof.thread())
-                .map(|thread| thread.tid),
+                .map(Thread::actor),
             end: End::of(view),
         }
     }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     model::{
+        actor::{Actor, Goroutine},
         input::{Process, RunHeader, Scope},
         report::{EventCounts, Report, SchemaId, Totals, Window},
         verdict::Verdict,
@@ -41,6 +42,7 @@ pub struct DataRequests {
     pub epolls: BTreeSet<u32>,
     /// Threads that touched the sockets: are they still at it?
     pub threads: BTreeSet<u32>,
+    pub goroutines: BTreeSet<Goroutine>,
     /// A process in each of their network namespaces.
     pub namespaces: BTreeMap<u32, u32>,
 }
@@ -71,10 +73,12 @@ pub fn data_requests(
         if view.has_ended() {
             continue;
         }
-        let tids = operations.into_iter().flatten();
-        data_requests
-            .threads
-            .extend(tids.map(|operation| operation.tid));
+        for operation in operations.into_iter().flatten() {
+            match operation.actor() {
+                Actor::Thread(tid) => data_requests.threads.insert(tid),
+                Actor::Goroutine(goroutine) => data_requests.goroutines.insert(goroutine),
+            };
+        }
         let holder_pids = view.holder_pids();
         // Only history makes the rules ask whether an event loop still watches the socket.
         if view.socket.recv_q > 0 && operations.iter().any(Option::is_some) {

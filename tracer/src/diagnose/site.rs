@@ -230,7 +230,9 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
     // more threads than are shown.
     let in_runtime = |thread: &Thread| oldest.context.blame(&thread.stack).is_none();
     threads.sort_by_cached_key(|(_, thread)| {
-        let place = evidence_source.iter().position(|tid| *tid == thread.tid);
+        let place = evidence_source
+            .iter()
+            .position(|actor| *actor == thread.actor());
         (place.unwrap_or(usize::MAX), in_runtime(thread))
     });
     threads
@@ -250,6 +252,7 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
             name: thread.name.clone().map(Untrusted::new),
             waits_for: waits_for(oldest.context.waits.of(thread)),
             samples: None,
+            goroutine: thread.goroutine.map(|goroutine| goroutine.id),
         })
         .collect()
 }

@@ -265,7 +265,13 @@ impl<'a> SocketView<'a> {
 
     /// What became of the call that touched it last.
     pub fn activation(&self) -> Activation<'a> {
+        let history = self.socket.history;
+        let cookie = self.socket.cookie;
         *self.activation.get_or_init(|| match self.last_operation() {
+            Some(last) if last.goroutine.is_some() => self
+                .context
+                .goroutine_activation(cookie, history)
+                .unwrap_or(Activation::Unknown),
             Some(last) => self
                 .context
                 .activation(self.socket.cookie, last, self.threads_known()),
@@ -300,6 +306,9 @@ impl<'a> SocketView<'a> {
     /// The program's own threads of control are goroutines, async tasks, greenlets or virtual threads: what each of
     /// them waits for, the kernel does not see.
     pub fn runs_tasks(&self) -> bool {
+        if self.knows_goroutines() {
+            return false;
+        }
         let history = self.socket.history;
         let operations = [history.opened, history.used, history.eof];
         let mut stacks = operations
@@ -310,9 +319,23 @@ impl<'a> SocketView<'a> {
             || pids.copied().any(|pid| self.context.runs_tasks(pid))
     }
 
+    /// They are goroutines, and of each it is known what it waits in, and which one touched the socket.
+    pub fn knows_goroutines(&self) -> bool {
+        let history = self.socket.history;
+        let operations = [history.opened, history.used, history.eof];
+        let mut operations = operations.into_iter().flatten();
+        let pids = self.holder_pids();
+        !pids.is_empty()
+            && operations.all(|operation| operation.goroutine.is_some())
+            && pids.iter().all(|pid| self.context.knows_goroutines(*pid))
+    }
+
     /// Were all threads of all owners looked at?
     pub fn threads_known(&self) -> bool {
         self.holder_pids().iter().all(|pid| {
+            if let Some(all) = self.tracker.goroutines(*pid) {
+                return all;
+            }
             let seen = self.tracker.threads(*pid).len();
             seen > 0
                 && self
@@ -322,14 +345,17 @@ impl<'a> SocketView<'a> {
         })
     }
 
-    /// A thread of its holders asks for it with `poll` or `select`.
+    /// A thread of its holders asks for it with `poll` or `select`, or a goroutine waits for it.
     pub fn is_polled(&self) -> bool {
-        self.polls().any(|polled| {
-            polled
-                .members
-                .iter()
-                .any(|member| member.target.file == FileKind::Socket(self.socket.inode))
-        })
+        let inode = self.socket.inode;
+        let mut pids = self.holder_pids().iter();
+        pids.any(|pid| self.context.is_awaited(*pid, inode))
+            || self.polls().any(|polled| {
+                polled
+                    .members
+                    .iter()
+                    .any(|member| member.target.file == FileKind::Socket(self.socket.inode))
+            })
     }
 
     /// For what threads of its holders ask with `poll` or `select` was read in full.

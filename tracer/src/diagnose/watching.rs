@@ -26,6 +26,10 @@ pub struct Watch {
 impl<'a> SocketView<'a> {
     /// The registration of it, by its inode; by its number only where the inode is unknown.
     pub fn watch(&self) -> Option<Watch> {
+        // The poller of Go has all sockets of its program, whoever waits for them: that the goroutines tell.
+        if self.knows_goroutines() {
+            return None;
+        }
         self.socket.holders.iter().find_map(|holder| {
             let interest = self
                 .context

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use super::connection::{Connection, Moved, Relief, TcpFacts};
 pub use super::counters::{CloseCount, Counters};
 use super::{
+    actor::{Actor, Goroutine},
     report::{Hook, Host, Tool},
     socket::{Endpoints, Entry, History, Holders},
     stack::{Frame, FrameAddress, Stack},
@@ -34,6 +35,12 @@ pub enum Input {
     Threads {
         pid: u32,
         threads: Vec<Thread>,
+    },
+    /// Those that were just told of the process are its goroutines and the threads that are not the runtime's own.
+    Goroutines {
+        pid: u32,
+        /// None is missing, and of each that waits it is known in what.
+        all: bool,
     },
     /// What the process's epoll sets watch.
     Epoll {
@@ -295,9 +302,20 @@ pub struct Thread {
     /// When it began, or somewhat before (a machine that was suspended since); 0 when unknown.
     #[serde(default)]
     pub began: u64,
-    /// Where the frames of `stack` lie, innermost first; empty when that is not known.
+    /// Where the frames of `stack` lie, innermost first; empty when that is not known. Of a goroutine counted from the
+    /// end of its stack, wrapping.
     #[serde(default)]
     pub frames_at: Vec<FrameAddress>,
+    /// Not a thread but this goroutine; `tid` is that of the thread it is on, or 0.
+    #[serde(default)]
+    pub goroutine: Option<Goroutine>,
+}
+
+impl Thread {
+    pub fn actor(&self) -> Actor {
+        self.goroutine
+            .map_or(Actor::Thread(self.tid), Actor::Goroutine)
+    }
 }
 
 /// What is remembered of a live socket, stuck or not.

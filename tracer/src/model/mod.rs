@@ -1,5 +1,6 @@
 //! The vocabulary every stage shares. Plain data: no I/O, no clock, no behaviour beyond display.
 
+pub mod actor;
 pub mod code_change;
 pub mod connection;
 pub mod cookie;

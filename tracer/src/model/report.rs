@@ -302,6 +302,9 @@ pub struct Holder {
     /// How often it was seen on a CPU, where it was sampled.
     #[serde(default)]
     pub samples: Option<u32>,
+    /// It is not a thread but this goroutine; `tid` is that of the thread it is on, or 0.
+    #[serde(default)]
+    pub goroutine: Option<u64>,
 }
 
 impl Holder {

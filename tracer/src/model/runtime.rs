@@ -6,16 +6,19 @@ use serde::{Deserialize, Serialize};
 pub struct Runtimes {
     pub python: bool,
     pub java: bool,
+    pub go: bool,
 }
 
 impl Runtimes {
     pub const ALL: Self = Self {
         python: true,
         java: true,
+        go: true,
     };
     pub const NONE: Self = Self {
         python: false,
         java: false,
+        go: false,
     };
 }
 

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use tracer_common::{endpoint, state, table};
+use tracer_common::{endpoint, runtime::goroutine, state, table};
+
+use super::actor::{Actor, Goroutine};
 
 /// What a task did to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +46,10 @@ pub struct LastOperation {
     /// User stack pointer at the system call; 0 when it could not be read.
     #[serde(default)]
     pub sp: u64,
+    /// Id of the goroutine that made it, where one did. Then `sp` is counted from the end of its stack, wrapping,
+    /// which the runtime may move.
+    #[serde(default)]
+    pub goroutine: Option<u64>,
     /// How often the thread had left a CPU to wait by then, the low 32 bits; says nothing where `sp` is 0.
     #[serde(default)]
     pub switches: u32,
@@ -52,15 +58,27 @@ pub struct LastOperation {
 impl LastOperation {
     /// `None` unless the checksum proves that the operation is whole and belongs to `cookie`.
     pub fn from_wire(cookie: u64, operation: &table::LastOperation) -> Option<Self> {
+        let (goroutine, sp, switches) = if operation.is_of_goroutine() {
+            let (id, depth) = goroutine::unpack(operation.sp);
+            (Some(id), 0_u64.wrapping_sub(depth), 0)
+        } else {
+            (None, operation.sp, operation.waits)
+        };
         operation.holds(cookie).then(|| Self {
             stack: operation.stack,
             at: operation.at,
             pid: operation.tgid,
             tid: operation.tid(),
             kind: SocketOperation::from_wire(operation.kind()),
-            sp: operation.sp,
-            switches: operation.waits,
+            sp,
+            goroutine,
+            switches,
         })
+    }
+
+    pub fn actor(&self) -> Actor {
+        let of = |id| Actor::Goroutine(Goroutine { pid: self.pid, id });
+        self.goroutine.map_or(Actor::Thread(self.tid), of)
     }
 }
 

@@ -26,6 +26,16 @@ pub enum Wait {
     Futex {
         address: u64,
     },
+    /// A goroutine, for another one to take what it sends or to send something.
+    Channel {
+        sends: bool,
+    },
+    /// A goroutine, for any of several channels.
+    Select,
+    /// A goroutine, for a condition to be signalled.
+    Condition,
+    /// A goroutine, for a number of others to be done (`sync.WaitGroup`).
+    Group,
     Sleep,
     Disk,
     Child,

@@ -9,7 +9,8 @@ use super::{blaming, session::Session, start::without_threads, trouble::Trouble}
 use crate::{
     diagnose,
     model::{
-        input::{Activity, Connection, Input, Process, Relief, Warning},
+        actor::Actor,
+        input::{Activity, Connection, Input, Process, Relief, Thread, Warning},
         socket::LastOperation,
         stack::Frame,
         wait::Wait,
@@ -43,11 +44,10 @@ impl Session<'_> {
                 }
             }
         }
-        let data_requests = self.data_requests(&policy);
+        let mut data_requests = self.data_requests(&policy);
         let besides = self.stacks.reads_and_writes_of(&data_requests.processes);
         self.name_stacks(
-            data_requests
-                .stacks
+            std::mem::take(&mut data_requests.stacks)
                 .into_iter()
                 .chain(self.stacks.failed())
                 .chain(besides)
@@ -59,7 +59,7 @@ impl Session<'_> {
             .filter_map(|pid| process::read(*pid, self.options.show_cmdline))
             .collect();
         let looked_at = processes.get(..MAX_THREADED).unwrap_or(&processes);
-        self.read_threads(looked_at, &data_requests.threads)?;
+        self.read_threads(looked_at, &data_requests)?;
         for process in processes {
             self.feed(Input::Process(process))?;
         }
@@ -76,9 +76,13 @@ impl Session<'_> {
         diagnose::data_requests(&self.tracker, &blamer, &|key| self.stacks.pid_of(key))
     }
 
-    fn read_threads(&mut self, processes: &[Process], asked: &BTreeSet<u32>) -> anyhow::Result<()> {
+    fn read_threads(
+        &mut self,
+        processes: &[Process],
+        requests: &diagnose::DataRequests,
+    ) -> anyhow::Result<()> {
         let looked = self.jvms.as_mut().map(|jvms| jvms.look(processes));
-        let mut asked = asked.clone();
+        let mut asked = requests.threads.clone();
         asked.extend(looked.iter().flat_map(Looked::waiting));
         let mut problem = None;
         let mut look = |pids: &[u32]| match self.live.threads(pids)? {
@@ -88,7 +92,15 @@ impl Session<'_> {
                 None
             }
         };
-        let mut threads = threads::read(processes, &asked, &mut look, &mut self.symbolizer);
+        let asked = threads::Asked {
+            threads: &asked,
+            goroutines: &requests.goroutines,
+        };
+        let seen = threads::read(processes, asked, &mut look, &mut self.symbolizer);
+        let (mut threads, goroutines): (Vec<_>, Vec<_>) = seen
+            .into_iter()
+            .map(|seen| (seen.threads, seen.goroutines))
+            .unzip();
         if let Some(reason) = problem {
             self.warn([Warning::new(
                 "threads-unread",
@@ -100,9 +112,13 @@ impl Session<'_> {
             let refused = jvms.name(looked, &mut threads);
             self.warn(refused)?;
         }
-        for (process, threads) in processes.iter().zip(threads) {
+        let seen = threads.into_iter().zip(goroutines);
+        for (process, (threads, goroutines)) in processes.iter().zip(seen) {
             let pid = process.pid;
             self.feed(Input::Threads { pid, threads })?;
+            if let Some(all) = goroutines {
+                self.feed(Input::Goroutines { pid, all })?;
+            }
         }
         Ok(())
     }
@@ -127,15 +143,15 @@ impl Session<'_> {
     fn last_operations(&self, processes: &BTreeSet<u32>, activity: &[Activity]) -> BTreeSet<u64> {
         let threads = processes.iter().flat_map(|pid| self.tracker.threads(*pid));
         let waiting = threads.filter(|thread| thread.wait != Wait::Unknown);
-        let waiting: BTreeSet<u32> = waiting.map(|thread| thread.tid).take(MAX_WAITING).collect();
-        let mut newest: BTreeMap<u32, LastOperation> = BTreeMap::new();
+        let waiting: BTreeSet<Actor> = waiting.map(Thread::actor).take(MAX_WAITING).collect();
+        let mut newest: BTreeMap<Actor, LastOperation> = BTreeMap::new();
         let histories = activity.iter().map(|activity| activity.history);
         let operations = histories.flat_map(|history| [history.opened, history.used, history.eof]);
         for operation in operations
             .flatten()
-            .filter(|operation| waiting.contains(&operation.tid))
+            .filter(|operation| waiting.contains(&operation.actor()))
         {
-            let known = newest.entry(operation.tid).or_insert(operation);
+            let known = newest.entry(operation.actor()).or_insert(operation);
             if operation.at > known.at {
                 *known = operation;
             }

@@ -2,6 +2,7 @@
 
 pub mod epoll;
 pub mod freezer;
+mod goroutines;
 pub mod jvm;
 pub mod process;
 pub mod recording;

@@ -14,7 +14,7 @@ use tracer_common::{event::StackCopy as Wire, runtime::MANAGED_UNKNOWN, unwind};
 use crate::{
     model::input::ProcessKey,
     probe::runtimes::Runtimes,
-    symbolize::{Noted, RuntimeOf, StackCopy, Symbolizer},
+    symbolize::{RuntimeOf, StackCopy, Symbolizer},
 };
 
 /// Looks for the runtime of one program, and how long to wait between them: it may have only begun.
@@ -106,7 +106,7 @@ impl Search {
             Some(look) => look.left,
             None => MAX_LOOKS,
         };
-        let found = symbolizer.runtime(&without_stack(process));
+        let found = symbolizer.runtime(&StackCopy::of_nothing(process));
         tracing::debug!(pid = process.pid, ?found, "looked for a language runtime");
         let left = match found {
             Some(RuntimeOf::Known(words)) => {
@@ -142,20 +142,4 @@ fn layout_of(pid: u32) -> Option<u64> {
     }
     let executable = fs::metadata(format!("/proc/{pid}/exe")).ok()?.ino();
     Some(unwind::layout(start_stack, start_code, executable))
-}
-
-fn without_stack(process: ProcessKey) -> StackCopy<'static> {
-    StackCopy {
-        pid: process.pid,
-        start_boot_ns: process.start_boot,
-        pc: 0,
-        sp: 0,
-        fp: 0,
-        lr: 0,
-        thread: 0,
-        noted: Noted::Nothing,
-        bytes: &[],
-        walked: &[],
-        sure: None,
-    }
 }

@@ -11,12 +11,14 @@ use std::{
 };
 
 use super::{
+    goroutines::{self, Standing},
     stacks::PAGE,
     wait::{self, Budget, Place, lock::Mutex},
     wire::comm,
 };
 use crate::{
     model::{
+        actor::Goroutine,
         input::{Process, Thread},
         stack::{Frame, FrameAddress},
         wait::{FileKind, Wait},
@@ -39,13 +41,29 @@ const STACK_BYTES: usize = 16 * 1024;
 /// Looks at all threads of some processes; `None` where the kernel does not show them.
 pub type Look<'l> = dyn FnMut(&[u32]) -> Option<Vec<SeenThread>> + 'l;
 
-/// The threads of each process, with what they wait in; `asked` come first where stacks are counted.
+/// The threads of a process.
+pub struct Seen {
+    pub threads: Vec<Thread>,
+    /// They are goroutines, where it is a Go program; whether all.
+    pub goroutines: Option<bool>,
+}
+
+/// Of whom it matters most what they wait in: their stacks are read first.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    pub threads: &'a BTreeSet<u32>,
+    pub goroutines: &'a BTreeSet<Goroutine>,
+}
+
+/// The threads of each process, with what they wait in.
 pub fn read(
     processes: &[Process],
-    asked: &BTreeSet<u32>,
+    asked: Asked<'_>,
     look: &mut Look<'_>,
     symbolizer: &mut Symbolizer,
-) -> Vec<Vec<Thread>> {
+) -> Vec<Seen> {
+    let goroutines = asked.goroutines;
+    let asked = asked.threads;
     let pids: Vec<u32> = processes.iter().map(|process| process.pid).collect();
     let seen = look(&pids).unwrap_or_default();
     let mut left = MAX_ALL_STACKS;
@@ -85,7 +103,49 @@ pub fn read(
         }
         threads.sort_by_key(|thread| thread.tid);
     }
-    named
+    let mut found = Vec::new();
+    for ((process, (_, caught)), mut threads) in processes.iter().zip(&caught).zip(named) {
+        let standing: Vec<Standing> = caught.iter().filter_map(Caught::standing).collect();
+        let goroutines = goroutines::read(process, &standing, goroutines, &mut threads, symbolizer);
+        found.push(Seen {
+            threads,
+            goroutines,
+        });
+    }
+    forget_moved(
+        &mut found,
+        &caught,
+        &mut |pids| look_again(look, pids),
+        &pids,
+    );
+    found
+}
+
+/// Which goroutine a thread is on was read last: what was read of the thread holds for that one if it has not run since.
+fn forget_moved(
+    found: &mut [Seen],
+    caught: &[(Option<File>, Vec<Caught>)],
+    again: &mut dyn FnMut(&[u32]) -> HashMap<u32, u64>,
+    pids: &[u32],
+) {
+    let on_thread = |thread: &Thread| thread.goroutine.is_some() && thread.tid != 0;
+    if !found.iter().any(|seen| seen.threads.iter().any(on_thread)) {
+        return;
+    }
+    let switches = again(pids);
+    for (seen, (_, caught)) in found.iter_mut().zip(caught) {
+        let before: HashMap<u32, u64> = caught
+            .iter()
+            .map(|one| (one.seen.tid, one.seen.switches))
+            .collect();
+        let moved = |thread: &Thread| switches.get(&thread.tid) != before.get(&thread.tid);
+        for thread in seen.threads.iter_mut().filter(|thread| on_thread(thread)) {
+            if moved(thread) {
+                (thread.stack, thread.frames_at) = Frames::default();
+                (thread.wait, thread.state, thread.socket) = (Wait::Running, 'R', None);
+            }
+        }
+    }
 }
 
 /// By thread: who has not left a CPU since the first look, and is on none now, has not run.
@@ -188,6 +248,11 @@ fn is_of(thread: &SeenThread, process: &Process) -> bool {
 }
 
 impl Caught {
+    fn standing(&self) -> Option<Standing> {
+        let entry = self.entry.filter(|entry| entry.thread_pointer != 0)?;
+        Some((self.seen.tid, entry.thread_pointer))
+    }
+
     fn named(
         &self,
         process: &Process,
@@ -222,6 +287,7 @@ impl Caught {
             wait,
             switches: seen.waits,
             began: began(seen.began_boot),
+            goroutine: None,
         }
     }
 }

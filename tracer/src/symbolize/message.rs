@@ -5,10 +5,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::demangle;
+use super::goroutines::Goroutines;
 use super::maps::Mapping;
 use super::open::FileId;
 use super::request::{AddressRule, Noted, Resolved, RuntimeOf};
-use super::runtimes::memory::MAX_AT_ONCE;
+use super::runtimes::memory::{MAX_AT_ONCE, MAX_PAGES, MAX_PAGES_OF_GOROUTINES};
 use super::warning::Warning;
 use crate::model::runtime::Runtimes;
 use crate::model::stack::Frame;
@@ -72,6 +73,16 @@ pub(super) enum Request {
     Runtime(Copy),
     /// What the noted functions are called. Answered with `Functions`.
     Functions(Copy),
+    /// All goroutines of the process. Answered with `Goroutines`.
+    Goroutines {
+        number: u64,
+        pid: u32,
+        runtimes: Runtimes,
+        /// Thread id and thread pointer, of threads that stood still a moment ago.
+        threads: Vec<(u32, u64)>,
+        /// Ids of those whose stacks come first.
+        asked: Vec<u64>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -167,6 +178,11 @@ pub(super) enum Answer {
         /// `None` where they cannot be read any more.
         frames: Option<Vec<Frame>>,
     },
+    Goroutines {
+        number: u64,
+        /// `None` when the process is no Go program, or is not to be read.
+        found: Option<Goroutines>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,6 +229,16 @@ impl SandboxLayer {
     }
 }
 
+impl Request {
+    /// How much memory of the process may be asked for meanwhile.
+    pub(super) const fn pages(&self) -> usize {
+        match self {
+            Self::Goroutines { .. } => MAX_PAGES_OF_GOROUTINES,
+            _ => MAX_PAGES,
+        }
+    }
+}
+
 impl Answer {
     /// No helper that does its work says more than this.
     pub(super) fn is_plausible(&self) -> bool {
@@ -228,6 +254,7 @@ impl Answer {
             Self::Named(named) => is_plausible(&named.resolved),
             Self::Rules(rules) => rules.of_frames.len() <= MAX_FRAMES,
             Self::Functions { frames, .. } => frames.as_deref().is_none_or(are_plausible),
+            Self::Goroutines { found, .. } => found.as_ref().is_none_or(Goroutines::is_plausible),
         }
     }
 }
@@ -248,7 +275,7 @@ fn is_plausible(resolved: &Resolved) -> bool {
             .all(|warning| warning.to_string().len() <= 2 * MAX_TEXT)
 }
 
-fn are_plausible(frames: &[Frame]) -> bool {
+pub(super) fn are_plausible(frames: &[Frame]) -> bool {
     let short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT);
     frames.len() <= MAX_FRAMES
         && frames.iter().all(|frame| {

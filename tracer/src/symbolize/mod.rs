@@ -10,6 +10,7 @@ mod demangle;
 mod files;
 mod frames;
 mod go;
+mod goroutines;
 mod helper;
 mod image;
 mod images;
@@ -48,6 +49,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::confine::process::OWN_PROGRAM;
+use crate::model::input::ProcessKey;
 use crate::model::runtime::Runtimes;
 use crate::model::stack::{Frame, Stack};
 use files::Files;
@@ -57,6 +59,7 @@ use message::Named;
 use process::{Process, Source};
 use told::Told;
 
+pub use goroutines::{Goroutine, Goroutines, Running};
 pub use helper::serve_if_asked;
 pub use request::{AddressRule, Evicted, Noted, Resolved, RuntimeOf, StackCopy};
 pub use walker::Walker;
@@ -225,6 +228,19 @@ impl Symbolizer {
         self.prepare(copy).ok()?;
         let known = self.processes.get(&copy.pid)?;
         self.link.functions(&known.process, copy).ok()?
+    }
+
+    /// All goroutines of a Go program; `None` when it is none, or they cannot be read now.
+    pub fn goroutines(
+        &mut self,
+        process: ProcessKey,
+        threads: &[(u32, u64)],
+        asked: &[u64],
+    ) -> Option<Goroutines> {
+        let copy = StackCopy::of_nothing(process);
+        self.prepare(&copy).ok()?;
+        let known = self.processes.get(&process.pid)?;
+        self.link.goroutines(&known.process, threads, asked).ok()?
     }
 
     fn ask_rules(&mut self, copy: &StackCopy<'_>) -> Option<message::Rules> {

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use super::maps::{self, Start};
-use super::runtimes::memory::{END, MAX_AT_ONCE, MAX_PAGES, PAGE};
+use super::runtimes::memory::{END, MAX_AT_ONCE, PAGE};
 
 /// Rounds for one stack; each takes some ten microseconds.
 const MAX_ROUNDS: usize = 4096;
@@ -19,11 +19,12 @@ pub(super) struct Remote {
     until: Instant,
     rounds: usize,
     pages: usize,
+    most: usize,
 }
 
 impl Remote {
-    /// `None` when the process is another one by now, or may not be read.
-    pub(super) fn open(pid: u32, start: Start) -> Option<Self> {
+    /// At most so many pages. `None` when the process is another one by now, or may not be read.
+    pub(super) fn open(pid: u32, start: Start, most: usize) -> Option<Self> {
         let memory = File::open(format!("/proc/{pid}/mem")).ok()?;
         // After the file was opened: so it is of this process.
         let same = maps::started(pid).is_some_and(|live| live.same(start));
@@ -32,6 +33,7 @@ impl Remote {
             until: Instant::now() + WHOLE,
             rounds: 0,
             pages: 0,
+            most,
         })
     }
 
@@ -43,7 +45,7 @@ impl Remote {
         }
         self.rounds += 1;
         self.pages += pages.len();
-        if self.rounds > MAX_ROUNDS || self.pages > MAX_PAGES {
+        if self.rounds > MAX_ROUNDS || self.pages > self.most {
             return None;
         }
         let late = Instant::now() >= self.until;
@@ -59,10 +61,11 @@ impl Remote {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::symbolize::runtimes::memory::MAX_PAGES;
 
     fn own() -> Remote {
         let pid = std::process::id();
-        Remote::open(pid, maps::started(pid).unwrap()).unwrap()
+        Remote::open(pid, maps::started(pid).unwrap(), MAX_PAGES).unwrap()
     }
 
     #[test]
@@ -90,6 +93,6 @@ mod tests {
     #[test]
     fn another_process_under_the_number_is_not_read() {
         let started = maps::started(1).unwrap();
-        assert!(Remote::open(std::process::id(), started).is_none());
+        assert!(Remote::open(std::process::id(), started, MAX_PAGES).is_none());
     }
 }

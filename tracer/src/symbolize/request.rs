@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use tracer_common::runtime::Activation;
 
 use super::warning::Warning;
+use crate::model::input::ProcessKey;
 use crate::model::stack::{Frame, Stack};
 
 /// Registers and stack bytes as copied by the kernel hook.
@@ -29,6 +30,25 @@ pub struct StackCopy<'a> {
     pub walked: &'a [u64],
     /// How many return addresses to believe; the callers further out are left off.
     pub sure: Option<u32>,
+}
+
+impl StackCopy<'_> {
+    /// For what is asked of a process and not of a stack.
+    pub const fn of_nothing(process: ProcessKey) -> Self {
+        Self {
+            pid: process.pid,
+            start_boot_ns: process.start_boot,
+            pc: 0,
+            sp: 0,
+            fp: 0,
+            lr: 0,
+            thread: 0,
+            noted: Noted::Nothing,
+            bytes: &[],
+            walked: &[],
+            sure: None,
+        }
+    }
 }
 
 /// What is known of the functions of a language runtime that a thread was executing.

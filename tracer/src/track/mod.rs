@@ -164,6 +164,7 @@ impl Tracker {
             Input::Threads { pid, threads } => {
                 self.processes.looked_at_threads(pid, threads, self.now);
             }
+            Input::Goroutines { pid, all } => self.processes.looked_at_goroutines(pid, all),
             Input::Epoll { pid, interests } => {
                 self.processes.looked_at_epolls(pid, interests, self.now);
             }

@@ -27,6 +27,8 @@ struct Known {
     start_boot: u64,
     process: Option<Arc<Process>>,
     threads: Option<Dated<Vec<Thread>>>,
+    /// Its goroutines are among these threads; all of them.
+    goroutines: Option<bool>,
     epoll: Option<Dated<Vec<Interest>>>,
     samples: Option<Samples>,
     /// The kernel said that it ended.
@@ -97,7 +99,9 @@ impl Processes {
         };
         self.running
             .retain(|tid, running| running.pid != pid || runs(*tid));
-        for thread in threads.iter().filter(|thread| thread.state == 'R') {
+        // A goroutine that is ready to run is on no thread.
+        let on_thread = |thread: &&Thread| thread.state == 'R' && thread.tid != 0;
+        for thread in threads.iter().filter(on_thread) {
             let known = self.running.get(&thread.tid);
             let goes_on = known
                 .filter(|known| known.pid == pid && at.saturating_sub(known.last) <= LONGEST_PAUSE);
@@ -111,6 +115,13 @@ impl Processes {
         }
         if let Some(known) = self.entry(pid) {
             known.threads = Some(Dated { at, what: threads });
+            known.goroutines = None;
+        }
+    }
+
+    pub fn looked_at_goroutines(&mut self, pid: u32, all: bool) {
+        if let Some(known) = self.entry(pid) {
+            known.goroutines = Some(all);
         }
     }
 
@@ -141,6 +152,13 @@ impl Processes {
         dated
             .filter(|dated| dated.at >= from)
             .map_or(&[], |dated| dated.what.as_slice())
+    }
+
+    /// Its goroutines were looked at since `from`; whether all.
+    pub fn goroutines(&self, pid: u32, from: u64) -> Option<bool> {
+        let known = self.by_pid.get(&pid)?;
+        let dated = known.threads.as_ref()?;
+        known.goroutines.filter(|_| dated.at >= from)
     }
 
     /// Those whose threads were looked at since `from`.

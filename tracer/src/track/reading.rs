@@ -131,6 +131,11 @@ impl Tracker {
         self.processes.threads(pid, self.inventory_from)
     }
 
+    /// The process is a Go program whose goroutines were looked at for this report; whether all.
+    pub fn goroutines(&self, pid: u32) -> Option<bool> {
+        self.processes.goroutines(pid, self.inventory_from)
+    }
+
     /// The first of the looks at which this thread ran, if it ran at all of them since, without a pause.
     pub fn running_since(&self, tid: u32) -> Option<u64> {
         self.processes.running_since(tid, self.inventory_from)

@@ -23,7 +23,7 @@ impl<'a> ReportContext<'a> {
     /// By the processes that hold the listener.
     pub fn acceptance(&self, holders: &[u32]) -> Acceptance<'a> {
         let accepts = self.accepts(holders);
-        let accepted = |thread: &&'a Thread| self.threads.has_accepted(thread.tid);
+        let accepted = |thread: &&'a Thread| self.threads.has_accepted(thread.actor());
         let workers: Vec<u32> = holders
             .iter()
             .copied()
@@ -91,7 +91,7 @@ impl<'a> ReportContext<'a> {
             process.is_some_and(|process| process.parent == pid)
         });
         let mut threads = self.tracker.threads(pid).iter();
-        is_parent && !threads.any(|thread| self.threads.has_accepted(thread.tid))
+        is_parent && !threads.any(|thread| self.threads.has_accepted(thread.actor()))
     }
 
     /// It is neither free nor in a wait from which it could go on to accept.
@@ -110,5 +110,5 @@ impl<'a> ReportContext<'a> {
 }
 
 fn longest<'a>(threads: impl Iterator<Item = &'a Thread>) -> Option<&'a Thread> {
-    threads.min_by_key(|thread| (thread.since.unwrap_or(u64::MAX), thread.tid))
+    threads.min_by_key(|thread| (thread.since.unwrap_or(u64::MAX), thread.actor()))
 }

@@ -27,6 +27,7 @@ pub enum Activation<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
     ThreadEnded,
+    GoroutineEnded,
     /// The thread has turned to another connection.
     WentOn,
     /// The thread is where it waits for new work.
@@ -56,12 +57,16 @@ pub struct Sameness<'a> {
     /// The thread began after the connection was opened, has touched no other, and waits for something that brings no
     /// work.
     pub own_thread: bool,
+    /// It is a goroutine, and has touched no other client.
+    pub own_goroutine: bool,
+    /// And is at a piece of work of the server that started it for this connection alone.
+    pub started_for: bool,
 }
 
 impl Sameness<'_> {
     /// A fact of this very call, beside the place.
     pub const fn is_sure(self) -> bool {
-        self.asked.is_some() || self.own_process || self.nothing_else
+        self.asked.is_some() || self.own_process || self.nothing_else || self.started_for
     }
 }
 
@@ -70,6 +75,7 @@ impl Over {
     pub const fn says(self) -> &'static str {
         match self {
             Self::ThreadEnded => "the thread that touched it last has ended",
+            Self::GoroutineEnded => "the goroutines that read or wrote it have ended",
             Self::WentOn => {
                 "the thread that touched it last has turned to another connection since"
             }
@@ -95,7 +101,7 @@ impl<'a> ReportContext<'a> {
         if operation.pid == OUTSIDE {
             return Activation::Unknown;
         }
-        let Some(thread) = self.threads.seen(operation.tid) else {
+        let Some(thread) = self.threads.seen(operation.actor()) else {
             return match (of_tasks, all_threads) {
                 (false, true) => Activation::Over(Over::ThreadEnded),
                 _ => Activation::Unknown,
@@ -121,7 +127,7 @@ impl<'a> ReportContext<'a> {
     ) -> Activation<'a> {
         if self
             .threads
-            .went_on(operation.tid, cookie, operation.at)
+            .went_on(operation.actor(), cookie, operation.at)
             .is_some()
         {
             return Activation::Over(Over::WentOn);
@@ -148,6 +154,8 @@ impl<'a> ReportContext<'a> {
                 own_process,
                 nothing_else: false,
                 own_thread: false,
+                own_goroutine: false,
+                started_for: false,
             };
             return Activation::Same(thread, sameness);
         }
@@ -181,6 +189,8 @@ impl<'a> ReportContext<'a> {
                 own_process,
                 nothing_else,
                 own_thread,
+                own_goroutine: false,
+                started_for: false,
             };
             return Activation::Same(thread, sameness);
         }
@@ -195,7 +205,7 @@ impl<'a> ReportContext<'a> {
     /// It began when the connection was there already, and has touched no other.
     fn began_for(&self, cookie: u64, thread: &Thread) -> bool {
         let opened = self.tracker.opened(cookie);
-        let touches = self.threads.touches(thread.tid);
+        let touches = self.threads.touches(thread.actor());
         thread.began != 0
             && opened.is_some_and(|opened| opened.at <= thread.began)
             && touches.iter().all(|touch| touch.cookie == cookie)
@@ -208,7 +218,7 @@ impl<'a> ReportContext<'a> {
             WaitsFor::Set(set) => self.set_has_clients(operation.pid, set),
             _ => false,
         };
-        let touches = self.threads.touches(operation.tid).iter();
+        let touches = self.threads.touches(operation.actor()).iter();
         let served: HashSet<u64> = touches
             .filter(|touch| self.threads.is_accepted(touch.cookie))
             .map(|touch| touch.cookie)
@@ -230,12 +240,12 @@ impl<'a> ReportContext<'a> {
     }
 
     /// The connection the thread waits on, if it opened or wrote to it after that operation.
-    fn asked_since(
+    pub(super) fn asked_since(
         &self,
         connection: &'a Connection,
         operation: LastOperation,
     ) -> Option<&'a Connection> {
-        let after = self.threads.touches_after(operation.tid, operation.at);
+        let after = self.threads.touches_after(operation.actor(), operation.at);
         after
             .iter()
             .any(|touch| touch.cookie == connection.cookie)
@@ -244,10 +254,10 @@ impl<'a> ReportContext<'a> {
 
     /// An older connection that is stuck was touched last by the same thread at the same place: what it does now
     /// is no work on any of them.
-    fn left_behind(&self, cookie: u64, operation: LastOperation) -> bool {
+    pub(super) fn left_behind(&self, cookie: u64, operation: LastOperation) -> bool {
         let place = self.last_place_of(operation.stack);
         self.stuck_last
-            .get(&operation.tid)
+            .get(&operation.actor())
             .into_iter()
             .flatten()
             .any(|touch| {

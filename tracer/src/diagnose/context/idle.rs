@@ -49,6 +49,8 @@ const WORKS: &[&str] = &[
     "tokio::runtime::task::raw::poll",
     "concurrent.futures.thread._WorkItem.run",
     "_WorkItem.run",
+    // Go: one request of the connection that the goroutine was started for
+    "net/http.serverHandler.ServeHTTP",
 ];
 
 /// Python's names have no module: its file says whose they are.

@@ -4,6 +4,7 @@
 pub mod acceptors;
 pub mod activations;
 mod closes;
+mod goroutines;
 mod idle;
 mod locks;
 pub mod pairs;
@@ -26,6 +27,7 @@ use self::{
 use super::{Blamer, watching::TELLS_OF_FIN};
 use crate::{
     model::{
+        actor::Actor,
         input::{EpollChange, EpollOperation, Interest, Process},
         socket::SocketOperation,
         stack::Frame,
@@ -43,7 +45,7 @@ pub struct ReportContext<'a> {
     places: Places,
     pools: BTreeMap<u32, Pool<'a>>,
     /// The last operations on stuck sockets, by their threads.
-    stuck_last: HashMap<u32, Vec<Touch>>,
+    stuck_last: HashMap<Actor, Vec<Touch>>,
     /// One number for all keys with the same frames.
     last_places: HashMap<u64, u64>,
     /// Processes that began after the only connection they touched was accepted, with its cookie.
@@ -92,7 +94,7 @@ impl<'a> ReportContext<'a> {
                 continue;
             };
             let cookie = socket.cookie;
-            let of_thread = self.stuck_last.entry(operation.tid).or_default();
+            let of_thread = self.stuck_last.entry(operation.actor()).or_default();
             of_thread.push(Touch { cookie, operation });
             if let Some(stack) = self.tracker.stack(operation.stack) {
                 let frames = stack.frames.iter();
@@ -187,9 +189,9 @@ impl<'a> ReportContext<'a> {
         else {
             return false;
         };
-        let between = self.threads.touches_after(opened.tid, opened.at).iter();
+        let between = self.threads.touches_after(opened.actor(), opened.at).iter();
         let mut between = between.take_while(|touch| touch.operation.at < used.at);
-        used.tid == opened.tid
+        used.actor() == opened.actor()
             && between
                 .any(|touch| touch.cookie != cookie && self.threads.is_connected(touch.cookie))
     }
@@ -229,6 +231,9 @@ impl<'a> ReportContext<'a> {
         /// `java.lang.VirtualThread.createDelayedTaskScheduler`.
         const VIRTUAL_THREADS: [&str; 3] = ["Read-Poller", "MasterPoller", "VirtualThread-u"];
         for pid in self.tracker.threaded() {
+            if self.knows_goroutines(pid) {
+                continue;
+            }
             let threads = self.tracker.threads(pid).iter();
             let mut theirs = threads.filter(|thread| {
                 VIRTUAL_THREADS

@@ -191,10 +191,10 @@ fn asked_by_thread<'a>(
     threads: &Threads<'a>,
     waits: &Waits<'a>,
 ) -> Option<Upstream<'a>> {
-    let next = threads.went_on(last.tid, cookie, last.at);
+    let next = threads.went_on(last.actor(), cookie, last.at);
     let until = next.map_or(u64::MAX, |touch| touch.operation.at);
     let mut found: Option<Upstream<'a>> = None;
-    for touch in threads.touches_after(last.tid, last.at) {
+    for touch in threads.touches_after(last.actor(), last.at) {
         let operation = touch.operation;
         if operation.at >= until {
             break;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{ReportContext, threads::Touch};
-use crate::model::input::Thread;
+use crate::model::{actor::Actor, input::Thread};
 
 /// Of the threads with one and the same stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,12 +18,12 @@ pub struct Crowd {
 #[derive(Default)]
 pub struct Places {
     crowds: Vec<Crowd>,
-    by_thread: HashMap<u32, usize>,
+    by_thread: HashMap<Actor, usize>,
 }
 
 impl Places {
     pub fn of(&self, thread: &Thread) -> Crowd {
-        let place = self.by_thread.get(&thread.tid);
+        let place = self.by_thread.get(&thread.actor());
         let crowd = place.and_then(|place| self.crowds.get(*place));
         crowd.copied().unwrap_or_default()
     }
@@ -50,24 +50,24 @@ impl ReportContext<'_> {
                 if place == next {
                     places.crowds.push(Crowd::default());
                 }
-                places.by_thread.insert(thread.tid, place);
+                places.by_thread.insert(thread.actor(), place);
                 if let Some(crowd) = places.crowds.get_mut(place) {
                     crowd.threads += 1;
-                    crowd.free += usize::from(!self.has_a_client(thread.tid));
-                    crowd.left_behind |= self.has_left_behind(thread.tid);
+                    crowd.free += usize::from(!self.has_a_client(thread.actor()));
+                    crowd.left_behind |= self.has_left_behind(thread.actor());
                 }
             }
         }
         places
     }
 
-    fn has_a_client(&self, tid: u32) -> bool {
-        let mut touches = self.threads.touches(tid).iter();
+    fn has_a_client(&self, actor: Actor) -> bool {
+        let mut touches = self.threads.touches(actor).iter();
         touches.any(|touch| !self.threads.is_connected(touch.cookie))
     }
 
-    fn has_left_behind(&self, tid: u32) -> bool {
-        let last = self.stuck_last.get(&tid).map_or(&[][..], Vec::as_slice);
+    fn has_left_behind(&self, actor: Actor) -> bool {
+        let last = self.stuck_last.get(&actor).map_or(&[][..], Vec::as_slice);
         let mut seen = HashSet::new();
         !last
             .iter()

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{ReportContext, activations::Activation, idle, locks, waits::WaitsFor};
-use crate::model::{input::Thread, stack::Frame};
+use crate::model::{actor::Actor, input::Thread, stack::Frame};
 
 /// A pool of which no thread is left to serve anything.
 #[derive(Clone, Debug)]
@@ -52,9 +52,10 @@ impl<'a> ReportContext<'a> {
     fn starving(&self, pid: u32) -> Option<Pool<'a>> {
         let mut pools: BTreeMap<(String, String), Vec<&'a Thread>> = BTreeMap::new();
         for thread in self.tracker.threads(pid) {
-            let accepts = self.threads.has_accepted(thread.tid)
+            let accepts = self.threads.has_accepted(thread.actor())
                 || matches!(self.waits.of(thread), WaitsFor::NewConnections);
-            if thread.tid == pid || accepts {
+            // A goroutine for each connection is no pool: there is no queue before them.
+            if thread.tid == pid || thread.goroutine.is_some() || accepts {
                 continue;
             }
             let stem = stem(thread.name.as_deref().unwrap_or(&thread.comm));
@@ -109,7 +110,7 @@ impl<'a> ReportContext<'a> {
 
     /// Does the call still run that touched a client last?
     fn newest_activation(&self, thread: &'a Thread) -> Option<Activation<'a>> {
-        let touches = self.threads.touches(thread.tid).iter().rev();
+        let touches = self.threads.touches(thread.actor()).iter().rev();
         let mut clients = touches.filter(|touch| !self.threads.is_connected(touch.cookie));
         let newest = clients.next()?;
         Some(self.activation(newest.cookie, newest.operation, false))
@@ -124,7 +125,7 @@ impl<'a> ReportContext<'a> {
             WaitsFor::PeerReads(connection) => !self.waits.is_upstream(connection.cookie),
             _ => false,
         };
-        client || self.threads.has_served(thread.tid)
+        client || self.threads.has_served(thread.actor())
     }
 
     /// The pool of the process that has no thread left to serve anything.
@@ -135,7 +136,7 @@ impl<'a> ReportContext<'a> {
     /// May a connection that was handed over lie in a queue before this thread?
     pub fn queue_before(&self, thread: &'a Thread) -> Queue {
         let waits = self.waits.of(thread);
-        let touches = !self.threads.touches(thread.tid).is_empty();
+        let touches = !self.threads.touches(thread.actor()).is_empty();
         match self.worker(thread) {
             Worker::Idle => Queue::No,
             _ if self.serves(thread) || touches || waits.is_of_work() => Queue::Likely,
@@ -171,9 +172,12 @@ fn crowd<'a>(threads: &[&'a Thread]) -> Vec<&'a Thread> {
         let frames: Vec<_> = thread.stack.iter().map(frame).collect();
         (!frames.is_empty(), frames)
     };
-    let mut groups: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+    let mut groups: BTreeMap<_, Vec<Actor>> = BTreeMap::new();
     for thread in threads {
-        groups.entry(place(thread)).or_default().push(thread.tid);
+        groups
+            .entry(place(thread))
+            .or_default()
+            .push(thread.actor());
     }
     let together = groups
         .into_values()
@@ -181,8 +185,8 @@ fn crowd<'a>(threads: &[&'a Thread]) -> Vec<&'a Thread> {
         .unwrap_or_default();
     let mut all = threads.to_vec();
     all.sort_by_key(|thread| {
-        let elsewhere = !together.contains(&thread.tid);
-        (elsewhere, thread.since.unwrap_or(u64::MAX), thread.tid)
+        let elsewhere = !together.contains(&thread.actor());
+        (elsewhere, thread.since.unwrap_or(u64::MAX), thread.actor())
     });
     all
 }

@@ -7,6 +7,7 @@ use tracer_common::event::OUTSIDE;
 
 use crate::{
     model::{
+        actor::Actor,
         input::Thread,
         socket::{History, LastOperation, SocketOperation},
     },
@@ -22,16 +23,16 @@ pub struct Touch {
 
 #[derive(Default)]
 pub struct Threads<'a> {
-    seen: HashMap<u32, &'a Thread>,
-    /// By thread, oldest first.
-    touches: HashMap<u32, Vec<Touch>>,
+    seen: HashMap<Actor, &'a Thread>,
+    /// By who made them, oldest first.
+    touches: HashMap<Actor, Vec<Touch>>,
     histories: HashMap<u64, History>,
     /// Of these it is known what else their threads have touched.
     known: HashSet<u64>,
     /// When each process accepted connections that still live.
     accepted: BTreeMap<u32, Vec<u64>>,
-    acceptors: BTreeSet<u32>,
-    servers: HashSet<u32>,
+    acceptors: BTreeSet<Actor>,
+    servers: HashSet<Actor>,
 }
 
 impl<'a> Threads<'a> {
@@ -39,7 +40,9 @@ impl<'a> Threads<'a> {
         let mut threads = Self::default();
         for pid in tracker.threaded() {
             let seen = tracker.threads(pid).iter();
-            threads.seen.extend(seen.map(|thread| (thread.tid, thread)));
+            threads
+                .seen
+                .extend(seen.map(|thread| (thread.actor(), thread)));
         }
         for live in tracker.activity() {
             threads.known.insert(live.cookie);
@@ -68,7 +71,7 @@ impl<'a> Threads<'a> {
 
     fn note(&mut self, cookie: u64, history: History) {
         for operation in operations(history) {
-            let touches = self.touches.entry(operation.tid).or_default();
+            let touches = self.touches.entry(operation.actor()).or_default();
             touches.push(Touch { cookie, operation });
         }
         let accepted = history
@@ -77,24 +80,24 @@ impl<'a> Threads<'a> {
         let Some(opened) = accepted else {
             return;
         };
-        self.acceptors.insert(opened.tid);
+        self.acceptors.insert(opened.actor());
         self.accepted.entry(opened.pid).or_default().push(opened.at);
         let all = operations(history).filter(|operation| *operation != opened);
-        self.servers.extend(all.map(|operation| operation.tid));
+        self.servers.extend(all.map(|operation| operation.actor()));
     }
 
     /// The thread as it was last looked at.
-    pub fn seen(&self, tid: u32) -> Option<&'a Thread> {
-        self.seen.get(&tid).copied()
+    pub fn seen(&self, actor: Actor) -> Option<&'a Thread> {
+        self.seen.get(&actor).copied()
     }
 
-    pub fn touches(&self, tid: u32) -> &[Touch] {
-        self.touches.get(&tid).map_or(&[], Vec::as_slice)
+    pub fn touches(&self, actor: Actor) -> &[Touch] {
+        self.touches.get(&actor).map_or(&[], Vec::as_slice)
     }
 
     /// What the thread did to living sockets after that moment, oldest first.
-    pub fn touches_after(&self, tid: u32, at: u64) -> &[Touch] {
-        let touches = self.touches(tid);
+    pub fn touches_after(&self, actor: Actor, at: u64) -> &[Touch] {
+        let touches = self.touches(actor);
         let first = touches.partition_point(|touch| touch.operation.at <= at);
         touches.get(first..).unwrap_or_default()
     }
@@ -129,13 +132,13 @@ impl<'a> Threads<'a> {
     }
 
     /// It accepted a connection that still lives.
-    pub fn has_accepted(&self, tid: u32) -> bool {
-        self.acceptors.contains(&tid)
+    pub fn has_accepted(&self, actor: Actor) -> bool {
+        self.acceptors.contains(&actor)
     }
 
     /// It read from or wrote to an accepted connection that still lives.
-    pub fn has_served(&self, tid: u32) -> bool {
-        self.servers.contains(&tid)
+    pub fn has_served(&self, actor: Actor) -> bool {
+        self.servers.contains(&actor)
     }
 
     /// Living connections the process has accepted since then.
@@ -146,9 +149,9 @@ impl<'a> Threads<'a> {
 
     /// The first time after that moment at which the thread turned to another connection than this one. One
     /// that it opened itself may be in the service of an accepted one.
-    pub fn went_on(&self, tid: u32, cookie: u64, at: u64) -> Option<Touch> {
+    pub fn went_on(&self, actor: Actor, cookie: u64, at: u64) -> Option<Touch> {
         let serves = !self.is_connected(cookie);
-        let mut after = self.touches_after(tid, at).iter();
+        let mut after = self.touches_after(actor, at).iter();
         after
             .find(|touch| touch.cookie != cookie && !(serves && self.is_connected(touch.cookie)))
             .copied()

@@ -11,6 +11,7 @@ use super::locks::is_for_lock;
 use super::threads::Threads;
 use crate::{
     model::{
+        actor::Actor,
         endpoint::Endpoint,
         input::{Connection, Thread},
         quantity::span,
@@ -42,6 +43,15 @@ pub enum WaitsFor<'a> {
     Lock(Option<u32>),
     /// A lock, a condition, a semaphore: the kernel cannot tell.
     Futex,
+    /// Another goroutine to take what this one sends to a channel.
+    Taker,
+    /// Something to come from a channel.
+    FromChannel,
+    /// Any of several channels.
+    Channels,
+    Condition,
+    /// Other goroutines to be done.
+    Group,
     Time,
     Disk,
     Child,
@@ -95,6 +105,11 @@ impl<'a> Waits<'a> {
             Wait::Lock { owner, .. } => WaitsFor::Lock(*owner),
             Wait::Futex { .. } if is_for_lock(&thread.stack) => WaitsFor::Lock(None),
             Wait::Futex { .. } => WaitsFor::Futex,
+            Wait::Channel { sends: true } => WaitsFor::Taker,
+            Wait::Channel { sends: false } => WaitsFor::FromChannel,
+            Wait::Select => WaitsFor::Channels,
+            Wait::Condition => WaitsFor::Condition,
+            Wait::Group => WaitsFor::Group,
             Wait::Sleep => WaitsFor::Time,
             Wait::Disk => WaitsFor::Disk,
             Wait::Child => WaitsFor::Child,
@@ -189,6 +204,9 @@ impl WaitsFor<'_> {
                 | Self::Several
                 | Self::Message
                 | Self::Futex
+                | Self::FromChannel
+                | Self::Channels
+                | Self::Condition
                 | Self::Other
                 | Self::Unknown
         )
@@ -201,7 +219,9 @@ impl WaitsFor<'_> {
             Self::PeerReads(connection) => {
                 connection.send_q > 0 && matches!(connection.state, ESTABLISHED | CLOSE_WAIT)
             }
-            Self::Lock(_) | Self::Time | Self::Disk | Self::Child => true,
+            Self::Lock(_) | Self::Taker | Self::Group | Self::Time | Self::Disk | Self::Child => {
+                true
+            }
             _ => false,
         }
     }
@@ -228,6 +248,11 @@ impl WaitsFor<'_> {
             Self::Lock(Some(owner)) => format!("a lock that thread {owner} holds").into(),
             Self::Lock(None) => "a lock".into(),
             Self::Futex => "a lock, a condition or another thread".into(),
+            Self::Taker => "another goroutine to take what it sends to a channel".into(),
+            Self::FromChannel => "something to come from a channel".into(),
+            Self::Channels => "one of several channels".into(),
+            Self::Condition => "a condition to be signalled".into(),
+            Self::Group => "other goroutines to be done".into(),
             Self::Time => "a time to pass".into(),
             Self::Disk => "a disk or a file".into(),
             Self::Child => "a child process".into(),
@@ -257,6 +282,9 @@ impl WaitsFor<'_> {
             Self::Lock(_) | Self::Futex => {
                 "Find who holds the lock or should signal the condition, and put a time limit on waiting for it."
             }
+            Self::Taker | Self::FromChannel | Self::Channels | Self::Condition | Self::Group => {
+                "Find the goroutine that should answer, and give the wait a deadline (a context, or a select with a timer)."
+            }
             Self::Cpu => {
                 "Bound the computation, or move it off the thread that serves connections."
             }
@@ -275,6 +303,9 @@ impl WaitsFor<'_> {
                 Some(WaitKind::Client)
             }
             Self::Lock(_) | Self::Futex => Some(WaitKind::Lock),
+            Self::Taker | Self::FromChannel | Self::Channels | Self::Condition | Self::Group => {
+                Some(WaitKind::Lock)
+            }
             Self::Set(_) | Self::Several | Self::Message => Some(WaitKind::Epoll),
             Self::Time => Some(WaitKind::Timer),
             Self::Cpu => Some(WaitKind::Cpu),
@@ -303,7 +334,10 @@ pub fn one(waits: &Waits<'_>, thread: &Thread, now: u64) -> String {
     } else {
         format!("waits for {}", words.words())
     };
-    format!("{name} (tid {}): {verb}{call}{since}", thread.tid)
+    match thread.actor() {
+        Actor::Thread(tid) => format!("{name} (tid {tid}): {verb}{call}{since}"),
+        goroutine @ Actor::Goroutine(_) => format!("{goroutine}: {verb}{call}{since}"),
+    }
 }
 
 /// Recordings of earlier versions, and hosts where registers cannot be read in full, have the name of the

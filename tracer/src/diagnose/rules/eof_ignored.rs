@@ -142,7 +142,7 @@ fn was_told_elsewhere(view: &SocketView<'_>) -> bool {
     let Some(eof) = view.socket.history.eof else {
         return false;
     };
-    let after = view.context.threads.touches_after(eof.tid, eof.at);
+    let after = view.context.threads.touches_after(eof.actor(), eof.at);
     after.first().is_some_and(|next| {
         next.cookie != view.socket.cookie
             && next.operation.kind == SocketOperation::Send

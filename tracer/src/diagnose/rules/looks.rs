@@ -3,7 +3,10 @@
 
 use super::super::{
     SocketView,
-    context::{activations::Activation, pools::Queue},
+    context::{
+        activations::{Activation, Over},
+        pools::Queue,
+    },
 };
 use crate::model::verdict::Confidence;
 
@@ -79,6 +82,12 @@ pub fn nobody(view: &SocketView<'_>) -> Looks {
             )
             .by_elimination(),
     };
+    // Pools keep connections that no goroutine has to do with.
+    let looks = looks.look(
+        !matches!(view.activation(), Activation::Over(Over::GoroutineEnded)),
+        "",
+        "whether an object of the program still refers to it is not known",
+    );
     let looks = looks
         .doubt(
             view.runs_tasks(),
@@ -86,7 +95,11 @@ pub fn nobody(view: &SocketView<'_>) -> Looks {
         )
         .look(
             view.epoll_known() && view.watch().is_none(),
-            "no epoll set holds its descriptor",
+            if view.knows_goroutines() {
+                "no goroutine waits for it"
+            } else {
+                "no epoll set holds its descriptor"
+            },
             if view.watch().is_some() {
                 "an epoll set holds it, which has told of the hang-up once and does not tell again"
             } else {
@@ -130,14 +143,14 @@ fn queue(view: &SocketView<'_>) -> Queue {
     let Some(last) = view.last_operation() else {
         return Queue::Likely;
     };
-    if !view.context.threads.has_accepted(last.tid) {
+    if !view.context.threads.has_accepted(last.actor()) {
         return Queue::No;
     }
     let threads = view
         .holder_pids()
         .iter()
         .flat_map(|pid| view.tracker.threads(*pid));
-    let others = threads.filter(|thread| thread.tid != last.tid);
+    let others = threads.filter(|thread| thread.actor() != last.actor());
     let queues = others.map(|thread| view.context.queue_before(thread));
     queues.max().unwrap_or(Queue::No)
 }

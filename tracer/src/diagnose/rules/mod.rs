@@ -34,6 +34,7 @@ use super::{
     },
 };
 use crate::model::{
+    actor::Actor,
     input::Thread,
     socket::LastOperation,
     stack::Frame,
@@ -136,10 +137,10 @@ impl<'a> Proof<'a> {
     }
 
     /// All threads that show it.
-    pub fn threads(&self) -> Vec<u32> {
+    pub fn threads(&self) -> Vec<Actor> {
         match &self.evidence {
-            Evidence::Pool(pool) => pool.busy.iter().map(|thread| thread.tid).collect(),
-            _ => self.thread().iter().map(|thread| thread.tid).collect(),
+            Evidence::Pool(pool) => pool.busy.iter().map(|thread| thread.actor()).collect(),
+            _ => self.thread().iter().map(|thread| thread.actor()).collect(),
         }
     }
 }

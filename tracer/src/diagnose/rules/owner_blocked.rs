@@ -15,6 +15,7 @@ use crate::{
     },
     model::{
         input::Thread,
+        socket::LastOperation,
         verdict::{Confidence, Severity, Verdict, VerdictDoc},
     },
 };
@@ -84,11 +85,16 @@ impl Rule for OwnerBlocked {
         let mut evidence = Vec::new();
         if let Some((view, operation)) = group
             .oldest()
-            .and_then(|view| Some((view, view.last_operation()?)))
+            .and_then(|view| Some((view, by(view, work.thread)?)))
         {
+            let relation = if view.last_operation() == Some(operation) {
+                "was the last to touch"
+            } else {
+                "had touched"
+            };
             evidence.push(format!(
-                "thread {} was the last to touch the oldest: {}, {} ago; {}",
-                operation.tid,
+                "{} {relation} the oldest: {}, {} ago; {}",
+                operation.actor(),
                 explanation::kind(&operation),
                 explanation::span(group.now.saturating_sub(operation.at)),
                 work.how.says()
@@ -104,6 +110,7 @@ impl Rule for OwnerBlocked {
                 ),
             });
         }
+        evidence.extend(share(group, work.thread));
         evidence.push(format!(
             "{} Recv-Q is {}",
             n.their,
@@ -116,9 +123,10 @@ impl Rule for OwnerBlocked {
         };
         Explanation {
             summary: format!(
-                "{} {} for the thread that serves {}, which {doing}{}",
+                "{} {} for the {} that serves {}, which {doing}{}",
                 explanation::sockets(group.count()),
                 explanation::agree(group.count(), "waits", "wait"),
+                what(work.thread),
                 n.them,
                 explanation::within(group)
             ),
@@ -162,6 +170,10 @@ impl How<'_> {
             Self::Call(sameness) if sameness.own_thread => {
                 "it began after that connection was opened, and has touched no other"
             }
+            Self::Call(sameness) if sameness.started_for => {
+                "its server started it for this connection alone, and it is at a request of it"
+            }
+            Self::Call(sameness) if sameness.own_goroutine => "it has touched no other client",
             Self::Call(sameness) if !sameness.frames => {
                 "it has not left a CPU since but for the present wait; in which functions it was then is not known"
             }
@@ -173,6 +185,41 @@ impl How<'_> {
             Self::Computes { .. } => "it has touched nothing else since",
         }
     }
+}
+
+/// The last operation that this one made.
+fn by(view: &SocketView<'_>, thread: &Thread) -> Option<LastOperation> {
+    let history = view.socket.history;
+    let operations = [history.eof, history.used, history.opened];
+    let own = operations
+        .into_iter()
+        .flatten()
+        .filter(|operation| operation.actor() == thread.actor());
+    own.max_by_key(|operation| operation.at)
+        .or_else(|| view.last_operation())
+}
+
+const fn what(thread: &Thread) -> &'static str {
+    match thread.goroutine {
+        Some(_) => "goroutine",
+        None => "thread",
+    }
+}
+
+/// How many of the goroutines wait at this very place, with what they wait in and who called that.
+fn share(group: &Group<'_>, thread: &Thread) -> Option<String> {
+    let view = group.oldest()?;
+    let histories: Vec<_> = group.views.iter().map(|view| view.socket.history).collect();
+    let (here, all) = view.context.share_of(thread, &histories)?;
+    let own = view.context.blame(&thread.stack)?;
+    let name = |at: usize| thread.stack.get(at)?.function.clone();
+    let place = match own.checked_sub(1).and_then(name) {
+        Some(inner) => format!("{inner} ← {}", name(own)?),
+        None => name(own)?,
+    };
+    Some(format!(
+        "{here} of {all} goroutines that touched these connections and still exist wait in {place}"
+    ))
 }
 
 fn called<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
@@ -191,7 +238,7 @@ fn in_loop<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
     if view.waiter(watch).is_some() || view.runs_tasks() {
         return None;
     }
-    let thread = view.context.threads.seen(view.last_operation()?.tid)?;
+    let thread = view.context.threads.seen(view.last_operation()?.actor())?;
     let waits = view.context.waits.of(thread);
     let how = How::Loop;
     (waits.is_of_work() || matches!(waits, WaitsFor::Futex)).then_some(AtWork {
@@ -203,11 +250,14 @@ fn in_loop<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
 
 /// It made the last operation, has turned to nothing else, and was on the CPU at every look.
 fn runs<'a>(view: &SocketView<'a>) -> Option<(&'a Thread, u64)> {
-    let operation = view.last_operation()?;
+    // Which thread a goroutine is on says little.
+    let operation = view
+        .last_operation()
+        .filter(|operation| operation.goroutine.is_none())?;
     let since = view.tracker.running_since(operation.tid)?;
     let threads = &view.context.threads;
-    let thread = threads.seen(operation.tid)?;
-    let serves_another = threads.went_on(operation.tid, view.socket.cookie, operation.at);
+    let thread = threads.seen(operation.actor())?;
+    let serves_another = threads.went_on(operation.actor(), view.socket.cookie, operation.at);
     // The loop of all of them is busy with one: the others wait for it as well.
     let in_its_loop = view.watch().is_some() && !view.runs_tasks();
     (serves_another.is_none() || in_its_loop).then_some((thread, since))
@@ -242,7 +292,7 @@ fn looks(view: &SocketView<'_>, work: &AtWork<'_>) -> Looks {
         .look(view.whole_life_seen(), "", "its opening was not seen")
         .look(
             view.context.threads.knows(view.socket.cookie),
-            "that thread has touched no other client since",
+            "it has touched no other client since",
             "what else that thread has touched is not known",
         )
         .look(

@@ -63,7 +63,7 @@ impl Rule for Unknown {
         }
         let last = view
             .last_operation()
-            .and_then(|last| view.context.threads.seen(last.tid));
+            .and_then(|last| view.context.threads.seen(last.actor()));
         if let Some(thread) = last {
             evidence.push(format!(
                 "the thread that touched the oldest last: {}",

@@ -11,6 +11,7 @@ use crate::{
         explanation,
     },
     model::{
+        actor::Actor,
         report::Direction,
         verdict::{Confidence, Severity, Verdict, VerdictDoc},
     },
@@ -136,9 +137,13 @@ fn is_queued(view: &SocketView<'_>, pool: &Pool<'_>) -> bool {
     }
     let history = view.socket.history;
     let used = [history.used, history.eof].into_iter().flatten();
-    let by_acceptor = |tid: u32| view.context.threads.has_accepted(tid);
+    let by_acceptor = |actor: Actor| view.context.threads.has_accepted(actor);
     used.into_iter().all(|operation| {
-        by_acceptor(operation.tid) && !pool.busy.iter().any(|thread| thread.tid == operation.tid)
+        by_acceptor(operation.actor())
+            && !pool
+                .busy
+                .iter()
+                .any(|thread| thread.actor() == operation.actor())
     })
 }
 

@@ -61,6 +61,7 @@ pub fn conn(cookie: u64) -> Conn {
 
 pub fn operation(kind: SocketOperation, at: u64, stack: u64) -> LastOperation {
     LastOperation {
+        goroutine: None,
         stack,
         at,
         pid: SERVER,

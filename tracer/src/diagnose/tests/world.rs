@@ -62,6 +62,7 @@ pub fn thread(tid: u32, syscall: &str, stack: Vec<Frame>) -> Thread {
         wait: Wait::default(),
         switches: 0,
         began: 0,
+        goroutine: None,
     }
 }
 

@@ -84,9 +84,15 @@ fn holders_heading(site: &Site) -> String {
         .filter(|other| other.stack == first.stack)
         .count();
     let threads = site.stacks.holders.len();
-    match here {
-        0 | 1 => format!("where thread {} (tid {}) is now", first.called(), first.tid),
-        same if same == threads => format!("where all {same} threads are now"),
-        same => format!("where {same} of the {threads} threads are now"),
+    let are = if first.goroutine.is_some() {
+        "goroutines"
+    } else {
+        "threads"
+    };
+    match (here, first.goroutine) {
+        (0 | 1, Some(id)) => format!("where goroutine {id} is now"),
+        (0 | 1, None) => format!("where thread {} (tid {}) is now", first.called(), first.tid),
+        (same, _) if same == threads => format!("where all {same} {are} are now"),
+        (same, _) => format!("where {same} of the {threads} {are} are now"),
     }
 }

@@ -51,7 +51,9 @@ pub(super) fn write(
 }
 
 fn describe(holder: &Holder, verdict: Verdict) -> String {
-    let name = if holder.pid == holder.tid {
+    let name = if let Some(id) = holder.goroutine {
+        format!("goroutine {id} of {}[{}]", holder.comm, holder.pid)
+    } else if holder.pid == holder.tid {
         format!("{}[{}]", holder.called(), holder.pid)
     } else {
         format!("{} (tid {})", holder.called(), holder.tid)
@@ -63,7 +65,13 @@ fn describe(holder: &Holder, verdict: Verdict) -> String {
             .unwrap_or_default();
         return format!("{name}{fd}");
     }
-    let doing = doing(holder)
+    let waits = holder
+        .waits_for
+        .as_ref()
+        .filter(|_| holder.goroutine.is_some());
+    let doing = waits
+        .map(|waits| format!("waiting for {}", waits.text))
+        .or_else(|| doing(holder))
         .map(|text| format!(", {text}"))
         .unwrap_or_default();
     let fd = holder

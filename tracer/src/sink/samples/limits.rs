@@ -19,6 +19,7 @@ pub(crate) fn inherited_and_unknown() -> Report {
         name: None,
         waits_for: None,
         samples: None,
+        goroutine: None,
     };
     let inherited = Site {
         confidence: Confidence::Medium,

@@ -33,6 +33,7 @@ pub(crate) fn never_accepted() -> Report {
         name: None,
         waits_for: None,
         samples: None,
+        goroutine: None,
     };
     let waiting = |mut socket: Socket| {
         socket.inode = None;
@@ -118,6 +119,7 @@ pub(crate) fn worker_starvation() -> Report {
         name: None,
         waits_for: None,
         samples: None,
+        goroutine: None,
     };
     let holders: Vec<Holder> = (1..=7).map(worker).collect();
     let site = Site {

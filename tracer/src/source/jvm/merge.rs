@@ -93,6 +93,7 @@ mod tests {
     fn thread(tid: u32) -> Thread {
         Thread {
             tid,
+            goroutine: None,
             comm: "pool-1-thread-1".to_owned(),
             state: 'S',
             syscall: Some("write".to_owned()),

@@ -65,6 +65,7 @@ pub(super) fn read(
             };
             Some(Thread {
                 tid,
+                goroutine: None,
                 comm: stat.comm,
                 state: stat.state,
                 syscall: call.map(str::to_owned),

@@ -33,11 +33,14 @@ fn from_proc(own: &Process, asked: u32) -> Vec<Thread> {
     let asked = BTreeSet::from([asked]);
     let mut all = read(
         std::slice::from_ref(own),
-        &asked,
+        Asked {
+            threads: &asked,
+            goroutines: &BTreeSet::new(),
+        },
         &mut |_| None,
         &mut symbolizer,
     );
-    all.remove(0)
+    all.remove(0).threads
 }
 
 /// More threads than stacks are read of: all are listed, and the asked-for one has its stack.
@@ -90,7 +93,17 @@ fn a_thread_that_ran_meanwhile_has_no_stack() {
         let mut symbolizer = Symbolizer::new();
         let asked = waiting.iter().copied().collect();
         let own = std::slice::from_ref(own);
-        let threads = read(own, &asked, &mut look, &mut symbolizer).remove(0);
+        let threads = read(
+            own,
+            Asked {
+                threads: &asked,
+                goroutines: &BTreeSet::new(),
+            },
+            &mut look,
+            &mut symbolizer,
+        )
+        .remove(0)
+        .threads;
         for thread in threads {
             assert_eq!(thread.comm, "worker");
             assert_eq!(thread.since, Some(5));
@@ -111,12 +124,20 @@ fn threads_of_another_process_with_the_same_number_are_not_taken() {
         let mut symbolizer = Symbolizer::new();
         let threads = read(
             std::slice::from_ref(own),
-            &BTreeSet::new(),
+            Asked {
+                threads: &BTreeSet::new(),
+                goroutines: &BTreeSet::new(),
+            },
             &mut look,
             &mut symbolizer,
         );
         // /proc has them all, and no times.
-        assert!(threads[0].len() > 40);
-        assert!(threads[0].iter().all(|thread| thread.since.is_none()));
+        assert!(threads[0].threads.len() > 40);
+        assert!(
+            threads[0]
+                .threads
+                .iter()
+                .all(|thread| thread.since.is_none())
+        );
     });
 }

@@ -124,7 +124,7 @@ impl Call {
         let size = function.range.end - function.range.start;
         let before = u64::from(self.name).checked_sub(1);
         let before = before.and_then(|at| header.names.bytes(source, at));
-        u64::from(self.site) < size && before == Some([0])
+        u64::from(self.site) < size && (self.name == 0 || before == Some([0]))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Where a Go program's file keeps what the runtime needs: the table of functions, which survives
 //! stripping, and the data that leads to the rest. Reads section headers only.
 
+use std::ops::Range;
+
 use object::read::ReadRef;
 use object::read::elf::{ElfFile64, ProgramHeader, SectionHeader};
 use object::{Endianness, Object, ObjectSection, elf};
@@ -39,6 +41,8 @@ pub(super) struct Layout {
     /// Sections that can hold the module's data.
     pub data: Vec<Piece>,
     pub relocations: Vec<Window>,
+    /// Addresses of variables that the file has no bytes for.
+    pub zeroed: Vec<Range<u64>>,
 }
 
 impl Layout {
@@ -62,9 +66,16 @@ impl Layout {
             });
         let mut data = Vec::new();
         let mut relocations = Vec::new();
+        let mut zeroed = Vec::new();
         for section in program.sections().take(1024) {
             let header = section.elf_section_header();
             let kind = header.sh_type(endian);
+            let flags = header.sh_flags(endian).0;
+            let is_variable = flags & elf::SHF_WRITE.0 != 0 && flags & elf::SHF_TLS.0 == 0;
+            if kind == elf::SHT_NOBITS && is_variable && zeroed.len() < MAX_PIECES {
+                let start = section.address();
+                zeroed.push(start..start.saturating_add(section.size()));
+            }
             let Some((offset, size)) = section.file_range() else {
                 continue;
             };
@@ -85,6 +96,7 @@ impl Layout {
             loaded: loaded.take(MAX_PIECES).collect(),
             data,
             relocations,
+            zeroed,
         })
     }
 

@@ -14,6 +14,7 @@ mod window;
 mod tests;
 
 use std::fs::File;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use object::Endianness;
@@ -65,6 +66,11 @@ impl Program {
     pub(super) fn leave(&self, file: &File, id: FileId, address: u64) -> Option<Leave> {
         let leave = self.table(file)?.leave(file, address)?;
         unchanged(file, id).then_some(leave)
+    }
+
+    /// Addresses in the ELF file of the variables that begin as zero.
+    pub(super) fn zeroed(&self) -> &[Range<u64>] {
+        &self.layout.zeroed
     }
 
     fn table(&self, file: &File) -> Option<&Table> {

@@ -22,7 +22,7 @@ pub(super) fn present(socket: &OwnedFd, known: &Known, copy: &Copy) -> Option<Ma
     }
     let mut fetch = |pages: &[u64]| fetch(socket, pages).unwrap_or_default();
     let mut memory = Memory::new(&mut fetch);
-    learnt(known, copy, &mut memory)?.present(&mut memory, copy.thread)
+    learnt(known, copy.runtimes, &mut memory)?.present(&mut memory, copy.thread)
 }
 
 /// What the noted functions are called; `None` where none were, or the process's memory is gone.
@@ -32,7 +32,7 @@ pub(super) fn named(socket: &OwnedFd, known: &Known, copy: &Copy) -> Option<Vec<
     };
     let mut fetch = |pages: &[u64]| fetch(socket, pages).unwrap_or_default();
     let mut memory = Memory::new(&mut fetch);
-    let frames = learnt(known, copy, &mut memory)?.noted(&mut memory, functions)?;
+    let frames = learnt(known, copy.runtimes, &mut memory)?.noted(&mut memory, functions)?;
     (frames.len() == functions.len() || !memory.was_refused()).then_some(frames)
 }
 
@@ -51,19 +51,23 @@ pub(super) fn instead(known: &Known, copy: &Copy) -> Option<FileId> {
 pub(super) fn runtime(socket: &OwnedFd, known: &Known, copy: &Copy) -> RuntimeOf {
     let mut fetch = |pages: &[u64]| fetch(socket, pages).unwrap_or_default();
     let mut memory = Memory::new(&mut fetch);
-    match learnt(known, copy, &mut memory) {
+    match learnt(known, copy.runtimes, &mut memory) {
         Some(runtime) => runtime.to_note(known.walker.code(), &mut memory),
         None if memory.was_refused() => RuntimeOf::NotYet,
         None => RuntimeOf::Nobody,
     }
 }
 
-fn learnt<'k>(known: &'k Known, copy: &Copy, memory: &mut Memory<'_>) -> Option<&'k Runtime> {
-    if copy.runtimes == Runtimes::NONE {
+pub(super) fn learnt<'k>(
+    known: &'k Known,
+    wanted: Runtimes,
+    memory: &mut Memory<'_>,
+) -> Option<&'k Runtime> {
+    if wanted == Runtimes::NONE {
         return None;
     }
     if known.runtime.get().is_none() {
-        let learnt = Runtime::learn(known.walker.code(), memory, copy.runtimes);
+        let learnt = Runtime::learn(known.walker.code(), memory, wanted);
         // What could not be read now may be read another time.
         if learnt.is_some() || !memory.was_refused() {
             let _ = known.runtime.set(learnt);
@@ -73,7 +77,7 @@ fn learnt<'k>(known: &'k Known, copy: &Copy, memory: &mut Memory<'_>) -> Option<
 }
 
 /// When this cannot be asked, the answer cannot be given either.
-fn fetch(socket: &OwnedFd, pages: &[u64]) -> Option<Vec<Option<Vec<u8>>>> {
+pub(super) fn fetch(socket: &OwnedFd, pages: &[u64]) -> Option<Vec<Option<Vec<u8>>>> {
     let pages = pages.to_vec();
     channel::send(socket.as_fd(), &Answer::Need { pages }, None, None).ok()?;
     match channel::receive(socket.as_fd(), MAX_REQUEST, None).ok()? {

@@ -1,6 +1,7 @@
 //! The other program in this binary: unwinds and names for the tracer that started it. It holds no
 //! privilege, opens nothing, and is told no path; whatever a hostile file makes of it stays in it.
 
+mod goroutines;
 mod managed;
 mod sandbox;
 mod seccomp;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fd::OwnedFd;
 use tracer_common::stack_key::MAX_STEPS;
 
-use super::managed;
+use super::{goroutines, managed};
 use crate::channel::{self, Broken};
 use crate::model::stack::Stack;
 use crate::symbolize::StackCopy;
@@ -140,6 +140,25 @@ impl Server {
                 let known = self.processes.get(&copy.pid);
                 let frames = known.and_then(|known| managed::named(&self.socket, known, &copy));
                 self.answer(&Answer::Functions { number, frames })?;
+            }
+            Request::Goroutines {
+                number,
+                pid,
+                runtimes,
+                threads,
+                asked,
+            } => {
+                let known = self.processes.get(&pid);
+                let asked = goroutines::Asked {
+                    pid,
+                    runtimes,
+                    threads: &threads,
+                    first: &asked,
+                };
+                let found = known.and_then(|known| {
+                    goroutines::read(&self.socket, known, &mut self.images, &asked)
+                });
+                self.answer(&Answer::Goroutines { number, found })?;
             }
         }
         Ok(())

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::fd::OwnedFd;
 
 use super::StackCopy;
+use super::goroutines::Goroutines;
 use super::jit::PerfMapFile;
 use super::message::{Answer, Key, Named, Request, Rules};
 use super::open::FileId;
@@ -170,6 +171,28 @@ impl Link {
             let request = Request::Functions(owned(copy, number, running.runtimes));
             match running.ask_of_memory(process, &request, number, refused, warnings)? {
                 Answer::Functions { frames, .. } => Ok(frames),
+                _ => Err(stacks_of(process, Broken::Malformed)),
+            }
+        })
+    }
+
+    /// All goroutines of the process, if it is a Go program: of the threads by thread pointer, which one each runs.
+    pub(super) fn goroutines(
+        &mut self,
+        process: &Process,
+        threads: &[(u32, u64)],
+        asked: &[u64],
+    ) -> Result<Option<Goroutines>, Warning> {
+        self.ask(process, |running, number, refused, warnings| {
+            let request = Request::Goroutines {
+                number,
+                pid: process.pid,
+                runtimes: running.runtimes,
+                threads: threads.to_vec(),
+                asked: asked.to_vec(),
+            };
+            match running.ask_of_memory(process, &request, number, refused, warnings)? {
+                Answer::Goroutines { found, .. } => Ok(found),
                 _ => Err(stacks_of(process, Broken::Malformed)),
             }
         })

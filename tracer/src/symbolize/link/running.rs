@@ -97,7 +97,8 @@ impl Running {
         };
         let request = Request::Name(owned(copy, number, self.runtimes));
         self.send(&request, None, whole).map_err(stacks)?;
-        match self.answer(process, number, patience, whole)? {
+        let patience = (patience, whole);
+        match self.answer(process, number, request.pages(), patience)? {
             Answer::Named(named) => Ok(named),
             _ => Err(stacks_of(process, Broken::Malformed)),
         }
@@ -116,7 +117,7 @@ impl Running {
         self.introduce(process, whole, refused, warnings)?;
         self.send(request, None, whole)
             .map_err(|broken| stacks_of(process, broken))?;
-        self.answer(process, number, ANSWER, whole)
+        self.answer(process, number, request.pages(), (ANSWER, whole))
     }
 
     /// How to leave each frame of the stack.
@@ -247,8 +248,8 @@ impl Running {
         &mut self,
         process: &Process,
         number: u64,
-        patience: Duration,
-        whole: Instant,
+        most: usize,
+        (patience, whole): (Duration, Instant),
     ) -> Result<Answer, Failure> {
         let mut remote = OnceCell::new();
         let mut suspect = Suspect::Stacks(process.pid, process.start);
@@ -259,12 +260,13 @@ impl Running {
                 Answer::Named(Named { number: of, .. })
                 | Answer::Runtime { number: of, .. }
                 | Answer::Functions { number: of, .. }
+                | Answer::Goroutines { number: of, .. }
                     if of != number =>
                 {
                     Err(Broken::Malformed)
                 }
                 Answer::Need { pages } => {
-                    remote.get_or_init(|| Remote::open(process.pid, process.start));
+                    remote.get_or_init(|| Remote::open(process.pid, process.start, most));
                     let memory = remote.get_mut().and_then(Option::as_mut);
                     self.send_memory(memory, &pages, whole)?;
                     Ok(Answer::Need { pages })

@@ -8,6 +8,8 @@ pub(in crate::symbolize) const PAGE: u64 = 4096;
 pub(in crate::symbolize) const MAX_AT_ONCE: usize = 64;
 /// And for one job; 8 MiB.
 pub(in crate::symbolize) const MAX_PAGES: usize = 2048;
+/// And for all goroutines of a process; 64 MiB.
+pub(in crate::symbolize) const MAX_PAGES_OF_GOROUTINES: usize = 16_384;
 /// User space ends here with four levels of page tables; nothing of a runtime lies above.
 pub(in crate::symbolize) const END: u64 = 1 << 47;
 
@@ -19,6 +21,7 @@ pub(in crate::symbolize) struct Memory<'a> {
     pages: HashMap<u64, Option<Vec<u8>>>,
     /// Pages that are read along behind one that is missing.
     ahead: u64,
+    most: usize,
     refused: bool,
 }
 
@@ -28,8 +31,19 @@ impl<'a> Memory<'a> {
             fetch,
             pages: HashMap::new(),
             ahead: 0,
+            most: MAX_PAGES,
             refused: false,
         }
+    }
+
+    pub(in crate::symbolize) fn with_room(mut self, pages: usize) -> Self {
+        self.most = pages;
+        self
+    }
+
+    /// Nothing was found where there must be something later.
+    pub(super) fn too_early(&mut self) {
+        self.refused = true;
     }
 
     /// For tables, which are read from their start to their end.
@@ -43,7 +57,7 @@ impl<'a> Memory<'a> {
     }
 
     /// Has the pages at these addresses read in few rounds; what is beyond the bounds stays unread.
-    pub(super) fn want(&mut self, addresses: impl IntoIterator<Item = u64>) {
+    pub(in crate::symbolize) fn want(&mut self, addresses: impl IntoIterator<Item = u64>) {
         let mut missing: Vec<u64> = addresses
             .into_iter()
             .map(|address| address & !(PAGE - 1))
@@ -52,7 +66,7 @@ impl<'a> Memory<'a> {
         missing.sort_unstable();
         missing.dedup();
         for some in missing.chunks(MAX_AT_ONCE) {
-            if self.pages.len() + some.len() > MAX_PAGES {
+            if self.pages.len() + some.len() > self.most {
                 self.refused = true;
                 return;
             }

@@ -1,19 +1,21 @@
 //! What managed runtimes execute, read from their own structures in the memory of the process: frames of Python
-//! and Java.
+//! and Java, goroutines.
 //! Runs in the helper; knows no privilege and no file but the program's own.
 
 mod cpython;
 mod exports;
+pub(super) mod golang;
 mod hotspot;
 pub(super) mod memory;
 mod threads;
 
-use super::code::CodeIndex;
+use super::code::{Code, CodeIndex};
 use super::open::FileId;
 use super::request::RuntimeOf;
 use crate::model::runtime::Runtimes;
 use crate::model::stack::Frame;
 use cpython::Cpython;
+use golang::Golang;
 use hotspot::Hotspot;
 use memory::Memory;
 
@@ -23,6 +25,7 @@ pub(super) struct Runtime(Kind);
 enum Kind {
     Python(Box<Cpython>),
     Java(Box<Hotspot>),
+    Go(Golang),
 }
 
 /// Frames of a runtime, innermost first.
@@ -41,6 +44,10 @@ impl Runtime {
         memory: &mut Memory<'_>,
         wanted: Runtimes,
     ) -> Option<Self> {
+        if code.iter().any(Code::is_go) {
+            let go = wanted.go.then(|| Golang::learn(code, memory)).flatten()?;
+            return Some(Self(Kind::Go(go)));
+        }
         if wanted.python
             && let Some(python) = Cpython::learn(code, memory)
         {
@@ -57,7 +64,15 @@ impl Runtime {
     pub(super) fn noted_image(&self) -> Option<FileId> {
         match &self.0 {
             Kind::Python(python) => Some(python.image),
-            Kind::Java(_) => None,
+            Kind::Java(_) | Kind::Go(_) => None,
+        }
+    }
+
+    /// Where its goroutines are.
+    pub(super) fn go(&self) -> Option<&Golang> {
+        match &self.0 {
+            Kind::Go(go) => Some(go),
+            _ => None,
         }
     }
 
@@ -65,6 +80,7 @@ impl Runtime {
     pub(super) fn to_note(&self, code: &CodeIndex, memory: &mut Memory<'_>) -> RuntimeOf {
         match &self.0 {
             Kind::Python(python) => python.to_note(code, memory),
+            Kind::Go(go) => go.to_note(),
             Kind::Java(_) => RuntimeOf::Nobody,
         }
     }
@@ -77,7 +93,7 @@ impl Runtime {
     ) -> Option<Vec<Frame>> {
         match &self.0 {
             Kind::Python(python) => python.noted(memory, functions),
-            Kind::Java(_) => None,
+            Kind::Java(_) | Kind::Go(_) => None,
         }
     }
 
@@ -94,6 +110,8 @@ impl Runtime {
                 let (frames, truncated) = java.present(memory, thread)?;
                 (frames, truncated, java.image)
             }
+            // Its frames are native ones.
+            Kind::Go(_) => return None,
         };
         (!frames.is_empty()).then_some(Managed {
             frames,

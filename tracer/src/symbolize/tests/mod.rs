@@ -3,6 +3,7 @@
 #![cfg(target_arch = "x86_64")]
 
 mod golang;
+mod goroutines;
 mod hostile;
 mod identity;
 mod java;

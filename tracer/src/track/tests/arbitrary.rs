@@ -122,7 +122,7 @@ prop_compose! {
             Just(SocketOperation::Close), any::<u8>().prop_map(SocketOperation::Other),
         ],
     ) -> LastOperation {
-        LastOperation { stack, at, pid, tid, kind, sp, switches }
+        LastOperation { stack, at, pid, tid, kind, sp, goroutine: None, switches }
     }
 }
 
@@ -173,6 +173,7 @@ prop_compose! {
         stack in stack(),
     ) -> Thread {
         Thread {
+            goroutine: None,
             tid, comm: "worker".into(), state: 'S', syscall: syscall.map(str::to_owned),
             fd: None, stack: stack.frames, since: None, socket: None, name: None, frames_at: Vec::new(), wait: Wait::default(), switches: 0, began: 0,}
     }

@@ -37,6 +37,7 @@ fn process(start: u64, exe: &str) -> Process {
 
 fn running(tid: u32) -> Thread {
     Thread {
+        goroutine: None,
         tid,
         comm: "worker".to_owned(),
         state: 'R',

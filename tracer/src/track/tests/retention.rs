@@ -20,6 +20,7 @@ use crate::{
 
 fn operation(at: u64, pid: u32, stack: u64) -> LastOperation {
     LastOperation {
+        goroutine: None,
         stack,
         at,
         pid,

@@ -1,0 +1,28 @@
+//! Who acts on sockets: a thread, or a goroutine, which may be on any thread of its process.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A thread of control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Actor {
+    Thread(u32),
+    Goroutine(Goroutine),
+}
+
+/// Ids are never used twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Goroutine {
+    pub pid: u32,
+    pub id: u64,
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Thread(tid) => write!(f, "thread {tid}"),
+            Self::Goroutine(goroutine) => write!(f, "goroutine {}", goroutine.id),
+        }
+    }
+}
