@@ -11,7 +11,9 @@ use crate::event::{
     KIND_STACK, KIND_TRANSITION, PAGE, Process, STACK_PAGES, StackCopy, Transition,
 };
 use crate::{
-    runtime::{Activation, MANAGED_DEEPER, MANAGED_UNREAD, MANAGED_WHOLE, MAX_MANAGED},
+    runtime::{
+        Activation, MANAGED_CUT, MANAGED_DEEPER, MANAGED_UNREAD, MANAGED_WHOLE, MAX_MANAGED,
+    },
     stack_key,
 };
 
@@ -79,7 +81,7 @@ impl StackCopy {
             MANAGED_WHOLE | MANAGED_DEEPER => self.functions().fold(0, |hash, one| {
                 stack_key::fold_managed(hash, one.code, one.instruction)
             }),
-            MANAGED_UNREAD => stack_key::UNREAD,
+            MANAGED_UNREAD | MANAGED_CUT => stack_key::UNREAD,
             _ => 0,
         }
     }

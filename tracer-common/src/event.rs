@@ -130,6 +130,8 @@ wire! {
         /// The return addresses that the key was made of, innermost first, as many as it says: they may lie further up
         /// than what was copied. Read again for the copy, so to be compared with the key.
         pub walked: [u64; MAX_STEPS as usize],
+        /// Where Java was left: code address, stack pointer and frame pointer; 0 where it was not.
+        pub managed_from: [u64; 3],
         /// Innermost first.
         pub activations: [Activation; MAX_MANAGED],
         pub pages: [u8; STACK_PAGES * PAGE],
@@ -148,6 +150,7 @@ const _: () = {
                 + 16
                 + 8
                 + 8
+                + 24
                 + 8 * MAX_STEPS as usize
                 + 16 * MAX_MANAGED
                 + STACK_PAGES * PAGE

@@ -11,6 +11,8 @@ pub const PLACES: u32 = 512;
 pub const MAX_MANAGED: usize = 32;
 /// The largest piece of a frame that is read.
 pub const MAX_FRAME_BYTES: u64 = 128;
+/// Of one frame of compiled code; what is not below is an address.
+pub const MAX_COMPILED_FRAME: u64 = 1 << 20;
 /// No such step.
 pub const NOWHERE: u64 = u64::MAX;
 
@@ -18,18 +20,22 @@ pub const NOWHERE: u64 = u64::MAX;
 pub const KIND_PYTHON: u64 = 0;
 /// Go: `state` leads to the `g` that runs, which has its id at `frame`; nothing else is told.
 pub const KIND_GO: u64 = 1;
+/// HotSpot, of which frames are walked.
+pub const KIND_HOTSPOT: u64 = 2;
 
 wire! {
-    /// Where CPython keeps what a thread executes. Places within a frame are counted in bits.
+    /// Where a runtime keeps what a thread executes. Places within a frame of CPython are counted in bits.
     pub struct Runtime {
         /// The layout; 0 is free.
         pub tag: u64,
-        /// The interpreter's own code: what it calls lies further in.
+        /// One of `KIND_*`.
+        pub kind: u64,
+        /// The interpreter's own code, or what the runtime has compiled: what it calls lies further in.
         pub image: u64,
         pub image_length: u64,
         /// From the thread pointer to the place of the pointer to the thread's state.
         pub state: u64,
-        /// From there to the pointer to the innermost frame, or to something that has it at `frame_again`.
+        /// CPython: from there to the pointer to the innermost frame, or to something that has it at `frame_again`.
         pub frame: u64,
         pub frame_again: u64,
         /// Bytes of a frame to read.
@@ -41,10 +47,42 @@ wire! {
         /// A number that is [`NO_FUNCTION`] and more in frames that run no function; mask 0 where there is none.
         pub owner: u64,
         pub owner_mask: u64,
-        /// One of `KIND_*`.
-        pub kind: u64,
-        pub reserved: [u64; 2],
+        /// HotSpot: from the state to stack pointer, code address and frame pointer with which the thread left Java.
+        pub anchor: u64,
+        pub interpreter: u64,
+        pub interpreter_length: u64,
+        /// Where Java returns to C code that called it.
+        pub call_stub: u64,
+        /// From the record of such a call to where the thread had left Java before.
+        pub wrapper_anchor: u64,
+        pub reserved: [u64; 5],
     }
+}
+
+impl Runtime {
+    /// Says nothing.
+    pub const BLANK: Self = Self {
+        tag: 0,
+        kind: KIND_PYTHON,
+        image: 0,
+        image_length: 0,
+        state: 0,
+        frame: 0,
+        frame_again: NOWHERE,
+        frame_bytes: 0,
+        previous: 0,
+        code: 0,
+        instruction: 0,
+        instruction_mask: 0,
+        owner: 0,
+        owner_mask: 0,
+        anchor: 0,
+        interpreter: 0,
+        interpreter_length: 0,
+        call_stub: 0,
+        wrapper_anchor: 0,
+        reserved: [0; 5],
+    };
 }
 
 /// A goroutine and how deep in its stack it is, in one word; 0 where there is none. The depth, counted from the end
@@ -79,8 +117,9 @@ pub const REFERENCE_TAG: u64 = 7;
 wire! {
     /// A function of a runtime that is being executed, and where: raw words of the process.
     pub struct Activation {
-        /// 0 where a frame runs no function.
+        /// 0 where a frame runs no function. In compiled code of Java the address to return to.
         pub code: u64,
+        /// There the size of the frame, which is below [`MAX_COMPILED_FRAME`]; nothing else is.
         pub instruction: u64,
     }
 }
@@ -95,6 +134,8 @@ pub const MANAGED_WHOLE: u32 = 2;
 pub const MANAGED_DEEPER: u32 = 3;
 /// A frame could not be read.
 pub const MANAGED_UNREAD: u32 = 4;
+/// Compiled code was met of which no unwind row tells the size of its frame.
+pub const MANAGED_CUT: u32 = 5;
 
 /// The two places where the runtime of a layout may be.
 #[inline(always)]
@@ -104,6 +145,6 @@ pub const fn places_of(layout: u64) -> [u32; 2] {
 }
 
 const _: () = {
-    assert!(size_of::<Runtime>() == 128);
+    assert!(size_of::<Runtime>() == 192);
     assert!(PLACES.is_power_of_two());
 };

@@ -34,6 +34,7 @@ mod current_task;
 mod emit;
 mod globals;
 mod hooks;
+mod java;
 mod kread;
 mod maps;
 mod pidns;

@@ -50,8 +50,15 @@ pub fn image_of(runtime: u64) -> (u64, u64) {
     }
 }
 
+/// A `KIND_*`, or 0.
 #[inline(always)]
-fn entry(runtime: u64) -> Option<*const Runtime> {
+pub fn kind_of(runtime: u64) -> u64 {
+    // SAFETY: a valid map element.
+    entry(runtime).map_or(0, |entry| unsafe { (*entry).kind })
+}
+
+#[inline(always)]
+pub fn entry(runtime: u64) -> Option<*const Runtime> {
     if runtime == 0 {
         return None;
     }
@@ -190,7 +197,7 @@ pub fn walk(
 }
 
 #[inline(always)]
-fn word(at: u64) -> Option<u64> {
+pub fn word(at: u64) -> Option<u64> {
     let mut word = MaybeUninit::<u64>::uninit();
     // SAFETY: the destination has that size; the helper checks the source, and clears the destination
     // when it fails.

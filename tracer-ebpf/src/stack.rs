@@ -12,7 +12,7 @@ use tracer_common::{
     config::{PART_BURST, PART_REFRESH_NS, STACK_REFRESH_NS, STACKS_BURST, STACKS_PER_SECOND},
     counter::Counter,
     event::{Header, KIND_STACK, PAGE, STACK_PAGES, StackCopy},
-    runtime::{Activation, MANAGED_UNKNOWN},
+    runtime::{Activation, KIND_HOTSPOT, MANAGED_UNKNOWN},
     stack_key::{self, MAX_STEPS},
     unwind::layout,
 };
@@ -20,9 +20,10 @@ use tracer_common::{
 use crate::{
     current_task::{CurrentTask, regs_of},
     globals as g,
+    java::{self, walk_java},
     kread::{Ptr, Typed},
     maps::{BUCKETS, Bucket, SEEN, SEEN_BUCKETS, STACKS, SeenKey},
-    runtime::{self, find_runtime, goroutine_of, walk_managed},
+    runtime::{self, find_runtime, goroutine_of, kind_of, walk_managed},
     skip::count,
     walk::{STEP_SHIFT, walk_stack},
 };
@@ -74,10 +75,12 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
     let runtime = find_runtime(layout);
     let (managed, goroutine) = if runtime != 0 {
         let thread = task.field(&g::OFF_TASK_TP);
-        (
-            walk_managed(runtime, thread),
-            goroutine_of(runtime, thread, sp),
-        )
+        let managed = if kind_of(runtime) == KIND_HOTSPOT {
+            walk_java(runtime, thread, sp, layout)
+        } else {
+            walk_managed(runtime, thread)
+        };
+        (managed, goroutine_of(runtime, thread, sp))
     } else {
         (0, 0)
     };
@@ -241,25 +244,31 @@ fn copy_walked(walked: &mut [u64; MAX_STEPS as usize], key: u64, source: &Source
 /// stack will.
 #[inline(always)]
 fn copy_managed(record: *mut StackCopy, source: &Source) {
-    let (mut managed, mut count) = (MANAGED_UNKNOWN, 0);
+    let (mut managed, mut count, mut from) = (MANAGED_UNKNOWN, 0, [0; 3]);
     if source.runtime != 0
         && let Some(task) = source.current.with_user_stack()
     {
-        // SAFETY: the reservation has the size of the record, and `walk` counts below MAX_MANAGED.
+        let thread = task.field(&g::OFF_TASK_TP);
+        // SAFETY: the reservation has the size of the record, and both walks count below MAX_MANAGED.
         unsafe {
             let activations = (&raw mut (*record).activations).cast::<Activation>();
-            (managed, count) = runtime::walk(
-                source.runtime,
-                task.field(&g::OFF_TASK_TP),
-                (&raw mut (*record).pages).cast(),
-                |number, one| *activations.add(number) = one,
-            );
+            let window = &raw mut (*record).pages;
+            let on_frame = |number, one| *activations.add(number) = one;
+            if kind_of(source.runtime) == KIND_HOTSPOT {
+                let sp = source.regs.field(&g::OFF_REGS_SP);
+                let (runtime, layout) = (source.runtime, source.layout);
+                let walked = java::walk(runtime, thread, sp, layout, window.cast(), on_frame);
+                (managed, count, from) = (walked.how, walked.frames, walked.from);
+            } else {
+                (managed, count) = runtime::walk(source.runtime, thread, window.cast(), on_frame);
+            }
         }
     }
     // SAFETY: as above.
     unsafe {
         (*record).managed = managed;
         (*record).managed_frames = count;
+        (*record).managed_from = from;
     }
 }
 

@@ -64,7 +64,7 @@ impl Window {
 
 /// The rule for leaving the frame at `address`; 0 without one.
 #[inline(always)]
-fn rule(address: u64, layout: u64) -> u64 {
+pub fn rule(address: u64, layout: u64) -> u64 {
     let tag = unwind::tag(address, layout);
     let Some(set) = ROWS.get_ptr(unwind::set_of(tag)) else {
         return 0;

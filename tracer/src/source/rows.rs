@@ -9,7 +9,9 @@ use std::{
 use anyhow::Context as _;
 use tracer_common::{
     event::StackCopy as Wire,
-    runtime::{Activation, MANAGED_DEEPER, MANAGED_UNKNOWN, MANAGED_UNREAD, MANAGED_WHOLE},
+    runtime::{
+        Activation, MANAGED_CUT, MANAGED_DEEPER, MANAGED_UNKNOWN, MANAGED_UNREAD, MANAGED_WHOLE,
+    },
     stack_key,
 };
 
@@ -74,8 +76,12 @@ impl Teacher {
         }
         let mut news = Vec::new();
         let mut functions = Vec::new();
-        for copy in copies {
-            let sure = self.check(copy, taught, symbolizer);
+        // Those that come meanwhile can be followed further.
+        let sure: Vec<Sure> = copies
+            .iter()
+            .map(|copy| self.check(copy, taught, symbolizer))
+            .collect();
+        for (copy, sure) in copies.iter().zip(sure) {
             let noted = if sure.functions {
                 noted(copy, &mut functions)
             } else {
@@ -96,7 +102,7 @@ impl Teacher {
         rows.is_of(copy.tgid, copy.layout);
         let told = matches!(
             copy.managed,
-            MANAGED_WHOLE | MANAGED_DEEPER | MANAGED_UNREAD
+            MANAGED_WHOLE | MANAGED_DEEPER | MANAGED_UNREAD | MANAGED_CUT
         );
         let runtime = taught.runtimes.of(copy.layout).filter(|_| told);
         let known = |rows: &Rows| {
@@ -109,7 +115,9 @@ impl Teacher {
             )
         };
         let mut walked = known(rows);
-        if walked.missing && self.may_ask(copy, &walked) {
+        // Java compiles, and throws away what it has compiled: what was right a minute ago is looked at again.
+        let compiled = copy.managed_from != [0; 3];
+        if (walked.missing || compiled) && self.may_ask(copy, &walked) {
             for rule in symbolizer.rules(&view(copy)) {
                 if let Err(error) = rows.learn(copy.layout, rule.address, rule.rule) {
                     tracing::warn!(%error, "an unwind row cannot be written");
@@ -146,7 +154,9 @@ impl Teacher {
         let Some(last) = walked.addresses.last() else {
             return false;
         };
-        let place = (copy.layout, *last);
+        let innermost = copy.functions().next().map_or(0, |one| one.code);
+        let [left_java, ..] = copy.managed_from;
+        let place = (copy.layout, *last ^ left_java ^ innermost.rotate_left(16));
         let lately = self.asked.get(&place);
         if self.left == 0 || lately.is_some_and(|at| at.elapsed() < AGAIN) {
             return false;
@@ -168,7 +178,13 @@ fn view(copy: &Wire) -> StackCopy<'_> {
         bytes: copy.bytes(),
         walked: copy.walked(),
         thread: 0,
-        noted: Noted::Nothing,
+        noted: if copy.managed_from == [0; 3] {
+            Noted::Nothing
+        } else {
+            Noted::Cut {
+                from: copy.managed_from,
+            }
+        },
         sure: None,
     }
 }
@@ -185,6 +201,9 @@ fn noted<'f>(copy: &Wire, functions: &'f mut Vec<Activation>) -> Noted<'f> {
             }
         }
         MANAGED_UNREAD => Noted::Unread,
+        MANAGED_CUT => Noted::Cut {
+            from: copy.managed_from,
+        },
         _ => Noted::NoFunctions,
     }
 }

@@ -78,7 +78,7 @@ impl Stacks {
         if stack_key::is_of_one_call(wire.key) {
             // Others like it, without a copy, are known by it as far as their key is sure.
             let mut shared = copy.clone();
-            shared.sure = Some(stack_key::steps(wire.key));
+            shared.is_shared(stack_key::steps(wire.key));
             self.add_single(wire.key, copy);
             let of_any = stack_key::of_any_call(wire.key);
             if !self.entries.contains_key(&of_any) {

@@ -3,12 +3,13 @@
 //! checked before it is used.
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 use super::demangle;
 use super::goroutines::Goroutines;
 use super::maps::Mapping;
 use super::open::FileId;
-use super::request::{AddressRule, Noted, Resolved, RuntimeOf};
+use super::request::{AddressRule, Functions, Noted, Resolved, RuntimeOf};
 use super::runtimes::memory::{MAX_AT_ONCE, MAX_PAGES, MAX_PAGES_OF_GOROUTINES};
 use super::warning::Warning;
 use crate::model::runtime::Runtimes;
@@ -65,7 +66,7 @@ pub(super) enum Request {
     Name(Copy),
     /// The answer to `Need`: each page's bytes, or that it cannot be read.
     Memory {
-        pages: Vec<Option<Vec<u8>>>,
+        pages: Vec<Option<ByteBuf>>,
     },
     /// How to leave each frame of the stack. Answered with `Rules`.
     Rules(Copy),
@@ -113,6 +114,7 @@ pub(super) struct Copy {
     /// Language runtimes that may be read.
     pub runtimes: Runtimes,
     pub noted: OwnNoted,
+    #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
     pub walked: Vec<u64>,
     pub sure: Option<u32>,
@@ -129,14 +131,23 @@ pub(super) enum OwnNoted {
         functions: Vec<(u64, u64)>,
         deeper: bool,
     },
+    Cut {
+        from: [u64; 3],
+    },
 }
 
 impl OwnNoted {
+    /// Something that can be named.
+    pub(super) fn is_some(&self) -> bool {
+        matches!(self, Self::Functions { .. } | Self::Cut { .. })
+    }
+
     pub(super) fn of(noted: Noted<'_>) -> Self {
         match noted {
             Noted::Nothing => Self::Nothing,
             Noted::NoFunctions => Self::NoFunctions,
             Noted::Unread => Self::Unread,
+            Noted::Cut { from } => Self::Cut { from },
             Noted::Functions { functions, deeper } => Self::Functions {
                 functions: functions
                     .iter()
@@ -176,7 +187,7 @@ pub(super) enum Answer {
     Functions {
         number: u64,
         /// `None` where they cannot be read any more.
-        frames: Option<Vec<Frame>>,
+        told: Option<Functions>,
     },
     Goroutines {
         number: u64,
@@ -253,7 +264,7 @@ impl Answer {
             },
             Self::Named(named) => is_plausible(&named.resolved),
             Self::Rules(rules) => rules.of_frames.len() <= MAX_FRAMES,
-            Self::Functions { frames, .. } => frames.as_deref().is_none_or(are_plausible),
+            Self::Functions { told, .. } => told.as_ref().is_none_or(is_told_plausibly),
             Self::Goroutines { found, .. } => found.as_ref().is_none_or(Goroutines::is_plausible),
         }
     }
@@ -263,7 +274,7 @@ fn is_plausible(resolved: &Resolved) -> bool {
     let frames = &resolved.stack.frames;
     let places = &resolved.stack.frames_at;
     are_plausible(frames)
-        && resolved.functions.as_deref().is_none_or(are_plausible)
+        && resolved.functions.as_ref().is_none_or(is_told_plausibly)
         && places.len() <= frames.len()
         && places
             .iter()
@@ -276,14 +287,20 @@ fn is_plausible(resolved: &Resolved) -> bool {
 }
 
 pub(super) fn are_plausible(frames: &[Frame]) -> bool {
+    frames.len() <= MAX_FRAMES && frames.iter().all(is_frame_plausible)
+}
+
+fn is_told_plausibly(told: &Functions) -> bool {
+    let mut frames = told.functions.iter().map(|one| &one.frame);
+    told.functions.len() <= MAX_FRAMES && frames.all(is_frame_plausible)
+}
+
+fn is_frame_plausible(frame: &Frame) -> bool {
     let short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT);
-    frames.len() <= MAX_FRAMES
-        && frames.iter().all(|frame| {
-            short(&frame.function)
-                && short(&frame.module)
-                && short(&frame.file)
-                && frame.build_id.as_deref().is_none_or(is_build_id)
-        })
+    short(&frame.function)
+        && short(&frame.module)
+        && short(&frame.file)
+        && frame.build_id.as_deref().is_none_or(is_build_id)
 }
 
 /// Part of a path when debug information is looked for.

@@ -51,7 +51,7 @@ use std::time::Duration;
 use crate::confine::process::OWN_PROGRAM;
 use crate::model::input::ProcessKey;
 use crate::model::runtime::Runtimes;
-use crate::model::stack::{Frame, Stack};
+use crate::model::stack::Stack;
 use files::Files;
 use link::Link;
 use maps::Start;
@@ -61,7 +61,9 @@ use told::Told;
 
 pub use goroutines::{Goroutine, Goroutines, Running};
 pub use helper::serve_if_asked;
-pub use request::{AddressRule, Evicted, Noted, Resolved, RuntimeOf, StackCopy};
+pub use request::{
+    AddressRule, Evicted, Function, Functions, Noted, Resolved, RuntimeOf, StackCopy,
+};
 pub use walker::Walker;
 pub use warning::Warning;
 
@@ -224,7 +226,7 @@ impl Symbolizer {
     }
 
     /// What the noted functions are called. To be asked at once: later other code may lie there.
-    pub fn functions(&mut self, copy: &StackCopy<'_>) -> Option<Vec<Frame>> {
+    pub fn functions(&mut self, copy: &StackCopy<'_>) -> Option<Functions> {
         self.prepare(copy).ok()?;
         let known = self.processes.get(&copy.pid)?;
         self.link.functions(&known.process, copy).ok()?

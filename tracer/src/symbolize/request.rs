@@ -66,6 +66,24 @@ pub enum Noted<'a> {
         functions: &'a [Activation],
         deeper: bool,
     },
+    /// Of Java not all, but where it was left: code address, stack pointer and frame pointer.
+    Cut { from: [u64; 3] },
+}
+
+/// A function of a language runtime that was executed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Function {
+    pub frame: Frame,
+    /// Of its code: what took its place has another number, even under the same name.
+    pub identity: u64,
+}
+
+/// Innermost first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Functions {
+    pub functions: Vec<Function>,
+    /// Outer ones are missing.
+    pub truncated: bool,
 }
 
 /// Whether a process has a language runtime whose functions the kernel program can note.
@@ -75,7 +93,7 @@ pub enum RuntimeOf {
     /// Perhaps later: it has only begun.
     NotYet,
     /// The words of a [`tracer_common::runtime::Runtime`], its tag left out.
-    Known([u64; 16]),
+    Known([u64; 24]),
 }
 
 /// A code address on a stack, and how the kernel program is to leave the frame there.
@@ -97,7 +115,7 @@ pub struct Resolved {
     pub stack: Stack,
     /// What is called now what the kernel program has noted of a language runtime, to be told below the native
     /// frames; `None` where that cannot be read any more. Shorter where something is not what it was.
-    pub functions: Option<Vec<Frame>>,
+    pub functions: Option<Functions>,
     pub warnings: Vec<Warning>,
     /// The helper process failed this time: another time there may be more to say.
     pub failed: bool,

@@ -5,12 +5,9 @@ use std::rc::Rc;
 use tracer_common::{event::StackCopy as Wire, runtime::Activation};
 
 use crate::{
-    model::{
-        socket::SocketOperation,
-        stack::{Frame, Stack},
-    },
+    model::{socket::SocketOperation, stack::Stack},
     source::wire::comm,
-    symbolize::{Noted, StackCopy, Symbolizer, Warning, blame},
+    symbolize::{Function, Functions as Told, Noted, StackCopy, Symbolizer, Warning, blame},
 };
 
 #[derive(Clone, Default)]
@@ -38,23 +35,49 @@ enum Functions {
     None,
     Unread,
     Noted {
+        what: What,
+        /// What they were called when the copy came: later, other code may lie there.
+        then: Option<Told>,
+    },
+}
+
+#[derive(Clone)]
+enum What {
+    Functions {
         functions: Rc<[Activation]>,
         deeper: bool,
-        /// What they were called when the copy came: later, other code may lie there.
-        then: Option<Vec<Frame>>,
+    },
+    Cut {
+        from: [u64; 3],
     },
 }
 
 impl Functions {
     fn of(noted: Noted<'_>) -> Self {
-        match noted {
-            Noted::Nothing => Self::NotAsked,
-            Noted::NoFunctions => Self::None,
-            Noted::Unread => Self::Unread,
-            Noted::Functions { functions, deeper } => Self::Noted {
+        let what = match noted {
+            Noted::Nothing => return Self::NotAsked,
+            Noted::NoFunctions => return Self::None,
+            Noted::Unread => return Self::Unread,
+            Noted::Functions { functions, deeper } => What::Functions {
                 functions: functions.into(),
                 deeper,
-                then: None,
+            },
+            Noted::Cut { from } => What::Cut { from },
+        };
+        Self::Noted { what, then: None }
+    }
+
+    fn view(&self) -> Noted<'_> {
+        match self {
+            Self::NotAsked => Noted::Nothing,
+            Self::None => Noted::NoFunctions,
+            Self::Unread => Noted::Unread,
+            Self::Noted { what, .. } => match what {
+                What::Functions { functions, deeper } => Noted::Functions {
+                    functions,
+                    deeper: *deeper,
+                },
+                What::Cut { from } => Noted::Cut { from: *from },
             },
         }
     }
@@ -101,17 +124,7 @@ impl Copy {
             fp: self.fp,
             lr: self.lr,
             thread: 0,
-            noted: match &self.functions {
-                Functions::NotAsked => Noted::Nothing,
-                Functions::None => Noted::NoFunctions,
-                Functions::Unread => Noted::Unread,
-                Functions::Noted {
-                    functions, deeper, ..
-                } => Noted::Functions {
-                    functions,
-                    deeper: *deeper,
-                },
-            },
+            noted: self.functions.view(),
             bytes: &self.bytes,
             walked: &self.walked,
             sure: self.sure,
@@ -129,15 +142,27 @@ impl Copy {
         }
     }
 
+    /// Of the calls that share a key as far as it is sure, this is one.
+    pub(super) fn is_shared(&mut self, sure: u32) {
+        self.sure = Some(sure);
+        if let Functions::Noted {
+            what: What::Cut { .. },
+            ..
+        } = self.functions
+        {
+            self.functions = Functions::Unread;
+        }
+    }
+
     /// With a later copy under the same key. Functions that were called otherwise before are those of some of the calls.
     pub(super) fn replace(&mut self, mut later: Self) {
         if let (Functions::Noted { then: before, .. }, Functions::Noted { then: after, .. }) =
             (&self.functions, &mut later.functions)
             && let (Some(before), Some(after)) = (before, after)
         {
-            let same = before.iter().zip(&*after).take_while(|(a, b)| a == b);
-            let same = same.count();
-            after.truncate(same);
+            let same = common(&before.functions, &after.functions);
+            after.truncated |= same < after.functions.len();
+            after.functions.truncate(same);
         }
         *self = later;
     }
@@ -153,18 +178,18 @@ impl Copy {
         let mut stack = resolved.stack;
         let in_part = self.sure.is_some() && stack.truncated;
         stack.one_of_several |= in_part;
-        if let Functions::Noted {
-            functions,
-            deeper,
-            then,
-        } = &self.functions
-        {
-            let sure = agreed(then.as_deref(), resolved.functions);
-            if sure.is_empty() && !functions.is_empty() {
+        if let Functions::Noted { what, then } = &self.functions {
+            let sure = agreed(then.as_ref(), resolved.functions);
+            let (any, deeper) = match what {
+                What::Functions { functions, deeper } => (!functions.is_empty(), *deeper),
+                What::Cut { .. } => (true, false),
+            };
+            if sure.functions.is_empty() && any {
                 warnings.push(Warning::FunctionsChanged { pid: self.pid });
             }
-            stack.truncated = *deeper || sure.len() < functions.len();
-            stack.frames.extend(sure);
+            stack.truncated = deeper || sure.truncated;
+            let frames = sure.functions.into_iter().map(|one| one.frame);
+            stack.frames.extend(frames);
             // Who called the first that can be blamed changes nothing.
             stack.one_of_several = stack.truncated && blame::blamed(&stack.frames).is_none();
         }
@@ -179,13 +204,22 @@ impl Copy {
 }
 
 /// What functions are called for sure: what they were when their stack was copied, if nothing else is there since.
-fn agreed(then: Option<&[Frame]>, now: Option<Vec<Frame>>) -> Vec<Frame> {
+fn agreed(then: Option<&Told>, now: Option<Told>) -> Told {
     match (then, now) {
-        (None, _) => Vec::new(),
-        (Some(then), None) => then.to_vec(),
-        (Some(then), Some(now)) => {
-            let same = then.iter().zip(now).take_while(|(then, now)| *then == now);
-            same.map(|(_, now)| now).collect()
+        (None, _) => Told {
+            truncated: true,
+            ..Told::default()
+        },
+        (Some(then), None) => then.clone(),
+        (Some(then), Some(mut now)) => {
+            let same = common(&then.functions, &now.functions);
+            now.truncated |= then.truncated || same < then.functions.len();
+            now.functions.truncate(same);
+            now
         }
     }
+}
+
+fn common(one: &[Function], other: &[Function]) -> usize {
+    one.iter().zip(other).take_while(|(a, b)| a == b).count()
 }

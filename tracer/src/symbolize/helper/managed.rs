@@ -4,16 +4,16 @@
 use std::os::fd::AsFd;
 
 use rustix::fd::OwnedFd;
+use serde_bytes::ByteBuf;
 
 use super::serve::Known;
 use crate::channel;
 use crate::model::runtime::Runtimes;
-use crate::model::stack::Frame;
 use crate::symbolize::message::{Answer, Copy, MAX_REQUEST, OwnNoted, Request};
 use crate::symbolize::open::FileId;
-use crate::symbolize::request::RuntimeOf;
+use crate::symbolize::request::{AddressRule, Functions, RuntimeOf};
 use crate::symbolize::runtimes::memory::Memory;
-use crate::symbolize::runtimes::{Managed, Runtime};
+use crate::symbolize::runtimes::{CopiedStack, Managed, Runtime};
 
 /// What a thread that does not run executes.
 pub(super) fn present(socket: &OwnedFd, known: &Known, copy: &Copy) -> Option<Managed> {
@@ -26,14 +26,39 @@ pub(super) fn present(socket: &OwnedFd, known: &Known, copy: &Copy) -> Option<Ma
 }
 
 /// What the noted functions are called; `None` where none were, or the process's memory is gone.
-pub(super) fn named(socket: &OwnedFd, known: &Known, copy: &Copy) -> Option<Vec<Frame>> {
-    let OwnNoted::Functions { functions, .. } = &copy.noted else {
+pub(super) fn named(socket: &OwnedFd, known: &Known, copy: &Copy) -> Option<Functions> {
+    if !copy.noted.is_some() {
         return None;
+    }
+    let mut fetch = |pages: &[u64]| fetch(socket, pages).unwrap_or_default();
+    let mut memory = Memory::new(&mut fetch);
+    let runtime = learnt(known, copy.runtimes, &mut memory)?;
+    let told = match &copy.noted {
+        OwnNoted::Functions { functions, .. } => runtime.noted(&mut memory, functions)?,
+        OwnNoted::Cut { from } => runtime.copied(&mut memory, *from, stack(copy))?,
+        _ => return None,
+    };
+    (!told.truncated || !memory.was_refused()).then_some(told)
+}
+
+/// How the kernel program leaves what the process's runtime has compiled, on the way that it could not follow.
+pub(super) fn rules(socket: &OwnedFd, known: &Known, copy: &Copy) -> Vec<AddressRule> {
+    let OwnNoted::Cut { from } = copy.noted else {
+        return Vec::new();
     };
     let mut fetch = |pages: &[u64]| fetch(socket, pages).unwrap_or_default();
     let mut memory = Memory::new(&mut fetch);
-    let frames = learnt(known, copy.runtimes, &mut memory)?.noted(&mut memory, functions)?;
-    (frames.len() == functions.len() || !memory.was_refused()).then_some(frames)
+    match learnt(known, copy.runtimes, &mut memory) {
+        Some(runtime) => runtime.rules(&mut memory, from, stack(copy)),
+        None => Vec::new(),
+    }
+}
+
+fn stack(copy: &Copy) -> CopiedStack<'_> {
+    CopiedStack {
+        sp: copy.sp,
+        bytes: &copy.bytes,
+    }
 }
 
 /// Whether the native frames end where the runtime's code begins: its functions are told instead, or nobody has noted
@@ -41,7 +66,7 @@ pub(super) fn named(socket: &OwnedFd, known: &Known, copy: &Copy) -> Option<Vec<
 pub(super) fn instead(known: &Known, copy: &Copy) -> Option<FileId> {
     let runtime = known.runtime.get()?.as_ref()?;
     match copy.noted {
-        OwnNoted::Functions { .. } => runtime.noted_image(),
+        OwnNoted::Functions { .. } | OwnNoted::Cut { .. } => runtime.noted_image(),
         OwnNoted::Nothing if copy.thread == 0 => runtime.noted_image(),
         _ => None,
     }
@@ -81,7 +106,10 @@ pub(super) fn fetch(socket: &OwnedFd, pages: &[u64]) -> Option<Vec<Option<Vec<u8
     let pages = pages.to_vec();
     channel::send(socket.as_fd(), &Answer::Need { pages }, None, None).ok()?;
     match channel::receive(socket.as_fd(), MAX_REQUEST, None).ok()? {
-        (Request::Memory { pages }, _) => Some(pages),
+        (Request::Memory { pages }, _) => {
+            let bytes = |page: Option<ByteBuf>| page.map(ByteBuf::into_vec);
+            Some(pages.into_iter().map(bytes).collect())
+        }
         _ => None,
     }
 }

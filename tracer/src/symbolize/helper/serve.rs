@@ -138,8 +138,8 @@ impl Server {
             Request::Functions(copy) => {
                 let number = copy.number;
                 let known = self.processes.get(&copy.pid);
-                let frames = known.and_then(|known| managed::named(&self.socket, known, &copy));
-                self.answer(&Answer::Functions { number, frames })?;
+                let told = known.and_then(|known| managed::named(&self.socket, known, &copy));
+                self.answer(&Answer::Functions { number, told })?;
             }
             Request::Goroutines {
                 number,
@@ -202,19 +202,28 @@ impl Server {
             of_frames: Vec::new(),
             left_known_code: false,
         };
-        let Some(Known { walker, .. }) = self.processes.get_mut(&copy.pid) else {
+        let Some(known) = self.processes.get_mut(&copy.pid) else {
             return answer;
         };
-        let mut walk = walker.walk(&view(copy));
+        let mut walk = known.walker.walk(&view(copy));
+        let walker = &known.walker;
         walk.go_on(&copy.walked, walker.code());
         answer.left_known_code = walk.left_known_code;
         let addresses = walk.addresses.iter().enumerate().take(MAX_RULES);
+        // Of what a known runtime has made only the runtime itself tells.
+        let is_left_to_runtime = |address: u64| {
+            let code = walker.code().find(address);
+            known.is_noted() && code.is_some_and(Code::is_jit_code)
+        };
         answer.of_frames = addresses
+            .filter(|(_, address)| !is_left_to_runtime(address.lookup))
             .map(|(depth, address)| AddressRule {
                 address: address.at,
                 rule: row::rule(walker.code(), *address, depth > 0).pack(),
             })
             .collect();
+        let compiled = managed::rules(&self.socket, known, copy);
+        answer.of_frames.extend(compiled);
         answer
     }
 

@@ -19,11 +19,10 @@ use super::jit::PerfMapFile;
 use super::message::{Answer, Key, Named, Request, Rules};
 use super::open::FileId;
 use super::process::Process;
-use super::request::RuntimeOf;
+use super::request::{Functions, RuntimeOf};
 use super::warning::Warning;
 use crate::channel::Broken;
 use crate::model::runtime::Runtimes;
-use crate::model::stack::Frame;
 use running::{Failure, Running, owned, stacks_of};
 use suspects::{Rest, Suspect, Suspects};
 
@@ -142,7 +141,11 @@ impl Link {
         copy: &StackCopy<'_>,
     ) -> Result<Rules, Warning> {
         self.ask(process, |running, number, refused, warnings| {
-            running.rules(process, copy, number, refused, warnings)
+            let request = Request::Rules(owned(copy, number, running.runtimes));
+            match running.ask_of_memory(process, &request, number, refused, warnings)? {
+                Answer::Rules(rules) => Ok(rules),
+                _ => Err(stacks_of(process, Broken::Malformed)),
+            }
         })
     }
 
@@ -166,11 +169,11 @@ impl Link {
         &mut self,
         process: &Process,
         copy: &StackCopy<'_>,
-    ) -> Result<Option<Vec<Frame>>, Warning> {
+    ) -> Result<Option<Functions>, Warning> {
         self.ask(process, |running, number, refused, warnings| {
             let request = Request::Functions(owned(copy, number, running.runtimes));
             match running.ask_of_memory(process, &request, number, refused, warnings)? {
-                Answer::Functions { frames, .. } => Ok(frames),
+                Answer::Functions { told, .. } => Ok(told),
                 _ => Err(stacks_of(process, Broken::Malformed)),
             }
         })

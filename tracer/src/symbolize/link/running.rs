@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use serde_bytes::ByteBuf;
 
 use super::suspects::Suspect;
 use super::{Launch, Peer};
@@ -118,27 +119,6 @@ impl Running {
         self.send(request, None, whole)
             .map_err(|broken| stacks_of(process, broken))?;
         self.answer(process, number, request.pages(), (ANSWER, whole))
-    }
-
-    /// How to leave each frame of the stack.
-    pub(super) fn rules(
-        &mut self,
-        process: &Process,
-        copy: &StackCopy<'_>,
-        number: u64,
-        refused: &dyn Fn(FileId) -> bool,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<Rules, Failure> {
-        let whole = Instant::now() + WHOLE;
-        self.introduce(process, whole, refused, warnings)?;
-        let request = Request::Rules(owned(copy, number, self.runtimes));
-        let answer = self.send(&request, None, whole);
-        let answer = answer.and_then(|()| self.receive(whole.min(Instant::now() + ANSWER)));
-        match answer {
-            Ok(Answer::Rules(rules)) if rules.number == number => Ok(rules),
-            Ok(_) => Err(stacks_of(process, Broken::Malformed)),
-            Err(broken) => Err(stacks_of(process, broken)),
-        }
     }
 
     /// Makes the helper know the process and its files as they are now.
@@ -261,6 +241,7 @@ impl Running {
                 | Answer::Runtime { number: of, .. }
                 | Answer::Functions { number: of, .. }
                 | Answer::Goroutines { number: of, .. }
+                | Answer::Rules(Rules { number: of, .. })
                     if of != number =>
                 {
                     Err(Broken::Malformed)
@@ -271,9 +252,7 @@ impl Running {
                     self.send_memory(memory, &pages, whole)?;
                     Ok(Answer::Need { pages })
                 }
-                Answer::Ready { .. } | Answer::Loaded { .. } | Answer::Rules(_) => {
-                    Err(Broken::Malformed)
-                }
+                Answer::Ready { .. } | Answer::Loaded { .. } => Err(Broken::Malformed),
                 _ => Ok(answer),
             });
             match answer {
@@ -311,6 +290,8 @@ impl Running {
             Some(remote) => remote.read(pages).ok_or(Broken::Malformed)?,
             None => vec![None; pages.len()],
         };
+        let bytes = |page: Option<Vec<u8>>| page.map(ByteBuf::from);
+        let pages = pages.into_iter().map(bytes).collect();
         self.send(&Request::Memory { pages }, None, until)
     }
 

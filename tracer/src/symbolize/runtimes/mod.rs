@@ -11,7 +11,7 @@ mod threads;
 
 use super::code::{Code, CodeIndex};
 use super::open::FileId;
-use super::request::RuntimeOf;
+use super::request::{AddressRule, Functions, RuntimeOf};
 use crate::model::runtime::Runtimes;
 use crate::model::stack::Frame;
 use cpython::Cpython;
@@ -26,6 +26,13 @@ enum Kind {
     Python(Box<Cpython>),
     Java(Box<Hotspot>),
     Go(Golang),
+}
+
+/// What was copied of a stack: memory from `sp` upwards.
+#[derive(Clone, Copy)]
+pub(super) struct CopiedStack<'s> {
+    pub sp: u64,
+    pub bytes: &'s [u8],
 }
 
 /// Frames of a runtime, innermost first.
@@ -64,7 +71,8 @@ impl Runtime {
     pub(super) fn noted_image(&self) -> Option<FileId> {
         match &self.0 {
             Kind::Python(python) => Some(python.image),
-            Kind::Java(_) | Kind::Go(_) => None,
+            Kind::Java(java) => Some(java.image),
+            Kind::Go(_) => None,
         }
     }
 
@@ -80,20 +88,47 @@ impl Runtime {
     pub(super) fn to_note(&self, code: &CodeIndex, memory: &mut Memory<'_>) -> RuntimeOf {
         match &self.0 {
             Kind::Python(python) => python.to_note(code, memory),
+            Kind::Java(java) => java.to_note(memory),
             Kind::Go(go) => go.to_note(),
-            Kind::Java(_) => RuntimeOf::Nobody,
         }
     }
 
-    /// Frames of functions that the kernel program has noted; up to the first that is not what it was.
+    /// Functions that the kernel program has noted; up to the first that is not what it was.
     pub(super) fn noted(
         &self,
         memory: &mut Memory<'_>,
         functions: &[(u64, u64)],
-    ) -> Option<Vec<Frame>> {
+    ) -> Option<Functions> {
         match &self.0 {
             Kind::Python(python) => python.noted(memory, functions),
-            Kind::Java(_) | Kind::Go(_) => None,
+            Kind::Java(java) => java.noted(memory, functions),
+            Kind::Go(_) => None,
+        }
+    }
+
+    /// The functions on a copied stack, from where the runtime was left.
+    pub(super) fn copied(
+        &self,
+        memory: &mut Memory<'_>,
+        from: [u64; 3],
+        stack: CopiedStack<'_>,
+    ) -> Option<Functions> {
+        match &self.0 {
+            Kind::Python(_) | Kind::Go(_) => None,
+            Kind::Java(java) => java.copied(memory, from, stack),
+        }
+    }
+
+    /// How the kernel program is to leave the frames of code that the runtime has compiled.
+    pub(super) fn rules(
+        &self,
+        memory: &mut Memory<'_>,
+        from: [u64; 3],
+        stack: CopiedStack<'_>,
+    ) -> Vec<AddressRule> {
+        match &self.0 {
+            Kind::Python(_) | Kind::Go(_) => Vec::new(),
+            Kind::Java(java) => java.rules(memory, from, stack),
         }
     }
 

@@ -5,9 +5,8 @@ use zerocopy::transmute;
 
 use super::layout::Instruction;
 use super::{Activation, Cpython, threads};
-use crate::model::stack::Frame;
 use crate::symbolize::code::CodeIndex;
-use crate::symbolize::request::RuntimeOf;
+use crate::symbolize::request::{Function, Functions, RuntimeOf};
 use crate::symbolize::runtimes::memory::Memory;
 use crate::symbolize::runtimes::threads::place_of_state;
 
@@ -49,7 +48,7 @@ impl Cpython {
         let frame_bytes = (places.into_iter().max()? & !7) + 8;
         let indexed = layout.instruction_is != Instruction::Address;
         (frame_bytes <= MAX_FRAME_BYTES).then_some(Runtime {
-            tag: 0,
+            kind: KIND_PYTHON,
             image,
             image_length: end - image,
             state,
@@ -66,8 +65,7 @@ impl Cpython {
             },
             owner: layout.owner.unwrap_or(0) * 8,
             owner_mask: if layout.owner.is_some() { 0xff } else { 0 },
-            kind: KIND_PYTHON,
-            reserved: [0; 2],
+            ..Runtime::BLANK
         })
     }
 
@@ -76,7 +74,7 @@ impl Cpython {
         &self,
         memory: &mut Memory<'_>,
         functions: &[(u64, u64)],
-    ) -> Option<Vec<Frame>> {
+    ) -> Option<Functions> {
         if !threads::is_alone(memory, &self.layout, self.runtime)? {
             return None;
         }
@@ -87,6 +85,15 @@ impl Cpython {
                 instruction: *instruction,
             })
             .collect();
-        Some(self.name(memory, &stack))
+        let frames = self.name(memory, &stack);
+        let truncated = frames.len() < stack.len();
+        let functions = frames.into_iter().zip(&stack).map(|(frame, one)| Function {
+            frame,
+            identity: one.code,
+        });
+        Some(Functions {
+            functions: functions.collect(),
+            truncated,
+        })
     }
 }

@@ -7,7 +7,7 @@ mod list;
 mod search;
 mod walk;
 
-use tracer_common::runtime::{KIND_GO, NOWHERE, Runtime};
+use tracer_common::runtime::{KIND_GO, Runtime};
 use zerocopy::transmute;
 
 use super::memory::Memory;
@@ -86,21 +86,10 @@ impl Golang {
             return RuntimeOf::Nobody;
         }
         RuntimeOf::Known(transmute!(Runtime {
-            tag: 0,
-            image: 0,
-            image_length: 0,
+            kind: KIND_GO,
             state: RUNNING,
             frame: self.layout.id,
-            frame_again: NOWHERE,
-            frame_bytes: 0,
-            previous: 0,
-            code: 0,
-            instruction: 0,
-            instruction_mask: 0,
-            owner: 0,
-            owner_mask: 0,
-            kind: KIND_GO,
-            reserved: [0; 2],
+            ..Runtime::BLANK
         }))
     }
 }

@@ -1,5 +1,7 @@
 //! The code that HotSpot makes: which piece of it an address is in, and what kind of piece that is.
 
+use std::ops::Range;
+
 use super::tables::{Field, Tables};
 use crate::symbolize::runtimes::memory::Memory;
 
@@ -14,6 +16,8 @@ pub(super) struct CodeCache {
     data: Field,
     low: Field,
     high: Field,
+    low_boundary: Field,
+    high_boundary: Field,
     memory: Field,
     segments: Field,
     segment_size: Field,
@@ -53,6 +57,8 @@ pub(super) struct Blob {
 pub(super) struct Heap {
     low: u64,
     high: u64,
+    /// What is set aside for it.
+    reserved: Range<u64>,
     segments: u64,
     segment_shift: u64,
 }
@@ -70,6 +76,8 @@ impl CodeCache {
             data: tables.field("GrowableArray<int>", "_data")?,
             low: tables.field("VirtualSpace", "_low")?,
             high: tables.field("VirtualSpace", "_high")?,
+            low_boundary: tables.field("VirtualSpace", "_low_boundary")?,
+            high_boundary: tables.field("VirtualSpace", "_high_boundary")?,
             memory: tables.field("CodeHeap", "_memory")?,
             segments: tables.field("CodeHeap", "_segmap")?,
             segment_size: tables.field("CodeHeap", "_log2_segment_size")?,
@@ -94,11 +102,20 @@ impl CodeCache {
             heaps.push(Heap {
                 low: self.low.of(memory, space)?,
                 high: self.high.of(memory, space)?,
+                reserved: self.low_boundary.of(memory, space)?
+                    ..self.high_boundary.of(memory, space)?,
                 segments: self.low.of(memory, segments)?,
                 segment_shift: self.segment_size.of(memory, heap)?,
             });
         }
         Some(heaps)
+    }
+
+    /// From the first to the last byte that code can be at.
+    pub(super) fn range(heaps: &[Heap]) -> Option<Range<u64>> {
+        let start = heaps.iter().map(|heap| heap.reserved.start).min()?;
+        let end = heaps.iter().map(|heap| heap.reserved.end).max()?;
+        (start != 0 && start < end).then_some(start..end)
     }
 
     /// The piece of code at `pc`, if there is one in use.

@@ -16,6 +16,7 @@ const SCOPE: usize = 15;
 
 pub(super) struct Compiled {
     method: Field,
+    compile_id: Field,
     places: Range,
     place_size: u64,
     place_pc: Field,
@@ -89,6 +90,7 @@ impl Compiled {
         };
         Some(Self {
             method: of("_method")?,
+            compile_id: of("_compile_id")?,
             places,
             place_size: tables.size("PcDesc")?,
             place_pc: tables.field("PcDesc", "_pc_offset")?,
@@ -114,24 +116,29 @@ impl Compiled {
             method: self.method.of(memory, blob.at)?,
             bytecode: None,
             inlined: false,
+            identity: self.identity(memory, blob)?,
         })
     }
 
-    /// What a frame that is to be deoptimised would have returned to, kept at its place on the stack.
+    /// Where a frame that is to be deoptimised keeps what it would have returned to, counted from its stack pointer.
     pub(super) fn original(
         &self,
         memory: &mut Memory<'_>,
         blob: Blob,
         pc: u64,
-        sp: u64,
-    ) -> Option<u64> {
+    ) -> Option<Option<u64>> {
         for handler in self.deoptimized.into_iter().flatten() {
             if handler.of(memory, blob.at) == Some(pc) {
-                let offset = self.original_pc.of(memory, blob.at)?;
-                return memory.word(sp.checked_add(offset)?);
+                return Some(Some(self.original_pc.of(memory, blob.at)?));
             }
         }
-        Some(pc)
+        Some(None)
+    }
+
+    /// No other piece of code has this number, also where one took its place.
+    fn identity(&self, memory: &mut Memory<'_>, blob: Blob) -> Option<u64> {
+        let number = self.compile_id.of(memory, blob.at)?;
+        Some(blob.at.wrapping_mul(31) ^ number << 32)
     }
 
     /// Innermost first. `None` where no place is described exactly.
@@ -145,6 +152,7 @@ impl Compiled {
         let mut scope = self.scope_at(memory, blob, pc.checked_sub(code)?)?;
         let scopes = self.scopes.of(memory, blob.at)?;
         let metadata = self.metadata.of(memory, blob.at)?;
+        let identity = self.identity(memory, blob)?;
         let mut places = Vec::new();
         for _ in 0..MAX_SCOPES {
             let bytes = memory.bytes(scopes.checked_add(scope)?, SCOPE)?;
@@ -159,6 +167,7 @@ impl Compiled {
                 method: memory.word(metadata.checked_add((index - 1) * 8)?)?,
                 bytecode,
                 inlined: sender != 0,
+                identity,
             });
             if sender == 0 {
                 // The outermost is the method that was compiled.

@@ -12,6 +12,8 @@ const MAX_TEXT: usize = 512;
 /// Bytes of a table of lines that are looked at.
 const MAX_LINES: usize = 64 << 10;
 const NATIVE: u64 = 0x100;
+/// What the format of class files allows.
+const MAX_METHODS: u64 = 65_535;
 
 pub(super) struct Methods {
     constant: Field,
@@ -22,6 +24,9 @@ pub(super) struct Methods {
     flags: Field,
     constant_size: u64,
     holder: Field,
+    methods: Field,
+    list_length: Field,
+    list_data: Field,
     pool_size: u64,
     class_name: Field,
     source_in_pool: Option<Field>,
@@ -38,11 +43,15 @@ pub(super) struct Place {
     /// `None` in native methods.
     pub bytecode: Option<u32>,
     pub inlined: bool,
+    /// Of the code that was executed: what took its place has another one.
+    pub identity: u64,
 }
 
 impl Methods {
     pub(super) fn of(tables: &Tables, packing: Packing) -> Option<Self> {
         let flags = tables.field("ConstMethod", "_flags");
+        let length = tables.field("Array<int>", "_length");
+        let length = length.or_else(|| tables.field("Array<Klass*>", "_length"));
         Some(Self {
             constant: tables.field("Method", "_constMethod")?,
             access: tables.field("Method", "_access_flags")?,
@@ -52,6 +61,9 @@ impl Methods {
             flags: flags.or_else(|| tables.field("ConstMethod", "_flags._flags"))?,
             constant_size: tables.size("ConstMethod")?,
             holder: tables.field("ConstantPool", "_pool_holder")?,
+            methods: tables.field("InstanceKlass", "_methods")?,
+            list_length: length?,
+            list_data: tables.field("Array<Method*>", "_data")?,
             pool_size: tables.size("ConstantPool")?,
             class_name: tables.field("Klass", "_name")?,
             source_in_pool: tables.field("ConstantPool", "_source_file_name_index"),
@@ -74,13 +86,32 @@ impl Methods {
         let native = self.access.of(memory, method)? & NATIVE != 0;
         let begin = constant.checked_add(self.constant_size)?;
         let bytecode = pointer.checked_sub(begin).filter(|at| *at < size);
-        (native || bytecode.is_some()).then_some(Place {
+        let known = self.is_one_of_its_class(memory, method, constant)?;
+        (known && (native || bytecode.is_some())).then_some(Place {
             method,
             bytecode: bytecode
                 .filter(|_| !native)
                 .and_then(|at| u32::try_from(at).ok()),
             inlined: false,
+            identity: method.wrapping_mul(31) ^ constant,
         })
+    }
+
+    /// Whether the class that the method belongs to has it. What is left of an unloaded one is in nobody's list.
+    fn is_one_of_its_class(
+        &self,
+        memory: &mut Memory<'_>,
+        method: u64,
+        constant: u64,
+    ) -> Option<bool> {
+        let pool = self.constants.of(memory, constant)?;
+        let holder = self.holder.of(memory, pool)?;
+        let list = self.methods.of(memory, holder)?;
+        let count = self.list_length.of(memory, list)?.min(MAX_METHODS);
+        let first = self.list_data.place(list)?;
+        let bytes = memory.bytes(first, count as usize * 8)?;
+        let all = bytes.as_chunks::<8>().0;
+        Some(all.iter().any(|one| u64::from_le_bytes(*one) == method))
     }
 
     /// Has all that a stack's methods refer to read in few rounds.

@@ -4,8 +4,10 @@
 mod code_cache;
 mod compiled;
 mod method;
+mod note;
 mod stream;
 mod tables;
+mod walk;
 
 use super::exports;
 use super::memory::Memory;
@@ -13,25 +15,12 @@ use super::threads::{self, MAX_THREADS};
 use crate::model::stack::Frame;
 use crate::symbolize::code::{Code, CodeIndex};
 use crate::symbolize::open::FileId;
-use code_cache::{CodeCache, Heap, Kind};
+use code_cache::CodeCache;
 use compiled::Compiled;
-use method::{Methods, Place};
+use method::Methods;
 use stream::Packing;
 use tables::{EXPORTS, Field, Tables};
-
-const MAX_FRAMES: usize = 128;
-/// Words from the frame pointer of an interpreted frame; `frame_x86.hpp` has them so since 9.
-#[cfg(target_arch = "x86_64")]
-const BYTECODE: i64 = -8;
-#[cfg(target_arch = "aarch64")]
-const BYTECODE: i64 = -9;
-const METHOD: i64 = -3;
-const SENDER_SP: i64 = -1;
-/// And from that of the frame by which C code calls Java.
-#[cfg(target_arch = "x86_64")]
-const CALL_WRAPPER: i64 = -6;
-#[cfg(target_arch = "aarch64")]
-const CALL_WRAPPER: i64 = -8;
+use walk::Words;
 
 pub(super) struct Hotspot {
     pub image: FileId,
@@ -44,6 +33,8 @@ pub(super) struct Hotspot {
     anchor_fp: Field,
     wrapper_anchor: Field,
     call_stub: u64,
+    /// Where the interpreter's code begins and ends.
+    interpreter: Option<(u64, u64)>,
     cache: CodeCache,
     compiled: Compiled,
     methods: Methods,
@@ -62,20 +53,6 @@ enum List {
         length: Field,
         threads: Field,
     },
-}
-
-/// Registers of a frame.
-#[derive(Clone, Copy)]
-struct At {
-    pc: u64,
-    sp: u64,
-    fp: u64,
-}
-
-/// What lies further out than C code that called Java.
-enum Beyond {
-    Java(At),
-    Nothing,
 }
 
 impl Hotspot {
@@ -121,6 +98,7 @@ impl Hotspot {
             anchor_fp: anchor("_last_Java_fp")?,
             wrapper_anchor: field("JavaCallWrapper", "_anchor")?,
             call_stub: field("StubRoutines", "_call_stub_return_address")?.of(memory, 0)?,
+            interpreter: interpreter(&tables, memory),
             cache: CodeCache::of(&tables)?,
             compiled: Compiled::of(&tables, packing)?,
             methods: Methods::of(&tables, packing)?,
@@ -170,110 +148,24 @@ impl Hotspot {
     ) -> Option<(Vec<Frame>, bool)> {
         let thread = self.thread_of(memory, pointer)?;
         let anchor = self.anchor.place(thread)?;
-        let at = self.anchored(memory, anchor)?;
+        let at = self.anchored(memory, anchor, Words::Live)?;
         let heaps = self.cache.heaps(memory)?;
-        let (places, truncated) = self.walk(memory, &heaps, at);
-        self.methods.want(memory, &places);
-        let frames: Vec<Frame> = places
-            .iter()
-            .map_while(|place| self.methods.frame(memory, place))
-            .collect();
-        let truncated = truncated || frames.len() < places.len();
+        let walked = self.walk(memory, &heaps, at, Words::Live);
+        let frames = self.name(memory, &walked.places);
+        let truncated = walked.truncated || frames.len() < walked.places.len();
+        let frames = frames.into_iter().map(|one| one.frame).collect();
         Some((frames, truncated))
-    }
-
-    /// Where Java was left; `None` when the thread is not in Java at all.
-    fn anchored(&self, memory: &mut Memory<'_>, anchor: u64) -> Option<At> {
-        let sp = self.anchor_sp.of(memory, anchor)?;
-        if sp == 0 {
-            return None;
-        }
-        let pc = match self.anchor_pc.of(memory, anchor)? {
-            0 => memory.word(sp.checked_sub(8)?)?,
-            pc => pc,
-        };
-        let fp = self.anchor_fp.of(memory, anchor)?;
-        Some(At { pc, sp, fp })
-    }
-
-    fn walk(&self, memory: &mut Memory<'_>, heaps: &[Heap], from: At) -> (Vec<Place>, bool) {
-        let mut places = Vec::new();
-        let mut at = from;
-        for _ in 0..MAX_FRAMES {
-            if at.pc == self.call_stub {
-                match self.further_out(memory, at) {
-                    Some(Beyond::Java(outer)) => at = outer,
-                    Some(Beyond::Nothing) => return (places, false),
-                    None => return (places, true),
-                }
-                continue;
-            }
-            let before = at;
-            let Some(next) = self.step(memory, heaps, at, &mut places) else {
-                return (places, true);
-            };
-            // Callers lie further up.
-            if next.sp <= before.sp {
-                return (places, true);
-            }
-            at = next;
-        }
-        (places, true)
-    }
-
-    /// C code called Java here, and may itself have been called by Java.
-    fn further_out(&self, memory: &mut Memory<'_>, at: At) -> Option<Beyond> {
-        let wrapper = memory.word(word(at.fp, CALL_WRAPPER))?;
-        let anchor = self.wrapper_anchor.place(wrapper)?;
-        if self.anchor_sp.of(memory, anchor)? == 0 {
-            return Some(Beyond::Nothing);
-        }
-        let outer = self.anchored(memory, anchor)?;
-        (outer.sp > at.sp).then_some(Beyond::Java(outer))
-    }
-
-    fn step(
-        &self,
-        memory: &mut Memory<'_>,
-        heaps: &[Heap],
-        at: At,
-        places: &mut Vec<Place>,
-    ) -> Option<At> {
-        let blob = self.cache.find(memory, heaps, at.pc)?;
-        match blob.kind {
-            Kind::Interpreter => {
-                let method = memory.word(word(at.fp, METHOD))?;
-                let bytecode = memory.word(word(at.fp, BYTECODE))?;
-                places.push(self.methods.interpreted(memory, method, bytecode)?);
-                return Some(At {
-                    pc: memory.word(word(at.fp, 1))?,
-                    sp: memory.word(word(at.fp, SENDER_SP))?,
-                    fp: memory.word(at.fp)?,
-                });
-            }
-            Kind::Compiled => {
-                let pc = self.compiled.original(memory, blob, at.pc, at.sp)?;
-                places.extend(self.compiled.places(memory, blob, pc)?);
-            }
-            Kind::NativeWrapper => places.push(self.compiled.native(memory, blob)?),
-            Kind::Stub => {}
-            // The way to frames that lie on the heap, among others: what follows is another's.
-            Kind::Other => return None,
-        }
-        let sp = at
-            .sp
-            .checked_add(blob.frame_size)
-            .filter(|_| blob.frame_size > 0)?;
-        Some(At {
-            pc: memory.word(sp.checked_sub(8)?)?,
-            fp: memory.word(sp.checked_sub(16)?)?,
-            sp,
-        })
     }
 }
 
-fn word(from: u64, words: i64) -> u64 {
-    from.wrapping_add_signed(words * 8)
+fn interpreter(tables: &Tables, memory: &mut Memory<'_>) -> Option<(u64, u64)> {
+    let queue = tables
+        .field("AbstractInterpreter", "_code")?
+        .of(memory, 0)?;
+    let code = tables.field("StubQueue", "_stub_buffer")?;
+    let size = tables.field("StubQueue", "_buffer_limit")?;
+    let begin = code.of(memory, queue)?;
+    Some((begin, begin.checked_add(size.of(memory, queue)?)?))
 }
 
 impl List {

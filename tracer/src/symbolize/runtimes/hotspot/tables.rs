@@ -177,7 +177,11 @@ fn width(kind: &str) -> u8 {
 }
 
 const TYPES: &[&str] = &[
+    "AbstractInterpreter",
     "Abstract_VM_Version",
+    "Array<Klass*>",
+    "Array<Method*>",
+    "Array<int>",
     "CodeBlob",
     "CodeCache",
     "CodeHeap",
@@ -197,6 +201,7 @@ const TYPES: &[&str] = &[
     "Method",
     "OSThread",
     "PcDesc",
+    "StubQueue",
     "StubRoutines",
     "Symbol",
     "Thread",

@@ -1,0 +1,208 @@
+//! Walks the frames of Java below the current system call: from where the thread has left Java, by the sizes
+//! that unwind rows tell of compiled frames. Interpreted ones all look alike, and say where their callers are.
+//! User space has learnt where HotSpot keeps this (`tracer_common::runtime`).
+
+use core::{ffi::c_void, mem::MaybeUninit};
+
+use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use tracer_common::{
+    runtime::{
+        Activation, MANAGED_CUT, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE,
+        MAX_COMPILED_FRAME, MAX_MANAGED,
+    },
+    stack_key,
+    unwind::{KIND_OUTERMOST, KIND_SHIFT, KIND_SP},
+};
+
+use crate::{
+    globals as g,
+    runtime::{entry, word},
+    walk::rule,
+};
+
+/// From the last thing that an interpreted frame has below its frame pointer to the return address above it
+/// (`frame_x86.hpp` has them so since 9).
+const WORDS: usize = 10;
+const BYTES: u64 = (WORDS * 8) as u64;
+const BELOW: u64 = 64;
+const BYTECODE: usize = 0;
+const METHOD: usize = 5;
+const SENDER_SP: usize = 7;
+const SAVED_FP: usize = 8;
+const RETURN: usize = 9;
+/// Of the frame by which C code calls Java, from its frame pointer down: the record of that call.
+const CALL_WRAPPER: u64 = 48;
+/// Native code below a method does not take more; what a thread without Java has at that place is something else.
+const MAX_NATIVE: u64 = 64 << 20;
+
+pub type Window = [u64; WORDS];
+
+pub struct Walked {
+    /// A `MANAGED_*`.
+    pub how: u32,
+    pub frames: u32,
+    /// Code address, stack pointer and frame pointer with which Java was left.
+    pub from: [u64; 3],
+}
+
+/// What the thread with this thread pointer and stack pointer executes, as a part of its key, as `walk_managed` does.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn walk_java(runtime: u64, thread: u64, sp: u64, layout: u64) -> u64 {
+    if g::HAS_REGS.load() == 0 {
+        return 0;
+    }
+    let mut window = MaybeUninit::<Window>::uninit();
+    let mut hash = 0;
+    let walked = walk(
+        runtime,
+        thread,
+        sp,
+        layout,
+        window.as_mut_ptr(),
+        |_, one| {
+            if one.code != 0 {
+                hash = stack_key::fold_managed(hash, one.code, one.instruction);
+            }
+        },
+    );
+    match walked.how {
+        MANAGED_WHOLE | MANAGED_DEEPER => hash,
+        MANAGED_UNREAD | MANAGED_CUT => stack_key::UNREAD,
+        _ => 0,
+    }
+}
+
+/// The packed unwind rule of compiled code, checked by the verifier once.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn compiled_rule(address: u64, layout: u64) -> u64 {
+    rule(address, layout)
+}
+
+/// Gives each frame to `on_frame`, with its number, innermost first; without code where C code has called Java.
+#[inline(always)]
+pub fn walk(
+    runtime: u64,
+    thread: u64,
+    top: u64,
+    layout: u64,
+    window: *mut Window,
+    mut on_frame: impl FnMut(usize, Activation),
+) -> Walked {
+    let mut walked = Walked {
+        how: MANAGED_NONE,
+        frames: 0,
+        from: [0; 3],
+    };
+    let Some(of) = entry(runtime) else {
+        return walked;
+    };
+    // SAFETY: a valid map element.
+    let of = unsafe { &*of };
+    let state = match word(thread.wrapping_add(of.state)) {
+        Some(0) => return walked,
+        Some(state) => state,
+        None => {
+            walked.how = MANAGED_UNREAD;
+            return walked;
+        }
+    };
+    walked.how = MANAGED_UNREAD;
+    let Some([mut sp, mut pc, mut fp]) = left_java(state.wrapping_add(of.anchor), window) else {
+        return walked;
+    };
+    if sp.wrapping_sub(top) > MAX_NATIVE {
+        walked.how = MANAGED_NONE;
+        return walked;
+    }
+    walked.from = [pc, sp, fp];
+    let mut number = 0;
+    while number < MAX_MANAGED {
+        walked.frames = number as u32;
+        let mut one = Activation {
+            code: 0,
+            instruction: 0,
+        };
+        let before = sp;
+        if pc == of.call_stub {
+            let Some(wrapper) = word(fp.wrapping_sub(CALL_WRAPPER)) else {
+                return walked;
+            };
+            let anchor = wrapper.wrapping_add(of.wrapper_anchor);
+            let Some([outer_sp, outer_pc, outer_fp]) = left_java(anchor, window) else {
+                return walked;
+            };
+            if outer_sp == 0 {
+                walked.how = MANAGED_WHOLE;
+                return walked;
+            }
+            (pc, sp, fp) = (outer_pc, outer_sp, outer_fp);
+        } else if pc.wrapping_sub(of.interpreter) < of.interpreter_length {
+            if !fill(window, fp.wrapping_sub(BELOW), BYTES) {
+                return walked;
+            }
+            // SAFETY: filled.
+            let words = unsafe { &*window };
+            one.code = words[METHOD];
+            // Native methods have none, and so small a number would mean compiled code.
+            one.instruction = words[BYTECODE];
+            if one.instruction < MAX_COMPILED_FRAME {
+                one.instruction = u64::MAX;
+            }
+            (pc, sp, fp) = (words[RETURN], words[SENDER_SP], words[SAVED_FP]);
+        } else {
+            let rule = compiled_rule(pc, layout);
+            let size = u64::from(rule as u32);
+            let kind = rule >> KIND_SHIFT & 0xff;
+            if kind == KIND_OUTERMOST {
+                walked.how = MANAGED_DEEPER;
+                return walked;
+            }
+            if kind != KIND_SP || size >= MAX_COMPILED_FRAME {
+                walked.how = MANAGED_CUT;
+                return walked;
+            }
+            one.code = pc;
+            one.instruction = size;
+            sp = sp.wrapping_add(size);
+            if !fill(window, sp.wrapping_sub(16), 16) {
+                return walked;
+            }
+            // SAFETY: two words of it are filled.
+            let words = unsafe { &*window };
+            (fp, pc) = (words[0], words[1]);
+        }
+        on_frame(number, one);
+        number += 1;
+        // Callers lie above what they called.
+        if sp.wrapping_sub(before).wrapping_sub(8) >= MAX_NATIVE {
+            walked.frames = number as u32;
+            return walked;
+        }
+    }
+    walked.frames = MAX_MANAGED as u32;
+    walked.how = MANAGED_DEEPER;
+    walked
+}
+
+/// Stack pointer, code address and frame pointer of an anchor: all 0 when nothing has been left.
+#[inline(always)]
+fn left_java(anchor: u64, window: *mut Window) -> Option<[u64; 3]> {
+    if !fill(window, anchor, 24) {
+        return None;
+    }
+    // SAFETY: three words of it are filled.
+    let [sp, mut pc, fp] = unsafe { [(*window)[0], (*window)[1], (*window)[2]] };
+    if sp != 0 && pc == 0 {
+        pc = word(sp.wrapping_sub(8))?;
+    }
+    Some([sp, pc, fp])
+}
+
+/// The first `bytes` of the window, which are a constant to the verifier.
+#[inline(always)]
+fn fill(window: *mut Window, from: u64, bytes: u64) -> bool {
+    // SAFETY: the destination is not smaller; the helper checks the source.
+    unsafe { bpf_probe_read_user(window.cast(), bytes as u32, from as *const c_void) == 0 }
+}

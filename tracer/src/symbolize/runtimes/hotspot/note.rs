@@ -1,0 +1,171 @@
+//! What the kernel program needs to note the methods that threads execute, and what those are called.
+
+use tracer_common::runtime::{KIND_HOTSPOT, MAX_COMPILED_FRAME, Runtime};
+use tracer_common::unwind::{Frame as Leaving, Rule, Whose};
+use zerocopy::transmute;
+
+use super::Hotspot;
+use super::code_cache::{CodeCache, Heap, Kind};
+use super::method::Place;
+use super::walk::{At, Words};
+use crate::symbolize::request::{AddressRule, Function, Functions, RuntimeOf};
+use crate::symbolize::runtimes::CopiedStack;
+use crate::symbolize::runtimes::memory::Memory;
+use crate::symbolize::runtimes::threads;
+
+/// Compiled code keeps its caller's frame pointer below the return address.
+const SAVED_FP: i16 = -16;
+
+impl Hotspot {
+    pub(in crate::symbolize::runtimes) fn to_note(&self, memory: &mut Memory<'_>) -> RuntimeOf {
+        // Elsewhere the kernel program cannot tell frames apart.
+        if !cfg!(target_arch = "x86_64") || !self.is_anchor_as_expected() {
+            return RuntimeOf::Nobody;
+        }
+        match self.runtime(memory) {
+            Some(runtime) => RuntimeOf::Known(transmute!(runtime)),
+            None => RuntimeOf::NotYet,
+        }
+    }
+
+    /// Three words in this order, in all releases so far.
+    fn is_anchor_as_expected(&self) -> bool {
+        let sp = self.anchor_sp.at;
+        self.anchor_pc.at == sp + 8 && self.anchor_fp.at == sp + 16
+    }
+
+    fn runtime(&self, memory: &mut Memory<'_>) -> Option<Runtime> {
+        let known = self.list(memory);
+        let state = self
+            .state
+            .or_else(|| threads::place_of_state(memory, &known))?;
+        let heaps = self.cache.heaps(memory)?;
+        let code = CodeCache::range(&heaps)?;
+        let (interpreter, end) = self.interpreter?;
+        Some(Runtime {
+            kind: KIND_HOTSPOT,
+            image: code.start,
+            image_length: code.end - code.start,
+            state,
+            anchor: self.anchor.at.checked_add(self.anchor_sp.at)?,
+            interpreter,
+            interpreter_length: end.checked_sub(interpreter)?,
+            call_stub: self.call_stub,
+            wrapper_anchor: self.wrapper_anchor.at.checked_add(self.anchor_sp.at)?,
+            ..Runtime::BLANK
+        })
+    }
+
+    /// What the noted methods are called, up to the first that is not what it was.
+    pub(in crate::symbolize::runtimes) fn noted(
+        &self,
+        memory: &mut Memory<'_>,
+        functions: &[(u64, u64)],
+    ) -> Option<Functions> {
+        let heaps = self.cache.heaps(memory)?;
+        let interpreted = functions.iter().filter(|(_, at)| *at >= MAX_COMPILED_FRAME);
+        memory.want(interpreted.map(|(method, _)| *method));
+        let mut places = Vec::new();
+        let mut truncated = false;
+        for (code, instruction) in functions {
+            let Some(of_frame) = self.frame_of(memory, &heaps, *code, *instruction) else {
+                truncated = true;
+                break;
+            };
+            places.extend(of_frame);
+        }
+        Some(self.told(memory, &places, truncated))
+    }
+
+    /// The methods of one frame, innermost first.
+    fn frame_of(
+        &self,
+        memory: &mut Memory<'_>,
+        heaps: &[Heap],
+        code: u64,
+        instruction: u64,
+    ) -> Option<Vec<Place>> {
+        if instruction >= MAX_COMPILED_FRAME {
+            return Some(vec![self.methods.interpreted(memory, code, instruction)?]);
+        }
+        let blob = self.cache.find(memory, heaps, code)?;
+        if blob.frame_size != instruction {
+            return None;
+        }
+        match blob.kind {
+            Kind::Compiled => self.compiled.places(memory, blob, code),
+            Kind::NativeWrapper => Some(vec![self.compiled.native(memory, blob)?]),
+            Kind::Stub => Some(Vec::new()),
+            Kind::Interpreter | Kind::Other => None,
+        }
+    }
+
+    /// The same of a stack that the kernel program could not follow to its end, from the copy of it.
+    pub(in crate::symbolize::runtimes) fn copied(
+        &self,
+        memory: &mut Memory<'_>,
+        from: [u64; 3],
+        stack: CopiedStack<'_>,
+    ) -> Option<Functions> {
+        let heaps = self.cache.heaps(memory)?;
+        let walked = self.walk(memory, &heaps, start(from), words(stack, false));
+        Some(self.told(memory, &walked.places, walked.truncated))
+    }
+
+    /// How the frames of compiled code are left on the way out from there. Holds for that code at any time, whatever lies
+    /// on the stack by now.
+    pub(in crate::symbolize::runtimes) fn rules(
+        &self,
+        memory: &mut Memory<'_>,
+        from: [u64; 3],
+        stack: CopiedStack<'_>,
+    ) -> Vec<AddressRule> {
+        let Some(heaps) = self.cache.heaps(memory) else {
+            return Vec::new();
+        };
+        let walked = self.walk(memory, &heaps, start(from), words(stack, true));
+        let usable = walked
+            .sizes
+            .into_iter()
+            .filter(|(_, size)| *size < MAX_COMPILED_FRAME);
+        usable
+            .map(|(address, size)| AddressRule {
+                address,
+                rule: Rule {
+                    frame: Leaving::AboveSp(size as i32),
+                    whose: Whose::Library,
+                    saved_fp: SAVED_FP,
+                }
+                .pack(),
+            })
+            .collect()
+    }
+
+    fn told(&self, memory: &mut Memory<'_>, places: &[Place], truncated: bool) -> Functions {
+        let functions = self.name(memory, places);
+        Functions {
+            truncated: truncated || functions.len() < places.len(),
+            functions,
+        }
+    }
+
+    pub(super) fn name(&self, memory: &mut Memory<'_>, places: &[Place]) -> Vec<Function> {
+        self.methods.want(memory, places);
+        let named = places.iter().map_while(|place| {
+            Some(Function {
+                frame: self.methods.frame(memory, place)?,
+                identity: place.identity,
+            })
+        });
+        named.collect()
+    }
+}
+
+fn start([pc, sp, fp]: [u64; 3]) -> At {
+    At { pc, sp, fp }
+}
+
+fn words(stack: CopiedStack<'_>, or_live: bool) -> Words<'_> {
+    let CopiedStack { sp, bytes } = stack;
+    Words::Copied { sp, bytes, or_live }
+}

@@ -1,0 +1,230 @@
+//! From frame to frame of a Java thread, innermost first. The words of its stack come from its memory while it waits,
+//! or from a copy of a moment that has passed: then never from elsewhere.
+
+use super::Hotspot;
+use super::code_cache::{Blob, Heap, Kind};
+use super::method::Place;
+use crate::symbolize::runtimes::memory::Memory;
+
+const MAX_FRAMES: usize = 128;
+/// Words from the frame pointer of an interpreted frame; `frame_x86.hpp` has them so since 9.
+#[cfg(target_arch = "x86_64")]
+const BYTECODE: i64 = -8;
+#[cfg(target_arch = "aarch64")]
+const BYTECODE: i64 = -9;
+const METHOD: i64 = -3;
+const SENDER_SP: i64 = -1;
+/// And from that of the frame by which C code calls Java.
+#[cfg(target_arch = "x86_64")]
+const CALL_WRAPPER: i64 = -6;
+#[cfg(target_arch = "aarch64")]
+const CALL_WRAPPER: i64 = -8;
+
+/// Registers of a frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At {
+    pub pc: u64,
+    pub sp: u64,
+    pub fp: u64,
+}
+
+/// Where the words of a stack are.
+#[derive(Clone, Copy)]
+pub(super) enum Words<'s> {
+    Live,
+    /// What lies at `sp` and above. Where that ends the memory may be asked that is there now, if only to learn what
+    /// holds for the code at any time.
+    Copied {
+        sp: u64,
+        bytes: &'s [u8],
+        or_live: bool,
+    },
+}
+
+impl Words<'_> {
+    pub(super) fn word(self, memory: &mut Memory<'_>, at: u64) -> Option<u64> {
+        let Self::Copied { sp, bytes, or_live } = self else {
+            return memory.word(at);
+        };
+        let copied = at.checked_sub(sp).and_then(|from| {
+            let from = usize::try_from(from).ok()?;
+            let bytes = bytes.get(from..from.checked_add(8)?)?;
+            bytes.try_into().ok().map(u64::from_le_bytes)
+        });
+        copied.or_else(|| if or_live { memory.word(at) } else { None })
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Walked {
+    pub places: Vec<Place>,
+    /// Addresses in code that has frames of one size, and that size.
+    pub sizes: Vec<(u64, u64)>,
+    /// Outer frames are missing.
+    pub truncated: bool,
+}
+
+/// What lies further out than C code that called Java.
+enum Beyond {
+    Java(At),
+    Nothing,
+}
+
+impl Hotspot {
+    /// Where Java was left; `None` when the thread is not in Java at all.
+    pub(super) fn anchored(
+        &self,
+        memory: &mut Memory<'_>,
+        anchor: u64,
+        words: Words<'_>,
+    ) -> Option<At> {
+        let sp = self.anchor_sp.of(memory, anchor)?;
+        if sp == 0 {
+            return None;
+        }
+        let pc = match self.anchor_pc.of(memory, anchor)? {
+            0 => words.word(memory, sp.checked_sub(8)?)?,
+            pc => pc,
+        };
+        let fp = self.anchor_fp.of(memory, anchor)?;
+        Some(At { pc, sp, fp })
+    }
+
+    pub(super) fn walk(
+        &self,
+        memory: &mut Memory<'_>,
+        heaps: &[Heap],
+        from: At,
+        words: Words<'_>,
+    ) -> Walked {
+        let mut walked = Walked {
+            truncated: true,
+            ..Walked::default()
+        };
+        let mut at = from;
+        for _ in 0..MAX_FRAMES {
+            if at.pc == self.call_stub {
+                match self.further_out(memory, at, words) {
+                    Some(Beyond::Java(outer)) => at = outer,
+                    Some(Beyond::Nothing) => {
+                        walked.truncated = false;
+                        return walked;
+                    }
+                    None => return walked,
+                }
+                continue;
+            }
+            let before = at;
+            let Some(next) = self.step(memory, heaps, at, words, &mut walked) else {
+                return walked;
+            };
+            // Callers lie further up.
+            if next.sp <= before.sp {
+                return walked;
+            }
+            at = next;
+        }
+        walked
+    }
+
+    /// C code called Java here, and may itself have been called by Java.
+    fn further_out(&self, memory: &mut Memory<'_>, at: At, words: Words<'_>) -> Option<Beyond> {
+        let wrapper = words.word(memory, word(at.fp, CALL_WRAPPER))?;
+        let anchor = self.wrapper_anchor.place(wrapper)?;
+        // The record lies on the stack as well.
+        if words.word(memory, self.anchor_sp.place(anchor)?)? == 0 {
+            return Some(Beyond::Nothing);
+        }
+        let sp = words.word(memory, self.anchor_sp.place(anchor)?)?;
+        let pc = match words.word(memory, self.anchor_pc.place(anchor)?)? {
+            0 => words.word(memory, sp.checked_sub(8)?)?,
+            pc => pc,
+        };
+        let fp = words.word(memory, self.anchor_fp.place(anchor)?)?;
+        (sp > at.sp).then_some(Beyond::Java(At { pc, sp, fp }))
+    }
+
+    fn step(
+        &self,
+        memory: &mut Memory<'_>,
+        heaps: &[Heap],
+        at: At,
+        words: Words<'_>,
+        walked: &mut Walked,
+    ) -> Option<At> {
+        let blob = self.cache.find(memory, heaps, at.pc)?;
+        match blob.kind {
+            Kind::Interpreter => {
+                let method = words.word(memory, word(at.fp, METHOD))?;
+                let bytecode = words.word(memory, word(at.fp, BYTECODE))?;
+                let place = self.methods.interpreted(memory, method, bytecode)?;
+                walked.places.push(place);
+                return Some(At {
+                    pc: words.word(memory, word(at.fp, 1))?,
+                    sp: words.word(memory, word(at.fp, SENDER_SP))?,
+                    fp: words.word(memory, at.fp)?,
+                });
+            }
+            Kind::Compiled => {
+                let kept = self.compiled.original(memory, blob, at.pc)?;
+                let pc = match kept {
+                    Some(offset) => words.word(memory, at.sp.checked_add(offset)?)?,
+                    None => {
+                        walked.sizes.push((at.pc, blob.frame_size));
+                        at.pc
+                    }
+                };
+                let places = self.compiled.places(memory, blob, pc)?;
+                walked.places.extend(places);
+            }
+            Kind::NativeWrapper => {
+                walked.sizes.push((at.pc, blob.frame_size));
+                walked.places.push(self.compiled.native(memory, blob)?);
+            }
+            Kind::Stub => walked.sizes.push((at.pc, blob.frame_size)),
+            // The way to frames that lie on the heap, among others: what follows is another's.
+            Kind::Other => return None,
+        }
+        leave(memory, blob, at, words)
+    }
+}
+
+fn leave(memory: &mut Memory<'_>, blob: Blob, at: At, words: Words<'_>) -> Option<At> {
+    let size = Some(blob.frame_size).filter(|size| *size > 0)?;
+    let sp = at.sp.checked_add(size)?;
+    Some(At {
+        pc: words.word(memory, sp.checked_sub(8)?)?,
+        fp: words.word(memory, sp.checked_sub(16)?)?,
+        sp,
+    })
+}
+
+fn word(from: u64, words: i64) -> u64 {
+    from.wrapping_add_signed(words * 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_never_completed_by_what_is_there_now() {
+        let mut fetch = |pages: &[u64]| vec![Some(vec![7_u8; 4096]); pages.len()];
+        let mut memory = Memory::new(&mut fetch);
+        let bytes = [1_u8; 16];
+        let copied = |or_live| Words::Copied {
+            sp: 0x10_0000,
+            bytes: &bytes,
+            or_live,
+        };
+        let (ones, sevens) = (
+            Some(u64::from_le_bytes([1; 8])),
+            Some(u64::from_le_bytes([7; 8])),
+        );
+        assert_eq!(copied(false).word(&mut memory, 0x10_0008), ones);
+        assert_eq!(copied(false).word(&mut memory, 0x10_0009), None);
+        assert_eq!(copied(false).word(&mut memory, 0xf_fff8), None);
+        assert_eq!(copied(true).word(&mut memory, 0x10_0010), sevens);
+        assert_eq!(Words::Live.word(&mut memory, 0x10_0000), sevens);
+    }
+}
