@@ -41,12 +41,35 @@ fn is_readable(python: &Path) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
+/// Virtual machines of the distribution, and any that are named beside.
+fn machines() -> Vec<PathBuf> {
+    let beside = std::env::var("SOCKLEAK_TEST_JAVA").unwrap_or_default();
+    let installed = std::fs::read_dir("/usr/lib/jvm")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut homes: Vec<PathBuf> = installed
+        .filter_map(|home| home.path().canonicalize().ok())
+        .collect();
+    homes.sort();
+    homes.dedup();
+    let beside = beside.split(':').map(PathBuf::from);
+    let mut found: Vec<PathBuf> = homes
+        .iter()
+        .map(|home| home.join("bin/java"))
+        .chain(beside)
+        .collect();
+    found.retain(|java| java.is_file());
+    found
+}
+
 /// Starts the rig under a watch, which sees it from its first call on, and takes the report once it leaks.
-fn watched(python: &Path, rounds: &str) -> Report {
-    let watch = Running::watch(["--json", "--min-age", "500ms", "--comm", "python3"]);
-    let mut child = Command::new(python)
-        .arg(paths::tests_dir().join("rigs/python/one_call_each.py"))
-        .arg(rounds)
+fn watched(rig: &mut Command) -> Report {
+    let program = Path::new(rig.get_program());
+    let comm = program.file_name().and_then(|name| name.to_str());
+    let comm = comm.expect("a program has a name").to_owned();
+    let watch = Running::watch(["--json", "--min-age", "500ms", "--comm", &comm]);
+    let mut child = rig
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -63,14 +86,14 @@ fn watched(python: &Path, rounds: &str) -> Report {
     report
 }
 
-/// Calls before the interpreter was noticed have no names, and then nobody is blamed for them: on a busy machine that
+/// Calls before the runtime was noticed have no names, and then nobody is blamed for them: on a busy machine that
 /// takes longer than the rig. A wrong name is one in every attempt.
-fn told(python: &Path) -> Report {
+fn told(mut rig: impl FnMut() -> Command, expected: [(&str, u32, usize); 2]) -> Report {
     const ATTEMPTS: usize = 3;
-    let expected = [("read_orders", 18, 5), ("read_stock", 22, 5)];
     let expected = expected.map(|(name, line, count)| (name.to_owned(), line, count));
     for attempt in 1.. {
-        let report = watched(python, "5");
+        let mut rig = rig();
+        let report = watched(&mut rig);
         let blamed = blamed(&report);
         if blamed == expected {
             return report;
@@ -79,12 +102,11 @@ fn told(python: &Path) -> Report {
             let right = expected
                 .iter()
                 .any(|(function, at, _)| function == name && at == line);
-            assert!(right, "{}: {name}:{line}", python.display());
+            assert!(right, "{rig:?}: {name}:{line}");
         }
         assert!(
             attempt < ATTEMPTS,
-            "{}: {blamed:?}: {:#?}",
-            python.display(),
+            "{rig:?}: {blamed:?}: {:#?}",
             report.sites
         );
     }
@@ -116,7 +138,13 @@ fn two_python_functions_with_one_call_each_are_two_findings() {
     let pythons = pythons();
     assert!(!pythons.is_empty(), "no python3 at all");
     for python in pythons {
-        let report = told(&python);
+        let rig = || {
+            let mut rig = Command::new(&python);
+            rig.arg(paths::tests_dir().join("rigs/python/one_call_each.py"));
+            rig.arg("5");
+            rig
+        };
+        let report = told(rig, [("read_orders", 18, 5), ("read_stock", 22, 5)]);
         for site in &report.sites {
             let read = site.stacks.named("eof");
             let names: Vec<String> = read[0].iter().map(tests::report::Frame::name).collect();
@@ -126,6 +154,54 @@ fn two_python_functions_with_one_call_each_are_two_findings() {
                 !names.iter().any(|name| name.contains("PyEval")),
                 "{names:?}"
             );
+        }
+    }
+}
+
+#[test]
+fn two_java_methods_with_one_call_each_are_two_findings() {
+    let name = "two_java_methods_with_one_call_each_are_two_findings";
+    if !skip::require_root(name) || !skip::require_program(name, "javac") {
+        return;
+    }
+    let classes = tempfile::tempdir().expect("a folder for classes");
+    let compiled = Command::new("javac")
+        .args(["--release", "11", "-d"])
+        .arg(classes.path())
+        .arg(paths::tests_dir().join("rigs/java/OneCallEach.java"))
+        .status();
+    assert!(compiled.expect("run javac").success());
+    let machines = machines();
+    assert!(!machines.is_empty(), "no java beside javac");
+    for java in machines {
+        // Interpreted for the most part, and compiled from the first call on.
+        for (option, rounds) in [("-Xmixed", "10"), ("-Xcomp", "40")] {
+            let rig = || {
+                let mut rig = Command::new(&java);
+                rig.args([option, "-cp"]).arg(classes.path());
+                rig.args(["OneCallEach", rounds]);
+                rig
+            };
+            let expected = [
+                ("OneCallEach.readOrders", 17, 5),
+                ("OneCallEach.readStock", 21, 5),
+            ];
+            let report = told(rig, expected);
+            for site in &report.sites {
+                let read = site.stacks.named("eof");
+                let names: Vec<String> = read[0].iter().map(tests::report::Frame::name).collect();
+                assert!(names[0] == "read" || names[0].contains("recv"), "{names:?}");
+                let outermost = &names[names.len() - 2..];
+                assert_eq!(
+                    outermost,
+                    ["OneCallEach.serve", "OneCallEach.main"],
+                    "{names:?}"
+                );
+                assert!(
+                    !names.iter().any(|name| name.contains("[jit]")),
+                    "{names:?}"
+                );
+            }
         }
     }
 }

@@ -130,14 +130,14 @@ pub fn walk(
                 return walked;
             };
             let anchor = wrapper.wrapping_add(of.wrapper_anchor);
-            let Some([outer_sp, outer_pc, outer_fp]) = left_java(anchor, window) else {
+            let Some(outer) = left_java(anchor, window) else {
                 return walked;
             };
-            if outer_sp == 0 {
+            if outer[0] == 0 {
                 walked.how = MANAGED_WHOLE;
                 return walked;
             }
-            (pc, sp, fp) = (outer_pc, outer_sp, outer_fp);
+            [sp, pc, fp] = outer;
         } else if pc.wrapping_sub(of.interpreter) < of.interpreter_length {
             if !fill(window, fp.wrapping_sub(BELOW), BYTES) {
                 return walked;

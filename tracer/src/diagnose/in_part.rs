@@ -87,10 +87,12 @@ fn continues((rule, view): &Classified<'_>, part: &Classified<'_>) -> bool {
         let stack = view.stack(operation);
         stack.map(|stack| stack.frames.clone()).unwrap_or_default()
     };
-    let whole = frames(view);
+    let (whole, known) = (frames(view), frames(other));
+    // All functions of a language runtime call through the same frames: that they agree so far says nothing.
     rule.verdict() == of.verdict()
         && source(view) == source(other)
         && program(view) == program(other)
         && view.context.blame(&whole).is_some()
-        && whole.starts_with(&frames(other))
+        && whole.starts_with(&known)
+        && !whole.get(known.len()).is_some_and(Frame::is_managed)
 }

@@ -71,16 +71,9 @@ impl Runtime {
     pub(super) fn noted_image(&self) -> Option<FileId> {
         match &self.0 {
             Kind::Python(python) => Some(python.image),
-            Kind::Java(java) => Some(java.image),
+            // Elsewhere the kernel program cannot walk its frames.
+            Kind::Java(java) => cfg!(target_arch = "x86_64").then_some(java.image),
             Kind::Go(_) => None,
-        }
-    }
-
-    /// Where its goroutines are.
-    pub(super) fn go(&self) -> Option<&Golang> {
-        match &self.0 {
-            Kind::Go(go) => Some(go),
-            _ => None,
         }
     }
 

@@ -120,19 +120,14 @@ impl Compiled {
         })
     }
 
-    /// Where a frame that is to be deoptimised keeps what it would have returned to, counted from its stack pointer.
-    pub(super) fn original(
-        &self,
-        memory: &mut Memory<'_>,
-        blob: Blob,
-        pc: u64,
-    ) -> Option<Option<u64>> {
-        for handler in self.deoptimized.into_iter().flatten() {
-            if handler.of(memory, blob.at) == Some(pc) {
-                return Some(Some(self.original_pc.of(memory, blob.at)?));
-            }
-        }
-        Some(None)
+    /// Where a frame that is to be deoptimised keeps what it would have returned to, counted from its stack pointer;
+    /// `None` of all other frames.
+    pub(super) fn original(&self, memory: &mut Memory<'_>, blob: Blob, pc: u64) -> Option<u64> {
+        let mut handlers = self.deoptimized.into_iter().flatten();
+        let is_one = handlers.any(|handler| handler.of(memory, blob.at) == Some(pc));
+        is_one
+            .then(|| self.original_pc.of(memory, blob.at))
+            .flatten()
     }
 
     /// No other piece of code has this number, also where one took its place.

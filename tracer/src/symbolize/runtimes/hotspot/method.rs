@@ -24,7 +24,7 @@ pub(super) struct Methods {
     flags: Field,
     constant_size: u64,
     holder: Field,
-    methods: Field,
+    of_class: Field,
     list_length: Field,
     list_data: Field,
     pool_size: u64,
@@ -61,7 +61,7 @@ impl Methods {
             flags: flags.or_else(|| tables.field("ConstMethod", "_flags._flags"))?,
             constant_size: tables.size("ConstMethod")?,
             holder: tables.field("ConstantPool", "_pool_holder")?,
-            methods: tables.field("InstanceKlass", "_methods")?,
+            of_class: tables.field("InstanceKlass", "_methods")?,
             list_length: length?,
             list_data: tables.field("Array<Method*>", "_data")?,
             pool_size: tables.size("ConstantPool")?,
@@ -106,7 +106,7 @@ impl Methods {
     ) -> Option<bool> {
         let pool = self.constants.of(memory, constant)?;
         let holder = self.holder.of(memory, pool)?;
-        let list = self.methods.of(memory, holder)?;
+        let list = self.of_class.of(memory, holder)?;
         let count = self.list_length.of(memory, list)?.min(MAX_METHODS);
         let first = self.list_data.place(list)?;
         let bytes = memory.bytes(first, count as usize * 8)?;

@@ -166,13 +166,12 @@ impl Hotspot {
                 });
             }
             Kind::Compiled => {
-                let kept = self.compiled.original(memory, blob, at.pc)?;
-                let pc = match kept {
-                    Some(offset) => words.word(memory, at.sp.checked_add(offset)?)?,
-                    None => {
-                        walked.sizes.push((at.pc, blob.frame_size));
-                        at.pc
-                    }
+                let kept = self.compiled.original(memory, blob, at.pc);
+                let pc = if let Some(offset) = kept {
+                    words.word(memory, at.sp.checked_add(offset)?)?
+                } else {
+                    walked.sizes.push((at.pc, blob.frame_size));
+                    at.pc
                 };
                 let places = self.compiled.places(memory, blob, pc)?;
                 walked.places.extend(places);
