@@ -77,6 +77,14 @@ impl Runtime {
         }
     }
 
+    /// Where its goroutines are.
+    pub(super) fn go(&self) -> Option<&Golang> {
+        match &self.0 {
+            Kind::Go(go) => Some(go),
+            _ => None,
+        }
+    }
+
     /// How the kernel program notes what its threads execute.
     pub(super) fn to_note(&self, code: &CodeIndex, memory: &mut Memory<'_>) -> RuntimeOf {
         match &self.0 {
