@@ -1,6 +1,6 @@
 //! Names the code that a copied stack was executing: registers and stack bytes in, frames out.
-//! Here, with the tracer's privileges, processes are looked at and files opened; everything that
-//! reads those files happens in a helper process without any. What cannot be known is said.
+//! Here, with the tracer's privileges, processes are looked at and files opened; a helper process without any
+//! reads those files. What cannot be known is said.
 
 #[cfg(target_arch = "x86_64")]
 mod calls;
@@ -44,9 +44,7 @@ pub mod blame;
 mod tests;
 
 use std::collections::HashMap;
-use std::ops::Range;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{ops::Range, path::PathBuf, time::Duration};
 
 use crate::confine::process::OWN_PROGRAM;
 use crate::model::input::ProcessKey;
@@ -173,7 +171,7 @@ impl Symbolizer {
         self.link.spent()
     }
 
-    /// Process id of the helper, once there was something to name.
+    /// Of the helper, once there was something to name.
     pub fn helper(&self) -> Option<u32> {
         self.link.helper()
     }
@@ -205,8 +203,7 @@ impl Symbolizer {
         resolved
     }
 
-    /// How the kernel program is to leave each frame of the stack, innermost first, as far as it can be
-    /// followed; nothing when that cannot be found out now.
+    /// How the kernel program is to leave each frame of the stack, innermost first; nothing when that is not known now.
     pub fn rules(&mut self, copy: &StackCopy<'_>) -> Vec<AddressRule> {
         if self.prepare(copy).is_err() {
             return Vec::new();
@@ -221,15 +218,15 @@ impl Symbolizer {
     /// Which language runtime the process has; `None` when that cannot be found out now.
     pub fn runtime(&mut self, copy: &StackCopy<'_>) -> Option<RuntimeOf> {
         self.prepare(copy).ok()?;
-        let known = self.processes.get(&copy.pid)?;
-        self.link.runtime(&known.process, copy).ok()
+        let process = &self.processes.get(&copy.pid)?.process;
+        self.link.runtime(process, copy).ok()
     }
 
     /// What the noted functions are called. To be asked at once: later other code may lie there.
     pub fn functions(&mut self, copy: &StackCopy<'_>) -> Option<Functions> {
         self.prepare(copy).ok()?;
-        let known = self.processes.get(&copy.pid)?;
-        self.link.functions(&known.process, copy).ok()?
+        let process = &self.processes.get(&copy.pid)?.process;
+        self.link.functions(process, copy).ok()?
     }
 
     /// All goroutines of a Go program; `None` when it is none, or they cannot be read now.
