@@ -15,7 +15,7 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// With sockets stuck after a second, and the options given.
+    /// With sockets stuck after a second, everything watched, and the options given.
     pub fn start(options: &[&str]) -> Self {
         let mut args = vec!["serve", "-v", "--min-age", "1s"];
         if !options
@@ -23,6 +23,9 @@ impl Exporter {
             .any(|option| option.starts_with("--web.listen-address"))
         {
             args.extend(["--web.listen-address", "127.0.0.1:0"]);
+        }
+        if !options.contains(&"--evidence") {
+            args.extend(["--evidence", "always"]);
         }
         args.extend(options);
         Self::of(&mut sockleak::command(args))

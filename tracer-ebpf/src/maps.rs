@@ -8,6 +8,7 @@ use tracer_common::{
     config::{MAX_ASKED, MAX_CGROUPS, Visits},
     counter,
     runtime::{self, Runtime},
+    stack_key::MAX_STEPS,
     table::{CHUNK_WORDS, SlotRecord},
     unwind::{ROW_SETS, RowSet},
 };
@@ -53,6 +54,18 @@ pub struct SeenBucket {
 pub struct SeenKey {
     pub key: u64,
     pub next: u64,
+}
+
+/// Where a walk leaves its return addresses until they are copied.
+#[map]
+pub static WALKED: PerCpuArray<Walked> = PerCpuArray::with_max_entries(1, 0);
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Walked {
+    /// Of the call that uses it.
+    pub sign: u64,
+    pub addresses: [u64; MAX_STEPS as usize],
 }
 
 /// Stack copies a process may still ask for. Least recently used processes start afresh.

@@ -22,10 +22,10 @@ use crate::{
     globals as g,
     java::{self, walk_java},
     kread::{Ptr, Typed},
-    maps::{BUCKETS, Bucket, SEEN, SEEN_BUCKETS, STACKS, SeenKey},
+    maps::{BUCKETS, Bucket, SEEN, SEEN_BUCKETS, STACKS, SeenKey, WALKED},
     runtime::{self, find_runtime, goroutine_of, kind_of, walk_managed},
     skip::count,
-    walk::{STEP_SHIFT, walk_stack},
+    walk::{walk_and_note, walk_stack},
 };
 
 /// What a call notes of its stack.
@@ -43,18 +43,6 @@ impl Taken {
         sp: 0,
         goroutine: 0,
     };
-}
-
-/// What a copy is made of.
-struct Source {
-    current: CurrentTask,
-    regs: Ptr<Typed>,
-    layout: u64,
-    runtime: u64,
-    /// Where the walk of native frames ends.
-    ends_at: u64,
-    kind: u32,
-    now: u64,
 }
 
 /// The key of the current user stack, if there is one. Sends a copy where that is due.
@@ -93,16 +81,8 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
         }
         return Taken { key, sp, goroutine };
     }
-    let source = Source {
-        current,
-        regs,
-        layout,
-        runtime,
-        ends_at,
-        kind,
-        now,
-    };
-    let key = copy(key, &source);
+    let how = u64::from(kind) | u64::from(ends_at != 0) << ENDS_SHIFT;
+    let key = copy_stack(key, layout, runtime, how, now);
     Taken { key, sp, goroutine }
 }
 
@@ -161,11 +141,21 @@ fn remember(key: u64, now: u64) {
     place.key = key;
 }
 
-/// Returns the key that the copy was sent under, or would have been.
+/// In what [`copy_stack`] is told beside the kind of call: the walk of native frames ends at the runtime's code.
+const ENDS_SHIFT: u32 = 32;
+
+/// Returns the key that the copy was sent under, or would have been. Global to the verifier, as are others (`table`).
 #[inline(never)]
-fn copy(key: u64, source: &Source) -> u64 {
+#[unsafe(no_mangle)]
+pub extern "C" fn copy_stack(key: u64, layout: u64, runtime: u64, how: u64, now: u64) -> u64 {
+    let (kind, ends) = (how as u32, how >> ENDS_SHIFT != 0);
+    let Ok(current) = CurrentTask::current() else {
+        return key;
+    };
+    let Some(task) = current.with_user_stack() else {
+        return key;
+    };
     let whole = stack_key::is_whole(key);
-    let (current, regs, now) = (source.current, source.regs, source.now);
     if whole {
         count(Counter::StackSeen);
     }
@@ -190,6 +180,7 @@ fn copy(key: u64, source: &Source) -> u64 {
     } else {
         stack_key::of_one_call(key, now, current.tid)
     };
+    let regs = regs_of(task);
     let sp = regs.field(&g::OFF_REGS_SP);
     let record = entry.as_mut_ptr();
     // SAFETY: the reservation has the size of the record; every field before `pages` is written.
@@ -200,7 +191,7 @@ fn copy(key: u64, source: &Source) -> u64 {
             at: now,
         };
         (*record).key = own;
-        (*record).layout = source.layout;
+        (*record).layout = layout;
         (*record).pc = regs.field(&g::OFF_REGS_PC);
         (*record).sp = sp;
         (*record).fp = regs.field(&g::OFF_REGS_FP);
@@ -208,10 +199,12 @@ fn copy(key: u64, source: &Source) -> u64 {
         (*record).start_boot = current.start_boot();
         (*record).tgid = current.tgid;
         (*record).tid = current.tid;
-        (*record).kind = source.kind;
+        (*record).kind = kind;
         bpf_get_current_comm((&raw mut (*record).comm).cast(), 16);
-        copy_walked(&mut (*record).walked, key, source);
-        copy_managed(record, source);
+        let ends_at = if ends { runtime } else { 0 };
+        let sign = now ^ u64::from(current.tid) << 32;
+        copy_walked(&mut (*record).walked, key, regs, (layout, ends_at), sign);
+        copy_managed(record, runtime, layout, task, sp);
         (*record).valid_pages = copy_pages((&raw mut (*record).pages).cast(), sp);
     }
     entry.submit(0);
@@ -222,20 +215,36 @@ fn copy(key: u64, source: &Source) -> u64 {
     own
 }
 
-/// Walks again for each return address: seldom enough, and the walk that every call pays for keeps none.
+/// Walks again for the return addresses: seldom enough, and the walk that every call pays for keeps none. They lie for a
+/// moment where another task may write that gets this CPU meanwhile; it leaves its sign there.
 #[inline(always)]
-fn copy_walked(walked: &mut [u64; MAX_STEPS as usize], key: u64, source: &Source) {
-    let (regs, steps) = (source.regs, stack_key::steps(key));
+fn copy_walked(
+    to: &mut [u64; MAX_STEPS as usize],
+    key: u64,
+    regs: Ptr<Typed>,
+    (layout, ends_at): (u64, u64),
+    sign: u64,
+) {
+    let Some(walked) = WALKED.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: a valid map element; volatile, for others write it.
+    unsafe { (&raw mut (*walked).sign).write_volatile(sign) };
     let (pc, sp) = (regs.field(&g::OFF_REGS_PC), regs.field(&g::OFF_REGS_SP));
-    let fp = regs.field(&g::OFF_REGS_FP);
+    let again = walk_and_note(pc, sp, regs.field(&g::OFF_REGS_FP), layout, ends_at);
+    // SAFETY: as above.
+    *to = unsafe { (&raw const (*walked).addresses).read_volatile() };
+    // SAFETY: as above.
+    let own = unsafe { (&raw const (*walked).sign).read_volatile() } == sign;
+    let steps = if own && stack_key::steps(again) == stack_key::steps(key) {
+        stack_key::steps(key)
+    } else {
+        0
+    };
     let mut step = 0;
     while step < MAX_STEPS {
-        walked[step as usize] = if step < steps {
-            let wanted = u64::from(step + 1) << STEP_SHIFT | source.ends_at;
-            walk_stack(pc, sp, fp, source.layout, wanted)
-        } else {
-            0
-        };
+        let within = u64::from(step).wrapping_sub(u64::from(steps)) >> 63;
+        to[step as usize] &= within.wrapping_neg();
         step += 1;
     }
 }
@@ -243,24 +252,20 @@ fn copy_walked(walked: &mut [u64; MAX_STEPS as usize], key: u64, source: &Source
 /// Walks the runtime's frames again, to where they are sent; what is read of each lies for a moment where the
 /// stack will.
 #[inline(always)]
-fn copy_managed(record: *mut StackCopy, source: &Source) {
+fn copy_managed(record: *mut StackCopy, runtime: u64, layout: u64, task: Ptr<Typed>, sp: u64) {
     let (mut managed, mut count, mut from) = (MANAGED_UNKNOWN, 0, [0; 3]);
-    if source.runtime != 0
-        && let Some(task) = source.current.with_user_stack()
-    {
+    if runtime != 0 {
         let thread = task.field(&g::OFF_TASK_TP);
         // SAFETY: the reservation has the size of the record, and both walks count below MAX_MANAGED.
         unsafe {
             let activations = (&raw mut (*record).activations).cast::<Activation>();
             let window = &raw mut (*record).pages;
             let on_frame = |number, one| *activations.add(number) = one;
-            if kind_of(source.runtime) == KIND_HOTSPOT {
-                let sp = source.regs.field(&g::OFF_REGS_SP);
-                let (runtime, layout) = (source.runtime, source.layout);
+            if kind_of(runtime) == KIND_HOTSPOT {
                 let walked = java::walk(runtime, thread, sp, layout, window.cast(), on_frame);
                 (managed, count, from) = (walked.how, walked.frames, walked.from);
             } else {
-                (managed, count) = runtime::walk(source.runtime, thread, window.cast(), on_frame);
+                (managed, count) = runtime::walk(runtime, thread, window.cast(), on_frame);
             }
         }
     }

@@ -14,7 +14,11 @@ use tracer_common::{
     },
 };
 
-use crate::{globals as g, maps::ROWS, runtime::image_of};
+use crate::{
+    globals as g,
+    maps::{ROWS, WALKED},
+    runtime::image_of,
+};
 
 /// Words read at once. A larger read costs little more, and another one as much as all the rest of a step; but
 /// before 6.13 the frames of a hook and of what it calls share 512 bytes of stack.
@@ -83,15 +87,37 @@ pub fn rule(address: u64, layout: u64) -> u64 {
     rule
 }
 
-/// Asks [`walk_stack`] for the return address that it comes to with so many steps, instead of the key.
-pub const STEP_SHIFT: u32 = 32;
-
 /// The key of the stack below a system call at `pc`, not yet of its process (`stack_key`). Ends where the code
 /// of `runtime` has called, if that is not 0: what it executes is told by its own frames. A global function to
 /// the verifier, checked once and not at every call.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn walk_stack(pc: u64, sp: u64, fp: u64, layout: u64, runtime: u64) -> u64 {
+    walk(pc, sp, fp, layout, runtime, |_, _| {})
+}
+
+/// The same walk, which leaves its return addresses in this CPU's `WALKED`. Apart, for every call pays for the other.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn walk_and_note(pc: u64, sp: u64, fp: u64, layout: u64, runtime: u64) -> u64 {
+    let Some(walked) = WALKED.get_ptr_mut(0) else {
+        return 0;
+    };
+    walk(pc, sp, fp, layout, runtime, |step, address| {
+        // SAFETY: a valid map element, and the index is below MAX_STEPS, a power of two.
+        unsafe { (*walked).addresses[(step & (MAX_STEPS - 1)) as usize] = address };
+    })
+}
+
+#[inline(always)]
+fn walk(
+    pc: u64,
+    sp: u64,
+    fp: u64,
+    layout: u64,
+    runtime: u64,
+    mut on_step: impl FnMut(u32, u64),
+) -> u64 {
     if g::HAS_REGS.load() == 0 {
         return 0;
     }
@@ -108,8 +134,7 @@ pub extern "C" fn walk_stack(pc: u64, sp: u64, fp: u64, layout: u64, runtime: u6
     // wants it, for a read at a wrong place costs ten times one at a right place.
     let (mut fp, mut fp_slot) = (fp, 0);
     let (mut counted, mut step) = (0, 0);
-    let wanted = (runtime >> STEP_SHIFT) as u32;
-    let (image, image_length) = image_of(runtime & ((1 << STEP_SHIFT) - 1));
+    let (image, image_length) = image_of(runtime);
     while step < MAX_STEPS {
         if address.wrapping_sub(image) < image_length {
             return stack_key::of_walk(hash, u64::from(step), true);
@@ -152,10 +177,8 @@ pub extern "C" fn walk_stack(pc: u64, sp: u64, fp: u64, layout: u64, runtime: u6
         address = return_address;
         cfa = next;
         hash = stack_key::fold(hash, address);
+        on_step(step, address);
         step += 1;
-        if step == wanted {
-            return address;
-        }
     }
     stack_key::of_walk(hash, u64::from(step), false)
 }

@@ -77,6 +77,7 @@ pub struct Options {
     pub runtimes: Runtimes,
     pub redact_addrs: bool,
     pub accept_hook: AcceptHook,
+    pub evidence: Evidence,
     pub sockets_per_site: usize,
     /// Modules and beginnings of function names that are not to be blamed.
     pub not_blame: Vec<String>,
@@ -97,6 +98,14 @@ pub enum AcceptHook {
     Fexit,
     Syscall,
     None,
+}
+
+/// When it is watched what processes do with their sockets, beside how these change their state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Evidence {
+    Always,
+    /// While something is stuck, of the processes concerned.
+    Leaking,
 }
 
 /// Whose sockets; an empty filter takes all. Parts that are set must all match.
@@ -166,6 +175,7 @@ impl Options {
             runtimes: Runtimes::ALL,
             redact_addrs: false,
             accept_hook: AcceptHook::Auto,
+            evidence: Evidence::Always,
             sockets_per_site: 5,
             not_blame: Vec::new(),
             folded: None,

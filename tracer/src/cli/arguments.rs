@@ -101,6 +101,15 @@ pub(super) struct Watch {
         hide_possible_values = true
     )]
     pub accept_hook: Accept,
+    /// Watch reads, writes and accepts always, or only while something is leaking, of the processes concerned
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "always",
+        value_enum,
+        hide_possible_values = true
+    )]
+    pub evidence: When,
 }
 
 #[derive(Debug, Args)]
@@ -277,6 +286,13 @@ pub(super) enum Accept {
     Fexit,
     Syscall,
     None,
+}
+
+/// When it is watched what processes do with their sockets.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum When {
+    Always,
+    Leaking,
 }
 
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {

@@ -11,7 +11,7 @@ use clap::{
     builder::{NonEmptyStringValueParser, RangedU64ValueParser},
 };
 
-use super::arguments::{Accept, Addresses, Cmdline, Which};
+use super::arguments::{Accept, Addresses, Cmdline, When, Which};
 use crate::model::runtime::Runtimes;
 use crate::options::{DEFAULT_LISTEN, Listen, Mode, Options, Web, parse_duration, parse_listen};
 
@@ -66,6 +66,15 @@ pub(super) struct Serve {
         hide_possible_values = true
     )]
     pub accept_hook: Accept,
+    /// Watch reads, writes and accepts always, or only while something is leaking, of the processes concerned
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "leaking",
+        value_enum,
+        hide_possible_values = true
+    )]
+    pub evidence: When,
     /// Say more; -vv says what the program itself does
     #[arg(short, action = ArgAction::Count)]
     pub verbose: u8,
@@ -89,6 +98,7 @@ impl Serve {
         options.jvm_attach = self.jvm_attach;
         options.runtimes = self.runtimes.unwrap_or_default();
         options.accept_hook = self.accept_hook.into();
+        options.evidence = self.evidence.into();
         options.verbosity = self.verbose.min(2);
     }
 }

@@ -1,9 +1,9 @@
 //! From what clap read to what the program works with.
 
-use super::arguments::{Accept, Cli, Command, Judge, Print, Stop, Which};
+use super::arguments::{Accept, Cli, Command, Judge, Print, Stop, When, Which};
 use crate::{
     exit,
-    options::{Comm, Filter, Mode, Options},
+    options::{Comm, Evidence, Filter, Mode, Options},
     probe::attach::AcceptHook,
 };
 
@@ -22,6 +22,7 @@ impl From<Cli> for Options {
                 options.runtimes = it.looking.runtimes.unwrap_or_default();
                 options.record = it.record;
                 options.accept_hook = it.accept_hook.into();
+                options.evidence = it.evidence.into();
             }
             Command::Snapshot(it) => {
                 options.mode = Mode::Snapshot;
@@ -98,6 +99,15 @@ impl Print {
         options.json = self.json;
         options.output = self.output.filter(|path| path.as_os_str() != "-");
         options.verbosity = self.verbose.min(2);
+    }
+}
+
+impl From<When> for Evidence {
+    fn from(when: When) -> Self {
+        match when {
+            When::Always => Self::Always,
+            When::Leaking => Self::Leaking,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! answers. `unknown` is an answer; a guess is not.
 
 mod context;
+mod evidence;
 mod explanation;
 mod fingerprint;
 mod forecast;
@@ -29,7 +30,7 @@ pub use fingerprint::SCHEME as FINGERPRINT_SCHEME;
 pub use group::{EvidenceSource, Group};
 pub use holdings::{Holding, Holdings};
 pub use ledger::Ledger;
-pub use report::{DataRequests, Findings, Style, data_requests, report};
+pub use report::{DataRequests, Findings, Style, concerned, data_requests, report};
 use rules::Proof;
 pub use rules::{Rule, verdict_doc};
 pub use socket_view::SocketView;

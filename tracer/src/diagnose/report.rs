@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::{
     Blamer, SocketView,
     context::ReportContext,
+    evidence,
     grouping::{ReportParameters, groups},
     holdings::Holdings,
     rules::classify,
@@ -60,7 +61,15 @@ pub fn data_requests(
     let asked = |view: &&SocketView<'_>| scope.is_none_or(|scope| may_be_in(scope, view));
     let context = ReportContext::new(tracker, blamer);
     let views = views(&context);
-    for view in views.iter().filter(|view| view.is_stuck()).filter(asked) {
+    let matters = |view: &&SocketView<'_>| view.is_stuck() || view.awaits_evidence();
+    for view in views.iter().filter(matters).filter(asked) {
+        if view.awaits_evidence() {
+            for pid in view.holder_pids() {
+                owned.entry(*pid).or_default();
+            }
+            data_requests.processes.extend(view.holder_pids());
+            continue;
+        }
         let history = view.socket.history;
         let operations = [history.opened, history.used, history.eof];
         for operation in operations.into_iter().flatten() {
@@ -179,7 +188,7 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
         schema: SchemaId::V1,
         tool: run_header.tool.clone(),
         host: run_header.host.clone(),
-        hooks: run_header.hooks.clone(),
+        hooks: evidence::hooks(tracker, run_header),
         window: window(tracker, run_header, wall(tracker.now())),
         totals,
         sites,
@@ -193,6 +202,24 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
         members,
         passed,
     })
+}
+
+/// The processes that hold what is stuck, or seems to be, or could accept it; `None` where nothing is.
+pub fn concerned(tracker: &Tracker) -> Option<BTreeSet<u32>> {
+    let run_header = tracker.run_header()?;
+    let context = ReportContext::new(tracker, &|_| None);
+    let views = views(&context);
+    let mut stuck = views
+        .iter()
+        .filter(|view| view.is_stuck() || view.awaits_evidence())
+        .filter(|view| !view.has_ended() && in_scope(view, run_header))
+        .peekable();
+    stuck.peek()?;
+    Some(
+        stuck
+            .flat_map(|view| view.holder_pids().iter().copied())
+            .collect(),
+    )
 }
 
 fn passed(context: &ReportContext<'_>, run_header: &RunHeader) -> Vec<u64> {
@@ -291,6 +318,7 @@ fn window(tracker: &Tracker, run_header: &RunHeader, end: Timestamp) -> Window {
 
 fn warnings(tracker: &Tracker, run_header: &RunHeader) -> Vec<String> {
     let mut warnings = run_header.warnings.clone();
+    warnings.extend(evidence::warning(tracker));
     let counters = tracker.counters();
     let mut say = |count: u64, text: &str| {
         if count > 0 {

@@ -59,12 +59,20 @@ impl<'a> SocketView<'a> {
     /// half closed for as long as this side still sends, or still reads what lies there.
     pub fn is_stuck(&self) -> bool {
         // Who noted the end has looked at the rest.
-        self.has_ended()
-            || self.socket.shown != Shown::Never
-                && self.socket.is_stuck_state()
-                && (self.age() >= self.min_age || self.is_undecided())
-                && !self.is_kernels()
-                && !self.is_in_use()
+        self.has_ended() || self.seems_stuck() && self.would_be_seen_in_use()
+    }
+
+    /// It would be, if nobody used it; and that is not known yet.
+    pub fn awaits_evidence(&self) -> bool {
+        !self.has_ended() && self.seems_stuck() && !self.would_be_seen_in_use()
+    }
+
+    fn seems_stuck(&self) -> bool {
+        self.socket.shown != Shown::Never
+            && self.socket.is_stuck_state()
+            && (self.age() >= self.min_age || self.is_undecided())
+            && !self.is_kernels()
+            && !self.is_in_use()
     }
 
     /// It may have been in its state for the threshold, or for less: its last packet, which may have been an
@@ -112,6 +120,24 @@ impl<'a> SocketView<'a> {
             })
     }
 
+    /// What its holders do was seen for the threshold: a connection that is still in use would have shown it. At one
+    /// that nobody has accepted there is nothing to see.
+    fn would_be_seen_in_use(&self) -> bool {
+        self.tracker.evidence().is_none()
+            || !self.in_close_wait()
+            || self.is_unaccepted()
+            || self.socket.holders.is_empty()
+            || (self.seen_from()).is_some_and(|from| self.now.saturating_sub(from) >= self.min_age)
+    }
+
+    /// The moment from which on all that its holders did was seen, if it is seen.
+    fn seen_from(&self) -> Option<u64> {
+        let pids = self.holder_pids().iter();
+        let from = pids.map(|pid| self.tracker.seen_from(*pid));
+        from.collect::<Option<Vec<u64>>>()
+            .map(|from| from.into_iter().max().unwrap_or(0))
+    }
+
     /// A read that left data behind is followed by others; one that took the last is not.
     fn moves(&self, used: LastOperation) -> bool {
         let goes_on = match used.kind {
@@ -129,18 +155,24 @@ impl<'a> SocketView<'a> {
 
     /// The whole life of the socket was seen, so an absent operation means an absent call.
     pub fn whole_life_seen(&self) -> bool {
-        self.socket.history.opened.is_some()
+        let opened = self.socket.history.opened;
+        opened.is_some_and(|opened| self.seen_from().is_some_and(|from| from <= opened.at))
     }
 
     /// Reads are observed, so that none seen means none made (but for `splice()`, which no hook sees).
     pub fn sees_reads(&self) -> bool {
         let header = self.tracker.run_header();
-        header.is_some_and(|header| header.observes.reads)
+        header.is_some_and(|header| header.observes.reads) && self.was_seen_since_its_state()
     }
 
     pub fn sees_writes(&self) -> bool {
         let header = self.tracker.run_header();
-        header.is_some_and(|header| header.observes.writes)
+        header.is_some_and(|header| header.observes.writes) && self.was_seen_since_its_state()
+    }
+
+    fn was_seen_since_its_state(&self) -> bool {
+        self.tracker.evidence().is_none()
+            || (self.seen_from()).is_some_and(|from| from <= self.socket.since)
     }
 
     /// No holder is hidden in another pid namespace.

@@ -4,6 +4,7 @@ mod closed;
 mod conn;
 mod crowds;
 mod elsewhere;
+mod evidence;
 mod forgotten;
 mod grouping;
 mod loops;

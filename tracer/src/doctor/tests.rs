@@ -50,6 +50,7 @@ fn hook(name: &'static str, kind: &'static str, state: State) -> Status {
         purpose,
         kind,
         state,
+        on_demand: false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Everything the pure middle learns, in one type: what a recording holds and a replay feeds back.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,8 @@ pub enum Input {
         pid: u32,
         interests: Vec<Interest>,
     },
+    /// Whose operations on sockets are seen, where that is not everybody's; replaces what was said before.
+    Evidence(Evidence),
     /// The processes a pid filter covers now.
     Followed(Vec<u32>),
     /// All sockets the asked-for processes have touched and that still live; replaces what was said
@@ -151,6 +153,15 @@ pub struct RunHeader {
 pub struct Observes {
     pub reads: bool,
     pub writes: bool,
+}
+
+/// Operations on sockets are seen only while something is stuck, and only those of the processes concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// Since when the hooks are attached, if they are.
+    pub attached: Option<u64>,
+    /// The processes, and since when.
+    pub processes: BTreeMap<u32, u64>,
 }
 
 /// What the user asked to see.

@@ -67,12 +67,19 @@ pub struct Hook {
     pub reason: Option<String>,
 }
 
+impl Hook {
+    /// The reason of one on standby, which may have another besides.
+    pub const ON_DEMAND: &str = "attached once something is stuck (--evidence leaking)";
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HookStatus {
     Attached,
     Degraded,
     Unavailable,
+    /// Works, and is attached only while something is stuck (`--evidence leaking`).
+    Standby,
 }
 
 impl HookStatus {
@@ -81,6 +88,7 @@ impl HookStatus {
             Self::Attached => "attached",
             Self::Degraded => "degraded",
             Self::Unavailable => "unavailable",
+            Self::Standby => "standby",
         }
     }
 }

@@ -68,7 +68,8 @@ impl Session<'_> {
                 self.feed(Input::Epoll { pid, interests })?;
             }
         }
-        self.enrich_neighbours(&data_requests.processes, &data_requests.namespaces)
+        self.enrich_neighbours(&data_requests.processes, &data_requests.namespaces)?;
+        self.adjust_evidence()
     }
 
     fn data_requests(&self, policy: &Policy) -> diagnose::DataRequests {

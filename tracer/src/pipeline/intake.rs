@@ -5,6 +5,7 @@ use tracer_common::{decode::Record, event::PROCESS_EXEC};
 use super::session::Session;
 use crate::{
     model::input::{Input, Inventory},
+    options::Mode,
     probe::host::mono_now_ns,
     source::{rows::Taught, wire},
 };
@@ -63,6 +64,10 @@ impl Session<'_> {
         if std::mem::replace(&mut self.looked_for_runtimes, true)
             || !self.options.mode.follows_events()
         {
+            return Ok(());
+        }
+        // Of one tree that begins at the gate, nothing holds a socket yet.
+        if matches!(self.options.mode, Mode::Run(_)) {
             return Ok(());
         }
         self.teacher.search.of_processes(

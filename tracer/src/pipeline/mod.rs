@@ -5,6 +5,7 @@ mod anchor;
 mod blaming;
 mod closes;
 mod enrich;
+mod evidence;
 mod executed;
 mod explain;
 mod figures;

@@ -101,6 +101,7 @@ impl Pace {
         let due = session.tracker.older_than(self.min_age_ns) != self.inspected
             || lost > self.lost
             || self.ask_again_at.is_some_and(|at| mono_now_ns() >= at)
+            || self.is_due_for_evidence(session)
             || now.duration_since(self.last_inspection) >= RECONCILE;
         if !due || now < self.may_inspect {
             return Ok(None);
@@ -109,6 +110,14 @@ impl Pace {
         let spent = spent(session);
         session.reconcile()?;
         self.enrich(session, now, spent)
+    }
+
+    fn is_due_for_evidence(&self, session: &Session<'_>) -> bool {
+        let last = ns(self.last_inspection.elapsed());
+        let now = mono_now_ns();
+        let watched = session.watched.as_ref();
+        watched
+            .is_some_and(|watched| watched.is_due(now.saturating_sub(last), now, self.min_age_ns))
     }
 
     fn enrich(

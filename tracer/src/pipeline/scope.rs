@@ -3,7 +3,7 @@
 use super::session::ns;
 use crate::{
     model::input::Scope,
-    options::{Mode, Options},
+    options::{Evidence, Mode, Options},
     probe::{object::Follows, target},
     source::process,
 };
@@ -29,6 +29,15 @@ pub fn of(options: &Options) -> anyhow::Result<Scope> {
         ports: filter.ports.clone(),
         cgroup,
     })
+}
+
+/// The processes that are asked for, and their children. The one at the gate of `run` has none yet.
+pub fn pids(options: &Options) -> Vec<u32> {
+    match options.mode {
+        Mode::Run(_) => options.filter.pids.clone(),
+        _ if options.filter.pids.is_empty() => Vec::new(),
+        _ => process::with_descendants(&options.filter.pids),
+    }
 }
 
 /// For the report's headline: what was looked at, when not everything.
@@ -69,7 +78,7 @@ pub fn words(scope: &Scope) -> Option<String> {
 pub fn follows(options: &Options, pids: &[u32]) -> Follows {
     match exit_age(options) {
         Some(exit_age_ns) => Follows::Tree { exit_age_ns },
-        None if pids.is_empty() => Follows::Everything,
+        None if pids.is_empty() && options.evidence == Evidence::Always => Follows::Everything,
         None => Follows::Processes,
     }
 }

@@ -48,7 +48,7 @@ pub async fn run(options: &Options, web: &Web, host: &Host) -> anyhow::Result<u8
         .collect();
     let open = open_to_all(&listeners);
     let unprotected = !open.is_empty() && !config.loaded.authenticates();
-    let mut session = Session::start(options, host, &Wanted::watch(options.accept_hook))?;
+    let mut session = Session::start(options, host, &Wanted::asked(options))?;
     let hosts = known_as(&web.allowed_hosts);
     let publisher = Publisher::start(listeners, config, hosts, web.max_sites)
         .map_err(|error| no_server(&error))?;

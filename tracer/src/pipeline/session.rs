@@ -7,7 +7,9 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use super::{
-    blaming, closes, executed,
+    blaming, closes,
+    evidence::Watched,
+    executed,
     output::Conclusion,
     scope,
     start::{self, ITER_STATES, Started, WITHOUT_STACKS, grace, hook, observes, without_threads},
@@ -18,7 +20,7 @@ use crate::{
     diagnose::{Findings, Ledger, Style},
     exit::file_error,
     model::{
-        input::{Input, Item, RunHeader, Warning},
+        input::{Evidence, Input, Item, RunHeader, Warning},
         report::{Host as ReportHost, Tool},
     },
     options::Options,
@@ -31,7 +33,7 @@ use crate::{
         privilege,
         rings::Collector,
     },
-    source::{jvm::Jvms, process, recording::Recorder, rows::Teacher, stacks::Stacks},
+    source::{jvm::Jvms, recording::Recorder, rows::Teacher, stacks::Stacks},
     symbolize::Symbolizer,
     track::Tracker,
 };
@@ -54,6 +56,7 @@ pub struct Session<'o> {
     not_blamed: blaming::Unmatched,
     counts_closes: bool,
     pub(super) looked_for_runtimes: bool,
+    pub(super) watched: Option<Watched>,
     /// Where events are followed.
     collector: Option<Collector>,
 }
@@ -62,7 +65,7 @@ impl<'o> Session<'o> {
     pub fn start(options: &'o Options, host: &Host, wanted: &Wanted) -> anyhow::Result<Self> {
         let live_mode = options.mode.follows_events();
         let grace_ns = grace(options.min_age);
-        let pids = process::with_descendants(&options.filter.pids);
+        let pids = scope::pids(options);
         let settings = start::settings(options, host, &pids);
         let mut warnings = options.warnings();
         warnings.extend(privilege::optional_losses(host));
@@ -119,9 +122,13 @@ impl<'o> Session<'o> {
             not_blamed: blaming::Unmatched::of(options),
             counts_closes: false,
             looked_for_runtimes: false,
+            watched: Watched::asked(options),
             collector: None,
         };
         session.feed(Input::RunHeader(Box::new(run_header)))?;
+        if session.watched.is_some() {
+            session.feed(Input::Evidence(Evidence::default()))?;
+        }
         if live_mode {
             // Not before privileges were given up: threads keep theirs.
             let collector = session.live.rings.collect();
@@ -309,8 +316,13 @@ impl<'o> Session<'o> {
         all
     }
 
-    /// Ends the run with its last report, and the error when a filter has matched nothing.
+    /// Ends the run.
     pub fn conclude(mut self) -> anyhow::Result<Conclusion> {
+        self.last_report()
+    }
+
+    /// The last report, and the error when a filter has matched nothing; the recording is complete then.
+    pub fn last_report(&mut self) -> anyhow::Result<Conclusion> {
         let unmatched = self.unmatched.explain();
         if let Some(nothing) = &unmatched {
             self.warn([Warning::new("filter-unmatched", &"", nothing.sentence())])?;
@@ -333,7 +345,7 @@ impl<'o> Session<'o> {
     }
 
     /// Ends the recording; the report is worth nothing if the recording it came with is broken.
-    fn finish(mut self) -> anyhow::Result<()> {
+    fn finish(&mut self) -> anyhow::Result<()> {
         if let (Some(recorder), Some(path)) = (self.recorder.take(), &self.options.record) {
             recorder
                 .finish()

@@ -22,6 +22,7 @@ pub fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     let nothing = Wanted {
         purposes: Vec::new(),
         accept: AcceptHook::None,
+        on_demand: Vec::new(),
         empty: false,
     };
     let mut session = Session::start(options, host, &nothing)?;

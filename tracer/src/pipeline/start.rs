@@ -89,7 +89,6 @@ pub fn start(
     Ok(Started { live, mappings })
 }
 
-/// As the report lists it.
 /// What the attached hooks let the run see.
 pub fn observes(statuses: &[Status]) -> Observes {
     let sees = |purpose: Purpose| {
@@ -103,8 +102,16 @@ pub fn observes(statuses: &[Status]) -> Observes {
     }
 }
 
+/// As the report lists it.
 pub fn hook(status: &Status) -> Hook {
     let (outcome, reason) = match &status.state {
+        State::Attached if status.on_demand => {
+            (HookStatus::Standby, Some(Hook::ON_DEMAND.to_owned()))
+        }
+        State::Degraded { reason } if status.on_demand => {
+            let reason = format!("{}; {reason}", Hook::ON_DEMAND);
+            (HookStatus::Standby, Some(reason))
+        }
         State::Attached => (HookStatus::Attached, None),
         State::Degraded { reason } => (HookStatus::Degraded, Some(reason.clone())),
         State::Unavailable { reason } => (HookStatus::Unavailable, Some(reason.clone())),

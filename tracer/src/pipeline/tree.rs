@@ -96,7 +96,7 @@ fn explained(error: &anyhow::Error) -> Explained {
 async fn trace(options: &Options, run: &Run, link: &UnixStream) -> anyhow::Result<()> {
     let host = Host::probe();
     privilege::check_required(&options.mode, &host)?;
-    let session = Session::start(options, &host, &Wanted::watch(options.accept_hook))?;
+    let session = Session::start(options, &host, &Wanted::asked(options))?;
     wire::send(link, &News::Attached)?;
     let mut tree = Tree {
         pace: Pace::new(&session),
@@ -113,7 +113,9 @@ async fn trace(options: &Options, run: &Run, link: &UnixStream) -> anyhow::Resul
         return Ok(());
     }
     tree.settle().await?;
-    let last = tree.conclude()?;
+    let last = tree.last_report()?;
+    // Taking hooks away takes longer than all that was asked of them in a short run, and nobody has to wait for it: this
+    // process ends by itself.
     wire::send(link, &News::Finished(Box::new(last)))?;
     Ok(())
 }
@@ -241,14 +243,14 @@ impl Tree<'_> {
         pids
     }
 
-    fn conclude(mut self) -> anyhow::Result<Final> {
+    fn last_report(&mut self) -> anyhow::Result<Final> {
         let left = self.alive();
         // What was lost is repaired by a list of what exists; without loss, and without anything left to exist,
         // there is nothing to list.
         if !self.session.tracker.is_complete() {
             self.session.inspect()?;
         }
-        let concluded = self.session.conclude()?;
+        let concluded = self.session.last_report()?;
         Ok(Final {
             report: concluded.report,
             left,

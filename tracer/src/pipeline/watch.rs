@@ -39,7 +39,7 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     let outputs = Outputs::open(options)?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for Ctrl-C")?;
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut session = Session::start(options, host, &Wanted::watch(options.accept_hook))?;
+    let mut session = Session::start(options, host, &Wanted::asked(options))?;
     let mut watch = Watch::new(options, &session);
     // Loading is not what an inspection takes, and must not delay the next one.
     let inspecting = Instant::now();

@@ -2,11 +2,15 @@
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, FExit, ProgramError, TracePoint},
+    programs::{
+        BtfTracePoint, FExit, Program, ProgramError, TracePoint, fexit::FExitLink,
+        tp_btf::BtfTracePointLink,
+    },
 };
 use thiserror::Error;
 
 pub use crate::options::AcceptHook;
+use crate::options::{Evidence, Options};
 
 use super::{
     hooks::{HOOKS, Hook, Kind, Need, Purpose},
@@ -38,6 +42,8 @@ pub enum HookError {
 pub struct Wanted {
     pub purposes: Vec<Purpose>,
     pub accept: AcceptHook,
+    /// Of them, those that are attached only while something is stuck.
+    pub on_demand: Vec<Purpose>,
     /// Attach the empty programs instead (benchmark floor).
     pub empty: bool,
 }
@@ -55,7 +61,20 @@ impl Wanted {
         Self {
             purposes,
             accept,
+            on_demand: Vec::new(),
             empty: false,
+        }
+    }
+
+    /// As the user asks for evidence.
+    pub fn asked(options: &Options) -> Self {
+        let on_demand = match options.evidence {
+            Evidence::Always => Vec::new(),
+            Evidence::Leaking => vec![Purpose::Reads, Purpose::Writes, Purpose::Accepts],
+        };
+        Self {
+            on_demand,
+            ..Self::watch(options.accept_hook)
         }
     }
 
@@ -64,17 +83,25 @@ impl Wanted {
         Self {
             purposes: vec![Purpose::Transitions],
             accept: AcceptHook::None,
+            on_demand: Vec::new(),
             empty: false,
         }
     }
 }
 
 /// How each hook ended.
-#[derive(Debug)]
 pub struct Attached {
     pub statuses: Vec<Status>,
-    /// These programs stay attached while this lives, all others while their `Ebpf` does.
-    pub tracepoints: Vec<Attachment>,
+    /// The programs stay attached while these live.
+    pub links: Vec<(&'static Hook, Link)>,
+    pub tracepoints: Tracepoints,
+}
+
+/// A program at its hook, until this is dropped.
+pub enum Link {
+    TpBtf(BtfTracePointLink),
+    Fexit(FExitLink),
+    Syscall(Attachment),
 }
 
 /// Attaches what is wanted.
@@ -88,6 +115,7 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, wanted: &Wanted) -> Result<Attached, A
     let mut tracepoints = Tracepoints::default();
     let mut statuses: Vec<Status> = Vec::new();
     let mut served: Vec<(Purpose, Kind)> = Vec::new();
+    let mut links = Vec::new();
     for hook in HOOKS {
         if !wanted.purposes.contains(&hook.purpose) || (wanted.empty && hook.empty.is_none()) {
             continue;
@@ -104,7 +132,8 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, wanted: &Wanted) -> Result<Attached, A
             continue;
         }
         match attach_one(ebpf, btf, hook, wanted.empty, &mut tracepoints) {
-            Ok(()) => {
+            Ok(link) => {
+                links.push((hook, link));
                 served.push((hook.purpose, hook.kind));
                 statuses.push(hook.status(match hook.degrades {
                     Some(reason) => State::Degraded {
@@ -130,7 +159,8 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, wanted: &Wanted) -> Result<Attached, A
     drop_replaced(&mut statuses, &served);
     Ok(Attached {
         statuses,
-        tracepoints: tracepoints.into_attachments(),
+        links,
+        tracepoints,
     })
 }
 
@@ -171,7 +201,7 @@ fn attach_one(
     hook: &Hook,
     empty: bool,
     tracepoints: &mut Tracepoints,
-) -> Result<(), HookError> {
+) -> Result<Link, HookError> {
     let name = if empty {
         hook.empty.unwrap_or(hook.program)
     } else {
@@ -180,31 +210,52 @@ fn attach_one(
     let program = ebpf
         .program_mut(name)
         .ok_or(HookError::NoProgram(hook.program))?;
+    // Loaded ahead, or when another system call shares it.
     match hook.kind {
         Kind::TpBtf => {
             let program: &mut BtfTracePoint = program.try_into()?;
             if program.fd().is_err() {
                 program.load(hook.target, btf)?;
             }
-            program.attach()?;
         }
         Kind::Fexit => {
             let program: &mut FExit = program.try_into()?;
             if program.fd().is_err() {
                 program.load(hook.target, btf)?;
             }
-            program.attach()?;
         }
         Kind::Syscall => {
             let program: &mut TracePoint = program.try_into()?;
-            // Loaded ahead, or when another system call shares it.
             if program.fd().is_err() {
                 program.load()?;
             }
-            tracepoints.attach(program.fd()?, "syscalls", hook.target)?;
         }
     }
-    Ok(())
+    attach_loaded(program, hook, tracepoints)
+}
+
+/// Needs no privilege but for the tracepoint of a system call.
+pub(super) fn attach_loaded(
+    program: &mut Program,
+    hook: &Hook,
+    tracepoints: &mut Tracepoints,
+) -> Result<Link, HookError> {
+    Ok(match hook.kind {
+        Kind::TpBtf => {
+            let program: &mut BtfTracePoint = program.try_into()?;
+            let link = program.attach()?;
+            Link::TpBtf(program.take_link(link)?)
+        }
+        Kind::Fexit => {
+            let program: &mut FExit = program.try_into()?;
+            let link = program.attach()?;
+            Link::Fexit(program.take_link(link)?)
+        }
+        Kind::Syscall => {
+            let program: &mut TracePoint = program.try_into()?;
+            Link::Syscall(tracepoints.attach(program.fd()?, "syscalls", hook.target)?)
+        }
+    })
 }
 
 /// The kernel's refusal in words: its error number, and the end of the verifier's log if it spoke.

@@ -184,6 +184,7 @@ impl Hook {
             purpose: self.purpose,
             kind: self.kind.name(),
             state,
+            on_demand: false,
         }
     }
 }

@@ -12,17 +12,17 @@ use thiserror::Error;
 use tracer_common::counter::Counter;
 
 use super::{
-    attach::{self, AttachError, Wanted},
+    attach::{self, AttachError, HookError, Link, Wanted},
     iterate::{self, IterateError},
     layout::{Layout, LayoutError},
     object::{Object, ObjectError, Settings},
+    on_demand::OnDemand,
     rings::Rings,
     rows::Rows,
     runtimes::Runtimes,
     status::Status,
     table::Table,
     threads::{self, SeenThread},
-    tracepoint::Attachment,
     usage::{self, MapSize, ProgramRuns},
     visits::VisitsByCgroup,
 };
@@ -65,7 +65,8 @@ pub struct Live {
     /// Why the iterator over threads cannot be used.
     pub without_threads: Option<String>,
     pub statuses: Vec<Status>,
-    _tracepoints: Vec<Attachment>,
+    _links: Vec<Link>,
+    on_demand: Option<OnDemand>,
     pub sha256: String,
     pub user_stacks: bool,
     log: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -94,7 +95,8 @@ impl Live {
         let without_threads = threads::load(&mut ebpf, &btf)
             .err()
             .map(|error| error.to_string());
-        let attached = attach::attach(&mut ebpf, &btf, wanted)?;
+        let mut attached = attach::attach(&mut ebpf, &btf, wanted)?;
+        let on_demand = OnDemand::take_from(&mut attached, wanted);
         Ok(Self {
             map_sizes: usage::map_sizes(&ebpf),
             rows: Rows::new(Array::try_from(take(&mut ebpf, "ROWS")?)?),
@@ -116,7 +118,8 @@ impl Live {
             asked: HashMap::try_from(take(&mut ebpf, "ASKED")?)?,
             without_threads,
             statuses: attached.statuses,
-            _tracepoints: attached.tracepoints,
+            _links: attached.links.into_iter().map(|(_, link)| link).collect(),
+            on_demand,
             sha256: object.sha256,
             user_stacks: layout.gate(tracer_common::config::HAS_REGS),
             log: if settings.log_level > 0 {
@@ -146,6 +149,31 @@ impl Live {
     /// The processes the kernel follows now: those asked for and their children.
     pub fn followed(&self) -> Vec<u32> {
         self.targets.keys().flatten().collect()
+    }
+
+    /// From now on it is seen what the followed processes do with their sockets; there are none yet.
+    pub fn attach_on_demand(&mut self) -> Result<(), HookError> {
+        match &mut self.on_demand {
+            Some(on_demand) => on_demand.attach(&mut self.ebpf),
+            None => Ok(()),
+        }
+    }
+
+    pub fn detach_on_demand(&mut self) {
+        if let Some(on_demand) = &mut self.on_demand {
+            on_demand.detach();
+        }
+    }
+
+    pub fn follow(&mut self, pid: u32) -> Result<(), MapError> {
+        self.targets.insert(pid, 0, 0)
+    }
+
+    pub fn follow_nobody(&mut self) {
+        for pid in self.followed() {
+            // One that ended meanwhile is gone as well.
+            let _ = self.targets.remove(&pid);
+        }
     }
 
     /// From now on it is counted where sockets are closed, by where they were opened.

@@ -15,6 +15,7 @@ pub mod mappings;
 mod mounts;
 pub mod netns;
 pub mod object;
+mod on_demand;
 pub mod pidns;
 pub mod privilege;
 pub mod rings;

@@ -20,6 +20,8 @@ pub struct Status {
     pub purpose: Purpose,
     pub kind: &'static str,
     pub state: State,
+    /// It works, and is attached only while something is stuck.
+    pub on_demand: bool,
 }
 
 impl Status {

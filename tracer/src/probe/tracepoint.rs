@@ -33,7 +33,6 @@ pub enum TracepointError {
 #[derive(Default)]
 pub struct Tracepoints {
     tracefs: Option<Result<Tracefs, Absence>>,
-    attached: Vec<Attachment>,
 }
 
 impl Tracepoints {
@@ -42,7 +41,7 @@ impl Tracepoints {
         program: &ProgramFd,
         category: &str,
         name: &str,
-    ) -> Result<(), TracepointError> {
+    ) -> Result<Attachment, TracepointError> {
         let tracefs = self.tracefs.get_or_insert_with(Tracefs::open);
         let tracefs = tracefs
             .as_ref()
@@ -61,11 +60,6 @@ impl Tracepoints {
             .set_bpf(program.as_fd().as_raw_fd())
             .and_then(|()| event.enable())
             .map_err(TracepointError::NotAttached)?;
-        self.attached.push(Attachment { _event: event });
-        Ok(())
-    }
-
-    pub fn into_attachments(self) -> Vec<Attachment> {
-        self.attached
+        Ok(Attachment { _event: event })
     }
 }

@@ -96,6 +96,7 @@ fn load(layout: &Layout, trial: &mut Trial) -> Result<(), Explained> {
                 state: State::Unavailable {
                     reason: error.reason.clone(),
                 },
+                on_demand: false,
             }];
             let rest = attach(&mut ebpf, &btf, &without_transitions(wanted));
             statuses.extend(rest.map(|attached| attached.statuses).unwrap_or_default());

@@ -21,8 +21,8 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN, SHUTDOWN_MASK};
 
 use crate::model::{
     input::{
-        Activity, Anchor, CloseCount, Connection, Counters, Input, Inventory, Item, Relief,
-        RunHeader, StuckCandidate, Transition,
+        Activity, Anchor, CloseCount, Connection, Counters, Evidence, Input, Inventory, Item,
+        Relief, RunHeader, StuckCandidate, Transition,
     },
     socket::{Endpoints, History, Holders},
 };
@@ -95,6 +95,7 @@ pub struct Tracker {
     processes: Processes,
     stacks: Stacks,
     followed: Vec<u32>,
+    evidence: Option<Evidence>,
     close_counts: Vec<CloseCount>,
     epoll_changes: EpollHistory,
     /// With the moment at which they were made.
@@ -179,6 +180,7 @@ impl Tracker {
             Input::EpollChanges(changes) => self.epoll_changes.note(changes),
             Input::Warning(warning) => self.warnings.note(warning, self.now),
             Input::Followed(pids) => self.followed = pids,
+            Input::Evidence(evidence) => self.evidence = Some(evidence),
             Input::Activity(activity) => self.activity = (self.now, activity),
             Input::Connections(connections) => self.connections = (self.now, connections),
             Input::Reported => self.passed.reported(),

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::{Drift, Fate, Listener, Noted, Socket, Tracker};
 use crate::model::{
     input::{
-        Activity, CloseCount, Connection, Counters, EpollChange, Interest, Process, Relief,
-        RunHeader, Samples, Thread,
+        Activity, CloseCount, Connection, Counters, EpollChange, Evidence, Interest, Process,
+        Relief, RunHeader, Samples, Thread,
     },
     socket::LastOperation,
     stack::Stack,
@@ -203,6 +203,19 @@ impl Tracker {
     /// The processes a pid filter covers now, children included.
     pub fn followed(&self) -> &[u32] {
         &self.followed
+    }
+
+    /// `None` where everybody's operations are seen.
+    pub fn evidence(&self) -> Option<&Evidence> {
+        self.evidence.as_ref()
+    }
+
+    /// The moment from which on all that the process did to its sockets was seen, if it is seen.
+    pub fn seen_from(&self, pid: u32) -> Option<u64> {
+        match &self.evidence {
+            None => Some(0),
+            Some(evidence) => evidence.processes.get(&pid).copied(),
+        }
     }
 
     pub fn counters(&self) -> Counters {

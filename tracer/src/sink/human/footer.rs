@@ -123,7 +123,11 @@ fn last_line(report: &Report) -> String {
             .count()
     };
     let mut parts = vec![format!("hooks {} attached", hooks(HookStatus::Attached))];
-    for status in [HookStatus::Degraded, HookStatus::Unavailable] {
+    for status in [
+        HookStatus::Degraded,
+        HookStatus::Unavailable,
+        HookStatus::Standby,
+    ] {
         if hooks(status) > 0 {
             parts.push(format!("{} {}", hooks(status), status.name()));
         }

@@ -3,6 +3,7 @@
 //! and the stack in question is not named. Processes of one user share a helper, and of no other user: one
 //! that a file or a process has taken over could read memory of the next process it works for.
 
+mod about;
 mod child;
 mod running;
 mod suspects;
@@ -227,7 +228,7 @@ impl Link {
             }
             Err(failure) => {
                 self.evicted_names += running.evicted_names;
-                running.peer.end();
+                running.end();
                 self.failures += 1;
                 self.rest.failed(Instant::now());
                 if let Some(suspect) = failure.suspect {
@@ -258,9 +259,9 @@ impl Link {
             return Err(Warning::HelperResting);
         }
         if self.running.len() >= MAX_HELPERS {
-            let (_, mut oldest) = self.running.remove(0);
+            let (_, oldest) = self.running.remove(0);
             self.evicted_names += oldest.evicted_names;
-            oldest.peer.end();
+            oldest.end();
         }
         Running::start(&mut self.launch, self.runtimes).map_err(|error| {
             self.rest.failed(Instant::now());
@@ -272,8 +273,8 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        for (_, running) in &mut self.running {
-            running.peer.end();
+        for (_, running) in self.running.drain(..) {
+            running.end();
         }
     }
 }

@@ -10,6 +10,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use serde_bytes::ByteBuf;
 
+use super::about::about;
 use super::suspects::Suspect;
 use super::{Launch, Peer};
 use crate::channel::{self, Broken};
@@ -17,13 +18,11 @@ use crate::model::runtime::Runtimes;
 use crate::symbolize::StackCopy;
 use crate::symbolize::files::Held;
 use crate::symbolize::jit::{MAX_LISTS, PerfMapFile};
-use crate::symbolize::maps::Mapping;
 use crate::symbolize::message::{
-    Answer, Content, Copy, Key, MAX_ANSWER, Named, OwnNoted, Region, Request, Rules, SandboxLayer,
-    Unusable,
+    Answer, Copy, Key, MAX_ANSWER, Named, OwnNoted, Request, Rules, SandboxLayer,
 };
 use crate::symbolize::open::{self, FileId};
-use crate::symbolize::process::{Process, Source};
+use crate::symbolize::process::Process;
 use crate::symbolize::remote::Remote;
 use crate::symbolize::warning::Warning;
 
@@ -74,6 +73,13 @@ impl Running {
             later: Vec::new(),
             evicted_names: 0,
         })
+    }
+
+    /// It is another user by now, whom this process may have no right to signal; but it ends when nobody talks to it
+    /// any more.
+    pub(super) fn end(mut self) {
+        drop(self.socket);
+        self.peer.end();
     }
 
     pub(super) fn name(
@@ -320,46 +326,6 @@ pub(super) fn stacks_of(process: &Process, broken: Broken) -> Failure {
         broken,
         suspect: Some(Suspect::Stacks(process.pid, process.start)),
         doing: format!("unwinding a stack of process {}", process.pid),
-    }
-}
-
-fn about(process: &Process, refused: &dyn Fn(FileId) -> bool) -> Request {
-    let regions = process.code.iter().map(|(mapping, source)| Region {
-        mapping: mapping.clone(),
-        content: match source {
-            Source::Nothing => Content::Nothing,
-            Source::Memory(bytes) => Content::Memory(bytes.clone()),
-            Source::Problem(problem) => Content::Problem(problem.clone()),
-            Source::File(held) => match problem(process.pid, mapping, held, refused) {
-                Some(problem) => Content::Problem(problem),
-                None => Content::File(held.key),
-            },
-        },
-    });
-    Request::Process {
-        pid: process.pid,
-        regions: regions.collect(),
-    }
-}
-
-fn problem(
-    pid: u32,
-    mapping: &Mapping,
-    held: &Held,
-    refused: &dyn Fn(FileId) -> bool,
-) -> Option<Warning> {
-    let module = mapping.name.clone();
-    if refused(held.id) {
-        return Some(Warning::FileRefused { module });
-    }
-    match held.loaded.get()? {
-        Ok(found) if mapping.is_of_build(found.as_deref()) => None,
-        Ok(_) | Err(Unusable::Changed) => Some(Warning::FileReplaced { pid, module }),
-        Err(Unusable::Because(reason)) => Some(Warning::NotAProgram {
-            pid,
-            module,
-            reason: reason.clone(),
-        }),
     }
 }
 
