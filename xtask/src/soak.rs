@@ -1,9 +1,11 @@
 //! `cargo xtask soak`: `sockleak watch` or `serve` for as long as asked, under programs that leak, are told of and end, one
 //! after another. Its memory and that of its helper must not grow: once all that is bounded is full, the
-//! slope of what is resident is printed and held to a bound.
+//! slope of what is resident is printed and held to a bound; of `serve` also how many there are of everything that
+//! it remembers.
 
 mod leaker;
 mod memory;
+mod remembered;
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -19,11 +21,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use self::leaker::Leaker;
 use self::memory::Line;
+use self::remembered::Remembered;
 use crate::trouble::Trouble;
 use crate::{process, repo, say, test};
 
 /// So many have to come before what the tracer remembers of programs is full (2048 copies of stacks, 512 processes).
 const FILLS: u64 = 700;
+/// And so long it takes until what is remembered for a minute is as much as it will be.
+const FILLED: Duration = Duration::from_secs(85);
 /// Fewer samples tell nothing.
 const LEAST: usize = 20;
 /// Time enough to attach, and for the first programs to be told of.
@@ -37,9 +42,9 @@ const MOST_RISE: f64 = 4.0;
 /// Watch programs that leak and end, for a while, and hold the tracer's memory to what it was
 #[derive(clap::Args)]
 pub struct Args {
-    /// How long
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
-    minutes: u64,
+    /// How long; 2.5 is the least that leaves time to measure
+    #[arg(long, default_value_t = 30.0)]
+    minutes: f64,
     /// Programs that leak at the same time; each lives for about two seconds
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=64))]
     together: u32,
@@ -75,7 +80,8 @@ pub fn run(args: &Args) -> Result<()> {
             thread::spawn(move || leak(number, &rig, &stop, &done))
         })
         .collect();
-    let measured = measure(&mut tracer, Duration::from_secs(args.minutes * 60), &done);
+    let whole = Duration::try_from_secs_f64(args.minutes * 60.0).context("--minutes")?;
+    let measured = measure(&mut tracer, whole, &done);
     stop.store(true, Ordering::Relaxed);
     for worker in workers {
         worker
@@ -105,24 +111,31 @@ fn leak(number: u32, rig: &Path, stop: &AtomicBool, done: &AtomicU64) -> Result<
     Ok(())
 }
 
-/// One sample a second, of the time after which nothing that is bounded has to grow: seconds since the start, MiB.
-fn measure(tracer: &mut Tracer, whole: Duration, done: &AtomicU64) -> Result<Vec<(f64, f64)>> {
+/// One sample a second, of the time after which nothing that is bounded has to grow.
+#[derive(Default)]
+struct Measured {
+    /// Seconds since the start, MiB.
+    resident: Vec<(f64, f64)>,
+    remembered: Remembered,
+}
+
+fn measure(tracer: &mut Tracer, whole: Duration, done: &AtomicU64) -> Result<Measured> {
     let began = Instant::now();
-    let mut samples = Vec::new();
+    let mut measured = Measured::default();
     let mut said = 0;
     while began.elapsed() < whole {
         sleep(GLANCE);
         if let Some(status) = tracer.child.try_wait().context("look after sockleak")? {
             bail!("sockleak ended with {status} while it should watch");
         }
-        if let Some(socket) = &tracer.web {
-            scrape(socket)?;
-        }
+        let metrics = tracer.web.as_deref().map(scrape).transpose()?;
         let Some(resident) = memory::of_family(tracer.child.id()) else {
             continue;
         };
-        if began.elapsed() >= whole / 3 && done.load(Ordering::Relaxed) >= FILLS {
-            samples.push((began.elapsed().as_secs_f64(), resident));
+        if began.elapsed() >= FILLED.max(whole / 3) && done.load(Ordering::Relaxed) >= FILLS {
+            let at = began.elapsed().as_secs_f64();
+            measured.resident.push((at, resident));
+            measured.remembered.note(at, &metrics.unwrap_or_default());
         }
         if began.elapsed().as_secs() / SAY > said {
             said += 1;
@@ -132,10 +145,11 @@ fn measure(tracer: &mut Tracer, whole: Duration, done: &AtomicU64) -> Result<Vec
             ));
         }
     }
-    Ok(samples)
+    Ok(measured)
 }
 
-fn judge(samples: &[(f64, f64)], programs: u64) -> Result<()> {
+fn judge(measured: &Measured, programs: u64) -> Result<()> {
+    let samples = &measured.resident;
     if samples.len() < LEAST {
         return Err(Trouble::error(
             format!("nothing could be measured: {programs} programs have leaked and ended"),
@@ -154,6 +168,14 @@ fn judge(samples: &[(f64, f64)], programs: u64) -> Result<()> {
         line.slope * 60.0,
         line.seconds / 60.0
     ));
+    let growing = measured.remembered.growing();
+    if !growing.is_empty() {
+        return Err(Trouble::error(
+            format!("the tracer remembers more and more: {}", growing.join(", ")),
+            "what it keeps of programs that ended is not forgotten",
+            "look at what ARCHITECTURE.md says is bounded, and at tracer/src/track/retention.rs",
+        ));
+    }
     if rise <= MOST_RISE {
         return Ok(());
     }
@@ -165,7 +187,7 @@ fn judge(samples: &[(f64, f64)], programs: u64) -> Result<()> {
 }
 
 /// As a monitoring system does, by the socket of a file: no port of this machine is taken.
-fn scrape(socket: &Path) -> Result<()> {
+fn scrape(socket: &Path) -> Result<String> {
     let mut stream =
         UnixStream::connect(socket).with_context(|| format!("connect to {}", socket.display()))?;
     stream
@@ -176,7 +198,7 @@ fn scrape(socket: &Path) -> Result<()> {
         .read_to_string(&mut answer)
         .context("read the metrics")?;
     if answer.starts_with("HTTP/1.1 200") {
-        return Ok(());
+        return Ok(answer);
     }
     bail!(
         "a scrape was answered with {:?}",
