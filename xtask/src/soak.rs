@@ -36,8 +36,9 @@ const ATTACHING: Duration = Duration::from_secs(4);
 const GLANCE: Duration = Duration::from_secs(1);
 /// How often a line is printed.
 const SAY: u64 = 60;
-/// What the straight line through the measured part may rise by from its beginning to its end, MiB.
-const MOST_RISE: f64 = 4.0;
+/// What the straight line through the measured part may rise by from its beginning to its end, MiB: a moment in which
+/// the machine was busy leaves a heap with holes behind.
+const MOST_RISE: f64 = 8.0;
 
 /// Watch programs that leak and end, for a while, and hold the tracer's memory to what it was
 #[derive(clap::Args)]

@@ -18,7 +18,7 @@ use tracer_common::{
 use super::{runtimes::Search, stacks::Stacks, walk};
 use crate::{
     model::input::Input,
-    probe::{rows::Rows, runtimes::Runtimes},
+    probe::{host::mono_now_ns, rows::Rows, runtimes::Runtimes},
     symbolize::{Noted, StackCopy, Symbolizer, Warning},
 };
 
@@ -31,8 +31,17 @@ const MAX_REMEMBERED: usize = 4096;
 #[derive(Default)]
 pub struct Teacher {
     asked: HashMap<(u64, u64), Instant>,
+    /// Of programs without an exact key so far: their first call.
+    first_calls: HashMap<u64, FirstCall>,
     left: u32,
     pub search: Search,
+}
+
+/// Times are the kernel's, of calls.
+struct FirstCall {
+    at: u64,
+    copies: u32,
+    known: bool,
 }
 
 /// What the kernel program is told.
@@ -76,6 +85,9 @@ impl Teacher {
         }
         let mut news = Vec::new();
         let mut functions = Vec::new();
+        for copy in copies {
+            self.note_exact(copy);
+        }
         // Those that come meanwhile can be followed further.
         let sure: Vec<Sure> = copies
             .iter()
@@ -118,7 +130,14 @@ impl Teacher {
         // Java compiles, and throws away what it has compiled: what was right a minute ago is looked at again.
         let compiled = copy.managed_from != [0; 3];
         if (walked.missing || compiled) && self.may_ask(copy, &walked) {
-            for rule in symbolizer.rules(&view(copy)) {
+            let rules = symbolizer.rules(&view(copy));
+            tracing::debug!(
+                pid = copy.tgid,
+                rows = rules.len(),
+                microseconds = mono_now_ns().saturating_sub(copy.header.at) / 1000,
+                "unwind rows learnt after the call that missed them"
+            );
+            for rule in rules {
                 if let Err(error) = rows.learn(copy.layout, rule.address, rule.rule) {
                     tracing::warn!(%error, "an unwind row cannot be written");
                     break;
@@ -147,6 +166,29 @@ impl Teacher {
         Sure {
             steps: Some(0),
             functions: false,
+        }
+    }
+
+    /// How long a program's calls have depended on copies of their own.
+    fn note_exact(&mut self, copy: &Wire) {
+        if self.first_calls.len() > MAX_REMEMBERED {
+            self.first_calls.clear();
+        }
+        let at = copy.header.at;
+        let first = self.first_calls.entry(copy.layout).or_insert(FirstCall {
+            at,
+            copies: 0,
+            known: false,
+        });
+        first.copies += 1;
+        if stack_key::is_whole(copy.key) && !first.known {
+            first.known = true;
+            tracing::debug!(
+                pid = copy.tgid,
+                microseconds = at.saturating_sub(first.at) / 1000,
+                copies = first.copies,
+                "the first exact key after the first call"
+            );
         }
     }
 
