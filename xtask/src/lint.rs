@@ -1,6 +1,7 @@
 //! `cargo xtask lint`: everything that can be said about the sources without running them. Every
 //! check runs even when an earlier one failed, so that one run shows all there is to mend.
 
+mod optional;
 mod sizes;
 mod traces;
 
@@ -26,6 +27,11 @@ const CHECKS: &[(&str, Check)] = &[
     ("traces of a machine", traces::check),
     ("clippy", clippy),
     ("clippy of the kernel program", kernel_clippy),
+    (
+        "licenses and sources of dependencies",
+        optional::dependencies,
+    ),
+    ("aarch64", optional::aarch64),
 ];
 
 pub fn run(_: &Args) -> Result<()> {

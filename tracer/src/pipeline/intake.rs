@@ -1,6 +1,9 @@
 //! What the kernel program sends, and what it is told in return: unwind rows and language runtimes.
 
-use tracer_common::{decode::Record, event::PROCESS_EXEC};
+use tracer_common::{
+    decode::Record,
+    event::{PROCESS_EXEC, PROCESS_EXIT},
+};
 
 use super::session::Session;
 use crate::{
@@ -39,10 +42,14 @@ impl Session<'_> {
             &mut warnings,
         )?);
         for record in &batch.events {
-            if let Record::Process(event) = record
-                && event.what == PROCESS_EXEC
-            {
-                symbolizer.forget(event.tgid);
+            match record {
+                Record::Process(event) if event.what == PROCESS_EXEC => {
+                    symbolizer.forget(event.tgid);
+                }
+                Record::Process(event) if event.what == PROCESS_EXIT => {
+                    stacks.process_ended(event.tgid);
+                }
+                _ => {}
             }
             inputs.extend(wire::inputs(record));
         }

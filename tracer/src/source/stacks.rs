@@ -42,6 +42,13 @@ enum Entry {
 }
 
 impl Entry {
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Raw(copy) | Self::Failed(copy) => Some(copy.pid),
+            Self::Named(stack) => stack.pid,
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::Raw(copy) | Self::Failed(copy) => copy.bytes(),
@@ -56,6 +63,9 @@ pub struct Stacks {
     /// What they take, about.
     bytes: usize,
     order: VecDeque<u64>,
+    /// The same of processes that have ended, those first that ended first: they make room before others do, for the
+    /// kernel program sends a living one's not again for a minute.
+    orphans: VecDeque<u64>,
     /// Keys of one call each, oldest first.
     single: VecDeque<u64>,
     /// Keys forgotten to stay within the bound.
@@ -180,10 +190,7 @@ impl Stacks {
 
     /// The process whose thread it was taken of.
     pub fn pid_of(&self, key: u64) -> Option<u32> {
-        match self.entries.get(&self.known_as(key))? {
-            Entry::Raw(copy) | Entry::Failed(copy) => Some(copy.pid),
-            Entry::Named(stack) => stack.pid,
-        }
+        self.entries.get(&self.known_as(key))?.pid()
     }
 
     /// Copies taken of the process that have no names yet.
@@ -226,11 +233,27 @@ impl Stacks {
         keys
     }
 
+    /// All that it did has been taken in.
+    pub fn process_ended(&mut self, pid: u32) {
+        let entries = &self.entries;
+        let orphans = &mut self.orphans;
+        self.order.retain(|key| {
+            let is_its = entries
+                .get(key)
+                .is_some_and(|entry| entry.pid() == Some(pid));
+            if is_its {
+                orphans.push_back(*key);
+            }
+            !is_its
+        });
+    }
+
     /// The oldest go; those of one call, of which there are few, last.
     fn make_room(&mut self) {
         while self.entries.len() > MAX_COPIES || self.bytes > MAX_BYTES {
-            let oldest = self.order.pop_front().or_else(|| self.single.pop_front());
-            let Some(oldest) = oldest else {
+            let oldest = self.orphans.pop_front();
+            let oldest = oldest.or_else(|| self.order.pop_front());
+            let Some(oldest) = oldest.or_else(|| self.single.pop_front()) else {
                 return;
             };
             self.remove(oldest);
@@ -307,6 +330,7 @@ mod tests {
             assert!(stacks.bytes <= MAX_BYTES && stacks.entries.len() <= MAX_COPIES);
         }
         assert_eq!(stacks.bytes, sum(&stacks));
+        assert!(stacks.orphans.is_empty());
         assert_eq!(
             stacks.order.len() + stacks.single.len(),
             stacks.entries.len()
@@ -314,6 +338,24 @@ mod tests {
         assert!(stacks.evicted > 100_000, "{}", stacks.evicted);
         // The newest are there.
         assert!(stacks.entries.contains_key(&199_999));
+    }
+
+    #[test]
+    fn what_a_living_process_did_outlives_thousands_of_programs_of_a_moment() {
+        let mut stacks = Stacks::default();
+        stacks.insert(1, copied(1));
+        for key in 10..10_000 {
+            stacks.insert(key, copied(key));
+            stacks.process_ended(key as u32);
+        }
+        assert_eq!(stacks.pid_of(1), Some(1));
+        assert!(stacks.entries.len() <= MAX_COPIES && stacks.entries.len() > MAX_COPIES - 2);
+        assert_eq!(
+            stacks.order.len() + stacks.orphans.len(),
+            stacks.entries.len()
+        );
+        // What has just ended can still be asked for.
+        assert_eq!(stacks.pid_of(9_999), Some(9_999));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use procfs::process::{MMapPath, MemoryMap, MemoryMaps, Process};
 use procfs::{FromBufRead, ProcError};
 use serde::{Deserialize, Serialize};
 
+use super::started_as;
 use super::warning::Warning;
 
 /// `vm.max_map_count` is 65,530 by default; only executable mappings are kept.
@@ -139,6 +140,11 @@ pub(super) fn read(pid: u32) -> Result<CodeMap, Warning> {
     // An exiting process has given up its memory while its /proc entry remains.
     if mappings.is_empty() {
         return Err(gone);
+    }
+    if let Some((program, name)) = started_as::another_name(&process) {
+        for mapping in mappings.iter_mut().filter(|of| of.path == program) {
+            mapping.name.clone_from(&name);
+        }
     }
     let omitted = mappings.len() > MAX_MAPPINGS;
     mappings.truncate(MAX_MAPPINGS);

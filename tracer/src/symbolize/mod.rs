@@ -32,6 +32,7 @@ mod search;
 mod shadow;
 #[cfg(target_arch = "x86_64")]
 mod signal;
+mod started_as;
 mod tables;
 mod told;
 mod unwind;
