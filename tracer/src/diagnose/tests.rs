@@ -6,6 +6,7 @@ mod crowds;
 mod elsewhere;
 mod evidence;
 mod forgotten;
+mod goroutines;
 mod grouping;
 mod loops;
 mod not_stuck;

@@ -98,7 +98,10 @@ impl<'a> ReportContext<'a> {
     ) -> Activation<'a> {
         let stack = self.tracker.stack(operation.stack);
         let of_tasks = stack.is_some_and(|stack| stack.frames.iter().any(Frame::is_of_tasks));
-        if operation.pid == OUTSIDE {
+        // Where goroutines are told in place of threads, it is not known which one made it.
+        let of_nobody =
+            operation.goroutine.is_none() && self.tracker.goroutines(operation.pid).is_some();
+        if operation.pid == OUTSIDE || of_nobody {
             return Activation::Unknown;
         }
         let Some(thread) = self.threads.seen(operation.actor()) else {
