@@ -55,7 +55,11 @@ wire! {
         pub call_stub: u64,
         /// From the record of such a call to where the thread had left Java before.
         pub wrapper_anchor: u64,
-        pub reserved: [u64; 5],
+        /// A number that is another one as soon as a class is unloaded.
+        pub epoch: u64,
+        /// From the start of the description of compiled code to its number, which no other code gets.
+        pub compile_id: u64,
+        pub reserved: [u64; 3],
     }
 }
 
@@ -81,7 +85,9 @@ impl Runtime {
         interpreter_length: 0,
         call_stub: 0,
         wrapper_anchor: 0,
-        reserved: [0; 5],
+        epoch: 0,
+        compile_id: 0,
+        reserved: [0; 3],
     };
 }
 
@@ -119,8 +125,48 @@ wire! {
     pub struct Activation {
         /// 0 where a frame runs no function. In compiled code of Java the address to return to.
         pub code: u64,
-        /// There the size of the frame, which is below [`MAX_COMPILED_FRAME`]; nothing else is.
+        /// Of Java see [`java`].
         pub instruction: u64,
+    }
+}
+
+/// What tells frames of Java apart, also from those of code that takes their place later.
+pub mod java {
+    use super::MAX_COMPILED_FRAME;
+
+    const COMPILED: u64 = 1 << 63;
+    /// Native methods have no bytecode.
+    pub const NATIVE: u64 = 1 << 47;
+    const ID_SHIFT: u32 = 20;
+    const EPOCH_SHIFT: u32 = 48;
+    const EPOCH_MASK: u64 = 0x7fff << EPOCH_SHIFT;
+
+    /// Of compiled code: the size of its frame and its number.
+    #[inline(always)]
+    pub const fn compiled(size: u64, id: u32) -> u64 {
+        COMPILED | (id as u64) << ID_SHIFT | size & (MAX_COMPILED_FRAME - 1)
+    }
+
+    /// Of a method that is interpreted: the address of its bytecode, and how many classes were unloaded until then.
+    #[inline(always)]
+    pub const fn interpreted(bytecode: u64, epoch: u64) -> u64 {
+        let at = if bytecode < MAX_COMPILED_FRAME || bytecode == NATIVE {
+            NATIVE
+        } else {
+            bytecode & (NATIVE - 1)
+        };
+        at | epoch.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 1 & EPOCH_MASK
+    }
+
+    #[inline(always)]
+    pub const fn is_compiled(instruction: u64) -> bool {
+        instruction & COMPILED != 0
+    }
+
+    /// What [`interpreted`] was made of first.
+    #[inline(always)]
+    pub const fn bytecode(instruction: u64) -> u64 {
+        instruction & !(COMPILED | EPOCH_MASK)
     }
 }
 
@@ -142,6 +188,25 @@ pub const MANAGED_CUT: u32 = 5;
 pub const fn places_of(layout: u64) -> [u32; 2] {
     let place = (layout.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u32 & (PLACES - 1);
     [place, place ^ 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::java;
+
+    #[test]
+    fn frames_of_java_say_what_they_are() {
+        let compiled = java::compiled(96, 77);
+        assert!(java::is_compiled(compiled));
+        assert_ne!(compiled, java::compiled(96, 78));
+        assert_ne!(compiled, java::compiled(112, 77));
+        for bytecode in [0x7f00_1234_5678, 0, java::NATIVE] {
+            let then = java::interpreted(bytecode, 5);
+            assert!(!java::is_compiled(then));
+            assert_eq!(java::interpreted(java::bytecode(then), 5), then);
+            assert_ne!(java::interpreted(java::bytecode(then), 6), then);
+        }
+    }
 }
 
 const _: () = {

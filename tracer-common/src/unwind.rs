@@ -54,6 +54,9 @@ pub enum Frame {
     Outermost,
     /// The tables say nothing that can be followed here.
     Undescribed,
+    /// Code that HotSpot has compiled: the frame's size, and how far before this address the description of the code
+    /// begins.
+    Compiled { size: u32, into: u32 },
 }
 
 /// Whose code it is.
@@ -79,6 +82,10 @@ pub const KIND_SP: u64 = 1;
 pub const KIND_FP: u64 = 2;
 pub const KIND_OUTERMOST: u64 = 3;
 const KIND_UNDESCRIBED: u64 = 4;
+pub const KIND_COMPILED: u64 = 5;
+/// Of rules of that kind: where the second number is, above the size.
+pub const INTO_SHIFT: u32 = 20;
+pub const INTO_MASK: u64 = (1 << 28) - 1;
 /// Bits of a packed rule: offset 0-31, saved frame pointer 32-47, kind 48-55, and these.
 pub const FP_SHIFT: u32 = 32;
 pub const KIND_SHIFT: u32 = 48;
@@ -98,6 +105,12 @@ impl Rule {
             Frame::AboveFp(offset) => (KIND_FP, offset),
             Frame::Outermost => (KIND_OUTERMOST, 0),
             Frame::Undescribed => (KIND_UNDESCRIBED, 0),
+            Frame::Compiled { size, into } => {
+                let size = size as u64 & ((1 << INTO_SHIFT) - 1);
+                return size
+                    | (into as u64 & INTO_MASK) << INTO_SHIFT
+                    | KIND_COMPILED << KIND_SHIFT;
+            }
         };
         let whose = match self.whose {
             Whose::Own => 1 << OWN_SHIFT,

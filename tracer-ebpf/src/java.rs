@@ -8,10 +8,10 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_common::{
     runtime::{
         Activation, MANAGED_CUT, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE,
-        MAX_COMPILED_FRAME, MAX_MANAGED,
+        MAX_COMPILED_FRAME, MAX_MANAGED, java,
     },
     stack_key,
-    unwind::{KIND_OUTERMOST, KIND_SHIFT, KIND_SP},
+    unwind::{INTO_MASK, INTO_SHIFT, KIND_COMPILED, KIND_OUTERMOST, KIND_SHIFT},
 };
 
 use crate::{
@@ -117,6 +117,9 @@ pub fn walk(
         return walked;
     }
     walked.from = [pc, sp, fp];
+    let Some(epoch) = word(of.epoch) else {
+        return walked;
+    };
     let mut number = 0;
     while number < MAX_MANAGED {
         walked.frames = number as u32;
@@ -145,26 +148,33 @@ pub fn walk(
             // SAFETY: filled.
             let words = unsafe { &*window };
             one.code = words[METHOD];
-            // Native methods have none, and so small a number would mean compiled code.
-            one.instruction = words[BYTECODE];
-            if one.instruction < MAX_COMPILED_FRAME {
-                one.instruction = u64::MAX;
-            }
+            one.instruction = java::interpreted(words[BYTECODE], epoch);
             (pc, sp, fp) = (words[RETURN], words[SENDER_SP], words[SAVED_FP]);
         } else {
             let rule = compiled_rule(pc, layout);
-            let size = u64::from(rule as u32);
+            let size = rule & (MAX_COMPILED_FRAME - 1);
+            let into = rule >> INTO_SHIFT & INTO_MASK;
             let kind = rule >> KIND_SHIFT & 0xff;
             if kind == KIND_OUTERMOST {
                 walked.how = MANAGED_DEEPER;
                 return walked;
             }
-            if kind != KIND_SP || size >= MAX_COMPILED_FRAME {
+            if kind != KIND_COMPILED {
                 walked.how = MANAGED_CUT;
                 return walked;
             }
+            // Code of the machine itself stays.
+            let number = if into == 0 {
+                0
+            } else {
+                let at = pc.wrapping_sub(into).wrapping_add(of.compile_id);
+                let Some(number) = word(at) else {
+                    return walked;
+                };
+                number as u32
+            };
             one.code = pc;
-            one.instruction = size;
+            one.instruction = java::compiled(size, number);
             sp = sp.wrapping_add(size);
             if !fill(window, sp.wrapping_sub(16), 16) {
                 return walked;

@@ -84,6 +84,8 @@ pub struct Functions {
     pub functions: Vec<Function>,
     /// Outer ones are missing.
     pub truncated: bool,
+    /// What was noted says itself of which code it is, so nothing that comes into its place can be meant.
+    pub for_ever: bool,
 }
 
 /// Whether a process has a language runtime whose functions the kernel program can note.

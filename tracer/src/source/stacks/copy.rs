@@ -211,6 +211,7 @@ fn agreed(then: Option<&Told>, now: Option<Told>) -> Told {
             ..Told::default()
         },
         (Some(then), None) => then.clone(),
+        (Some(then), Some(_)) if then.for_ever => then.clone(),
         (Some(then), Some(mut now)) => {
             let same = common(&then.functions, &now.functions);
             now.truncated |= then.truncated || same < then.functions.len();

@@ -94,6 +94,7 @@ impl Cpython {
         Some(Functions {
             functions: functions.collect(),
             truncated,
+            for_ever: false,
         })
     }
 }

@@ -130,7 +130,15 @@ impl Compiled {
             .flatten()
     }
 
-    /// No other piece of code has this number, also where one took its place.
+    /// No other piece of code ever gets this number.
+    pub(super) fn number(&self, memory: &mut Memory<'_>, blob: Blob) -> Option<u32> {
+        Some(self.compile_id.of(memory, blob.at)? as u32)
+    }
+
+    pub(super) fn place_of_number(&self) -> u64 {
+        self.compile_id.at
+    }
+
     fn identity(&self, memory: &mut Memory<'_>, blob: Blob) -> Option<u64> {
         let number = self.compile_id.of(memory, blob.at)?;
         Some(blob.at.wrapping_mul(31) ^ number << 32)

@@ -3,6 +3,7 @@
 
 mod code_cache;
 mod compiled;
+mod epoch;
 mod method;
 mod note;
 mod stream;
@@ -35,6 +36,8 @@ pub(super) struct Hotspot {
     call_stub: u64,
     /// Where the interpreter's code begins and ends.
     interpreter: Option<(u64, u64)>,
+    /// Where a number is that changes when a class is unloaded.
+    epoch: Option<u64>,
     cache: CodeCache,
     compiled: Compiled,
     methods: Methods,
@@ -99,6 +102,7 @@ impl Hotspot {
             wrapper_anchor: field("JavaCallWrapper", "_anchor")?,
             call_stub: field("StubRoutines", "_call_stub_return_address")?.of(memory, 0)?,
             interpreter: interpreter(&tables, memory),
+            epoch: epoch::find(&tables, memory),
             cache: CodeCache::of(&tables)?,
             compiled: Compiled::of(&tables, packing)?,
             methods: Methods::of(&tables, packing)?,

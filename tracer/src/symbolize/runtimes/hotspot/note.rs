@@ -1,7 +1,7 @@
 //! What the kernel program needs to note the methods that threads execute, and what those are called.
 
-use tracer_common::runtime::{KIND_HOTSPOT, MAX_COMPILED_FRAME, Runtime};
-use tracer_common::unwind::{Frame as Leaving, Rule, Whose};
+use tracer_common::runtime::{KIND_HOTSPOT, MAX_COMPILED_FRAME, Runtime, java};
+use tracer_common::unwind::{Frame as Leaving, INTO_MASK, Rule, Whose};
 use zerocopy::transmute;
 
 use super::Hotspot;
@@ -12,9 +12,6 @@ use crate::symbolize::request::{AddressRule, Function, Functions, RuntimeOf};
 use crate::symbolize::runtimes::CopiedStack;
 use crate::symbolize::runtimes::memory::Memory;
 use crate::symbolize::runtimes::threads;
-
-/// Compiled code keeps its caller's frame pointer below the return address.
-const SAVED_FP: i16 = -16;
 
 impl Hotspot {
     pub(in crate::symbolize::runtimes) fn to_note(&self, memory: &mut Memory<'_>) -> RuntimeOf {
@@ -52,6 +49,8 @@ impl Hotspot {
             interpreter_length: end.checked_sub(interpreter)?,
             call_stub: self.call_stub,
             wrapper_anchor: self.wrapper_anchor.at.checked_add(self.anchor_sp.at)?,
+            epoch: self.epoch?,
+            compile_id: self.compiled.place_of_number(),
             ..Runtime::BLANK
         })
     }
@@ -63,8 +62,8 @@ impl Hotspot {
         functions: &[(u64, u64)],
     ) -> Option<Functions> {
         let heaps = self.cache.heaps(memory)?;
-        let interpreted = functions.iter().filter(|(_, at)| *at >= MAX_COMPILED_FRAME);
-        memory.want(interpreted.map(|(method, _)| *method));
+        let interpreted = functions.iter().filter(|(_, at)| !java::is_compiled(*at));
+        memory.want(interpreted.clone().map(|(method, _)| *method));
         let mut places = Vec::new();
         let mut truncated = false;
         for (code, instruction) in functions {
@@ -74,7 +73,22 @@ impl Hotspot {
             };
             places.extend(of_frame);
         }
-        Some(self.told(memory, &places, truncated))
+        let told = self.told(memory, &places, truncated);
+        // After all else is read: no class was unloaded since the call, so all methods were what they are.
+        let epoch = memory.word(self.epoch?)?;
+        let mut interpreted = interpreted;
+        let is_of_then =
+            |(_, at): &(u64, u64)| *at == java::interpreted(java::bytecode(*at), epoch);
+        if interpreted.all(is_of_then) {
+            return Some(Functions {
+                for_ever: true,
+                ..told
+            });
+        }
+        Some(Functions {
+            truncated: true,
+            ..Functions::default()
+        })
     }
 
     /// The methods of one frame, innermost first.
@@ -85,11 +99,16 @@ impl Hotspot {
         code: u64,
         instruction: u64,
     ) -> Option<Vec<Place>> {
-        if instruction >= MAX_COMPILED_FRAME {
-            return Some(vec![self.methods.interpreted(memory, code, instruction)?]);
+        if !java::is_compiled(instruction) {
+            let bytecode = java::bytecode(instruction);
+            return Some(vec![self.methods.interpreted(memory, code, bytecode)?]);
         }
         let blob = self.cache.find(memory, heaps, code)?;
-        if blob.frame_size != instruction {
+        let number = match blob.kind {
+            Kind::Stub => 0,
+            _ => self.compiled.number(memory, blob)?,
+        };
+        if java::compiled(blob.frame_size, number) != instruction {
             return None;
         }
         match blob.kind {
@@ -127,14 +146,17 @@ impl Hotspot {
         let usable = walked
             .sizes
             .into_iter()
-            .filter(|(_, size)| *size < MAX_COMPILED_FRAME);
+            .filter(|(_, size, into)| *size < MAX_COMPILED_FRAME && *into <= INTO_MASK);
         usable
-            .map(|(address, size)| AddressRule {
+            .map(|(address, size, into)| AddressRule {
                 address,
                 rule: Rule {
-                    frame: Leaving::AboveSp(size as i32),
+                    frame: Leaving::Compiled {
+                        size: size as u32,
+                        into: into as u32,
+                    },
                     whose: Whose::Library,
-                    saved_fp: SAVED_FP,
+                    saved_fp: 0,
                 }
                 .pack(),
             })
@@ -146,6 +168,7 @@ impl Hotspot {
         Functions {
             truncated: truncated || functions.len() < places.len(),
             functions,
+            for_ever: false,
         }
     }
 

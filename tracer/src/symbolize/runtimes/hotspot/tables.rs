@@ -185,6 +185,7 @@ const TYPES: &[&str] = &[
     "CodeBlob",
     "CodeCache",
     "CodeHeap",
+    "CollectedHeap",
     "CompiledMethod",
     "ConstMethod",
     "ConstantPool",
@@ -201,6 +202,7 @@ const TYPES: &[&str] = &[
     "Method",
     "OSThread",
     "PcDesc",
+    "PerfMemory",
     "StubQueue",
     "StubRoutines",
     "Symbol",
@@ -208,6 +210,7 @@ const TYPES: &[&str] = &[
     "Threads",
     "ThreadsList",
     "ThreadsSMRSupport",
+    "Universe",
     "VirtualSpace",
     "nmethod",
 ];

@@ -58,8 +58,9 @@ impl Words<'_> {
 #[derive(Default)]
 pub(super) struct Walked {
     pub places: Vec<Place>,
-    /// Addresses in code that has frames of one size, and that size.
-    pub sizes: Vec<(u64, u64)>,
+    /// Addresses in code that has frames of one size, that size, and how far in the code's description they lie: 0 in
+    /// code that is never thrown away.
+    pub sizes: Vec<(u64, u64, u64)>,
     /// Outer frames are missing.
     pub truncated: bool,
 }
@@ -170,17 +171,19 @@ impl Hotspot {
                 let pc = if let Some(offset) = kept {
                     words.word(memory, at.sp.checked_add(offset)?)?
                 } else {
-                    walked.sizes.push((at.pc, blob.frame_size));
+                    let into = at.pc.checked_sub(blob.at)?;
+                    walked.sizes.push((at.pc, blob.frame_size, into));
                     at.pc
                 };
                 let places = self.compiled.places(memory, blob, pc)?;
                 walked.places.extend(places);
             }
             Kind::NativeWrapper => {
-                walked.sizes.push((at.pc, blob.frame_size));
+                let into = at.pc.checked_sub(blob.at)?;
+                walked.sizes.push((at.pc, blob.frame_size, into));
                 walked.places.push(self.compiled.native(memory, blob)?);
             }
-            Kind::Stub => walked.sizes.push((at.pc, blob.frame_size)),
+            Kind::Stub => walked.sizes.push((at.pc, blob.frame_size, 0)),
             // The way to frames that lie on the heap, among others: what follows is another's.
             Kind::Other => return None,
         }
