@@ -86,16 +86,31 @@ fn watched(rig: &mut Command) -> Report {
     report
 }
 
+/// How many of the calls must have a name.
+#[derive(Clone, Copy, PartialEq)]
+enum Count {
+    All,
+    /// Of each function: calls of code that was compiled just now may have none.
+    Some,
+}
+
 /// Calls before the runtime was noticed have no names, and then nobody is blamed for them: on a busy machine that
 /// takes longer than the rig. A wrong name is one in every attempt.
-fn told(mut rig: impl FnMut() -> Command, expected: [(&str, u32, usize); 2]) -> Report {
+fn told(
+    mut rig: impl FnMut() -> Command,
+    expected: [(&str, u32, usize); 2],
+    count: Count,
+) -> Report {
     const ATTEMPTS: usize = 3;
     let expected = expected.map(|(name, line, count)| (name.to_owned(), line, count));
     for attempt in 1.. {
         let mut rig = rig();
         let report = watched(&mut rig);
         let blamed = blamed(&report);
-        if blamed == expected {
+        let is_named = |(name, line, _): &(String, u32, usize)| {
+            blamed.iter().any(|(of, at, _)| of == name && at == line)
+        };
+        if blamed == expected || (count == Count::Some && expected.iter().all(is_named)) {
             return report;
         }
         for (name, line, _) in blamed.iter().filter(|(name, ..)| !name.is_empty()) {
@@ -144,7 +159,11 @@ fn two_python_functions_with_one_call_each_are_two_findings() {
             rig.arg("5");
             rig
         };
-        let report = told(rig, [("read_orders", 18, 5), ("read_stock", 22, 5)]);
+        let report = told(
+            rig,
+            [("read_orders", 18, 5), ("read_stock", 22, 5)],
+            Count::All,
+        );
         for site in &report.sites {
             let read = site.stacks.named("eof");
             let names: Vec<String> = read[0].iter().map(tests::report::Frame::name).collect();
@@ -175,7 +194,8 @@ fn two_java_methods_with_one_call_each_are_two_findings() {
     assert!(!machines.is_empty(), "no java beside javac");
     for java in machines {
         // Interpreted for the most part, and compiled from the first call on.
-        for (option, rounds) in [("-Xmixed", "10"), ("-Xcomp", "40")] {
+        let ways = [("-Xmixed", "10", Count::All), ("-Xcomp", "40", Count::Some)];
+        for (option, rounds, count) in ways {
             let rig = || {
                 let mut rig = Command::new(&java);
                 rig.args([option, "-cp"]).arg(classes.path());
@@ -186,8 +206,8 @@ fn two_java_methods_with_one_call_each_are_two_findings() {
                 ("OneCallEach.readOrders", 17, 5),
                 ("OneCallEach.readStock", 21, 5),
             ];
-            let report = told(rig, expected);
-            for site in &report.sites {
+            let report = told(rig, expected, count);
+            for site in report.sites.iter().filter(|site| site.blame.is_some()) {
                 let read = site.stacks.named("eof");
                 let names: Vec<String> = read[0].iter().map(tests::report::Frame::name).collect();
                 assert!(names[0] == "read" || names[0].contains("recv"), "{names:?}");

@@ -190,6 +190,11 @@ pub const fn places_of(layout: u64) -> [u32; 2] {
     [place, place ^ 1]
 }
 
+const _: () = {
+    assert!(size_of::<Runtime>() == 192);
+    assert!(PLACES.is_power_of_two());
+};
+
 #[cfg(test)]
 mod tests {
     use super::java;
@@ -208,8 +213,3 @@ mod tests {
         }
     }
 }
-
-const _: () = {
-    assert!(size_of::<Runtime>() == 192);
-    assert!(PLACES.is_power_of_two());
-};
