@@ -4,6 +4,7 @@
 //! order goes from what the state alone proves to what needs history; the first rule that can prove its case
 //! answers. `unknown` is an answer; a guess is not.
 
+mod asked;
 mod context;
 mod evidence;
 mod explanation;

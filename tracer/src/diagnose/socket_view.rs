@@ -7,7 +7,7 @@ use tracer_common::state::{CLOSE, CLOSE_WAIT};
 
 use super::{
     Proof,
-    context::{ReportContext, activations::Activation, pools::Pool, waits},
+    context::{ReportContext, activations::Activation},
 };
 use crate::{
     model::{
@@ -15,7 +15,6 @@ use crate::{
         report::Direction,
         socket::{LastOperation, SocketOperation},
         stack::{Frame, Stack},
-        wait::{FileKind, Wait},
     },
     track::{Listener, Shown, Socket, Tracker},
 };
@@ -375,38 +374,5 @@ impl<'a> SocketView<'a> {
                     .process(*pid)
                     .is_some_and(|process| seen >= process.threads as usize)
         })
-    }
-
-    /// A thread of its holders asks for it with `poll` or `select`, or a goroutine waits for it.
-    pub fn is_polled(&self) -> bool {
-        let inode = self.socket.inode;
-        let mut pids = self.holder_pids().iter();
-        pids.any(|pid| self.context.is_awaited(*pid, inode))
-            || self.polls().any(|polled| {
-                polled
-                    .members
-                    .iter()
-                    .any(|member| member.target.file == FileKind::Socket(self.socket.inode))
-            })
-    }
-
-    /// For what threads of its holders ask with `poll` or `select` was read in full.
-    pub fn polls_known(&self) -> bool {
-        self.polls().all(|polled| polled.complete)
-    }
-
-    pub fn polls(&self) -> impl Iterator<Item = crate::model::wait::Polled> + use<'a, '_> {
-        let pids = self.holder_pids().iter();
-        let threads = pids.flat_map(|pid| self.tracker.threads(*pid));
-        threads.filter_map(|thread| match waits::decoded(thread).into_owned() {
-            Wait::Poll(polled) => Some(polled),
-            _ => None,
-        })
-    }
-
-    /// The pool of one of its holders that has no thread left to serve anything.
-    pub fn starving_pool(&self) -> Option<&'a Pool<'a>> {
-        let pool = |pid: &u32| self.context.pool_of(*pid);
-        self.holder_pids().iter().find_map(pool)
     }
 }

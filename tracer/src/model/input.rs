@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::connection::{Connection, Moved, Relief, TcpFacts};
 pub use super::counters::{CloseCount, Counters};
+pub use super::epoll::{EpollChange, EpollOperation, Interest};
 use super::{
     actor::{Actor, Goroutine},
     report::{Hook, Host, Tool},
@@ -336,21 +337,6 @@ pub struct Activity {
     pub history: History,
 }
 
-/// A line of an epoll descriptor's fdinfo (`fs/eventpoll.c:ep_show_fdinfo`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Interest {
-    /// As it was called when it was added: the number may name another file by now.
-    pub fd: u32,
-    /// EPOLL* bits asked for.
-    pub events: u32,
-    /// Of the file that is watched, which tells it exactly; 0 when unknown.
-    #[serde(default)]
-    pub inode: u64,
-    /// Descriptor of the epoll set it is in.
-    #[serde(default)]
-    pub set: u32,
-}
-
 /// Stacks taken of running threads of one process at a fixed rate of their time on a CPU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Samples {
@@ -367,29 +353,6 @@ pub struct ThreadSamples {
     pub count: u32,
     /// Keys of the stacks, most frequent first, and how often each was seen.
     pub stacks: Vec<(u64, u32)>,
-}
-
-/// A successful `epoll_ctl` on a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EpollChange {
-    pub at: u64,
-    pub pid: u32,
-    pub tid: u32,
-    /// Descriptor of the epoll set.
-    pub set: u32,
-    pub cookie: u64,
-    pub change: EpollOperation,
-    /// EPOLL* bits asked for from now on; 0 after a removal.
-    pub events: u32,
-    /// Key of the user stack; 0 when there was none to read.
-    pub stack: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EpollOperation {
-    Add,
-    Modify,
-    Remove,
 }
 
 impl Input {

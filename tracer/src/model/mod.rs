@@ -6,6 +6,7 @@ pub mod connection;
 pub mod cookie;
 pub mod counters;
 pub mod endpoint;
+pub mod epoll;
 pub mod input;
 pub mod outcome;
 pub mod quantity;
