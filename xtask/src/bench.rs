@@ -8,6 +8,7 @@ pub mod document;
 pub mod facts;
 mod floor;
 mod generator;
+mod hooks;
 mod load;
 pub mod proc;
 mod scale;
@@ -37,6 +38,8 @@ pub struct Args {
 enum What {
     /// CPU time that tracing adds to a connection that is closed in time
     Churn(churn::Args),
+    /// What each kernel program takes beside an empty one, by the kernel's statistics
+    Hooks(hooks::Args),
     /// Time and memory with 80,000 stuck sockets
     Scale(scale::Args),
     #[command(hide = true)]
@@ -54,6 +57,10 @@ pub fn run(args: &Args) -> Result<()> {
         What::Churn(args) => {
             let _lock = prepare()?;
             churn::run(args)
+        }
+        What::Hooks(args) => {
+            let _lock = prepare()?;
+            hooks::run(args)
         }
         What::Scale(args) => {
             let _lock = prepare()?;

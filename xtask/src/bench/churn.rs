@@ -4,9 +4,10 @@
 mod arms;
 mod figures;
 mod goals;
-mod inside;
 mod report;
 mod round;
+
+pub use round::WARM_UP;
 
 use anyhow::{Result, bail};
 
@@ -98,11 +99,7 @@ pub fn run(args: &Args) -> Result<()> {
         // After every round, so that an interrupted run leaves what it measured.
         document::keep_raw("churn.csv", &figures::raw(&rounds))?;
     }
-    let mut text = report::section(&plan, &facts, &rounds);
-    if arms.iter().any(|arm| arm.name == arms::WATCH) {
-        say::step("where the time of watch goes");
-        text.push_str(&inside::look(&plan, &mut generator)?);
-    }
+    let text = report::section(&plan, &facts, &rounds);
     let elsewhere = figures::elsewhere(&rounds).unwrap_or_default();
     let is_quiet = elsewhere <= QUIET;
     document::publish(
