@@ -163,7 +163,7 @@ fn interpreters() -> Vec<Flavour> {
     let node = "node/eof_ignored.js";
     let python = manifest::entry("python-eof-ignored");
     vec![
-        flavour("Python", "CPython without `-X perf`", python),
+        flavour("Python", "CPython, as it comes", python),
         flavour(
             "Node",
             "as it comes",
@@ -219,8 +219,8 @@ pub fn separate_debug() -> Flavour {
 }
 
 impl Flavour {
-    /// Runs it until its sockets are stuck. The root directory must outlive it.
-    pub fn leaking(&self, root: &Path) -> Rig {
+    /// Runs it until it listens. The root directory must outlive it.
+    pub fn started(&self, root: &Path) -> Rig {
         let root = root.to_string_lossy();
         let own_root = ["chroot", &*root];
         let how = Start {
@@ -234,7 +234,11 @@ impl Flavour {
         if self.special == Special::OwnRoot {
             furnish(Path::new(&*root), &self.entry, &debug_part(&self.entry));
         }
-        let mut rig = Rig::start(&self.entry, &how);
+        Rig::start(&self.entry, &how)
+    }
+
+    /// And until its sockets are stuck.
+    pub fn drive(&self, rig: &mut Rig) {
         rig.drive();
         if self.special == Special::JavaMap {
             let pid = rig.pid().to_string();
@@ -243,7 +247,6 @@ impl Flavour {
             let mut child = jcmd.spawn().expect("run jcmd");
             process::wait(&mut child, Duration::from_secs(20));
         }
-        rig
     }
 }
 

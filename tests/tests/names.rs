@@ -18,6 +18,8 @@ use tests::sockleak::Running;
 use tests::{paths, skip, sockleak, wait};
 
 const PLACES: [&str; 3] = ["opened", "eof", "last_used"];
+/// Until the runtime of a program that listens is known.
+const KNOWN: Duration = Duration::from_secs(1);
 /// How many run at once: a report looks at the threads of a few processes only.
 const AT_ONCE: usize = 4;
 const HEAD: &str = "# What is named\n\n\
@@ -39,16 +41,23 @@ fn names_are_as_documented() {
     let mut table = HEAD.to_owned();
     // Two of one interpreter would be one site.
     let is_interpreted = |flavour: &Flavour| ["Python", "Node", "Java"].contains(&flavour.language);
-    let (alone, together) = flavours.into_iter().partition::<Vec<_>, _>(is_interpreted);
+    let (alone, together) = flavours.into_iter().partition::<Vec<_>, _>(&is_interpreted);
     for some in together.chunks(AT_ONCE).chain(alone.chunks(1)) {
         // Nothing is named before the list that is to name it was asked for.
         let lists = |flavour: &Flavour| flavour.special == Special::JavaMap;
         let seconds = if some.iter().any(lists) { 10 } else { 1 };
         let min_age = format!("{seconds}s");
-        let tracer = Running::watch(["--json", "--min-age", &min_age, "--duration", "180s"]);
         let root = tempfile::tempdir().expect("a root directory");
-        let start = |flavour: &Flavour| flavour.leaking(root.path());
-        let rigs: Vec<Rig> = some.iter().map(start).collect();
+        let start = |flavour: &Flavour| flavour.started(root.path());
+        let mut rigs: Vec<Rig> = some.iter().map(start).collect();
+        let tracer = Running::watch(["--json", "--min-age", &min_age, "--duration", "180s"]);
+        if some.iter().any(is_interpreted) {
+            // As a service is, they were there before: their runtimes are known by then.
+            std::thread::sleep(KNOWN);
+        }
+        for (flavour, rig) in some.iter().zip(&mut rigs) {
+            flavour.drive(rig);
+        }
         std::thread::sleep(Duration::from_millis(1000 * seconds + 200));
         let report = tracer.stop().report();
         for (flavour, rig) in some.iter().zip(&rigs) {
@@ -177,7 +186,7 @@ fn is_own(rig: &str, frame: &Frame) -> bool {
     let main = ["main", "main.main", "eof_ignored::main"].contains(&function);
     let module = frame.module.as_deref().unwrap_or_default();
     let is_its = module == rig
-        || ["[jit]", "[python]"].contains(&module)
+        || ["[jit]", "[python]", "[java]"].contains(&module)
         || module == format!("{rig}.plugin.so");
     is_its && (main || own.iter().any(|name| function.contains(name)))
 }
