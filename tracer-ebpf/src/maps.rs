@@ -13,6 +13,8 @@ use tracer_common::{
     unwind::{ROW_SETS, RowSet},
 };
 
+use crate::walk::Window;
+
 /// Keys of the socket table, 64 KiB an element (at load: slots / 4096 elements).
 #[map]
 pub static SETS: Array<[u64; CHUNK_WORDS]> = Array::with_max_entries(1, 0);
@@ -61,10 +63,8 @@ pub struct SeenKey {
 pub static WALKED: PerCpuArray<Walked> = PerCpuArray::with_max_entries(1, 0);
 
 #[repr(C)]
-#[derive(Clone, Copy)]
 pub struct Walked {
-    /// Of the call that uses it.
-    pub sign: u64,
+    pub window: Window,
     pub addresses: [u64; MAX_STEPS as usize],
 }
 

@@ -7,7 +7,9 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_probe_read_user};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_comm, bpf_probe_read_kernel, bpf_probe_read_user,
+};
 use tracer_common::{
     config::{PART_BURST, PART_REFRESH_NS, STACK_REFRESH_NS, STACKS_BURST, STACKS_PER_SECOND},
     counter::Counter,
@@ -202,8 +204,7 @@ pub extern "C" fn copy_stack(key: u64, layout: u64, runtime: u64, how: u64, now:
         (*record).kind = kind;
         bpf_get_current_comm((&raw mut (*record).comm).cast(), 16);
         let ends_at = if ends { runtime } else { 0 };
-        let sign = now ^ u64::from(current.tid) << 32;
-        copy_walked(&mut (*record).walked, key, regs, (layout, ends_at), sign);
+        copy_walked(record, regs, layout, ends_at);
         copy_managed(record, runtime, layout, task, sp);
         (*record).valid_pages = copy_pages((&raw mut (*record).pages).cast(), sp);
     }
@@ -216,37 +217,22 @@ pub extern "C" fn copy_stack(key: u64, layout: u64, runtime: u64, how: u64, now:
 }
 
 /// Walks again for the return addresses: seldom enough, and the walk that every call pays for keeps none. They lie for a
-/// moment where another task may write that gets this CPU meanwhile; it leaves its sign there.
+/// moment where another task may write that gets this CPU meanwhile: user space compares them with the key.
 #[inline(always)]
-fn copy_walked(
-    to: &mut [u64; MAX_STEPS as usize],
-    key: u64,
-    regs: Ptr<Typed>,
-    (layout, ends_at): (u64, u64),
-    sign: u64,
-) {
+fn copy_walked(record: *mut StackCopy, regs: Ptr<Typed>, layout: u64, ends_at: u64) {
     let Some(walked) = WALKED.get_ptr_mut(0) else {
         return;
     };
-    // SAFETY: a valid map element; volatile, for others write it.
-    unsafe { (&raw mut (*walked).sign).write_volatile(sign) };
     let (pc, sp) = (regs.field(&g::OFF_REGS_PC), regs.field(&g::OFF_REGS_SP));
-    let again = walk_and_note(pc, sp, regs.field(&g::OFF_REGS_FP), layout, ends_at);
-    // SAFETY: as above.
-    *to = unsafe { (&raw const (*walked).addresses).read_volatile() };
-    // SAFETY: as above.
-    let own = unsafe { (&raw const (*walked).sign).read_volatile() } == sign;
-    let steps = if own && stack_key::steps(again) == stack_key::steps(key) {
-        stack_key::steps(key)
-    } else {
-        0
+    walk_and_note(pc, sp, regs.field(&g::OFF_REGS_FP), layout, ends_at);
+    // SAFETY: both have that size. By a helper: word by word they would take up the stack.
+    unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut (*record).walked).cast(),
+            size_of::<[u64; MAX_STEPS as usize]>() as u32,
+            (&raw const (*walked).addresses).cast(),
+        )
     };
-    let mut step = 0;
-    while step < MAX_STEPS {
-        let within = u64::from(step).wrapping_sub(u64::from(steps)) >> 63;
-        to[step as usize] &= within.wrapping_neg();
-        step += 1;
-    }
 }
 
 /// Walks the runtime's frames again, to where they are sent; what is read of each lies for a moment where the

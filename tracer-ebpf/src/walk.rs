@@ -28,7 +28,8 @@ const BYTES: u64 = (WORDS * 8) as u64;
 const MAX_FRAME: u64 = 1 << 20;
 
 /// A piece of user memory.
-struct Window {
+#[repr(C)]
+pub struct Window {
     words: MaybeUninit<[u64; WORDS]>,
     at: u64,
 }
@@ -93,7 +94,11 @@ pub fn rule(address: u64, layout: u64) -> u64 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn walk_stack(pc: u64, sp: u64, fp: u64, layout: u64, runtime: u64) -> u64 {
-    walk(pc, sp, fp, layout, runtime, |_, _| {})
+    let mut window = Window {
+        words: MaybeUninit::uninit(),
+        at: 0,
+    };
+    walk(&mut window, (pc, sp, fp), layout, runtime, |_, _| {})
 }
 
 /// The same walk, which leaves its return addresses in this CPU's `WALKED`. Apart, for every call pays for the other.
@@ -103,17 +108,20 @@ pub extern "C" fn walk_and_note(pc: u64, sp: u64, fp: u64, layout: u64, runtime:
     let Some(walked) = WALKED.get_ptr_mut(0) else {
         return 0;
     };
-    walk(pc, sp, fp, layout, runtime, |step, address| {
-        // SAFETY: a valid map element, and the index is below MAX_STEPS, a power of two.
+    // SAFETY: a valid map element of plain numbers. On the stack it would be too much: before 6.13 the frames of a hook
+    // and of what it calls share 512 bytes.
+    let window = unsafe { &mut (*walked).window };
+    walk(window, (pc, sp, fp), layout, runtime, |step, address| {
+        // SAFETY: as above, and the index is below MAX_STEPS, a power of two.
         unsafe { (*walked).addresses[(step & (MAX_STEPS - 1)) as usize] = address };
-    })
+    });
+    0
 }
 
 #[inline(always)]
 fn walk(
-    pc: u64,
-    sp: u64,
-    fp: u64,
+    window: &mut Window,
+    (pc, sp, fp): (u64, u64, u64),
     layout: u64,
     runtime: u64,
     mut on_step: impl FnMut(u32, u64),
@@ -122,10 +130,6 @@ fn walk(
         return 0;
     }
     let mut hash = stack_key::fold(0, pc);
-    let mut window = Window {
-        words: MaybeUninit::uninit(),
-        at: 0,
-    };
     if sp & 7 != 0 || !window.fill(sp) {
         return stack_key::of_walk(hash, 0, false);
     }
