@@ -7,7 +7,7 @@ use std::mem::offset_of;
 use proptest::prelude::*;
 use tracer_common::{
     endpoint::Endpoints,
-    table::{Entry, LastOperation, Name, Operation, Slot},
+    table::{Entry, LastOperation, Name, OPERATION_OF_GOROUTINE, Operation, Slot},
 };
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -54,7 +54,9 @@ proptest! {
     fn an_operation_says_what_was_noted(key in any::<u64>(), noted in noted()) {
         let operation = LastOperation::new(key, noted);
         prop_assert!(operation.holds(key));
-        prop_assert_eq!((operation.tid(), operation.kind()), (noted.tid, noted.kind));
+        let kind = noted.kind & !OPERATION_OF_GOROUTINE;
+        prop_assert_eq!((operation.tid(), operation.kind()), (noted.tid, kind));
+        prop_assert_eq!(operation.is_of_goroutine(), noted.kind != kind);
         prop_assert_eq!((operation.stack, operation.at, operation.tgid), (noted.stack, noted.at, noted.tgid));
         prop_assert_eq!((operation.sp, operation.waits), (noted.sp, noted.waits));
     }

@@ -14,7 +14,7 @@ pub(crate) fn start(name: &str, argument: &str, socket: OwnedFd) -> io::Result<C
     start_program(Path::new(OWN_PROGRAM), name, argument, socket)
 }
 
-/// With a socket to its maker as its only descriptor, and nothing of the environment.
+/// With a socket to its maker as its only descriptor, and nothing of the environment but settings of its allocator.
 pub(crate) fn start_program(
     program: &Path,
     name: &str,
