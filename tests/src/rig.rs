@@ -113,6 +113,11 @@ impl Rig {
         let is_client = matches!(manner, Manner::Upstream | Manner::BigUpstream);
         if !is_client {
             self.pinned = client::pin(address, self.entry.pins);
+            if self.stuck == 0 && self.entry.pins > 0 {
+                // Half of the time limit of a healthy server is over, or whom it keeps waiting would wait for as long
+                // as is told of.
+                std::thread::sleep(Duration::from_millis(500));
+            }
             let first = client::visit(address, self.entry.warm_up, Manner::ReplyThenClose);
             if self.entry.also.is_some() {
                 self.clients = first;

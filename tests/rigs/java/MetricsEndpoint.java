@@ -25,7 +25,10 @@ final class MetricsEndpoint {
 
     public static void main(String[] arguments) throws IOException {
         Rig rig = new Rig(arguments);
-        if (rig.healthy) System.setProperty("sun.net.httpserver.maxRspTime", "1");
+        if (rig.healthy) {
+            System.setProperty("sun.net.httpserver.maxRspTime", "1");
+            System.setProperty("sun.net.httpserver.timerMillis", "50");
+        }
         rig.warmUp = WORKERS;
         HttpServer server = HttpServer.create(rig.address(), 4096);
         server.createContext("/", new MetricsEndpoint(rig)::handle);
