@@ -13,6 +13,7 @@ use super::{
 use crate::{
     model::{
         report::{Report, Site},
+        stack::path,
         verdict::Verdict,
     },
     track::{Fate, Tracker},
@@ -158,9 +159,10 @@ impl Ledger {
 /// The collector closes what was told of as forgotten while nobody had seen it run: one cause, one finding.
 fn explains(now: &Site, over: &Site) -> bool {
     let program = |site: &Site| site.process.as_ref().map(|process| process.exe.clone());
+    let (opened, over_opened) = (now.stacks.opened.as_deref(), over.stacks.opened.as_deref());
     now.verdict == Verdict::GcDependent
         && over.verdict != Verdict::GcDependent
-        && now.stacks.opened.is_some()
-        && now.stacks.opened == over.stacks.opened
+        && opened.is_some()
+        && opened.map(path) == over_opened.map(path)
         && program(now) == program(over)
 }

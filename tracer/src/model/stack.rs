@@ -53,6 +53,18 @@ pub enum Tier {
     Runtime,
 }
 
+/// Module and offset of a frame; of a function of a runtime its name and line.
+pub type Step<'a> = (Option<&'a str>, u64, Option<&'a str>, Option<u32>);
+
+/// What tells two places in a program apart. Where functions of a runtime are on the stack, they alone: the native frames
+/// below them depend on what of them is compiled by then.
+pub fn path(frames: &[Frame]) -> Vec<Step<'_>> {
+    let managed = frames.iter().any(Frame::is_managed);
+    let frames = frames.iter();
+    let frames = frames.filter(|frame| !managed || frame.is_managed());
+    frames.map(Frame::step).collect()
+}
+
 impl Frame {
     /// Of a runtime that runs many tasks on few threads: Go's sockets, and the async runtimes of Rust.
     pub fn is_of_tasks(&self) -> bool {
@@ -81,6 +93,15 @@ impl Frame {
     pub fn is_managed(&self) -> bool {
         let module = self.module.as_deref();
         module.is_some_and(|module| [PYTHON, JAVA].contains(&module))
+    }
+
+    fn step(&self) -> Step<'_> {
+        let module = self.module.as_deref();
+        if self.is_managed() {
+            (module, 0, self.function.as_deref(), self.line)
+        } else {
+            (module, self.offset, None, None)
+        }
     }
 
     /// Of the same function and module; a Java function may once be named by the list of compiled

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::track::Tracker;
+use crate::{
+    model::stack::{Step, path},
+    track::Tracker,
+};
 
 #[derive(Default)]
 pub struct CallSites(HashMap<u64, u64>);
-
-/// Module and offset of a frame.
-type Step<'a> = (Option<&'a str>, u64);
 
 /// Every frame that is known, in the process.
 type Path<'a> = (Option<u32>, Vec<Step<'a>>);
@@ -30,9 +30,7 @@ impl CallSites {
             let Some(known) = tracker.stack(key).filter(|known| !known.frames.is_empty()) else {
                 continue;
             };
-            let frames = known.frames.iter();
-            let frames = frames.map(|frame| (frame.module.as_deref(), frame.offset));
-            let path: Path<'_> = (known.pid, frames.collect());
+            let path: Path<'_> = (known.pid, path(&known.frames));
             if known.one_of_several {
                 in_part.push((key, path));
             } else {
@@ -75,7 +73,9 @@ mod tests {
     #[test]
     fn a_path_in_part_is_that_of_the_only_one_that_goes_on_like_it() {
         let path = |pid, offsets: &[u64]| -> Path<'static> {
-            let steps = offsets.iter().map(|offset| (Some("app"), *offset));
+            let steps = offsets
+                .iter()
+                .map(|offset| (Some("app"), *offset, None, None));
             (Some(pid), steps.collect())
         };
         let paths = HashMap::from([

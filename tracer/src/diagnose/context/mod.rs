@@ -30,7 +30,7 @@ use crate::{
         actor::Actor,
         input::{EpollChange, EpollOperation, Interest, Process},
         socket::SocketOperation,
-        stack::Frame,
+        stack::{Frame, Step, path},
     },
     track::Tracker,
 };
@@ -88,7 +88,7 @@ impl<'a> ReportContext<'a> {
     }
 
     fn note_last_operations(&mut self) {
-        let mut firsts: HashMap<Vec<(Option<&str>, u64)>, u64> = HashMap::new();
+        let mut firsts: HashMap<Vec<Step<'_>>, u64> = HashMap::new();
         for socket in self.tracker.sockets() {
             let Some(operation) = operations(socket.history).max_by_key(|last| last.at) else {
                 continue;
@@ -97,9 +97,7 @@ impl<'a> ReportContext<'a> {
             let of_thread = self.stuck_last.entry(operation.actor()).or_default();
             of_thread.push(Touch { cookie, operation });
             if let Some(stack) = self.tracker.stack(operation.stack) {
-                let frames = stack.frames.iter();
-                let path = frames.map(|frame| (frame.module.as_deref(), frame.offset));
-                let first = *firsts.entry(path.collect()).or_insert(operation.stack);
+                let first = *firsts.entry(path(&stack.frames)).or_insert(operation.stack);
                 self.last_places.insert(operation.stack, first);
             }
         }
