@@ -122,7 +122,7 @@ impl<'a> SocketView<'a> {
     /// What its holders do was seen for the threshold: a connection that is still in use would have shown it. At one
     /// that nobody has accepted there is nothing to see.
     fn would_be_seen_in_use(&self) -> bool {
-        self.tracker.evidence().is_none()
+        (self.tracker.evidence()).is_none_or(|evidence| evidence.unable)
             || !self.in_close_wait()
             || self.is_unaccepted()
             || self.socket.holders.is_empty()

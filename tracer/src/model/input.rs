@@ -163,6 +163,9 @@ pub struct Evidence {
     pub attached: Option<u64>,
     /// The processes, and since when.
     pub processes: BTreeMap<u32, u64>,
+    /// Someone should be watched and cannot be: there is nothing to wait for.
+    #[serde(default)]
+    pub unable: bool,
 }
 
 /// What the user asked to see.

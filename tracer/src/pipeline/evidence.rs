@@ -1,10 +1,7 @@
 //! When it is watched what processes do with their sockets (`--evidence leaking`), and whose: from the moment something
 //! of theirs is stuck until an hour after the last time. What the kernel is told, and the middle.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use anyhow::Context as _;
 
@@ -14,7 +11,7 @@ use super::{
 };
 use crate::{
     diagnose,
-    model::input::{Evidence, Input, ProcessKey},
+    model::input::{Evidence, Input, ProcessKey, Warning},
     options,
     probe::host::mono_now_ns,
 };
@@ -106,24 +103,24 @@ impl Session<'_> {
         match watched.step(concerned.as_ref(), now) {
             Step::Nothing => {}
             Step::Rest => {
-                self.live.follow_nobody();
+                self.forget_whom_to_follow();
                 self.live.detach_on_demand();
                 watched.evidence = Evidence::default();
                 return Ok(());
             }
             Step::Watch(pids) => {
+                watched.evidence.unable = false;
                 if watched.evidence.attached.is_none() {
                     // A child that was born while its parent was forgotten.
-                    if self.options.filter.pids.is_empty() {
-                        self.live.follow_nobody();
+                    self.forget_whom_to_follow();
+                    if let Err(error) = self.live.attach_on_demand() {
+                        watched.evidence.unable = true;
+                        return Ok(self.warn([unable(&error)])?);
                     }
-                    let attached = self.live.attach_on_demand();
-                    attached
-                        .map_err(|error| Trouble::of("attach what is watched on demand", error))?;
                     watched.evidence.attached = Some(mono_now_ns());
                 }
                 for pid in pids {
-                    self.watch(pid, &mut watched.evidence.processes)?;
+                    self.watch(pid, &mut watched.evidence)?;
                 }
             }
         }
@@ -133,7 +130,14 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn watch(&mut self, pid: u32, processes: &mut BTreeMap<u32, u64>) -> Result<(), Trouble> {
+    /// But for those that the user named, who also say what the run is about.
+    fn forget_whom_to_follow(&mut self) {
+        if self.options.filter.pids.is_empty() {
+            self.live.follow_nobody();
+        }
+    }
+
+    fn watch(&mut self, pid: u32, evidence: &mut Evidence) -> Result<(), Trouble> {
         // Its functions are told apart from its first call on.
         let process = ProcessKey { pid, start_boot: 0 };
         let learnt = self.teacher.search.of_processes(
@@ -144,16 +148,30 @@ impl Session<'_> {
         learnt.context("look for a language runtime")?;
         match self.live.follow(pid) {
             Ok(()) => {
-                processes.insert(pid, mono_now_ns());
+                evidence.processes.insert(pid, mono_now_ns());
                 Ok(())
             }
-            Err(error) => Err(Trouble::of("watch one more process", error)),
+            Err(error) => {
+                evidence.unable = true;
+                Ok(self.warn([unable(&error)])?)
+            }
         }
     }
 }
 
+/// A leak is told all the same, and with less to say of it.
+fn unable(error: &dyn fmt::Display) -> Warning {
+    let text = format!(
+        "reads, writes and accepts cannot be watched ({error}): how sockets are used is not known, and one that is half \
+         closed and still in use counts as stuck; --evidence always needs nothing to be attached later"
+    );
+    Warning::new("evidence-unavailable", &"", text)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const HOUR: u64 = 3_600_000_000_000;

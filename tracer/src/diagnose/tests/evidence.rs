@@ -15,6 +15,7 @@ fn watched(world: World, from: Option<u64>) -> World {
     world.with(Input::Evidence(Evidence {
         attached: from,
         processes: processes.collect::<BTreeMap<_, _>>(),
+        unable: false,
     }))
 }
 
@@ -27,6 +28,17 @@ fn a_socket_counts_as_stuck_once_its_process_was_watched_for_the_threshold() {
     assert_eq!(stuck(None), 0);
     assert_eq!(stuck(Some(END - MIN_AGE + 1)), 0);
     assert_eq!(stuck(Some(END - MIN_AGE)), 1);
+}
+
+/// The worst answer would be none at all.
+#[test]
+fn what_cannot_be_watched_is_told_without_it() {
+    let world = world([conn(1).accepted().recv_q(100)]).with(Input::Evidence(Evidence {
+        unable: true,
+        ..Evidence::default()
+    }));
+    let verdict = world.verdict();
+    assert!(!verdict.starts_with("never-read"), "{verdict}");
 }
 
 /// Where nobody has accepted, nobody can use it either.
