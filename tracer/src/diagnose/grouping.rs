@@ -251,7 +251,7 @@ pub fn frames_of<'a>(
     view: &SocketView<'a>,
 ) -> Option<&'a [Frame]> {
     let proof = view.proof.as_ref()?;
-    let frames = match (proof.thread(), proof.frames()) {
+    let frames = match (proof.shows(), proof.frames()) {
         (Some(thread), _) if !thread.stack.is_empty() => thread.stack.as_slice(),
         (_, Some(frames)) => frames,
         _ => view

@@ -44,7 +44,10 @@ impl<'a> Blockers<'a> {
                     let asked_at = Some(upstream.asked_at);
                     blockers.add(upstream.connection, Whose::Upstream { asked_at });
                 }
-                Some(Evidence::AtWork(work)) => blockers.wait(work.waits, work.thread.since),
+                Some(Evidence::AtWork(work)) => match work.behind {
+                    Some(behind) => blockers.wait(behind.waits, behind.thread.since),
+                    None => blockers.wait(work.waits, work.thread.since),
+                },
                 Some(Evidence::Pool(pool)) => {
                     for thread in &pool.busy {
                         blockers.wait(view.context.waits.of(thread), thread.since);

@@ -324,6 +324,17 @@ pub struct Thread {
     /// Not a thread but this goroutine; `tid` is that of the thread it is on, or 0.
     #[serde(default)]
     pub goroutine: Option<Goroutine>,
+    #[serde(default)]
+    pub created: Option<Created>,
+}
+
+/// What started a goroutine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Created {
+    /// The id of the goroutine that did, where its runtime remembers it.
+    pub by: Option<u64>,
+    /// The functions in which it did, innermost first.
+    pub at: Vec<Frame>,
 }
 
 impl Thread {

@@ -95,7 +95,7 @@ impl Frame {
         module.is_some_and(|module| [PYTHON, JAVA].contains(&module))
     }
 
-    fn step(&self) -> Step<'_> {
+    pub fn step(&self) -> Step<'_> {
         let module = self.module.as_deref();
         if self.is_managed() {
             (module, 0, self.function.as_deref(), self.line)

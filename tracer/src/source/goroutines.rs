@@ -7,7 +7,7 @@ use super::wait::kind_of;
 use crate::{
     model::{
         actor,
-        input::{Process, Thread},
+        input::{Created, Process, Thread},
         stack::Frame,
         wait::{FileKind, Target, Wait},
     },
@@ -60,6 +60,7 @@ pub fn read(
             // Of the thread, on which it may have been for a moment only.
             switches: 0,
             began: 0,
+            created: created(&found, one).filter(|_| number < MAX_STACKS),
             ..thread
         });
     }
@@ -99,7 +100,16 @@ fn waiting(process: &Process, found: &Goroutines, one: &Goroutine, with_stack: b
         began: 0,
         frames_at,
         goroutine: None,
+        created: None,
     }
+}
+
+fn created(found: &Goroutines, one: &Goroutine) -> Option<Created> {
+    let place = found.stacks.get(one.created_in? as usize)?;
+    Some(Created {
+        by: (one.creator != 0).then_some(one.creator),
+        at: place.frames.clone(),
+    })
 }
 
 /// The first thread's table of files is that of all of them, in a Go program.

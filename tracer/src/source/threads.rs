@@ -288,6 +288,7 @@ impl Caught {
             switches: seen.waits,
             began: began(seen.began_boot),
             goroutine: None,
+            created: None,
         }
     }
 }

@@ -15,7 +15,7 @@ pub(super) const MAX_FRAMES: usize = 16_384;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Goroutines {
     pub goroutines: Vec<Goroutine>,
-    /// Each once, however many goroutines wait there.
+    /// Each once, however many goroutines wait there, or were started there.
     pub stacks: Vec<WaitingPlace>,
     /// There are no others, and of all that wait the stack is known.
     pub all: bool,
@@ -42,6 +42,10 @@ pub struct Goroutine {
     pub waits_for: Option<i32>,
     /// It has waited since then at least, by `CLOCK_MONOTONIC`; 0 when unknown.
     pub since: u64,
+    /// The id of the goroutine that started it; 0 when unknown, as before Go 1.21.
+    pub creator: u64,
+    /// Place in the list of stacks: the functions in which that was done.
+    pub created_in: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +70,9 @@ impl Goroutines {
                 let inside = |place: &FrameAddress| (place.frame as usize) < stack.frames.len();
                 are_plausible(&stack.frames) && stack.frames_at.iter().all(inside)
             })
-            && self.goroutines.iter().all(|one| in_list(one.stack))
+            && self
+                .goroutines
+                .iter()
+                .all(|one| in_list(one.stack) && in_list(one.created_in))
     }
 }

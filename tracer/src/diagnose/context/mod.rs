@@ -3,6 +3,7 @@
 
 pub mod acceptors;
 pub mod activations;
+pub mod behind;
 mod closes;
 mod goroutines;
 mod idle;
@@ -17,6 +18,7 @@ mod wrappers;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use self::{
+    behind::Started,
     closes::CallSites,
     pairs::Pairs,
     places::Places,
@@ -43,6 +45,7 @@ pub struct ReportContext<'a> {
     blamer: Blamer<'a>,
     call_sites: CallSites,
     places: Places,
+    started: Started<'a>,
     pools: BTreeMap<u32, Pool<'a>>,
     /// The last operations on stuck sockets, by their threads.
     stuck_last: HashMap<Actor, Vec<Touch>>,
@@ -71,6 +74,7 @@ impl<'a> ReportContext<'a> {
             blamer,
             call_sites: CallSites::new(tracker),
             places: Places::default(),
+            started: Started::new(tracker),
             pools: BTreeMap::new(),
             stuck_last: HashMap::new(),
             last_places: HashMap::new(),

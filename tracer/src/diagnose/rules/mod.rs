@@ -120,6 +120,15 @@ impl<'a> Proof<'a> {
         }
     }
 
+    /// The one whose stack shows it: where that one only waits for others, one of those.
+    pub fn shows(&self) -> Option<&'a Thread> {
+        match &self.evidence {
+            Evidence::AtWork(work) => work.behind.map(|behind| behind.thread),
+            _ => None,
+        }
+        .or_else(|| self.thread())
+    }
+
     /// Where a server was asked.
     pub const fn asked(&self) -> Option<LastOperation> {
         match &self.evidence {
@@ -140,7 +149,15 @@ impl<'a> Proof<'a> {
     pub fn threads(&self) -> Vec<Actor> {
         match &self.evidence {
             Evidence::Pool(pool) => pool.busy.iter().map(|thread| thread.actor()).collect(),
-            _ => self.thread().iter().map(|thread| thread.actor()).collect(),
+            _ => {
+                let mut actors: Vec<Actor> = Vec::new();
+                for thread in self.thread().into_iter().chain(self.shows()) {
+                    if !actors.contains(&thread.actor()) {
+                        actors.push(thread.actor());
+                    }
+                }
+                actors
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     diagnose::{
         context::{
             activations::{Activation, Sameness},
+            behind::Behind,
             waits::{self, WaitsFor},
         },
         explanation,
@@ -31,6 +32,8 @@ pub struct AtWork<'a> {
     pub thread: &'a Thread,
     pub waits: WaitsFor<'a>,
     pub how: How<'a>,
+    /// It waits for those that it has started, and these wait there.
+    pub behind: Option<Behind<'a>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,9 +64,10 @@ impl Rule for OwnerBlocked {
         let found = computes(view)
             .or_else(|| called(view))
             .or_else(|| in_loop(view));
-        let Some(work) = found else {
+        let Some(mut work) = found else {
             return Answer::No;
         };
+        work.behind = view.context.behind(work.thread);
         let looks = looks(view, &work);
         let proof = Proof::earned(looks, EvidenceSource::ServingThread, Evidence::AtWork(work));
         Answer::Yes(proof.at_most(match work.how {
@@ -111,6 +115,7 @@ impl Rule for OwnerBlocked {
             });
         }
         evidence.extend(share(group, work.thread));
+        evidence.extend(work.behind.and_then(|behind| started(group, behind)));
         evidence.push(format!(
             "{} Recv-Q is {}",
             n.their,
@@ -119,8 +124,15 @@ impl Rule for OwnerBlocked {
         evidence.extend(explanation::age_evidence(group));
         let doing = match work.how {
             How::Computes { .. } => "computes".to_owned(),
-            _ => format!("waits for {}", work.waits.words()),
+            _ => match work.behind {
+                Some(behind) => format!(
+                    "waits for goroutines that wait for {}",
+                    behind.waits.words()
+                ),
+                None => format!("waits for {}", work.waits.words()),
+            },
         };
+        let waits = work.behind.map_or(work.waits, |behind| behind.waits);
         Explanation {
             summary: format!(
                 "{} {} for the {} that serves {}, which {doing}{}",
@@ -133,7 +145,7 @@ impl Rule for OwnerBlocked {
             evidence,
             advice: format!(
                 "{} The connections are closed when it goes on; they are lost if it never does. {}",
-                work.waits.remedy(),
+                waits.remedy(),
                 explanation::NOT_KEEPALIVE
             ),
         }
@@ -148,7 +160,7 @@ impl Rule for OwnerBlocked {
                     and has not left a CPU since but for the present wait, or it waits on a connection \
                     that this call opened; or the thread whose epoll set would tell of the connection \
                     waits for something else; or it was on the CPU at every look for at least a second.",
-            blamed: "the function in which that thread is now",
+            blamed: "the function in which that thread is now, or those are that it has started and waits for",
             remedy: "Put a time limit on what blocks the thread, or move it off the thread that serves \
                      connections.",
         }
@@ -211,14 +223,36 @@ fn share(group: &Group<'_>, thread: &Thread) -> Option<String> {
     let view = group.oldest()?;
     let histories: Vec<_> = group.views.iter().map(|view| view.socket.history).collect();
     let (here, all) = view.context.share_of(thread, &histories)?;
-    let own = view.context.blame(&thread.stack)?;
-    let name = |at: usize| thread.stack.get(at)?.function.clone();
-    let place = match own.checked_sub(1).and_then(name) {
-        Some(inner) => format!("{inner} ← {}", name(own)?),
-        None => name(own)?,
-    };
+    let place = place(view, thread)?;
     Some(format!(
         "{here} of {all} goroutines that touched these connections and still exist wait in {place}"
+    ))
+}
+
+/// What it waits in, and which function of the program called that.
+fn place(view: &SocketView<'_>, thread: &Thread) -> Option<String> {
+    let own = view.context.blame(&thread.stack)?;
+    let name = |at: usize| thread.stack.get(at)?.function.clone();
+    Some(match own.checked_sub(1).and_then(name) {
+        Some(inner) => format!("{inner} ← {}", name(own)?),
+        None => name(own)?,
+    })
+}
+
+/// Those that it waits for.
+fn started(group: &Group<'_>, behind: Behind<'_>) -> Option<String> {
+    let view = group.oldest()?;
+    let by = if behind.own {
+        "it has started"
+    } else {
+        "were started where it waits"
+    };
+    Some(format!(
+        "of the {} goroutines that {by}, {} wait in {}: for {}",
+        behind.all,
+        behind.here,
+        place(view, behind.thread)?,
+        behind.waits.words()
     ))
 }
 
@@ -229,7 +263,12 @@ fn called<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
         _ => return None,
     };
     let waits = view.context.waits.of(thread);
-    Some(AtWork { thread, waits, how })
+    Some(AtWork {
+        thread,
+        waits,
+        how,
+        behind: None,
+    })
 }
 
 /// A loop that would be told of the socket again and again, but for which nobody waits.
@@ -245,6 +284,7 @@ fn in_loop<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
         thread,
         waits,
         how,
+        behind: None,
     })
 }
 
@@ -269,6 +309,7 @@ fn computes<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
         thread,
         waits: WaitsFor::Cpu,
         how: How::Computes { since },
+        behind: None,
     })
 }
 

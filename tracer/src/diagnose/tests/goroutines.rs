@@ -3,7 +3,7 @@
 use super::world::{Conn, S, SERVER, STUCK, World, conn, frame, thread, world};
 use crate::model::{
     actor::Goroutine,
-    input::{Activity, Input, Thread},
+    input::{Activity, Created, Input, Thread},
     report::Site,
     socket::SocketOperation,
     stack::{Frame, FrameAddress, Stack},
@@ -195,4 +195,86 @@ fn a_handler_is_found_behind_the_reader_that_saw_the_end() {
         "{:?}",
         site.evidence
     );
+}
+
+fn started(by: Option<u64>, at: &str, goroutine: Thread) -> Thread {
+    let at = vec![frame(at, 9)];
+    let created = Some(Created { by, at });
+    Thread {
+        created,
+        ..goroutine
+    }
+}
+
+/// The handler only waits; what keeps it is what those are in that it has started, also by others of them.
+#[test]
+fn behind_a_handler_that_waits_for_others_stand_those() {
+    const LOCKED: [&str; 4] = [
+        "sync.(*Mutex).Lock",
+        "main.collect",
+        "main.gather.func1",
+        "goexit",
+    ];
+    let handler = |id| {
+        let functions = [
+            "sync.(*WaitGroup).Wait",
+            "main.gather",
+            "net/http.serverHandler.ServeHTTP",
+            "net/http.(*conn).serve",
+            "goexit",
+        ];
+        goroutine(id, Wait::Group, &functions)
+    };
+    for by in [Some(7), None] {
+        let middle = goroutine(
+            20,
+            Wait::Channel { sends: false },
+            &[
+                "runtime.chanrecv1",
+                "main.each",
+                "main.gather.func1",
+                "goexit",
+            ],
+        );
+        let inner = |id, functions: &[&str], wait| {
+            let by = by.map(|_| 20);
+            started(by, "main.each", goroutine(id, wait, functions))
+        };
+        let closer = goroutine(24, Wait::Group, &["main.gather.func2", "goexit"]);
+        let mut goroutines = vec![
+            handler(7),
+            started(by, "main.gather", middle),
+            started(by, "main.gather", closer),
+            inner(21, &LOCKED, LOCK),
+            inner(22, &LOCKED, LOCK),
+            inner(23, &LOCKED, LOCK),
+        ];
+        let site = go(vec![read_by(1, 7)], goroutines.clone(), true).site();
+        assert_eq!(site.verdict.name(), "owner-blocked");
+        let blamed = site.blame.as_ref().map(|blame| blame.function.to_string());
+        assert_eq!(blamed.as_deref(), Some("sync.(*Mutex).Lock"), "{by:?}");
+        assert!(told(&site, "3 wait in sync.(*Mutex).Lock: for a lock"));
+        assert!(
+            site.summary.contains("goroutines that wait for a lock"),
+            "{}",
+            site.summary
+        );
+        // Where these wait in different places, nobody knows which of them matters.
+        let elsewhere = ["main.sleep", "main.gather.func1", "goexit"];
+        for id in [25, 26] {
+            let mut other = inner(id, &elsewhere, Wait::Sleep);
+            if let Some(first) = other.stack.first_mut() {
+                first.offset = 99;
+            }
+            goroutines.push(other);
+        }
+        let site = go(vec![read_by(1, 7)], goroutines, true).site();
+        let blamed = site.blame.as_ref().map(|blame| blame.function.to_string());
+        assert_eq!(blamed.as_deref(), Some("sync.(*WaitGroup).Wait"), "{by:?}");
+    }
+    // Those of another one are not meant.
+    let other = started(Some(8), "main.gather", goroutine(21, LOCK, &LOCKED));
+    let site = go(vec![read_by(1, 7)], vec![handler(7), other], true).site();
+    let blamed = site.blame.map(|blame| blame.function.to_string());
+    assert_eq!(blamed.as_deref(), Some("sync.(*WaitGroup).Wait"));
 }

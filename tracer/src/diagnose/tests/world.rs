@@ -63,6 +63,7 @@ pub fn thread(tid: u32, syscall: &str, stack: Vec<Frame>) -> Thread {
         switches: 0,
         began: 0,
         goroutine: None,
+        created: None,
     }
 }
 

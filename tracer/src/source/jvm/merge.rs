@@ -94,6 +94,7 @@ mod tests {
         Thread {
             tid,
             goroutine: None,
+            created: None,
             comm: "pool-1-thread-1".to_owned(),
             state: 'S',
             syscall: Some("write".to_owned()),

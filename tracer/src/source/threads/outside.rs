@@ -66,6 +66,7 @@ pub(super) fn read(
             Some(Thread {
                 tid,
                 goroutine: None,
+                created: None,
                 comm: stat.comm,
                 state: stat.state,
                 syscall: call.map(str::to_owned),

@@ -56,6 +56,11 @@ pub(super) fn read(
             walked.push((*g, stack));
         }
     }
+    let created: HashMap<u64, u32> = all
+        .iter()
+        .take(MAX_WALKED)
+        .filter_map(|g| Some((g.id, stacks.of_address(g.created_at)?)))
+        .collect();
     let mut named = stacks.named(images, asked.pid);
     let waited_for: HashMap<u64, i32> = walked
         .iter()
@@ -94,6 +99,8 @@ pub(super) fn read(
             stack,
             waits_for: waited_for.get(&g.id).copied().filter(|_| stack.is_some()),
             since: if stack.is_some() { g.since } else { 0 },
+            creator: g.creator,
+            created_in: created.get(&g.id).copied(),
         }
     });
     let goroutines = goroutines.collect();
@@ -166,6 +173,17 @@ impl<'a> Stacks<'a> {
 
     fn of(&mut self, memory: &mut Memory<'_>, g: &G) -> Option<u32> {
         let (places, truncated) = self.walker.walk(memory, g);
+        self.add(places, truncated)
+    }
+
+    /// The functions at an address that a call returns to.
+    fn of_address(&mut self, address: u64) -> Option<u32> {
+        let known = self.code.find(address)?.is_go();
+        let place = Place { address, cfa: 0 };
+        known.then(|| self.add(vec![place], false)).flatten()
+    }
+
+    fn add(&mut self, places: Vec<Place>, truncated: bool) -> Option<u32> {
         if let Some(known) = self.known.get(&places) {
             return Some(*known);
         }

@@ -38,6 +38,7 @@ fn process(start: u64, exe: &str) -> Process {
 fn running(tid: u32) -> Thread {
     Thread {
         goroutine: None,
+        created: None,
         tid,
         comm: "worker".to_owned(),
         state: 'R',

@@ -7,7 +7,7 @@ use crate::symbolize::runtimes::memory::Memory;
 /// Read at a time.
 const TOGETHER: usize = 512;
 /// Of `runtime.g`, past everything that is asked for.
-const BYTES: usize = 256;
+const BYTES: usize = 448;
 
 /// `_G…` of `runtime/runtime2.go`, in all releases.
 const IDLE: u32 = 0;
@@ -30,6 +30,10 @@ pub(in crate::symbolize) struct G {
     pub since: u64,
     /// The `m` that runs it.
     pub machine: u64,
+    /// Where the `go` statement that started it returned to; 0 when unknown.
+    pub created_at: u64,
+    /// The id of the goroutine that did; 0 when unknown.
+    pub creator: u64,
 }
 
 impl G {
@@ -61,6 +65,11 @@ impl G {
             since: word(layout.since())?,
             // `m` is the last word before the `gobuf`.
             machine: word(layout.sp() - 8)?,
+            created_at: layout.created.map_or(Some(0), |created| word(created.at))?,
+            creator: layout
+                .created
+                .and_then(|created| created.by)
+                .map_or(Some(0), word)?,
         };
         (word(layout.itself)? == at).then_some(g)
     }

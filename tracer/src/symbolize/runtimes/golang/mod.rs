@@ -2,6 +2,7 @@
 //! compiled in: a `g` is known by a word that points to itself, and by the ids that are different in all of them.
 //! Whatever does not fit is not a goroutine.
 
+mod created;
 mod descriptors;
 mod list;
 mod search;
@@ -13,6 +14,7 @@ use zerocopy::transmute;
 use super::memory::Memory;
 use crate::symbolize::code::CodeIndex;
 use crate::symbolize::request::RuntimeOf;
+use created::Created;
 
 pub(in crate::symbolize) use descriptors::Descriptors;
 pub(in crate::symbolize) use list::G;
@@ -34,6 +36,8 @@ pub(in crate::symbolize) struct Golang {
 /// Offsets in `runtime.g`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Layout {
+    /// Where it says what started it, if that was found out.
+    created: Option<Created>,
     /// The third word of its `gobuf`, which points to the `g` itself; stack pointer and program counter are the
     /// two before.
     itself: u64,
@@ -73,11 +77,13 @@ impl Golang {
             .iter()
             .map(|range| range.start.wrapping_add(bias)..range.end.wrapping_add(bias))
             .find_map(|range| search::find(memory, range));
-        if found.is_none() {
+        let Some(mut found) = found else {
             // Every Go program has some as soon as its runtime has begun.
             memory.too_early();
-        }
-        found
+            return None;
+        };
+        found.layout.created = created::find(code, memory, &found);
+        Some(found)
     }
 
     /// How the kernel program finds the goroutine that a thread runs.

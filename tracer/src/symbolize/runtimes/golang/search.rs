@@ -98,7 +98,11 @@ fn layout(memory: &mut Memory<'_>, slice: Slice) -> Option<Layout> {
     let id = IDS
         .step_by(8)
         .find(|offset| are_ids(memory, &elements, *offset))?;
-    Some(Layout { itself, id })
+    Some(Layout {
+        created: None,
+        itself,
+        id,
+    })
 }
 
 /// Its bounds are the first words of a `g`; that of one which has ended may have been given back.
