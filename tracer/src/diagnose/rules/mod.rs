@@ -147,18 +147,16 @@ impl<'a> Proof<'a> {
 
     /// All threads that show it.
     pub fn threads(&self) -> Vec<Actor> {
-        match &self.evidence {
-            Evidence::Pool(pool) => pool.busy.iter().map(|thread| thread.actor()).collect(),
-            _ => {
-                let mut actors: Vec<Actor> = Vec::new();
-                for thread in self.thread().into_iter().chain(self.shows()) {
-                    if !actors.contains(&thread.actor()) {
-                        actors.push(thread.actor());
-                    }
-                }
-                actors
+        if let Evidence::Pool(pool) = &self.evidence {
+            return pool.busy.iter().map(|thread| thread.actor()).collect();
+        }
+        let mut actors: Vec<Actor> = Vec::new();
+        for thread in self.thread().into_iter().chain(self.shows()) {
+            if !actors.contains(&thread.actor()) {
+                actors.push(thread.actor());
             }
         }
+        actors
     }
 }
 
