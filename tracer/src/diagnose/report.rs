@@ -86,6 +86,7 @@ pub fn data_requests(
             match operation.actor() {
                 Actor::Thread(tid) => data_requests.threads.insert(tid),
                 Actor::Goroutine(goroutine) => data_requests.goroutines.insert(goroutine),
+                Actor::Task(_) => false,
             };
         }
         let holder_pids = view.holder_pids();

@@ -223,7 +223,9 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
     let of = |pid: &u32| {
         let pid = *pid;
         let threads = oldest.tracker.threads(pid).iter();
-        threads.map(move |thread| (pid, thread))
+        let tasks = oldest.tracker.tasks(pid).iter().map(|task| &task.thread);
+        let telling = tasks.filter(|task| evidence_source.contains(&task.actor()));
+        threads.chain(telling).map(move |thread| (pid, thread))
     };
     let mut threads: Vec<_> = pids.iter().flat_map(of).collect();
     // Those that show the cause come first, then those with a word to say: a Java virtual machine alone has

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 pub enum Actor {
     Thread(u32),
     Goroutine(Goroutine),
+    Task(Task),
 }
 
 /// Ids are never used twice in a process.
@@ -18,11 +19,19 @@ pub struct Goroutine {
     pub id: u64,
 }
 
+/// One of asyncio's, by the address of its object: no other one has it at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Task {
+    pub pid: u32,
+    pub id: u64,
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Thread(tid) => write!(f, "thread {tid}"),
             Self::Goroutine(goroutine) => write!(f, "goroutine {}", goroutine.id),
+            Self::Task(task) => write!(f, "task {:#x}", task.id),
         }
     }
 }

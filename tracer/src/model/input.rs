@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 pub use super::connection::{Connection, Moved, Relief, TcpFacts};
 pub use super::counters::{CloseCount, Counters};
 pub use super::epoll::{EpollChange, EpollOperation, Interest};
+pub use super::task::{AsyncTask, Created};
 use super::{
-    actor::{Actor, Goroutine},
+    actor::{self, Actor, Goroutine},
     report::{Hook, Host, Tool},
     socket::{Endpoints, Entry, History, Holders},
     stack::{Frame, FrameAddress, Stack},
@@ -42,6 +43,11 @@ pub enum Input {
         pid: u32,
         /// None is missing, and of each that waits it is known in what.
         all: bool,
+    },
+    /// The suspended tasks of a program that uses asyncio.
+    Tasks {
+        pid: u32,
+        tasks: Vec<AsyncTask>,
     },
     /// What the process's epoll sets watch.
     Epoll {
@@ -326,21 +332,18 @@ pub struct Thread {
     pub goroutine: Option<Goroutine>,
     #[serde(default)]
     pub created: Option<Created>,
-}
-
-/// What started a goroutine.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Created {
-    /// The id of the goroutine that did, where its runtime remembers it.
-    pub by: Option<u64>,
-    /// The functions in which it did, innermost first.
-    pub at: Vec<Frame>,
+    /// Not a thread but this task; it is on none while it is suspended.
+    #[serde(default)]
+    pub task: Option<actor::Task>,
 }
 
 impl Thread {
     pub fn actor(&self) -> Actor {
-        self.goroutine
-            .map_or(Actor::Thread(self.tid), Actor::Goroutine)
+        match (self.goroutine, self.task) {
+            (Some(goroutine), _) => Actor::Goroutine(goroutine),
+            (None, Some(task)) => Actor::Task(task),
+            (None, None) => Actor::Thread(self.tid),
+        }
     }
 }
 

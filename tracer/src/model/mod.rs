@@ -14,6 +14,7 @@ pub mod report;
 pub mod runtime;
 pub mod socket;
 pub mod stack;
+pub mod task;
 pub mod tcp_state;
 pub mod trace_event;
 pub mod untrusted;

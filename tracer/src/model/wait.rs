@@ -36,6 +36,8 @@ pub enum Wait {
     Condition,
     /// A goroutine, for a number of others to be done (`sync.WaitGroup`).
     Group,
+    /// A task, for another one or for a callback of its event loop.
+    Task,
     Sleep,
     Disk,
     Child,

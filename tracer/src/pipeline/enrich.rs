@@ -12,11 +12,11 @@ use crate::{
         actor::Actor,
         input::{Activity, Connection, Input, Process, Relief, Thread, Warning},
         socket::LastOperation,
-        stack::Frame,
+        stack::{Frame, PYTHON},
         wait::Wait,
     },
     probe::{host::mono_now_ns, netns, table::MAX_LOOKED_AT},
-    source::{epoll, jvm::Looked, process, sockdiag, threads},
+    source::{epoll, jvm::Looked, process, sockdiag, tasks, threads},
     symbolize::blame::Policy,
 };
 
@@ -113,12 +113,28 @@ impl Session<'_> {
             let refused = jvms.name(looked, &mut threads);
             self.warn(refused)?;
         }
+        self.read_tasks(processes, &threads)?;
         let seen = threads.into_iter().zip(goroutines);
         for (process, (threads, goroutines)) in processes.iter().zip(seen) {
             let pid = process.pid;
             self.feed(Input::Threads { pid, threads })?;
             if let Some(all) = goroutines {
                 self.feed(Input::Goroutines { pid, all })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of processes that execute Python.
+    fn read_tasks(&mut self, processes: &[Process], threads: &[Vec<Thread>]) -> anyhow::Result<()> {
+        let is_python = |frame: &Frame| frame.module.as_deref() == Some(PYTHON);
+        for (process, threads) in processes.iter().zip(threads) {
+            let mut frames = threads.iter().flat_map(|thread| &thread.stack);
+            if frames.any(is_python)
+                && let Some(tasks) = tasks::read(process, &mut self.symbolizer)
+            {
+                let pid = process.pid;
+                self.feed(Input::Tasks { pid, tasks })?;
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ pub mod service;
 pub mod sockdiag;
 pub mod stacks;
 pub mod syscall;
+pub mod tasks;
 pub mod threads;
 pub mod wait;
 mod walk;

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::message::are_plausible;
+use super::{StackCopy, Symbolizer};
+use crate::model::input::ProcessKey;
 use crate::model::stack::{Frame, FrameAddress};
 
 /// Goroutines that are told of one process, and those of them whose stacks are read.
@@ -74,5 +76,20 @@ impl Goroutines {
                 .goroutines
                 .iter()
                 .all(|one| in_list(one.stack) && in_list(one.created_in))
+    }
+}
+
+impl Symbolizer {
+    /// All goroutines of a Go program; `None` when it is none, or they cannot be read now.
+    pub fn goroutines(
+        &mut self,
+        process: ProcessKey,
+        threads: &[(u32, u64)],
+        asked: &[u64],
+    ) -> Option<Goroutines> {
+        let copy = StackCopy::of_nothing(process);
+        self.prepare(&copy).ok()?;
+        let known = self.processes.get(&process.pid)?;
+        self.link.goroutines(&known.process, threads, asked).ok()?
     }
 }

@@ -11,6 +11,7 @@ use super::maps::Mapping;
 use super::open::FileId;
 use super::request::{AddressRule, Functions, Noted, Resolved, RuntimeOf};
 use super::runtimes::memory::{MAX_AT_ONCE, MAX_PAGES, MAX_PAGES_OF_GOROUTINES};
+use super::tasks::Tasks;
 use super::warning::Warning;
 use crate::model::runtime::Runtimes;
 use crate::model::stack::Frame;
@@ -83,6 +84,12 @@ pub(super) enum Request {
         threads: Vec<(u32, u64)>,
         /// Ids of those whose stacks come first.
         asked: Vec<u64>,
+    },
+    /// The suspended tasks of the process. Answered with `Tasks`.
+    Tasks {
+        number: u64,
+        pid: u32,
+        runtimes: Runtimes,
     },
 }
 
@@ -194,6 +201,10 @@ pub(super) enum Answer {
         /// `None` when the process is no Go program, or is not to be read.
         found: Option<Goroutines>,
     },
+    Tasks {
+        number: u64,
+        found: Option<Tasks>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -244,7 +255,7 @@ impl Request {
     /// How much memory of the process may be asked for meanwhile.
     pub(super) const fn pages(&self) -> usize {
         match self {
-            Self::Goroutines { .. } => MAX_PAGES_OF_GOROUTINES,
+            Self::Goroutines { .. } | Self::Tasks { .. } => MAX_PAGES_OF_GOROUTINES,
             _ => MAX_PAGES,
         }
     }
@@ -266,6 +277,7 @@ impl Answer {
             Self::Rules(rules) => rules.of_frames.len() <= MAX_FRAMES,
             Self::Functions { told, .. } => told.as_ref().is_none_or(is_told_plausibly),
             Self::Goroutines { found, .. } => found.as_ref().is_none_or(Goroutines::is_plausible),
+            Self::Tasks { found, .. } => found.as_ref().is_none_or(Tasks::is_plausible),
         }
     }
 }

@@ -34,6 +34,7 @@ mod shadow;
 mod signal;
 mod started_as;
 mod tables;
+mod tasks;
 mod told;
 mod unwind;
 mod walker;
@@ -48,7 +49,6 @@ use std::collections::HashMap;
 use std::{ops::Range, path::PathBuf, time::Duration};
 
 use crate::confine::process::OWN_PROGRAM;
-use crate::model::input::ProcessKey;
 use crate::model::runtime::Runtimes;
 use crate::model::stack::Stack;
 use files::Files;
@@ -63,6 +63,7 @@ pub use helper::serve_if_asked;
 pub use request::{
     AddressRule, Evicted, Function, Functions, Noted, Resolved, RuntimeOf, StackCopy,
 };
+pub use tasks::{SuspendedTask, Tasks};
 pub use walker::Walker;
 pub use warning::Warning;
 
@@ -228,19 +229,6 @@ impl Symbolizer {
         self.prepare(copy).ok()?;
         let process = &self.processes.get(&copy.pid)?.process;
         self.link.functions(process, copy).ok()?
-    }
-
-    /// All goroutines of a Go program; `None` when it is none, or they cannot be read now.
-    pub fn goroutines(
-        &mut self,
-        process: ProcessKey,
-        threads: &[(u32, u64)],
-        asked: &[u64],
-    ) -> Option<Goroutines> {
-        let copy = StackCopy::of_nothing(process);
-        self.prepare(&copy).ok()?;
-        let known = self.processes.get(&process.pid)?;
-        self.link.goroutines(&known.process, threads, asked).ok()?
     }
 
     fn ask_rules(&mut self, copy: &StackCopy<'_>) -> Option<message::Rules> {

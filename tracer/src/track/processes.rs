@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::model::input::{Interest, Process, ProcessKey, Samples, Thread};
+use crate::model::input::{AsyncTask, Interest, Process, ProcessKey, Samples, Thread};
 
 /// Looks at a thread that lie further apart than this are two series: 45 s, half as long again as the longest
 /// pause between two inspections.
@@ -29,6 +29,7 @@ struct Known {
     threads: Option<Dated<Vec<Thread>>>,
     /// Its goroutines are among these threads; all of them.
     goroutines: Option<bool>,
+    tasks: Option<Dated<Vec<AsyncTask>>>,
     epoll: Option<Dated<Vec<Interest>>>,
     samples: Option<Samples>,
     /// The kernel said that it ended.
@@ -125,6 +126,12 @@ impl Processes {
         }
     }
 
+    pub fn looked_at_tasks(&mut self, pid: u32, tasks: Vec<AsyncTask>, at: u64) {
+        if let Some(known) = self.entry(pid) {
+            known.tasks = Some(Dated { at, what: tasks });
+        }
+    }
+
     pub fn looked_at_epolls(&mut self, pid: u32, mut interests: Vec<Interest>, at: u64) {
         interests.sort_by_key(|interest| interest.fd);
         if let Some(known) = self.entry(pid) {
@@ -159,6 +166,13 @@ impl Processes {
         let known = self.by_pid.get(&pid)?;
         let dated = known.threads.as_ref()?;
         known.goroutines.filter(|_| dated.at >= from)
+    }
+
+    /// As they were looked at since `from`; none when they were not.
+    pub fn tasks(&self, pid: u32, from: u64) -> &[AsyncTask] {
+        let known = self.by_pid.get(&pid).and_then(|known| known.tasks.as_ref());
+        let fresh = known.filter(|dated| dated.at >= from);
+        fresh.map_or(&[], |dated| dated.what.as_slice())
     }
 
     /// Those whose threads were looked at since `from`.

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::{Drift, Fate, Listener, Noted, Socket, Tracker};
 use crate::model::{
     input::{
-        Activity, CloseCount, Connection, Counters, EpollChange, Evidence, Interest, Process,
-        Relief, RunHeader, Samples, Thread,
+        Activity, AsyncTask, CloseCount, Connection, Counters, EpollChange, Evidence, Interest,
+        Process, Relief, RunHeader, Samples, Thread,
     },
     socket::LastOperation,
     stack::Stack,
@@ -134,6 +134,11 @@ impl Tracker {
     /// The process is a Go program whose goroutines were looked at for this report; whether all.
     pub fn goroutines(&self, pid: u32) -> Option<bool> {
         self.processes.goroutines(pid, self.inventory_from)
+    }
+
+    /// The process's suspended tasks, as they were looked at for this report.
+    pub fn tasks(&self, pid: u32) -> &[AsyncTask] {
+        self.processes.tasks(pid, self.inventory_from)
     }
 
     /// The first of the looks at which this thread ran, if it ran at all of them since, without a pause.

@@ -11,6 +11,7 @@ mod locks;
 pub mod pairs;
 mod places;
 pub mod pools;
+mod tasks;
 pub mod threads;
 pub mod waits;
 mod wrappers;

@@ -52,6 +52,8 @@ pub enum WaitsFor<'a> {
     Condition,
     /// Other goroutines to be done.
     Group,
+    /// Whatever completes what a task awaits.
+    Task,
     Time,
     Disk,
     Child,
@@ -110,6 +112,7 @@ impl<'a> Waits<'a> {
             Wait::Select => WaitsFor::Channels,
             Wait::Condition => WaitsFor::Condition,
             Wait::Group => WaitsFor::Group,
+            Wait::Task => WaitsFor::Task,
             Wait::Sleep => WaitsFor::Time,
             Wait::Disk => WaitsFor::Disk,
             Wait::Child => WaitsFor::Child,
@@ -253,6 +256,7 @@ impl WaitsFor<'_> {
             Self::Channels => "one of several channels".into(),
             Self::Condition => "a condition to be signalled".into(),
             Self::Group => "other goroutines to be done".into(),
+            Self::Task => "another task, or an event of its loop".into(),
             Self::Time => "a time to pass".into(),
             Self::Disk => "a disk or a file".into(),
             Self::Child => "a child process".into(),
@@ -285,6 +289,9 @@ impl WaitsFor<'_> {
             Self::Taker | Self::FromChannel | Self::Channels | Self::Condition | Self::Group => {
                 "Find the goroutine that should answer, and give the wait a deadline (a context, or a select with a timer)."
             }
+            Self::Task => {
+                "Find what should complete what the task awaits, and give it a time limit (`asyncio.timeout`, `wait_for`)."
+            }
             Self::Cpu => {
                 "Bound the computation, or move it off the thread that serves connections."
             }
@@ -310,7 +317,7 @@ impl WaitsFor<'_> {
             Self::Time => Some(WaitKind::Timer),
             Self::Cpu => Some(WaitKind::Cpu),
             Self::Disk => Some(WaitKind::Disk),
-            Self::Child | Self::Stopped | Self::Other | Self::Unknown => None,
+            Self::Task | Self::Child | Self::Stopped | Self::Other | Self::Unknown => None,
         }
     }
 }
@@ -337,6 +344,7 @@ pub fn one(waits: &Waits<'_>, thread: &Thread, now: u64) -> String {
     match thread.actor() {
         Actor::Thread(tid) => format!("{name} (tid {tid}): {verb}{call}{since}"),
         goroutine @ Actor::Goroutine(_) => format!("{goroutine}: {verb}{call}{since}"),
+        Actor::Task(_) => format!("{name}: {verb}"),
     }
 }
 

@@ -19,6 +19,7 @@ mod parked;
 mod process_stopped;
 mod reading_paused;
 mod select_limit;
+mod suspended;
 mod unknown;
 mod upstream_silent;
 pub mod worker_starvation;

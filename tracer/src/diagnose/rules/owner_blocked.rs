@@ -1,9 +1,11 @@
 //! `owner-blocked`: one thread serves this socket and is stuck in something else: a lock, another server, the
 //! disk, or a long computation. Proof: the call that touched the socket last still runs in that thread, and it is
-//! known what it waits for; or an event loop that would be told of the socket waits for something else.
+//! known what it waits for; or an event loop that would be told of the socket waits for something else; or the only
+//! suspended task that has the socket does.
 
 use super::{
     Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
+    suspended,
 };
 use crate::{
     diagnose::{
@@ -44,6 +46,8 @@ pub enum How<'a> {
     Place,
     /// The thread whose event loop would be told of it.
     Loop,
+    /// A suspended task whose coroutines lead to it.
+    Has,
     /// On the CPU at every look since then.
     Computes { since: u64 },
 }
@@ -63,7 +67,8 @@ impl Rule for OwnerBlocked {
         }
         let found = computes(view)
             .or_else(|| called(view))
-            .or_else(|| in_loop(view));
+            .or_else(|| in_loop(view))
+            .or_else(|| suspended::had(view));
         let Some(mut work) = found else {
             return Answer::No;
         };
@@ -87,7 +92,9 @@ impl Rule for OwnerBlocked {
             return Explanation::default();
         };
         let mut evidence = Vec::new();
-        if let Some((view, operation)) = group
+        if let How::Has = work.how {
+            evidence.extend(suspended::has(group, work.thread));
+        } else if let Some((view, operation)) = group
             .oldest()
             .and_then(|view| Some((view, by(view, work.thread)?)))
         {
@@ -135,10 +142,15 @@ impl Rule for OwnerBlocked {
         let waits = work.behind.map_or(work.waits, |behind| behind.waits);
         Explanation {
             summary: format!(
-                "{} {} for the {} that serves {}, which {doing}{}",
+                "{} {} for the {} that {} {}, which {doing}{}",
                 explanation::sockets(group.count()),
                 explanation::agree(group.count(), "waits", "wait"),
                 what(work.thread),
+                if matches!(work.how, How::Has) {
+                    "has"
+                } else {
+                    "serves"
+                },
                 n.them,
                 explanation::within(group)
             ),
@@ -159,7 +171,8 @@ impl Rule for OwnerBlocked {
             proof: "The call that touched the connection last still runs: the thread has the same frames \
                     and has not left a CPU since but for the present wait, or it waits on a connection \
                     that this call opened; or the thread whose epoll set would tell of the connection \
-                    waits for something else; or it was on the CPU at every look for at least a second.",
+                    waits for something else; or the coroutines of a suspended task, and of no other one, lead to \
+                    it; or it was on the CPU at every look for at least a second.",
             blamed: "the function in which that thread is now, or those are that it has started and waits for",
             remedy: "Put a time limit on what blocks the thread, or move it off the thread that serves \
                      connections.",
@@ -194,6 +207,7 @@ impl How<'_> {
             }
             Self::Place => "it is in the same function, though it may have begun other work since",
             Self::Loop => "its epoll set would tell of the hang-up, and nobody waits for that set",
+            Self::Has => "its coroutines lead to the connection",
             Self::Computes { .. } => "it has touched nothing else since",
         }
     }
@@ -212,9 +226,10 @@ fn by(view: &SocketView<'_>, thread: &Thread) -> Option<LastOperation> {
 }
 
 const fn what(thread: &Thread) -> &'static str {
-    match thread.goroutine {
-        Some(_) => "goroutine",
-        None => "thread",
+    match (thread.goroutine, thread.task) {
+        (Some(_), _) => "goroutine",
+        (None, Some(_)) => "task",
+        (None, None) => "thread",
     }
 }
 
@@ -230,7 +245,7 @@ fn share(group: &Group<'_>, thread: &Thread) -> Option<String> {
 }
 
 /// What it waits in, and which function of the program called that.
-fn place(view: &SocketView<'_>, thread: &Thread) -> Option<String> {
+pub(super) fn place(view: &SocketView<'_>, thread: &Thread) -> Option<String> {
     let own = view.context.blame(&thread.stack)?;
     let name = |at: usize| thread.stack.get(at)?.function.clone();
     Some(match own.checked_sub(1).and_then(name) {
@@ -320,6 +335,9 @@ fn may_be_busy(view: &SocketView<'_>) -> Option<u64> {
 }
 
 fn looks(view: &SocketView<'_>, work: &AtWork<'_>) -> Looks {
+    if let How::Has = work.how {
+        return suspended::looks(view);
+    }
     let compared = match work.how {
         How::Call(sameness) => sameness.frames || sameness.is_sure(),
         _ => true,

@@ -2,8 +2,10 @@
 
 use super::world::{Conn, S, SERVER, STUCK, World, conn, frame, libc, thread, world};
 use crate::model::{
-    input::{Input, Interest},
+    actor,
+    input::{AsyncTask, Input, Interest, Thread},
     socket::SocketOperation,
+    wait::{FileKind, Target, Wait},
 };
 
 fn watched(events: u32) -> World {
@@ -82,4 +84,62 @@ fn a_runtime_that_watches_for_its_tasks_loses_no_event() {
     assert!(says("tasks or coroutines"), "{:?}", site.evidence);
     let unread = go(conn(1).accepted().recv_q(120));
     assert_eq!(unread.verdict(), "never-read low leak");
+}
+
+fn task(id: u64, wait: Wait, holds: &[(u64, u8)], stack: &[&str]) -> AsyncTask {
+    let frames = (90..).zip(stack).map(|(line, name)| frame(name, line));
+    AsyncTask {
+        thread: Thread {
+            name: Some(format!("task {id}")),
+            wait,
+            task: Some(actor::Task { pid: SERVER, id }),
+            ..thread(0, "", frames.collect())
+        },
+        holds: holds.to_vec(),
+    }
+}
+
+/// The loop has read the end; the task that has the connection goes on later, or never.
+#[test]
+fn a_suspended_task_keeps_its_connection_from_being_closed() {
+    let verdict = |tasks: Vec<AsyncTask>| {
+        let conn = conn(1).accepted().used(SocketOperation::Recv, STUCK - S);
+        let pid = SERVER;
+        let site = watches(conn.eof(), 1)
+            .with(Input::Tasks { pid, tasks })
+            .site();
+        let blamed = site.blame.map(|blame| blame.function.to_string());
+        (
+            site.verdict.name(),
+            site.confidence.name(),
+            blamed.unwrap_or_default(),
+        )
+    };
+    let lock = Wait::Lock {
+        address: 0,
+        owner: None,
+    };
+    let having =
+        |id, far, wait: &Wait| task(id, wait.clone(), &[(5001, far)], &["fetch", "handle"]);
+    let (name, confidence, blamed) = verdict(vec![having(1, 2, &lock), having(2, 3, &lock)]);
+    assert_eq!(
+        (name, confidence, blamed.as_str()),
+        ("owner-blocked", "medium", "fetch")
+    );
+    // Of two alike it is not known which one.
+    assert_eq!(
+        verdict(vec![having(1, 2, &lock), having(2, 2, &lock)]).0,
+        "eof-ignored"
+    );
+    // What has another connection, or reads, keeps nothing.
+    let other = task(1, lock, &[(5002, 1)], &["fetch"]);
+    assert_eq!(verdict(vec![other]).0, "eof-ignored");
+    let target = Target {
+        fd: -1,
+        file: FileKind::Unknown,
+    };
+    assert_eq!(
+        verdict(vec![having(1, 1, &Wait::Receive(target))]).0,
+        "eof-ignored"
+    );
 }

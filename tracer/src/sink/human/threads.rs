@@ -53,6 +53,9 @@ pub(super) fn write(
 fn describe(holder: &Holder, verdict: Verdict) -> String {
     let name = if let Some(id) = holder.goroutine {
         format!("goroutine {id} of {}[{}]", holder.comm, holder.pid)
+    } else if holder.tid == 0 {
+        // A task.
+        format!("{} of {}[{}]", holder.called(), holder.comm, holder.pid)
     } else if holder.pid == holder.tid {
         format!("{}[{}]", holder.called(), holder.pid)
     } else {
@@ -68,7 +71,7 @@ fn describe(holder: &Holder, verdict: Verdict) -> String {
     let waits = holder
         .waits_for
         .as_ref()
-        .filter(|_| holder.goroutine.is_some());
+        .filter(|_| holder.goroutine.is_some() || holder.tid == 0);
     let doing = waits
         .map(|waits| format!("waiting for {}", waits.text))
         .or_else(|| doing(holder))

@@ -6,6 +6,7 @@ mod managed;
 mod sandbox;
 mod seccomp;
 mod serve;
+mod tasks;
 
 use std::ffi::OsStr;
 use std::io;

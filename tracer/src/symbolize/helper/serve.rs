@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fd::OwnedFd;
 use tracer_common::stack_key::MAX_STEPS;
 
-use super::{goroutines, managed};
+use super::{goroutines, managed, tasks};
 use crate::channel::{self, Broken};
 use crate::model::stack::Stack;
 use crate::symbolize::StackCopy;
@@ -159,6 +159,15 @@ impl Server {
                     goroutines::read(&self.socket, known, &mut self.images, &asked)
                 });
                 self.answer(&Answer::Goroutines { number, found })?;
+            }
+            Request::Tasks {
+                number,
+                pid,
+                runtimes,
+            } => {
+                let known = self.processes.get(&pid);
+                let found = known.and_then(|known| tasks::read(&self.socket, known, runtimes));
+                self.answer(&Answer::Tasks { number, found })?;
             }
         }
         Ok(())

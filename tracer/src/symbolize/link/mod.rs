@@ -21,6 +21,7 @@ use super::message::{Answer, Key, Named, Request, Rules};
 use super::open::FileId;
 use super::process::Process;
 use super::request::{Functions, RuntimeOf};
+use super::tasks::Tasks;
 use super::warning::Warning;
 use crate::channel::Broken;
 use crate::model::runtime::Runtimes;
@@ -197,6 +198,21 @@ impl Link {
             };
             match running.ask_of_memory(process, &request, number, refused, warnings)? {
                 Answer::Goroutines { found, .. } => Ok(found),
+                _ => Err(stacks_of(process, Broken::Malformed)),
+            }
+        })
+    }
+
+    /// The suspended tasks of the process, if it uses asyncio.
+    pub(super) fn tasks(&mut self, process: &Process) -> Result<Option<Tasks>, Warning> {
+        self.ask(process, |running, number, refused, warnings| {
+            let request = Request::Tasks {
+                number,
+                pid: process.pid,
+                runtimes: running.runtimes,
+            };
+            match running.ask_of_memory(process, &request, number, refused, warnings)? {
+                Answer::Tasks { found, .. } => Ok(found),
                 _ => Err(stacks_of(process, Broken::Malformed)),
             }
         })

@@ -247,6 +247,7 @@ impl Running {
                 | Answer::Runtime { number: of, .. }
                 | Answer::Functions { number: of, .. }
                 | Answer::Goroutines { number: of, .. }
+                | Answer::Tasks { number: of, .. }
                 | Answer::Rules(Rules { number: of, .. })
                     if of != number =>
                 {

@@ -2,7 +2,7 @@
 //! and Java, goroutines.
 //! Runs in the helper; knows no privilege and no file but the program's own.
 
-mod cpython;
+pub(super) mod cpython;
 mod exports;
 pub(super) mod golang;
 mod hotspot;
@@ -81,6 +81,14 @@ impl Runtime {
     pub(super) fn go(&self) -> Option<&Golang> {
         match &self.0 {
             Kind::Go(go) => Some(go),
+            _ => None,
+        }
+    }
+
+    /// Where its tasks are.
+    pub(super) fn python(&self) -> Option<&Cpython> {
+        match &self.0 {
+            Kind::Python(python) => Some(python),
             _ => None,
         }
     }

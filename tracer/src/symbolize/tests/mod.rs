@@ -2,6 +2,7 @@
 // They know system call numbers and register names.
 #![cfg(target_arch = "x86_64")]
 
+mod asyncio;
 mod golang;
 mod goroutines;
 mod hostile;

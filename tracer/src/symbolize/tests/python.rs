@@ -201,7 +201,7 @@ main()
 "#;
 
 /// Interpreters as pyenv installs them, and the distribution's.
-fn interpreters() -> Vec<PathBuf> {
+pub(super) fn interpreters() -> Vec<PathBuf> {
     let root = std::env::var_os("PYENV_ROOT").map(PathBuf::from);
     let root = root.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pyenv")));
     let versions = root.map(|root| root.join("versions"));
@@ -216,7 +216,7 @@ fn interpreters() -> Vec<PathBuf> {
     found
 }
 
-fn minor(python: &PathBuf) -> u32 {
+pub(super) fn minor(python: &PathBuf) -> u32 {
     let ask = ["-c", "import sys; print(sys.version_info[1])"];
     let output = Command::new(python).args(ask).output().unwrap();
     String::from_utf8(output.stdout)

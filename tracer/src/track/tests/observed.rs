@@ -39,6 +39,7 @@ fn running(tid: u32) -> Thread {
     Thread {
         goroutine: None,
         created: None,
+        task: None,
         tid,
         comm: "worker".to_owned(),
         state: 'R',

@@ -5,6 +5,8 @@ mod code;
 mod layout;
 mod lines;
 mod note;
+mod objects;
+mod tasks;
 mod text;
 mod threads;
 
@@ -23,7 +25,7 @@ const NO_FUNCTION: u8 = 3;
 const TAG: u64 = 7;
 
 /// What one process's interpreter is like.
-pub(super) struct Cpython {
+pub(in crate::symbolize) struct Cpython {
     /// The file whose code is the interpreter's own.
     pub image: FileId,
     layout: Layout,
@@ -31,13 +33,15 @@ pub(super) struct Cpython {
     code_type: u64,
     /// From the thread pointer to the place of the thread's state, where that was found out.
     state: Option<u64>,
+    /// Where tasks of asyncio are, in the releases of which that is known.
+    tasks: Option<tasks::Layout>,
     /// A thread may then have several states.
     many_interpreters: bool,
 }
 
 /// A function that is being executed, and where: raw words of the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Activation {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::symbolize) struct Activation {
     pub code: u64,
     pub instruction: u64,
 }
@@ -61,16 +65,16 @@ impl Cpython {
         let (image, bias) = (code.image.as_deref()?, code.bias?);
         let [runtime, code_type, version] = exports::find(&image.file, NAMES);
         let runtime = runtime?.wrapping_add(bias);
-        let layout = layout::from_debug_offsets(memory, runtime).or_else(|| {
-            let minor = match version {
-                Some(version) => of_version(memory.word(version.wrapping_add(bias))?),
-                None => of_file_name(&code.mapping.name),
-            };
-            layout::of_release(minor?)
-        })?;
+        let minor = match version {
+            Some(version) => of_version(memory.word(version.wrapping_add(bias))?),
+            None => of_file_name(&code.mapping.name),
+        };
+        let layout =
+            layout::from_debug_offsets(memory, runtime).or_else(|| layout::of_release(minor?))?;
         let mut found = Self {
             image: image.id,
             layout,
+            tasks: minor.and_then(tasks::of_release),
             runtime,
             code_type: code_type?.wrapping_add(bias),
             state: None,
@@ -142,7 +146,11 @@ impl Cpython {
     }
 
     /// Frames for the report, up to the first that is not what it should be.
-    pub(super) fn name(&self, memory: &mut Memory<'_>, stack: &[Activation]) -> Vec<Frame> {
+    pub(in crate::symbolize) fn name(
+        &self,
+        memory: &mut Memory<'_>,
+        stack: &[Activation],
+    ) -> Vec<Frame> {
         code::name(memory, &self.layout, self.code_type, stack)
     }
 }

@@ -1,0 +1,23 @@
+//! Threads of control that are not the kernel's: what is told of goroutines and tasks beside what they wait in.
+
+use serde::{Deserialize, Serialize};
+
+use super::{input::Thread, stack::Frame};
+
+/// What started a goroutine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Created {
+    /// The id of the goroutine that did, where its runtime remembers it.
+    pub by: Option<u64>,
+    /// The functions in which it did, innermost first.
+    pub at: Vec<Frame>,
+}
+
+/// A suspended task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AsyncTask {
+    /// What it is in.
+    pub thread: Thread,
+    /// Inodes of sockets that a variable of its coroutines leads to, and over how many references.
+    pub holds: Vec<(u64, u8)>,
+}
