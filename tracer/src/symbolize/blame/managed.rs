@@ -12,6 +12,15 @@ pub(super) enum Tier {
     Runtime,
 }
 
+/// Of an interpreter whose functions are not told: what it calls is its own or an extension module.
+pub(super) fn is_interpreter(frame: &Frame) -> bool {
+    let module = frame.module.as_deref().unwrap_or_default();
+    let numbered = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || c == '.');
+    INTERPRETERS.iter().any(|name| {
+        super::is_module(module, name) || module.strip_prefix(name).is_some_and(numbered)
+    })
+}
+
 /// `None` for code of other kinds.
 pub(super) fn tier(frame: &Frame) -> Option<Tier> {
     match frame.module.as_deref() {
@@ -73,6 +82,11 @@ fn in_standard(file: &str, folder: &str) -> bool {
     file.split_once(folder)
         .is_some_and(|(_, rest)| version(rest).is_some())
 }
+
+/// Files of interpreters, without the number of their release.
+const INTERPRETERS: &[&str] = &[
+    "beam.smp", "libperl", "libphp", "libruby", "perl", "php", "php-cgi", "php-fpm", "ruby",
+];
 
 const PACKAGES: &[&str] = &["/site-packages/", "/dist-packages/"];
 
@@ -193,6 +207,26 @@ mod tests {
             for rest in ["/a/b.py", ".py"] {
                 let file = format!("/v/lib/python3.12/site-packages/{driver}{rest}");
                 assert_eq!(tier_of(&file), Tier::Runtime, "{file}");
+            }
+        }
+        for interpreter in INTERPRETERS {
+            for module in [
+                interpreter.to_string(),
+                format!("{interpreter}8.2"),
+                format!("{interpreter}-3.1.so.3.1"),
+            ] {
+                let frame = |module: &str, function: &str| Frame {
+                    module: Some(module.to_owned()),
+                    function: Some(function.to_owned()),
+                    ..Frame::default()
+                };
+                let inner = [
+                    frame("extension.so", "recv_all"),
+                    frame(&module, "call"),
+                    frame("server", "main"),
+                ];
+                assert_eq!(super::super::blamed(&inner), Some(2), "{module}");
+                assert_eq!(super::super::blamed(&inner[..2]), None, "{module}");
             }
         }
         for folder in PACKAGES {

@@ -48,6 +48,13 @@ impl Policy {
         if frames.iter().any(Frame::is_managed) {
             return self.blamed_in_runtime(frames);
         }
+        // What an interpreter calls are its extension modules.
+        let inside = frames.iter().rposition(managed::is_interpreter);
+        let called = inside.map_or(0, |inside| inside + 1);
+        if called > 0 {
+            let outside = frames.get(called..).unwrap_or_default();
+            return self.blamed(outside).map(|at| at + called);
+        }
         let application = |frame: &Frame| self.is_application(frame);
         let outwards = |frame: &Frame| application(frame) && !self.wrappers.has(frame);
         first(frames, |frame| outwards(frame) && !is_of_package(frame))

@@ -66,6 +66,10 @@ pub(super) const MODULES: &[&str] = &[
     "libruby",
     "libperl",
     "libcoreclr",
+    "libSystem",
+    "libhostfxr",
+    "libhostpolicy",
+    "libphp",
     "libclrjit",
 ];
 

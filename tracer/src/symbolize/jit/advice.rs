@@ -1,12 +1,21 @@
-//! What would make a runtime name its functions, by the modules it is made of.
+//! What would make a runtime name its functions, by the modules it is made of: only what works for that very version, or
+//! that nothing does.
 
 use crate::model::stack::Frame;
 use crate::symbolize::warning::Warning;
 
-enum Runtime {
+/// What is run by a language's runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Language {
     Java,
     Node,
-    Python,
+    /// With the minor number of its release, where its file tells it.
+    Python(Option<u32>),
+    Dotnet,
+    Erlang,
+    Ruby,
+    Php,
+    Perl,
     Other,
 }
 
@@ -22,41 +31,76 @@ pub(in crate::symbolize) fn missing<'a>(
     let interpreted = |frame: &Frame| {
         module(frame, super::INTERPRETER) || frame.function.as_deref().is_some_and(is_interpreter)
     };
-    let runtime = runtime(modules);
-    let python = matches!(runtime, Runtime::Python);
+    let language = language(modules);
+    let python = matches!(language, Language::Python(_));
     let named = |frame: &Frame| frame.function.is_some() && module(frame, super::MODULE);
     // Python's own loop is below every named function too.
     let interpreted = frames.iter().any(interpreted) && !(python && frames.iter().any(named));
-    if !interpreted && !frames.iter().any(unnamed) {
+    // These keep no names anywhere else.
+    let inside = |frame: &Frame| {
+        let of = frame.module.as_deref().and_then(of_module);
+        of.is_some_and(|of| of == language && is_nameless(of))
+    };
+    if !interpreted && !frames.iter().any(unnamed) && !frames.iter().any(inside) {
         return None;
     }
-    let (code, remedy) = match runtime {
-        Runtime::Java if frames.iter().any(|frame| module(frame, super::INTERPRETER)) => (
+    let in_interpreter = frames.iter().any(|frame| module(frame, super::INTERPRETER));
+    let (code, remedy) = told(language, in_interpreter, pid);
+    let code = code.to_owned();
+    Some(Warning::JitUnnamed { pid, code, remedy })
+}
+
+fn told(language: Language, interpreted: bool, pid: u32) -> (&'static str, String) {
+    match language {
+        Language::Java if interpreted => (
             "Java methods that are interpreted",
             format!("`jcmd {pid} Thread.print` shows what threads do at the moment"),
         ),
-        Runtime::Java => (
+        Language::Java => (
             "Java methods",
             format!(
-                "run `jcmd {pid} Compiler.perfmap` (JDK 17) while sockleak runs; methods not yet \
-                 compiled stay unnamed"
+                "`jcmd {pid} Compiler.perfmap` lists compiled ones, of JDK 17 and later; for earlier ones there is no flag"
             ),
         ),
-        Runtime::Node => (
+        Language::Node => (
             "JavaScript functions",
             "start node with --perf-basic-prof --interpreted-frames-native-stack".to_owned(),
         ),
-        Runtime::Python => (
+        Language::Python(Some(minor)) if minor < 12 => (
             "Python functions",
-            "start the program with `python -X perf` (3.12 and later)".to_owned(),
+            format!(
+                "Python 3.{minor} has no flag that names them{}",
+                if minor >= 8 {
+                    "; they are read without one (`--runtimes python`) from some 50 ms after its first call on"
+                } else {
+                    ""
+                }
+            ),
         ),
-        Runtime::Other => (
+        Language::Python(_) => (
+            "Python functions",
+            "they are read without a flag (`--runtimes python`) from some 50 ms after its first call on; beside that, Python 3.12 \
+             and later name them with `python -X perf`"
+                .to_owned(),
+        ),
+        Language::Dotnet => (
+            "functions of .NET",
+            "start the program with DOTNET_PerfMapEnabled=1 (COMPlus_PerfMapEnabled=1 before .NET 6)"
+                .to_owned(),
+        ),
+        Language::Erlang => (
+            "functions of Erlang and Elixir",
+            "start it with `+JPperf true` (OTP 25 and later, where it compiles to machine code)"
+                .to_owned(),
+        ),
+        Language::Ruby => ("Ruby methods", "no flag of Ruby names them".to_owned()),
+        Language::Php => ("PHP functions", "no flag of PHP names them".to_owned()),
+        Language::Perl => ("Perl functions", "no flag of Perl names them".to_owned()),
+        Language::Other => (
             "functions made at run time",
             "let the language runtime write /tmp/perf-PID.map".to_owned(),
         ),
-    };
-    let code = code.to_owned();
-    Some(Warning::JitUnnamed { pid, code, remedy })
+    }
 }
 
 fn is_interpreter(function: &str) -> bool {
@@ -69,17 +113,129 @@ fn is_interpreter(function: &str) -> bool {
     .any(|start| function.starts_with(start))
 }
 
-fn runtime<'a>(modules: impl Iterator<Item = &'a str>) -> Runtime {
-    for module in modules {
-        match module {
-            _ if module.starts_with("libjvm.so") => return Runtime::Java,
-            "node" | "nodejs" => return Runtime::Node,
-            _ if module.starts_with("libnode.so") => return Runtime::Node,
-            _ if module.starts_with("libpython") || module.starts_with("python") => {
-                return Runtime::Python;
-            }
-            _ => {}
+/// Of code in its runtime's own files nothing else tells that functions of the language run there.
+const fn is_nameless(language: Language) -> bool {
+    matches!(
+        language,
+        Language::Ruby | Language::Php | Language::Perl | Language::Erlang | Language::Dotnet
+    )
+}
+
+fn language<'a>(modules: impl Iterator<Item = &'a str>) -> Language {
+    modules
+        .into_iter()
+        .find_map(of_module)
+        .unwrap_or(Language::Other)
+}
+
+/// By a file of the runtime.
+fn of_module(module: &str) -> Option<Language> {
+    const PREFIXES: &[(&str, Language)] = &[
+        ("libjvm.so", Language::Java),
+        ("libnode.so", Language::Node),
+        ("libcoreclr.so", Language::Dotnet),
+        ("libruby", Language::Ruby),
+        ("libphp", Language::Php),
+        ("libperl.so", Language::Perl),
+    ];
+    /// Programs, with the number of their release or without.
+    const PROGRAMS: &[(&str, Language)] = &[
+        ("node", Language::Node),
+        ("nodejs", Language::Node),
+        ("beam.smp", Language::Erlang),
+        ("ruby", Language::Ruby),
+        ("php", Language::Php),
+        ("php-fpm", Language::Php),
+        ("php-cgi", Language::Php),
+        ("perl", Language::Perl),
+    ];
+    let python = module
+        .strip_prefix("libpython")
+        .or_else(|| module.strip_prefix("python"));
+    if let Some(rest) = python {
+        let version = rest.strip_prefix("3.");
+        let digits = version.map(|rest| rest.split(|c: char| !c.is_ascii_digit()));
+        let minor = digits.and_then(|mut digits| digits.next()?.parse().ok());
+        let known = rest.is_empty() || rest.starts_with(|c: char| c.is_ascii_digit());
+        return known.then_some(Language::Python(minor));
+    }
+    let numbered = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let program = |(name, _): &&(&str, Language)| module.strip_prefix(name).is_some_and(numbered);
+    let library = |(name, _): &&(&str, Language)| module.starts_with(name);
+    let found = PROGRAMS.iter().find(program);
+    let found = found.or_else(|| PREFIXES.iter().find(library));
+    found.map(|(_, language)| *language)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advised(module: &str, frames: &[(&str, Option<&str>)]) -> Option<String> {
+        let frames: Vec<Frame> = frames
+            .iter()
+            .map(|(module, function)| Frame {
+                module: Some((*module).to_owned()),
+                function: function.map(str::to_owned),
+                ..Frame::default()
+            })
+            .collect();
+        let warning = missing(7, &frames, ["libc.so.6", module].into_iter())?;
+        Some(warning.to_string())
+    }
+
+    /// For each runtime, and each release that differs: what works, and nothing that does not.
+    #[test]
+    fn what_is_advised_works_for_that_version() {
+        let eval = [("python", Some("_PyEval_EvalFrameDefault"))];
+        let made = [("[jit]", None)];
+        for (module, frames, says, never) in [
+            (
+                "python3.7",
+                &eval,
+                "3.7 has no flag that names them",
+                "-X perf",
+            ),
+            ("libpython3.7m.so.1.0", &eval, "has no flag", "--runtimes"),
+            ("python3.11", &eval, "--runtimes python", "-X perf"),
+            ("libpython3.12.so.1.0", &eval, "-X perf", "no flag that"),
+            (
+                "libjvm.so",
+                &made,
+                "JDK 17 and later; for earlier ones there is no flag",
+                "-X perf",
+            ),
+            ("libcoreclr.so", &made, "DOTNET_PerfMapEnabled=1", "jcmd"),
+            ("node", &made, "--perf-basic-prof", "jcmd"),
+            ("beam.smp", &made, "+JPperf true", "jcmd"),
+            ("something", &made, "/tmp/perf-PID.map", "jcmd"),
+        ] {
+            let told = advised(module, frames).unwrap();
+            assert!(
+                told.contains(says) && !told.contains(never),
+                "{module}: {told}"
+            );
         }
     }
-    Runtime::Other
+
+    #[test]
+    fn runtimes_without_a_flag_say_so() {
+        for (module, says) in [
+            ("libruby-3.1.so.3.1", "no flag of Ruby"),
+            ("ruby3.3", "no flag of Ruby"),
+            ("php8.2", "no flag of PHP"),
+            ("php-fpm8.2", "no flag of PHP"),
+            ("libphp8.2.so", "no flag of PHP"),
+            ("perl", "no flag of Perl"),
+            ("libperl.so.5.36", "no flag of Perl"),
+        ] {
+            let told = advised(module, &[(module, Some("run_ops"))]).unwrap();
+            assert!(told.contains(says), "{told}");
+            // Another language's library alone says nothing of a program.
+            assert_eq!(advised(module, &[("server", Some("main"))]), None);
+        }
+        assert_eq!(of_module("pythonic-server"), None);
+        assert_eq!(of_module("perlin-noise"), None);
+        assert_eq!(advised("server", &[("server", Some("main"))]), None);
+    }
 }
