@@ -243,6 +243,9 @@ pub struct Blame {
     /// Says in which build an unnamed `module+0xoffset` is.
     #[serde(default)]
     pub build_id: Option<String>,
+    /// It is in this library, for none of the program's own functions is on the stack.
+    #[serde(default)]
+    pub library: Option<Untrusted>,
 }
 
 impl From<&Frame> for Blame {
@@ -254,6 +257,7 @@ impl From<&Frame> for Blame {
             line: frame.line,
             inlined: frame.inlined,
             build_id: frame.build_id.clone(),
+            library: None,
         }
     }
 }

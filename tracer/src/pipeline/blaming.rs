@@ -1,7 +1,8 @@
 //! Whom to blame, with what the user added to the built-in table.
 
 use crate::model::input::Warning;
-use crate::model::stack::Frame;
+use crate::model::report::Report;
+use crate::model::stack::{Frame, JAVA, PYTHON, Runtime};
 use crate::model::untrusted::Untrusted;
 use crate::options::Options;
 use crate::symbolize::blame::{Policy, Wrappers};
@@ -11,6 +12,38 @@ pub fn policy(options: &Options) -> Policy {
     Policy {
         not_blamed: options.not_blame.clone(),
         ..Policy::default()
+    }
+}
+
+/// Says of each function of a managed runtime whose it is, and of what is blamed the library.
+pub fn say_whose(report: &mut Report) {
+    for site in &mut report.sites {
+        let stacks = &mut site.stacks;
+        let kinds = [
+            &mut stacks.opened,
+            &mut stacks.eof,
+            &mut stacks.last_used,
+            &mut stacks.sibling_close,
+        ];
+        let holders = stacks.holders.iter_mut().map(|holder| &mut holder.stack);
+        for frame in kinds.into_iter().flatten().chain(holders).flatten() {
+            frame.tier = Policy::tier(frame);
+            frame.runtime = match frame.module.as_deref() {
+                Some(PYTHON) => Some(Runtime::Python),
+                Some(JAVA) => Some(Runtime::Jvm),
+                _ => frame.runtime,
+            };
+        }
+        if let Some(blame) = &mut site.blame {
+            let raw = |text: &Untrusted| text.raw().to_owned();
+            let frame = Frame {
+                function: Some(raw(&blame.function)),
+                module: blame.module.as_ref().map(raw),
+                file: blame.file.as_ref().map(raw),
+                ..Frame::default()
+            };
+            blame.library = Policy::library(&frame).map(Untrusted::new);
+        }
     }
 }
 

@@ -360,7 +360,9 @@ pub fn findings(ledger: &mut Ledger, tracker: &Tracker, options: &Options) -> Op
         sockets_per_site: options.sockets_per_site,
     };
     let policy = blaming::policy_for(options, tracker);
-    ledger.report(tracker, style, &|frames| policy.blamed(frames))
+    let mut found = ledger.report(tracker, style, &|frames| policy.blamed(frames))?;
+    blaming::say_whose(&mut found.report);
+    Some(found)
 }
 
 pub fn ns(duration: Duration) -> u64 {

@@ -38,7 +38,10 @@ pub(super) fn write(
             } else {
                 3 * page.room(GUTTER)
             };
-            page.labelled("blame", BOLD, &blamed(blame, longest))?;
+            let library = blame.library.as_ref();
+            let library = library.map(|name| format!("library: {name}, "));
+            let text = format!("{}{}", library.unwrap_or_default(), blamed(blame, longest));
+            page.labelled("blame", BOLD, &text)?;
         }
         None => page.labelled("blame", PLAIN, no_blame(site))?,
     }

@@ -48,6 +48,16 @@ fn verbose_adds_sockets_threads_and_stacks() {
     );
 }
 
+/// Whoever reads it should not look for the fault in the library.
+#[test]
+fn a_library_is_named_as_such() {
+    let mut report = samples::eof_ignored();
+    let blame = report.sites[0].blame.as_mut().unwrap();
+    blame.library = Some(crate::model::untrusted::Untrusted::new("redis".to_owned()));
+    let text = rendered(&report, &options(200));
+    assert!(text.contains("library: redis, "), "{text}");
+}
+
 #[test]
 fn a_narrow_terminal_wraps() {
     golden("narrow", &rendered(&samples::losses(), &options(60)));

@@ -30,6 +30,23 @@ pub(super) fn tier(frame: &Frame) -> Option<Tier> {
     }
 }
 
+/// What a library is called: the folder in which its package lies, or the beginning of its classes' names.
+pub(super) fn library(frame: &Frame) -> Option<String> {
+    if tier(frame) != Some(Tier::Library) {
+        return None;
+    }
+    if frame.module.as_deref() == Some(PYTHON) {
+        let package = package(frame.file.as_deref()?)?;
+        let first = package.split('/').next()?;
+        return Some(first.strip_suffix(".py").unwrap_or(first).to_owned());
+    }
+    let function = frame.function.as_deref()?;
+    let of = LIBRARIES
+        .iter()
+        .find(|start| function.starts_with(**start))?;
+    Some(of.trim_end_matches('.').to_owned())
+}
+
 /// What lies further out only runs the loop, and has not called what the loop calls.
 pub(super) fn is_loop(frame: &Frame) -> bool {
     let file = frame.file.as_deref().unwrap_or_default();
@@ -235,7 +252,18 @@ mod tests {
         for folder in STANDARD {
             assert_eq!(tier_of(&format!("/v{folder}3.8/y.py")), Tier::Runtime);
         }
+        for (file, name) in [("redis/connection.py", "redis"), ("six.py", "six")] {
+            let file = format!("/v/lib/python3.12/site-packages/{file}");
+            assert_eq!(library(&python(&file, "f")).as_deref(), Some(name));
+        }
+        assert_eq!(library(&python("/srv/app.py", "f")), None);
         for start in LIBRARIES {
+            let frame = Frame {
+                module: Some(JAVA.to_owned()),
+                function: Some(format!("{start}A.f")),
+                ..Frame::default()
+            };
+            assert_eq!(library(&frame).as_deref(), start.strip_suffix('.'));
             assert_eq!(of_java(&format!("{start}A.f")), Tier::Library);
         }
         for start in JIT_FUNCTIONS {

@@ -5,7 +5,7 @@ mod managed;
 mod table;
 mod wrappers;
 
-use crate::model::stack::Frame;
+use crate::model::stack::{self, Frame};
 use managed::Tier;
 use table::{
     EXACT, FUNCTIONS, HOSTS, JIT, JIT_FILES, JIT_FOLDERS, JIT_FUNCTIONS, MODULES, PACKAGES,
@@ -73,6 +73,20 @@ impl Policy {
         };
         let own = inside.clone().position(of(Tier::Own));
         own.or_else(|| inside.position(of(Tier::Library)))
+    }
+
+    /// Whose code a function of a managed runtime is.
+    pub fn tier(frame: &Frame) -> Option<stack::Tier> {
+        Some(match managed::tier(frame)? {
+            Tier::Own => stack::Tier::Own,
+            Tier::Library => stack::Tier::Library,
+            Tier::Runtime => stack::Tier::Runtime,
+        })
+    }
+
+    /// The library that it is of, when it is not the program's own.
+    pub fn library(frame: &Frame) -> Option<String> {
+        managed::library(frame)
     }
 
     pub fn is_application(&self, frame: &Frame) -> bool {
