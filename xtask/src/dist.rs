@@ -30,6 +30,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    let checks = args.check.then(check::Checks::prepare).transpose()?;
     let out = repo::target().join("dist");
     // Nothing of an earlier version may be among the sums.
     if out.exists() {
@@ -60,9 +61,9 @@ pub fn run(args: &Args) -> Result<()> {
         repo::shown(&out)
     ));
 
-    if args.check {
+    if let Some(checks) = checks {
         let [program, _] = &files;
-        check::all(program, &pages, &epoch)?;
+        checks.run(program, &pages, &epoch)?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod debian_root;
 mod demo;
 mod dist;
 mod ebpf;

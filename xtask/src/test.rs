@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use self::cargo_test::{Results, Run};
+pub use self::machine::{Need, provide};
 pub use self::root::{AsRoot, as_root, command as root_command, elevated, run_tests_as_root};
 use self::skips::Skips;
 use crate::{lint, process, repo, say};

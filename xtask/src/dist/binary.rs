@@ -29,15 +29,18 @@ pub fn build(root: &Path, target: &Path, epoch: &str) -> Result<PathBuf> {
     );
     let mut flags = OsString::from(FLAGS.join("\u{1f}"));
     let mut c_flags = OsString::new();
-    for (from, to) in [(root, "sockleak"), (&cargo_home, "cargo")] {
+    // The last that fits counts: what build scripts write is in the target folder, which may be anywhere.
+    for (from, to) in [
+        (root, "sockleak"),
+        (&cargo_home, "cargo"),
+        (target, "target"),
+    ] {
         // The separator of this variable; a path may hold a space.
         flags.push("\u{1f}--remap-path-prefix=");
-        c_flags.push(" -ffile-prefix-map=");
-        for text in [&mut flags, &mut c_flags] {
-            text.push(from);
-            text.push("=");
-            text.push(to);
-        }
+        flags.push(from);
+        flags.push(format!("={to}"));
+        let quoted = from.to_string_lossy().replace('\'', r"'\''");
+        c_flags.push(format!(" '-ffile-prefix-map={quoted}={to}'"));
     }
     let mut cargo = Command::new("cargo");
     cargo
@@ -54,6 +57,7 @@ pub fn build(root: &Path, target: &Path, epoch: &str) -> Result<PathBuf> {
         .arg(target)
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .env("CFLAGS", c_flags)
+        .env("CC_SHELL_ESCAPED_FLAGS", "1")
         .env("SOURCE_DATE_EPOCH", epoch)
         // Of the cargo that runs us: they would name the toolchain of another folder.
         .env_remove("RUSTFLAGS");

@@ -8,21 +8,44 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::{VERSION, binary, package, sum};
-use crate::trouble::Trouble;
-use crate::{process, repo, say, test};
+use crate::{debian_root, process, repo, say, test};
 
+const NEEDS: [test::Need; 2] = [
+    debian_root::NEED,
+    test::Need {
+        program: "dpkg-deb",
+        package: "dpkg",
+        why: "the Debian package",
+    },
+];
 /// What an upgrade goes to: Debian's order puts it after every release of this version.
 const NEXT: &str = concat!(env!("CARGO_PKG_VERSION"), "+next");
 
-pub fn all(program: &Path, pages: &Path, epoch: &str) -> Result<()> {
-    let rooms = Rooms::new()?;
+/// What a check needs that building does not: asked for before minutes are spent on building.
+pub struct Checks(Rooms);
+
+impl Checks {
+    /// With the clone that is built a second time, of the same commit as what is built here.
+    pub fn prepare() -> Result<Self> {
+        test::provide(&NEEDS)?;
+        let rooms = Rooms::new()?;
+        clone(&rooms.clone())?;
+        Ok(Self(rooms))
+    }
+
+    pub fn run(self, program: &Path, pages: &Path, epoch: &str) -> Result<()> {
+        all(&self.0, program, pages, epoch)
+    }
+}
+
+fn all(rooms: &Rooms, program: &Path, pages: &Path, epoch: &str) -> Result<()> {
     alone(program, &rooms.0.join("alone"))?;
     say::result(
         "alone: it runs in a chroot that holds nothing but it, and traces with /proc and /sys",
     );
     installed(program, pages, epoch, &rooms.0)?;
     say::result("package: installed, upgraded, removed and purged; no file is left");
-    same_bytes(program, epoch, &rooms.0)?;
+    same_bytes(program, epoch, &rooms.clone())?;
     say::result("reproducible: a clone in another folder gives the same bytes");
     Ok(())
 }
@@ -35,6 +58,10 @@ impl Rooms {
         let dir = std::env::temp_dir().join(format!("sockleak-dist-{}", std::process::id()));
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         Ok(Self(dir))
+    }
+
+    fn clone(&self) -> PathBuf {
+        self.0.join("another folder")
     }
 }
 
@@ -78,7 +105,7 @@ fn alone(program: &Path, room: &Path) -> Result<()> {
 
 fn installed(program: &Path, pages: &Path, epoch: &str, rooms: &Path) -> Result<()> {
     let root = rooms.join("debian");
-    debian(&root)?;
+    debian_root::make(&root, "minbase", &[])?;
     let before = files(&root)?;
     for version in [VERSION, NEXT] {
         let package = package::build(program, pages, rooms, version, epoch)?;
@@ -111,34 +138,6 @@ fn installed(program: &Path, pages: &Path, epoch: &str, rooms: &Path) -> Result<
     Ok(())
 }
 
-/// This host's release, from this host's package sources.
-fn debian(root: &Path) -> Result<()> {
-    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let codename = release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .unwrap_or("stable");
-    let mut bootstrap = test::root_command("mmdebstrap")?;
-    bootstrap
-        .args(["--quiet", "--variant=minbase", codename])
-        .arg(root)
-        .args(
-            [
-                "/etc/apt/sources.list",
-                "/etc/apt/sources.list.d/debian.sources",
-            ]
-            .iter()
-            .filter(|list| Path::new(list).exists()),
-        );
-    process::run(&mut bootstrap).map_err(|error| {
-        Trouble::error(
-            format!("no Debian root to install in: {error:#}"),
-            "mmdebstrap is not installed, or this host's package sources are not Debian's",
-            "apt-get install mmdebstrap, on Debian",
-        )
-    })
-}
-
 fn inside(root: &Path, command: &[&str]) -> Result<String> {
     process::read(test::root_command("chroot")?.arg(root).args(command))
 }
@@ -155,7 +154,8 @@ fn files(root: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-fn same_bytes(program: &Path, epoch: &str, rooms: &Path) -> Result<()> {
+/// A commit is what two people can build.
+fn clone(to: &Path) -> Result<()> {
     let mut status = Command::new("git");
     let changed = process::read(
         status
@@ -166,14 +166,16 @@ fn same_bytes(program: &Path, epoch: &str, rooms: &Path) -> Result<()> {
         changed.is_empty(),
         "a clone has no uncommitted changes; commit these:\n{changed}"
     );
-    let clone = rooms.join("another folder");
     process::run(
         Command::new("git")
             .args(["clone", "--quiet"])
             .arg(repo::root())
-            .arg(&clone),
-    )?;
-    let again = binary::build(&clone, &clone.join("target"), epoch)?;
+            .arg(to),
+    )
+}
+
+fn same_bytes(program: &Path, epoch: &str, clone: &Path) -> Result<()> {
+    let again = binary::build(clone, &clone.join("target"), epoch)?;
     let (first, second) = (sum(program)?, sum(&again)?);
     ensure!(
         first == second,

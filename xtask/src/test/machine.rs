@@ -10,12 +10,12 @@ use super::root;
 use crate::trouble::Trouble;
 use crate::{process, say};
 
-struct Need {
+pub struct Need {
     /// A program of PATH, or the path of a file.
-    program: &'static str,
+    pub program: &'static str,
     /// Debian's name of the package it is in.
-    package: &'static str,
-    why: &'static str,
+    pub package: &'static str,
+    pub why: &'static str,
 }
 
 const NEEDS: &[Need] = &[
@@ -161,7 +161,12 @@ const SERVICES: &[&str] = &[
 ];
 
 pub fn prepare() -> Result<()> {
-    let missing: Vec<&Need> = NEEDS
+    provide(NEEDS)
+}
+
+/// Installs what of this is missing.
+pub fn provide(needs: &[Need]) -> Result<()> {
+    let missing: Vec<&Need> = needs
         .iter()
         .filter(|need| find(need.program).is_none())
         .collect();
@@ -179,7 +184,7 @@ pub fn prepare() -> Result<()> {
     apt(&packages).map_err(|error| {
         let programs: Vec<&str> = missing.iter().map(|need| need.program).collect();
         Trouble::error(
-            format!("the tests need {}: {error:#}", programs.join(", ")),
+            format!("{} is needed here: {error:#}", programs.join(", ")),
             "this system has no apt, or its package lists cannot be reached",
             format!(
                 "install them by hand; Debian's packages are {}",
