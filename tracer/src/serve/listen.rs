@@ -17,6 +17,11 @@ use std::{
 use super::message::Kind;
 use crate::{exit::Explained, model::untrusted::Untrusted, options::Listen};
 
+/// Connections that the kernel completes before they are accepted. Of one more the handshake is dropped, and its
+/// client tries again after a second (`net/ipv4/tcp_ipv4.c:tcp_conn_request`); the standard library asks for 128.
+/// As many as are served at once; the kernel cuts it at `net.core.somaxconn`.
+const BACKLOG: i32 = 2048;
+
 pub struct Listener {
     pub(super) kind: Kind,
     pub(super) socket: OwnedFd,
@@ -39,16 +44,18 @@ impl Drop for Listener {
 
 /// What the service manager hands over comes instead of the addresses.
 pub fn open(asked: &[Listen]) -> Result<Vec<Listener>, Explained> {
-    let inherited = inherited()?;
-    if !inherited.is_empty() {
-        return Ok(inherited);
-    }
-    let mut listeners = Vec::new();
-    for one in asked {
-        match one {
-            Listen::Tcp(address) => tcp(address, &mut listeners)?,
-            Listen::Unix(path) => listeners.push(unix(path)?),
+    let mut listeners = inherited()?;
+    if listeners.is_empty() {
+        for one in asked {
+            match one {
+                Listen::Tcp(address) => tcp(address, &mut listeners)?,
+                Listen::Unix(path) => listeners.push(unix(path)?),
+            }
         }
+    }
+    for one in &listeners {
+        // A listening socket may be asked again; where that is refused the queue stays as it was.
+        let _ = rustix::net::listen(&one.socket, BACKLOG);
     }
     Ok(listeners)
 }
