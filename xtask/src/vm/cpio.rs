@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
+const PLAIN: u32 = 0o100_644;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 
 #[derive(Default)]
@@ -30,11 +31,20 @@ impl Archive {
 
     /// Everything is executable: it does no harm to what is only read.
     pub fn file(&mut self, path: &str, content: &[u8]) {
+        self.with_mode(path, PROGRAM, content);
+    }
+
+    /// For readers who mind.
+    pub fn plain(&mut self, path: &str, content: &[u8]) {
+        self.with_mode(path, PLAIN, content);
+    }
+
+    fn with_mode(&mut self, path: &str, mode: u32, content: &[u8]) {
         let path = path.trim_start_matches('/');
         if let Some((above, _)) = path.rsplit_once('/') {
             self.folder(above);
         }
-        self.entry(path, PROGRAM, (0, 0), content);
+        self.entry(path, mode, (0, 0), content);
     }
 
     pub fn device(&mut self, path: &str, major: u32, minor: u32) {

@@ -2,6 +2,7 @@
 //! second serial line, and switches the machine off.
 
 mod run;
+mod systemd;
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -25,9 +26,16 @@ const RESULTS: &str = "/dev/ttyS1";
 
 /// Run as process 1 of a guest
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Not as process 1: systemd is that, and switches off
+    #[arg(long)]
+    systemd: bool,
+}
 
-pub fn run(_: &Args) -> Result<()> {
+pub fn run(args: &Args) -> Result<()> {
+    if args.systemd {
+        return systemd::scenario();
+    }
     // It mounts and switches off: nothing to be run by mistake.
     if std::process::id() != 1 || env::var_os(MARK).is_none() {
         bail!("{COMMAND} is for process 1 of a guest that `cargo xtask vm` started");

@@ -76,7 +76,7 @@ pub fn build() -> Result<PathBuf> {
 }
 
 /// The program that `variable` names, or else the one cargo builds.
-fn built(variable: &str, arguments: &[&str], place: &str) -> Result<PathBuf> {
+pub(super) fn built(variable: &str, arguments: &[&str], place: &str) -> Result<PathBuf> {
     if let Some(path) = env::var_os(variable) {
         return Ok(path.into());
     }
@@ -92,7 +92,7 @@ fn built(variable: &str, arguments: &[&str], place: &str) -> Result<PathBuf> {
 
 /// Builds the rig if need be; its place is named after its sources, so a guest with the same
 /// sources finds it there without a compiler.
-fn rig_path(player: &Path, rig: &str) -> Result<PathBuf> {
+pub(super) fn rig_path(player: &Path, rig: &str) -> Result<PathBuf> {
     let mut build = Command::new(player);
     build.args(["build", rig]).current_dir(repo::root());
     // The tests' own reading of these variables: the guest's must not leak in.
@@ -103,7 +103,7 @@ fn rig_path(player: &Path, rig: &str) -> Result<PathBuf> {
 }
 
 /// The files of `folder`, which the digest of every rig covers.
-fn sources(archive: &mut Archive, folder: &Path, inside: &str) -> Result<()> {
+pub(super) fn sources(archive: &mut Archive, folder: &Path, inside: &str) -> Result<()> {
     let listing = fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
     for entry in listing {
         let path = entry
@@ -138,7 +138,7 @@ fn libraries(listed: &str) -> Vec<String> {
     listed.lines().filter_map(path).collect()
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("read {}", path.display()))
 }
 

@@ -18,8 +18,31 @@ const QEMU: &str = "qemu-system-x86_64";
 /// Without cmpxchg16b: QEMU 7.2 leaves other bits than its flags in EFLAGS, and an interrupt right
 /// after it, in the kernel's allocator, then ends in a double fault.
 const CPU: &str = "max,cx16=off";
-/// A guest takes 20 to 40 s; a machine that does much else gets more.
-const LIMIT: Duration = Duration::from_mins(4);
+/// What is run on a kernel.
+pub struct Guest<'g> {
+    pub image: &'g Path,
+    /// For the kernel's command line: its first process, and that one's arguments.
+    pub starts: String,
+    pub mebibytes: u32,
+    pub limit: Duration,
+    /// Tells the files of its words apart.
+    pub called: &'static str,
+}
+
+impl<'g> Guest<'g> {
+    /// The scenario of `vm-guest`, by this program as process 1. It takes 20 to 40 s; a machine that does much else
+    /// gets more.
+    pub fn scenario(image: &'g Path) -> Self {
+        Self {
+            image,
+            starts: format!("rdinit={INIT} {}=1 -- {}", guest::MARK, guest::COMMAND),
+            mebibytes: 1024,
+            limit: Duration::from_mins(4),
+            called: "",
+        }
+    }
+}
+
 const CONSOLE_LINES: usize = 25;
 
 pub fn check_installed() -> Result<()> {
@@ -40,16 +63,16 @@ pub fn check_installed() -> Result<()> {
     })
 }
 
-/// Runs the scenario on `kernel` and returns what the guest told.
-pub fn boot(kernel: &Kernel, image: &Path) -> Result<Vec<Step>> {
+/// Runs the guest on `kernel` and returns what it told.
+pub fn boot(kernel: &Kernel, guest: &Guest<'_>) -> Result<Vec<Step>> {
     let folder = super::folder().join("guests");
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let console = folder.join(format!("{}.console", kernel.release));
-    let results = folder.join(format!("{}.results", kernel.release));
+    let file = |kind| folder.join(format!("{}{}.{kind}", kernel.release, guest.called));
+    let (console, results) = (file("console"), file("results"));
     for file in [&console, &results] {
         fs::write(file, "").with_context(|| format!("clear {}", file.display()))?;
     }
-    let ran = process::run_within(&mut command(kernel, image, &console, &results), LIMIT);
+    let ran = process::run_within(&mut command(kernel, guest, &console, &results), guest.limit);
     let steps = parse(&fs::read(&results).context("read the guest's results")?)?;
     if ran.is_err() || record::find(&steps, END).is_none() {
         let said = fs::read(&console).context("read the guest's console")?;
@@ -65,30 +88,29 @@ pub fn boot(kernel: &Kernel, image: &Path) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-fn command(kernel: &Kernel, image: &Path, console: &Path, results: &Path) -> Command {
+fn command(kernel: &Kernel, guest: &Guest<'_>, console: &Path, results: &Path) -> Command {
     let serial = |path: &Path| format!("file:{}", path.display());
     let mut qemu = Command::new(QEMU);
     // Not KVM, even where /dev/kvm exists: nested in some clouds it stops at ordinary instructions,
     // and a guest that only emulates runs the same everywhere.
     qemu.args(["-accel", "tcg", "-smp", "2", "-cpu", CPU])
-        .args(["-m", "1024", "-nodefaults", "-no-user-config", "-no-reboot"])
+        .args(["-m", &guest.mebibytes.to_string()])
+        .args(["-nodefaults", "-no-user-config", "-no-reboot"])
         .args(["-display", "none", "-serial", &serial(console)])
         .args(["-serial", &serial(results), "-kernel"])
         .arg(&kernel.image)
         .arg("-initrd")
-        .arg(image)
-        // A panic, which the end of process 1 is as well, ends QEMU.
-        .args(["-append", &append()])
+        .arg(guest.image)
+        .args(["-append", &append(guest)])
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     qemu
 }
 
-fn append() -> String {
+fn append(guest: &Guest<'_>) -> String {
     format!(
-        "console=ttyS0 loglevel=4 panic=-1 mitigations=off rdinit={INIT} {}=1 -- {}",
-        guest::MARK,
-        guest::COMMAND
+        "console=ttyS0 loglevel=4 panic=-1 mitigations=off {}",
+        guest.starts
     )
 }
 
