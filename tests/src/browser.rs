@@ -1,6 +1,8 @@
 //! A real browser without a window, driven over a pipe by the `DevTools` protocol: what a page is once its
 //! styles and scripts have run, and what happens when somebody uses it.
 use crate::process;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -17,6 +19,7 @@ const FLAGS: &[&str] = &[
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--hide-scrollbars",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
@@ -120,6 +123,14 @@ impl Page {
         self.call("Emulation.setDeviceMetricsOverride", &size);
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
+    }
+
+    /// Of the whole page, as PNG, for people to look at.
+    pub fn picture(&mut self) -> Vec<u8> {
+        let whole = json!({"captureBeyondViewport": true});
+        let answer = self.call("Page.captureScreenshot", &whole);
+        let text = answer["data"].as_str().expect("a picture");
+        BASE64_STANDARD.decode(text).expect("base64")
     }
 
     pub fn runs_scripts(&mut self, runs: bool) {

@@ -6,6 +6,8 @@
 )]
 
 use rustix::process::Signal;
+use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tests::browser::Page;
@@ -27,7 +29,9 @@ kept, _ = server.accept()
 client.close()
 time.sleep(120)
 ";
-const WIDTHS: [u32; 3] = [360, 768, 1440];
+/// A folder: set by who wants to look at the page.
+const PICTURES: &str = "SOCKLEAK_PICTURES";
+const WIDTHS: [u32; 3] = [360, 768, 1280];
 /// Text whose contrast with what is behind it is below 4.5, by WCAG 2's formula; backgrounds here are opaque.
 const PALE: &str = r"(() => {
   const rgb = (text) => text.match(/[\d.]+/g).map(Number);
@@ -158,6 +162,10 @@ fn looks_right_everywhere(page: &mut Page) {
             wide.as_f64().is_some_and(|wide| wide <= 0.0),
             "{width}: {wide} too wide"
         );
+        if let Some(folder) = std::env::var_os(PICTURES) {
+            let file = Path::new(&folder).join(format!("page-{width}-{scheme}.png"));
+            fs::write(file, page.picture()).expect("write a picture");
+        }
         let faint = page.eval(PALE);
         assert_eq!(faint, serde_json::json!([]), "{width} {scheme}");
         let nameless = page.eval(NAMELESS);
