@@ -4,6 +4,8 @@
 mod channel;
 pub mod cli;
 mod confine;
+#[cfg(test)]
+mod damaged;
 pub mod diagnose;
 pub mod doctor;
 pub mod exit;

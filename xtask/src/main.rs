@@ -7,6 +7,7 @@ mod demo;
 mod dist;
 mod ebpf;
 mod field;
+mod fuzz;
 mod layers;
 mod lint;
 mod process;
@@ -43,6 +44,7 @@ enum Task {
     Rigs(rigs::Args),
     RunMatrix(run_matrix::Args),
     Field(field::Args),
+    Fuzz(fuzz::Args),
     Soak(soak::Args),
     Dist(dist::Args),
     #[command(hide = true)]
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Task::Rigs(args) => rigs::run(&args),
         Task::RunMatrix(args) => run_matrix::run(&args),
         Task::Field(args) => field::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Soak(args) => soak::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Vm(args) => vm::run(&args),

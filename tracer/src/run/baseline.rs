@@ -73,3 +73,15 @@ impl Baseline {
         self.sites.get(fingerprint(site)).map(|known| known.count)
     }
 }
+
+#[cfg(test)]
+mod damaged {
+    use super::*;
+
+    #[test]
+    fn damaged_files_are_read() {
+        crate::damaged::run("baseline", 5000, |bytes| {
+            let _ = Baseline::parse(&String::from_utf8_lossy(bytes));
+        });
+    }
+}

@@ -169,3 +169,16 @@ impl Rule {
             .join(", ")
     }
 }
+
+#[cfg(test)]
+mod damaged {
+    use super::*;
+
+    #[test]
+    fn damaged_files_are_read() {
+        crate::damaged::run("suppressions", 5000, |bytes| {
+            let text = String::from_utf8_lossy(bytes);
+            let _ = Suppressions::parse(&text, jiff::civil::date(2030, 1, 1));
+        });
+    }
+}

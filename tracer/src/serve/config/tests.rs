@@ -117,3 +117,10 @@ fn certificates_that_do_not_fit_are_found_at_the_start() {
     assert!(wrong.contains("cert_file holds no certificate"), "{wrong}");
     assert!(!wrong.contains("secret"), "{wrong}");
 }
+
+#[test]
+fn damaged_files_are_read() {
+    crate::damaged::run("web-config", 3000, |bytes| {
+        let _ = parsed(&String::from_utf8_lossy(bytes));
+    });
+}

@@ -77,3 +77,35 @@ where
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }
+
+#[cfg(test)]
+mod damaged {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[test]
+    fn damaged_requests_are_answered_or_refused() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let mut answered = 0;
+        crate::damaged::run("http-requests", 4000, |bytes| {
+            let state = Arc::new(State::default());
+            let (ours, theirs) = tokio::io::duplex(64 << 10);
+            runtime.block_on(async {
+                let serving = tokio::spawn(serve(Patient::new(theirs), state, Via::Tcp));
+                let (mut from, mut to) = tokio::io::split(ours);
+                to.write_all(bytes).await.unwrap_or_default();
+                to.shutdown().await.unwrap_or_default();
+                let mut answer = Vec::new();
+                from.read_to_end(&mut answer).await.unwrap_or_default();
+                serving.await.unwrap();
+                answered += u32::from(answer.starts_with(b"HTTP/1."));
+            });
+        });
+        assert!(answered > 1000, "{answered}");
+    }
+}

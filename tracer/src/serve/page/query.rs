@@ -113,4 +113,11 @@ mod tests {
             MAX_TEXT
         );
     }
+
+    #[test]
+    fn damaged_queries_are_read() {
+        crate::damaged::run("page-query", 20_000, |bytes| {
+            Query::parse(&String::from_utf8_lossy(bytes));
+        });
+    }
 }

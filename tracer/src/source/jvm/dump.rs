@@ -236,4 +236,11 @@ Full thread dump OpenJDK 64-Bit Server VM (17.0.15+6 mixed mode, sharing):
         assert_eq!(dump[&1].name.len(), MAX_NAME);
         assert_eq!(dump[&1].frames.len(), MAX_FRAMES);
     }
+
+    #[test]
+    fn damaged_dumps_are_read() {
+        crate::damaged::run("jvm-dump", 4000, |bytes| {
+            parse(&String::from_utf8_lossy(bytes));
+        });
+    }
 }

@@ -122,4 +122,11 @@ mod tests {
             let _any = takes_requests(&changed);
         }
     }
+
+    #[test]
+    fn damaged_data_is_read() {
+        crate::damaged::run("hsperfdata", 4000, |bytes| {
+            takes_requests(bytes);
+        });
+    }
 }

@@ -125,4 +125,12 @@ mod tests {
             List::parse(text).find(address);
         }
     }
+
+    #[test]
+    fn damaged_lists_are_read() {
+        crate::damaged::run("perf-map", 20_000, |bytes| {
+            let list = List::parse(String::from_utf8_lossy(bytes).into_owned());
+            list.find(0x7f00_0000_1001);
+        });
+    }
 }

@@ -148,6 +148,22 @@ fn damaged_files_neither_panic_nor_hang() {
     assert!(begin.elapsed() < Duration::from_mins(2));
 }
 
+/// Headers, symbols, unwind tables, DWARF of the smallest program that has them.
+#[test]
+fn small_damaged_programs_are_read() {
+    crate::damaged::run("elf", 1500, |bytes| {
+        let Ok(image) = Image::from_memory(bytes) else {
+            return;
+        };
+        let mut names = Names::load(&image, true);
+        for address in (0x0040_0000..0x0040_0200).step_by(13) {
+            tables::cover(&image.sections, address);
+            tables::plain_row(&image.sections, address);
+            names.at(&image, address);
+        }
+    });
+}
+
 /// Looks like CPython 3.8 to whoever reads it, with lists that lead back to themselves. With a letter of its argument
 /// a list is a circle: of interpreters, threads or frames; with `w` another thread rewrites all pointers all the time.
 const FALSE_PYTHON: &str = r"

@@ -162,4 +162,15 @@ mod tests {
             None
         );
     }
+
+    #[test]
+    fn damaged_tables_are_read() {
+        crate::damaged::run("python-lines", 20_000, |bytes| {
+            for kind in [Lines::Steps, Lines::Ranges, Lines::Locations] {
+                for at in [0, 2, 500, u32::MAX] {
+                    line(kind, bytes, 7, at);
+                }
+            }
+        });
+    }
 }

@@ -57,7 +57,7 @@ fn add_threads(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::symbolize::runtimes::cpython::layout::of_release;
+    use crate::symbolize::runtimes::cpython::layout::{self, of_release};
     use crate::symbolize::runtimes::threads::place_of_state;
 
     /// A list that leads back to itself ends, and the place is that on which the threads agree.
@@ -89,5 +89,21 @@ mod tests {
         assert_eq!(known.states.len(), MAX_THREADS);
         assert!(known.many_interpreters);
         assert_eq!(place_of_state(&mut memory, &known.states), Some(792));
+    }
+
+    #[test]
+    fn memory_full_of_anything_is_read() {
+        crate::damaged::run("memory", 300, |bytes| {
+            for minor in [8, 11, 12, 13] {
+                let mut fetch = |pages: &[u64]| crate::damaged::pages(bytes, pages);
+                let mut memory = Memory::new(&mut fetch);
+                let told = layout::from_debug_offsets(&mut memory, 0x10000);
+                let Some(layout) = told.or_else(|| of_release(minor)) else {
+                    continue;
+                };
+                let known = list(&mut memory, &layout, 0x10000);
+                place_of_state(&mut memory, &known.states);
+            }
+        });
     }
 }

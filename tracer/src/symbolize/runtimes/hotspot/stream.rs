@@ -104,4 +104,15 @@ mod tests {
         assert_eq!(line(&table[..6], Packing::WithZero, 4), None, "cut");
         assert_eq!(line(&[0], Packing::WithZero, 4), None);
     }
+
+    #[test]
+    fn damaged_tables_are_read() {
+        crate::damaged::run("python-lines", 20_000, |bytes| {
+            for packing in [Packing::WithZero, Packing::WithoutZero] {
+                for at in [0, 2, 500, u32::MAX] {
+                    line(bytes, packing, at);
+                }
+            }
+        });
+    }
 }

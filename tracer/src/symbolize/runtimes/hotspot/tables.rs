@@ -237,4 +237,13 @@ mod tests {
         assert_eq!(each(&mut memory, 0x1000, 0, 0, &mut visit), None);
         assert_eq!(each(&mut memory, 0x1000, 24, 0, &mut visit), None);
     }
+
+    #[test]
+    fn memory_full_of_anything_is_read() {
+        crate::damaged::run("memory", 300, |bytes| {
+            let mut fetch = |pages: &[u64]| crate::damaged::pages(bytes, pages);
+            let mut memory = Memory::new(&mut fetch);
+            Tables::read(&mut memory, &[Some(0x10000); 17]);
+        });
+    }
 }
