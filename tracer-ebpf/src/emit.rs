@@ -1,6 +1,6 @@
 //! Records into the event ring, without waking user space: it drains on a timer.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_jiffies64, bpf_ktime_get_ns};
 use tracer_common::{
     counter::Counter,
     event::{
@@ -13,7 +13,7 @@ use tracer_common::{
 use crate::{
     current_task::CurrentTask,
     kread::Typed,
-    maps::{EVENTS, STACKS},
+    maps::{CLOCK, EVENTS, STACKS},
     skip::count,
     sock::Sock,
 };
@@ -25,6 +25,39 @@ const NO_WAKEUP: u64 = 1;
 pub fn now() -> u64 {
     // SAFETY: no arguments.
     unsafe { bpf_ktime_get_ns() }
+}
+
+/// Bits of a word of `CLOCK` that say in which tick it was set; above them is the time.
+const TICK_BITS: u64 = (1 << 24) - 1;
+/// What [`lately`] may be behind, at most: 17 ms for those bits, a tick, and as long as another CPU takes to
+/// count on when the one that counts ticks is held up (kernel/time/tick-sched.c, `MAX_STALLED_JIFFIES`).
+const BEHIND: u64 = 128_000_000;
+
+/// A time not long ago, never in the future: the clock is read once a tick, for it takes longer than all that most
+/// transitions need besides.
+#[inline(always)]
+pub fn lately() -> u64 {
+    let Some(word) = CLOCK.get_ptr_mut(0) else {
+        return now();
+    };
+    // SAFETY: no arguments.
+    let tick = unsafe { bpf_jiffies64() } & TICK_BITS;
+    // SAFETY: a valid map element, one aligned word: whoever writes it last writes a true time.
+    let known = unsafe { word.read_volatile() };
+    if known & TICK_BITS == tick {
+        return known & !TICK_BITS;
+    }
+    let time = now() & !TICK_BITS;
+    // SAFETY: as above.
+    unsafe { word.write_volatile(time | tick) };
+    time
+}
+
+/// Whether less time than `limit` has passed since `since`, for certain. Where it has not, or nearly, the exact clock
+/// has to be asked.
+#[inline(always)]
+pub fn surely_within(limit: u64, since: u64, lately: u64) -> bool {
+    lately.saturating_sub(since).saturating_add(BEHIND) < limit
 }
 
 pub struct Change {

@@ -13,7 +13,7 @@ use tracer_common::{
     unwind::{ROW_SETS, RowSet},
 };
 
-use crate::walk::Window;
+use crate::walk::Words;
 
 /// Keys of the socket table, 64 KiB an element (at load: slots / 4096 elements).
 #[map]
@@ -64,7 +64,7 @@ pub static WALKED: PerCpuArray<Walked> = PerCpuArray::with_max_entries(1, 0);
 
 #[repr(C)]
 pub struct Walked {
-    pub window: Window,
+    pub words: Words,
     pub addresses: [u64; MAX_STEPS as usize],
 }
 
@@ -94,6 +94,10 @@ pub static NO_VISITS: Array<Visits> = Array::with_max_entries(1, 0);
 /// Not zero once some socket is stuck: until then nobody asks how the others are closed.
 #[map]
 pub static COUNT_CLOSES: Array<u32> = Array::with_max_entries(1, 0);
+
+/// The time as it was at the first look of this tick (`emit::lately`).
+#[map]
+pub static CLOCK: Array<u64> = Array::with_max_entries(1, 0);
 
 /// Process ids to follow when a pid filter is set (at load: one element without), each with the start of the
 /// process, or 0 for any. Children are added at fork, and go when they are reaped.

@@ -19,25 +19,25 @@ const WORDS: usize = (MAX_FRAME_BYTES / 8) as usize;
 /// So many bytes of each frame are read.
 type Window = [u64; WORDS];
 
-/// One more than the place of the runtime of processes with this layout; 0 without one. Global to the
-/// verifier, as are others (`table`).
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn find_runtime(layout: u64) -> u64 {
+/// One more than the place of the runtime of processes with this layout; 0 without one. Without a branch, as
+/// `walk::rule`.
+#[inline(always)]
+pub fn find_runtime(layout: u64) -> u64 {
     let [first, second] = places_of(layout);
-    let is_at = |place: u32| {
-        // SAFETY: a valid map element; one aligned word.
-        RUNTIMES
-            .get_ptr(place)
-            .is_some_and(|entry| unsafe { (*entry).tag } == layout)
+    let (Some(one), Some(other)) = (RUNTIMES.get_ptr(first), RUNTIMES.get_ptr(second)) else {
+        return 0;
     };
-    if is_at(first) {
-        u64::from(first) + 1
-    } else if is_at(second) {
-        u64::from(second) + 1
-    } else {
-        0
-    }
+    // SAFETY: valid map elements; one aligned word of each.
+    let (one, other) = unsafe { ((*one).tag, (*other).tag) };
+    place_if(one, layout, first) | place_if(other, layout, second)
+}
+
+/// One more than `place` where the tag is that of the layout, else 0.
+#[inline(always)]
+fn place_if(tag: u64, layout: u64, place: u32) -> u64 {
+    let differs = tag ^ layout;
+    let equal = (differs | differs.wrapping_neg()) >> 63 ^ 1;
+    (u64::from(place) + 1) & equal.wrapping_neg()
 }
 
 /// The runtime's own code; nothing where there is none.

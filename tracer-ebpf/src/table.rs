@@ -125,60 +125,60 @@ const SLOTS_PER_CHUNK: u32 = (SETS_PER_CHUNK * SLOTS) as u32;
 
 #[inline(always)]
 pub fn find(cookie: u64) -> Result<Option<FoundSlot>, Skip> {
-    found_slot(cookie, find_slot(cookie))
+    let (slots, first) = set_of(cookie)?;
+    let way = way_of(slots, cookie);
+    if way == 0 {
+        return Ok(None);
+    }
+    Ok(Some(found_slot(slots, first, way, cookie)))
 }
 
 /// The slot of the socket `cookie`; a free slot, or one taken from another socket, when it has none yet.
 #[inline(always)]
 pub fn find_or_claim(cookie: u64, now: u64) -> Result<FoundSlot, Skip> {
-    found_slot(cookie, find_or_claim_slot(cookie, now))?.ok_or(Skip::NoMap)
+    let (slots, first) = set_of(cookie)?;
+    let mut way = way_of(slots, cookie);
+    if way == 0 {
+        way = claim_slot(cookie, now);
+    }
+    if way == 0 {
+        return Err(Skip::NoMap);
+    }
+    Ok(found_slot(slots, first, way, cookie))
 }
 
 #[inline(always)]
-fn found_slot(cookie: u64, found: u64) -> Result<Option<FoundSlot>, Skip> {
-    if found == 0 {
-        return Ok(None);
-    }
-    let index = (found - 1) as u32;
-    Ok(Some(FoundSlot {
-        slot: slot_at(index)?,
-        index,
+fn found_slot(slots: *mut Slot, first: u32, way: u64, cookie: u64) -> FoundSlot {
+    let place = (way - 1) & (SLOTS as u64 - 1);
+    FoundSlot {
+        // SAFETY: four slots follow `slots`.
+        slot: unsafe { slots.add(place as usize) },
+        index: first + place as u32,
         key: cookie,
-    }))
+    }
 }
 
-// The two functions that follow are global ones to the verifier, which checks them once and takes
-// their result for any number. Inlined, each of the four slots would be a path of its own through all
-// the rest of a program.
-
-/// One more than the index of the slot of `cookie`, or 0.
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn find_slot(cookie: u64) -> u64 {
-    let Ok((slots, first)) = set_of(cookie) else {
-        return 0;
-    };
+/// One more than the place of the socket in its set, or 0. Without a branch: each slot would be a path of its own,
+/// to the verifier, through all the rest of a program.
+#[inline(always)]
+fn way_of(slots: *mut Slot, cookie: u64) -> u64 {
+    let mut way = 0;
     let mut i = 0;
     while i < SLOTS {
-        // SAFETY: four slots follow `slots`.
-        let slot = unsafe { slots.add(i) };
-        // SAFETY: as above.
-        if unsafe { (*slot).key } == cookie {
-            return u64::from(first) + i as u64 + 1;
-        }
+        // SAFETY: four slots follow `slots`; one aligned word.
+        let differs = unsafe { (*slots.add(i)).key } ^ cookie;
+        let equal = (differs | differs.wrapping_neg()) >> 63 ^ 1;
+        way |= (i as u64 + 1) & equal.wrapping_neg();
         i += 1;
     }
-    0
+    way
 }
 
-/// As `find_way`, but 0 only when a map is not what it should be.
+/// A place for the socket `cookie`, which has none, as `way_of` gives it; 0 only when a map is not what it should be.
+/// A global function to the verifier, which checks it once and takes its result for any number.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn find_or_claim_slot(cookie: u64, now: u64) -> u64 {
-    let found = find_slot(cookie);
-    if found != 0 {
-        return found;
-    }
+pub extern "C" fn claim_slot(cookie: u64, now: u64) -> u64 {
     let Ok((slots, first)) = set_of(cookie) else {
         return 0;
     };
@@ -199,7 +199,7 @@ pub extern "C" fn find_or_claim_slot(cookie: u64, now: u64) -> u64 {
     count(Counter::SlotsEvicted);
     let index = first + victim as u32;
     if let Some(record) = RECORDS.get_ptr_mut(index) {
-        // SAFETY: `victim` is below WAYS.
+        // SAFETY: `victim` is below SLOTS.
         let slot = unsafe { *slots.add(victim) };
         emit::evict(slot, record, now);
     }
@@ -208,7 +208,7 @@ pub extern "C" fn find_or_claim_slot(cookie: u64, now: u64) -> u64 {
 
 #[inline(always)]
 fn fresh(slots: *mut Slot, first: u32, i: usize, cookie: u64) -> u64 {
-    // SAFETY: callers pass i < WAYS.
+    // SAFETY: callers pass i < SLOTS.
     let slot = unsafe { slots.add(i & (SLOTS - 1)) };
     let index = first + i as u32;
     // The facts of an earlier socket need no clearing: their checksums do not hold for this one. Only where
@@ -221,7 +221,7 @@ fn fresh(slots: *mut Slot, first: u32, i: usize, cookie: u64) -> u64 {
         (*slot).since_state = 0;
         (*slot).key = cookie;
     }
-    u64::from(index) + 1
+    i as u64 + 1
 }
 
 /// Breaks the checksums of whatever is known.

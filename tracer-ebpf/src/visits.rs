@@ -14,7 +14,7 @@ use crate::{
 const NOEXIST: u64 = 1;
 
 #[inline(always)]
-fn counted() -> bool {
+pub fn counted() -> bool {
     g::COUNT_VISITS.load() != 0
 }
 

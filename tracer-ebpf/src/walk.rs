@@ -20,17 +20,19 @@ use crate::{
     runtime::image_of,
 };
 
-/// Words read at once. A larger read costs little more, and another one as much as all the rest of a step; but
-/// before 6.13 the frames of a hook and of what it calls share 512 bytes of stack.
-const WORDS: usize = 16;
+/// Words read at once: a larger read costs little more, and another one as much as all the rest of some steps. Before
+/// 6.13 the frames of a hook and of what it calls share 512 bytes of stack.
+const WORDS: usize = 30;
 const BYTES: u64 = (WORDS * 8) as u64;
 /// No frame is larger: beyond is a damaged stack or a row that does not belong to it.
 const MAX_FRAME: u64 = 1 << 20;
 
-/// A piece of user memory.
-#[repr(C)]
-pub struct Window {
-    words: MaybeUninit<[u64; WORDS]>,
+pub type Words = [u64; WORDS];
+
+/// A piece of user memory. The words lie apart from what is known of them: together the compiler sets all to zero
+/// first, byte by byte, which took as long as reading them.
+struct Window {
+    words: *mut Words,
     at: u64,
 }
 
@@ -41,13 +43,7 @@ impl Window {
         self.at = at;
         // SAFETY: the destination has that size; the helper checks the source, and clears the
         // destination when it fails, so it is never left as it was.
-        unsafe {
-            bpf_probe_read_user(
-                self.words.as_mut_ptr().cast(),
-                BYTES as u32,
-                at as *const c_void,
-            ) == 0
-        }
+        unsafe { bpf_probe_read_user(self.words.cast(), BYTES as u32, at as *const c_void) == 0 }
     }
 
     /// The word at `slot`; moves the window there when it lies outside.
@@ -61,9 +57,9 @@ impl Window {
             }
             offset = 8;
         }
-        let words: *const u64 = self.words.as_ptr().cast();
-        // SAFETY: filled, and the index is below WORDS.
-        Some(unsafe { *words.add((offset >> 3) as usize & (WORDS - 1)) })
+        let words: *const u64 = self.words.cast();
+        // SAFETY: filled, and the offset is below BYTES.
+        Some(unsafe { *words.add((offset >> 3) as usize) })
     }
 }
 
@@ -94,11 +90,8 @@ pub fn rule(address: u64, layout: u64) -> u64 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn walk_stack(pc: u64, sp: u64, fp: u64, layout: u64, runtime: u64) -> u64 {
-    let mut window = Window {
-        words: MaybeUninit::uninit(),
-        at: 0,
-    };
-    walk(&mut window, (pc, sp, fp), layout, runtime, |_, _| {})
+    let mut words = MaybeUninit::<Words>::uninit();
+    walk(words.as_mut_ptr(), (pc, sp, fp), layout, runtime, |_, _| {})
 }
 
 /// The same walk, which leaves its return addresses in this CPU's `WALKED`. Apart, for every call pays for the other.
@@ -110,8 +103,8 @@ pub extern "C" fn walk_and_note(pc: u64, sp: u64, fp: u64, layout: u64, runtime:
     };
     // SAFETY: a valid map element of plain numbers. On the stack it would be too much: before 6.13 the frames of a hook
     // and of what it calls share 512 bytes.
-    let window = unsafe { &mut (*walked).window };
-    walk(window, (pc, sp, fp), layout, runtime, |step, address| {
+    let words = unsafe { &raw mut (*walked).words };
+    walk(words, (pc, sp, fp), layout, runtime, |step, address| {
         // SAFETY: as above, and the index is below MAX_STEPS, a power of two.
         unsafe { (*walked).addresses[(step & (MAX_STEPS - 1)) as usize] = address };
     });
@@ -120,7 +113,7 @@ pub extern "C" fn walk_and_note(pc: u64, sp: u64, fp: u64, layout: u64, runtime:
 
 #[inline(always)]
 fn walk(
-    window: &mut Window,
+    words: *mut Words,
     (pc, sp, fp): (u64, u64, u64),
     layout: u64,
     runtime: u64,
@@ -130,6 +123,7 @@ fn walk(
         return 0;
     }
     let mut hash = stack_key::fold(0, pc);
+    let mut window = Window { words, at: 0 };
     if sp & 7 != 0 || !window.fill(sp) {
         return stack_key::of_walk(hash, 0, false);
     }

@@ -34,6 +34,10 @@ pub fn on_destroy(ctx: &BtfTracePointContext) -> Result<(), Skip> {
         if since == 0 {
             return Ok(());
         }
+        let worth_a_record = g::GRACE_NS.load().min(g::EXIT_AGE_NS.load());
+        if emit::surely_within(worth_a_record, since, emit::lately()) {
+            return Ok(());
+        }
         let age = emit::now().saturating_sub(since);
         // Only the last close() of its descriptors destroys it (net/ipv4/tcp.c:__tcp_close); a kernel thread
         // may make that close, and is nobody.

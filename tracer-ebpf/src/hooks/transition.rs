@@ -75,7 +75,7 @@ fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
         return Ok(());
     }
     let mut since = 0;
-    if old == CLOSE_WAIT || (closes::counted() && is_close(sock, old, new)) {
+    if old == CLOSE_WAIT || may_close(new) && closes::counted() && is_close(sock, old, new) {
         since = leaves(sock, old, new)?;
     }
     match new {
@@ -127,8 +127,11 @@ fn entered(sock: Sock<Typed>, found_slot: FoundSlot, old: u8, state: u8, since: 
 /// `CLOSE_WAIT` if that is known and was told, else 0.
 #[inline(always)]
 fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<u64, Skip> {
+    let counted = may_close(new) && closes::counted() && is_close(sock, old, new);
+    if !counted && !visits::counted() && left_in_time(sock, new)? {
+        return Ok(0);
+    }
     let now = emit::now();
-    let counted = closes::counted() && is_close(sock, old, new);
     // Plain numbers: verifiers before 6.3 refuse an `Option` that outlives a branch (see `CurrentTask`).
     let (mut since, mut late, mut opened) = (0, false, 0);
     match table::find(sock.cookie())? {
@@ -178,6 +181,27 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<u64, Skip> {
         return Ok(since);
     }
     Ok(0)
+}
+
+/// The common case: closed long before anybody could have heard of it. False where that takes a closer look.
+#[inline(always)]
+fn left_in_time(sock: Sock<Typed>, new: u8) -> Result<bool, Skip> {
+    let Some(found_slot) = table::find(sock.cookie())? else {
+        return Ok(false);
+    };
+    let slot = found_slot.slot();
+    let (since, lately) = (slot.since(), emit::lately());
+    let worth_a_record = g::GRACE_NS.load().min(g::EXIT_AGE_NS.load());
+    if slot.state() != CLOSE_WAIT || !emit::surely_within(worth_a_record, since, lately) {
+        return Ok(false);
+    }
+    found_slot.set_state(new, lately.max(since));
+    Ok(true)
+}
+
+#[inline(always)]
+fn may_close(new: u8) -> bool {
+    matches!(new, LAST_ACK | FIN_WAIT1 | CLOSE)
 }
 
 /// Does the socket's own user close() it now? shutdown() does not complete `sk_shutdown`.
