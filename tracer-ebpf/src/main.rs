@@ -2,6 +2,7 @@
 //! what a hook does and which kernel function it sits on is in its own file.
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![cfg_attr(target_arch = "bpf", no_main)]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![warn(
     clippy::pedantic,
     clippy::unwrap_used,
@@ -29,6 +30,7 @@
     reason = "kernel files and functions are named in prose"
 )]
 
+mod choice;
 mod closes;
 mod current_task;
 mod emit;

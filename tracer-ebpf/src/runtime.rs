@@ -13,7 +13,7 @@ use tracer_common::{
     stack_key,
 };
 
-use crate::{globals as g, maps::RUNTIMES};
+use crate::{choice::if_equal, globals as g, maps::RUNTIMES};
 
 const WORDS: usize = (MAX_FRAME_BYTES / 8) as usize;
 /// So many bytes of each frame are read.
@@ -29,15 +29,8 @@ pub fn find_runtime(layout: u64) -> u64 {
     };
     // SAFETY: valid map elements; one aligned word of each.
     let (one, other) = unsafe { ((*one).tag, (*other).tag) };
-    place_if(one, layout, first) | place_if(other, layout, second)
-}
-
-/// One more than `place` where the tag is that of the layout, else 0.
-#[inline(always)]
-fn place_if(tag: u64, layout: u64, place: u32) -> u64 {
-    let differs = tag ^ layout;
-    let equal = (differs | differs.wrapping_neg()) >> 63 ^ 1;
-    (u64::from(place) + 1) & equal.wrapping_neg()
+    let number = |place: u32| u64::from(place) + 1;
+    if_equal(one, layout, number(first)) | if_equal(other, layout, number(second))
 }
 
 /// The runtime's own code; nothing where there is none.

@@ -9,6 +9,7 @@ use tracer_common::{
 };
 
 use crate::{
+    choice::if_equal,
     emit,
     globals::{self as g, SET_MASK},
     maps::{RECORDS, SETS},
@@ -166,9 +167,8 @@ fn way_of(slots: *mut Slot, cookie: u64) -> u64 {
     let mut i = 0;
     while i < SLOTS {
         // SAFETY: four slots follow `slots`; one aligned word.
-        let differs = unsafe { (*slots.add(i)).key } ^ cookie;
-        let equal = (differs | differs.wrapping_neg()) >> 63 ^ 1;
-        way |= (i as u64 + 1) & equal.wrapping_neg();
+        let key = unsafe { (*slots.add(i)).key };
+        way |= if_equal(key, cookie, i as u64 + 1);
         i += 1;
     }
     way

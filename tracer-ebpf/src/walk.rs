@@ -15,6 +15,7 @@ use tracer_common::{
 };
 
 use crate::{
+    choice::if_equal,
     globals as g,
     maps::{ROWS, WALKED},
     runtime::image_of,
@@ -74,11 +75,8 @@ pub fn rule(address: u64, layout: u64) -> u64 {
     let rows = unsafe { &(*set).rows };
     let mut rule = 0;
     let mut i = 0;
-    // Without a branch: each would double the paths that the verifier follows.
     while i < rows.len() {
-        let differs = rows[i].tag ^ tag;
-        let equal = (differs | differs.wrapping_neg()) >> 63 ^ 1;
-        rule |= rows[i].rule & equal.wrapping_neg();
+        rule |= if_equal(rows[i].tag, tag, rows[i].rule);
         i += 1;
     }
     rule

@@ -74,9 +74,10 @@ fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
         }
         return Ok(());
     }
+    let counted = may_close(new) && closes::counted() && is_close(sock, old, new);
     let mut since = 0;
-    if old == CLOSE_WAIT || may_close(new) && closes::counted() && is_close(sock, old, new) {
-        since = leaves(sock, old, new)?;
+    if old == CLOSE_WAIT || counted {
+        since = leaves(sock, old, new, counted)?;
     }
     match new {
         CLOSE_WAIT => {
@@ -126,8 +127,7 @@ fn entered(sock: Sock<Typed>, found_slot: FoundSlot, old: u8, state: u8, since: 
 /// The socket leaves `CLOSE_WAIT`, or is closed by its user where that is counted. Returns since when it was in
 /// `CLOSE_WAIT` if that is known and was told, else 0.
 #[inline(always)]
-fn leaves(sock: Sock<Typed>, old: u8, new: u8) -> Result<u64, Skip> {
-    let counted = may_close(new) && closes::counted() && is_close(sock, old, new);
+fn leaves(sock: Sock<Typed>, old: u8, new: u8, counted: bool) -> Result<u64, Skip> {
     if !counted && !visits::counted() && left_in_time(sock, new)? {
         return Ok(0);
     }

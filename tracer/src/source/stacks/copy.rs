@@ -176,8 +176,9 @@ impl Copy {
         let mut resolved = symbolizer.resolve(&self.view());
         warnings.append(&mut resolved.warnings);
         let mut stack = resolved.stack;
-        let in_part = self.sure.is_some() && stack.truncated;
-        stack.one_of_several |= in_part;
+        // A copy of one call alone may end too, at a frame that is larger than the copy: the function that this is of
+        // may have been called by anybody.
+        stack.one_of_several |= stack.truncated;
         if let Functions::Noted { what, then } = &self.functions {
             let sure = agreed(then.as_ref(), resolved.functions);
             let (any, deeper) = match what {

@@ -1,0 +1,26 @@
+//! A choice without a branch. Each branch would double the paths that the verifier follows, through all the rest of
+//! a program, and the compiler makes one of everything that it recognizes as a comparison.
+
+/// `then` where both are equal, else 0.
+#[inline(always)]
+pub fn if_equal(one: u64, other: u64, then: u64) -> u64 {
+    let differs = hidden(one ^ other);
+    let equal = (hidden(differs | differs.wrapping_neg()) >> 63) ^ 1;
+    then & equal.wrapping_neg()
+}
+
+/// The same number, of which the compiler knows nothing any more.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+fn hidden(mut number: u64) -> u64 {
+    // SAFETY: moves a register to itself.
+    unsafe {
+        core::arch::asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack, preserves_flags));
+    }
+    number
+}
+
+#[cfg(not(target_arch = "bpf"))]
+fn hidden(number: u64) -> u64 {
+    number
+}
