@@ -63,6 +63,7 @@ use crate::{
 };
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
+#[inline(always)]
 pub fn set_state(ctx: BtfTracePointContext) -> i32 {
     done(hooks::transition::on_set_state(&ctx))
 }
