@@ -81,7 +81,7 @@ pub fn transition(sock: Sock<Typed>, change: &Change, now: u64) {
     if sock.is_dead() {
         flags |= FLAG_DEAD;
     }
-    if !sock.socket().is_null() {
+    if !sock.file_socket().is_null() {
         flags |= FLAG_HAS_SOCKET;
     }
     let current = change.current;
@@ -103,7 +103,7 @@ pub fn transition(sock: Sock<Typed>, change: &Change, now: u64) {
         (*record).since = change.since;
         (*record).stack = change.stack;
         (*record).endpoints = sock.endpoints();
-        (*record).netns = sock.netns();
+        (*record).netns = sock.namespace();
         (*record).tgid = current.tgid;
         (*record).tid = current.tid;
         (*record).old = change.old;

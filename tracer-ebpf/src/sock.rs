@@ -60,6 +60,26 @@ impl Sock<Typed> {
         }
     }
 
+    /// `struct socket`, or null. By another pointer to the same socket: wherever a program loads a pointer through one
+    /// that the verifier trusts, it searches all type information of the kernel for a name, anew on every path
+    /// (kernel/bpf/verifier.c:btf_nested_type_is_trusted, since 6.4).
+    #[inline(always)]
+    pub fn file_socket(self) -> Ptr<Typed> {
+        match self.tcp() {
+            Some(tp) => Sock(tp).socket(),
+            None => Ptr::NULL,
+        }
+    }
+
+    /// Inode number of the network namespace, the same way.
+    #[inline(always)]
+    pub fn namespace(self) -> u32 {
+        match self.tcp() {
+            Some(tp) => Sock(tp).netns(),
+            None => 0,
+        }
+    }
+
     /// Endpoints that survive the release of the local port: `inet_sport` keeps it.
     #[inline(always)]
     pub fn endpoints(self) -> Endpoints {

@@ -58,7 +58,7 @@ pub fn listens_no_more(sock: Sock<Typed>) -> Result<(), Skip> {
 /// Nobody has accepted it, and it came in at a listener of the tree. Any context.
 #[inline(always)]
 pub fn waits_for_us(sock: Sock<Typed>) -> bool {
-    if !sock.socket().is_null() {
+    if !sock.file_socket().is_null() {
         return false;
     }
     let mut place = place_of(sock);
@@ -73,7 +73,7 @@ pub fn waits_for_us(sock: Sock<Typed>) -> bool {
 fn place_of(sock: Sock<Typed>) -> ListenPlace {
     let endpoints = sock.addresses();
     ListenPlace {
-        netns: sock.netns(),
+        netns: sock.namespace(),
         port: u32::from(endpoints.local_port),
         address: endpoints.local_addr,
     }

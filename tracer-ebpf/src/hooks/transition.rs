@@ -120,7 +120,7 @@ fn entered(sock: Sock<Typed>, found_slot: FoundSlot, old: u8, state: u8, since: 
         old_state: old,
         shutdown: sock.shutdown(),
     };
-    found_slot.set_name(sock.netns(), entry, sock.endpoints());
+    found_slot.set_name(sock.namespace(), entry, sock.endpoints());
     found_slot.set_state(state, since);
 }
 
@@ -217,7 +217,7 @@ fn is_hidden(sock: Sock<Typed>, old: u8) -> bool {
     old != SYN_SENT
         && old != SYN_RECV
         && !sock.is_dead()
-        && !sock.socket().is_null()
+        && !sock.file_socket().is_null()
         && !(sock.shutdown() == SHUTDOWN_MASK && (old == ESTABLISHED || old == CLOSE_WAIT))
 }
 
@@ -227,7 +227,7 @@ fn is_hidden(sock: Sock<Typed>, old: u8) -> bool {
 /// tcp_timer.c:tcp_write_err).
 #[inline(always)]
 fn is_listeners_end(sock: Sock<Typed>, old: u8) -> bool {
-    old == CLOSE_WAIT && sock.socket().is_null() && !sock.is_dead() && sock.error() == 0
+    old == CLOSE_WAIT && sock.file_socket().is_null() && !sock.is_dead() && sock.error() == 0
 }
 
 /// The acting task, where it is the socket's own user.
