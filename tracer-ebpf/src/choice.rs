@@ -9,6 +9,14 @@ pub fn if_equal(one: u64, other: u64, then: u64) -> u64 {
     then & equal.wrapping_neg()
 }
 
+/// The same number, of which the verifier knows nothing any more: paths that differ in it alone are one from here on.
+/// A call, so not for what every connection does.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn unknown(number: u64) -> u64 {
+    hidden(number)
+}
+
 /// The same number, of which the compiler knows nothing any more.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]

@@ -1,6 +1,8 @@
 //! Records into the event ring, without waking user space: it drains on a timer.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_comm, bpf_jiffies64, bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_comm, bpf_jiffies64, bpf_ktime_get_ns, bpf_probe_read_kernel,
+};
 use tracer_common::{
     counter::Counter,
     event::{
@@ -136,7 +138,12 @@ pub fn evict(slot: Slot, slot_record: *const SlotRecord, now: u64) {
             at: now,
         };
         (*record).slot = slot;
-        (*record).record = *slot_record;
+        // By a helper: the compiler's loop over its bytes is followed on each path that leads here.
+        bpf_probe_read_kernel(
+            (&raw mut (*record).record).cast(),
+            size_of::<SlotRecord>() as u32,
+            slot_record.cast(),
+        );
     }
     entry.submit(NO_WAKEUP);
     count(Counter::Submitted);

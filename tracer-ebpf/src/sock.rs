@@ -205,22 +205,25 @@ impl<M: Mode> Sock<M> {
     #[inline(always)]
     pub fn addresses(self) -> Endpoints {
         let family = self.family();
-        let mut endpoints = Endpoints {
-            family,
+        let (local_addr, remote_addr) = if family == AF_INET6 {
+            (
+                self.address(&g::OFF_SKC_V6_SADDR),
+                self.address(&g::OFF_SKC_V6_DADDR),
+            )
+        } else {
+            (
+                widen(self.0.field(&g::OFF_SKC_SADDR)),
+                widen(self.0.field(&g::OFF_SKC_DADDR)),
+            )
+        };
+        Endpoints {
+            local_addr,
+            remote_addr,
             local_port: self.local_port(),
             remote_port: self.remote_port(),
-            ..Endpoints::EMPTY
-        };
-        if family == AF_INET6 {
-            endpoints.local_addr = self.address(&g::OFF_SKC_V6_SADDR);
-            endpoints.remote_addr = self.address(&g::OFF_SKC_V6_DADDR);
-        } else {
-            let local: u32 = self.0.field(&g::OFF_SKC_SADDR);
-            let remote: u32 = self.0.field(&g::OFF_SKC_DADDR);
-            endpoints.local_addr = widen(local);
-            endpoints.remote_addr = widen(remote);
+            family,
+            reserved: 0,
         }
-        endpoints
     }
 
     /// An IPv6 address, in the two loads the verifier accepts for a 16-byte field.

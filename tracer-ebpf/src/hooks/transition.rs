@@ -19,6 +19,7 @@ use tracer_common::{
 };
 
 use crate::{
+    choice::unknown,
     closes,
     current_task::CurrentTask,
     emit::{self, Change},
@@ -161,6 +162,9 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8, counted: bool) -> Result<u64, Ski
     if !late && opened == 0 {
         return Ok(0);
     }
+    // From here on one path: the lowest bits of a beginning are free.
+    let told = unknown(since | u64::from(late));
+    let (since, late, opened) = (told & !15, told & 1 != 0, unknown(opened));
     let current = caller(sock, old, new);
     let stack = if current.is_nobody() {
         0
