@@ -359,3 +359,33 @@ impl CodeWalker {
         again == Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk(addresses: u64, truncated: bool) -> Walk {
+        let address = |at| CodeAddress { at, lookup: at };
+        Walk {
+            addresses: (0..addresses).map(address).collect(),
+            truncated,
+            ..Walk::unknown()
+        }
+    }
+
+    #[test]
+    fn a_walk_that_did_not_come_to_its_end_stays_one_however_little_of_it_is_believed() {
+        let is_own = |address: CodeAddress| address.at == 3;
+        for (addresses, steps, truncated, still) in [
+            (3, 0, true, true),
+            (3, 0, false, false),
+            (3, 2, true, true),
+            (4, 1, false, true),
+            (4, 3, false, false),
+        ] {
+            let mut walk = walk(addresses, truncated);
+            walk.believe(steps, is_own);
+            assert_eq!(walk.truncated, still, "{addresses} {steps} {truncated}");
+        }
+    }
+}

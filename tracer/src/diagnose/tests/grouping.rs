@@ -7,6 +7,8 @@ use crate::model::{
     input::{CloseCount, Input},
     report::Site,
     socket::SocketOperation,
+    stack::Stack,
+    verdict::Confidence,
 };
 
 fn eofs(cookies: impl Iterator<Item = u64>) -> Vec<Conn> {
@@ -43,6 +45,25 @@ fn sockets_are_shown_oldest_first_and_at_most_as_many_as_asked_for() {
     assert_eq!(site.sockets_omitted, 3);
     let oldest = site.sockets[0].age_seconds;
     assert!((site.oldest_seconds - oldest).abs() < 0.001);
+}
+
+#[test]
+fn a_function_whose_caller_nobody_knows_is_told_with_low_confidence() {
+    let known = Stack {
+        frames: vec![libc("recv"), frame("drain", 30)],
+        ..Stack::default()
+    };
+    let cut = Stack {
+        truncated: true,
+        one_of_several: true,
+        ..known.clone()
+    };
+    let told = |stack| {
+        let world = world(eofs(1..3)).with(Input::Stack { key: 3, stack });
+        world.site().confidence
+    };
+    assert_eq!(told(known), Confidence::High);
+    assert_eq!(told(cut), Confidence::Low);
 }
 
 fn id(world: World) -> String {

@@ -1,6 +1,8 @@
 //! The kernel's account of the programs that a process holds.
 
 use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aya::programs::loaded_programs;
@@ -12,6 +14,8 @@ use crate::bench::generator::Generator;
 use crate::bench::tool::{Kind, Tool};
 use crate::bench::{alone, proc};
 
+const LEARNT: Duration = Duration::from_secs(2);
+
 /// Runs and nanoseconds by program name.
 pub type Account = BTreeMap<String, (u64, u64)>;
 
@@ -22,6 +26,11 @@ pub fn spent(name: &str, kind: Kind, plan: Plan, generator: &mut Generator) -> R
     tool.wait_until_attached()?;
     // Counting ends when this is closed.
     let _counting = enable_stats(Stats::RunTime).context("ask the kernel to time BPF programs")?;
+    for job in WARM_UP {
+        generator.run(job)?;
+    }
+    // The first calls of a program cost more: they are copied, and the ways through its code are learnt from them.
+    sleep(LEARNT);
     for job in WARM_UP {
         generator.run(job)?;
     }

@@ -78,7 +78,8 @@ pub fn section(plan: Plan, facts: &Facts, rounds: &[Round]) -> String {
     }
     format!(
         "## What each hook takes\n\n{}\n\nRepeat with `cargo xtask bench hooks` as root. {} rounds, medians; in each the arms ran in \
-         random order with {} connections as below and {} reads of one byte. The figures are the kernel's statistics of BPF \
+         random order with {} connections as below and {} reads of one byte, two seconds after a first load: the ways \
+         through its code are learnt by then. The figures are the kernel's statistics of BPF \
          programs (`kernel.bpf_stats_enabled`); they leave out the way into a program.\n\n{}\n{}",
         facts.line(),
         plan.rounds,
