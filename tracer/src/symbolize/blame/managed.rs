@@ -53,7 +53,11 @@ pub(super) fn is_loop(frame: &Frame) -> bool {
     let function = frame.function.as_deref().unwrap_or_default();
     let function = function.rsplit('.').next().unwrap_or_default();
     let here = |(end, name): &(&str, &str)| *name == function && file.ends_with(end);
-    frame.module.as_deref() == Some(PYTHON) && LOOPS.iter().any(here)
+    if frame.module.as_deref() == Some(PYTHON) {
+        LOOPS.iter().any(here)
+    } else {
+        NATIVE_LOOPS.contains(&function)
+    }
 }
 
 fn of_python(file: &str) -> Tier {
@@ -157,10 +161,20 @@ const LIBRARIES: &[&str] = &[
     "retrofit2.",
 ];
 
+/// Loops of extension modules: with one of these inside, no function of the language has made the call.
+const NATIVE_LOOPS: &[&str] = &[
+    "__pyx_f_6uvloop_4loop_4Loop___run",
+    "ev_run",
+    "event_base_loop",
+    "uv_run",
+];
+
 /// By the end of the file, and the last part of the function's name.
 const LOOPS: &[(&str, &str)] = &[
     ("/asyncio/base_events.py", "_run_once"),
     ("/asyncio/base_events.py", "run_forever"),
+    ("/asyncio/base_events.py", "run_until_complete"),
+    ("/asyncio/runners.py", "run"),
     ("/gevent/hub.py", "run"),
     ("/eventlet/hubs/hub.py", "run"),
     ("/trio/_core/_run.py", "unrolled_run"),
@@ -270,6 +284,25 @@ mod tests {
             assert_ne!(of_java(&format!("{start}A.f")), Tier::Own);
         }
         assert_eq!(of_java("app.Handler.handle"), Tier::Own);
+        for function in NATIVE_LOOPS {
+            let native = |function: &str| Frame {
+                module: Some("loop.so".to_owned()),
+                function: Some(function.to_owned()),
+                ..Frame::default()
+            };
+            let stack = [
+                native("recv"),
+                native(function),
+                python("/srv/app.py", "<module>"),
+            ];
+            assert_eq!(super::super::blamed(&stack), None, "{function}");
+            let called = [
+                native("send"),
+                python("/srv/app.py", "answer"),
+                native(function),
+            ];
+            assert_eq!(super::super::blamed(&called), Some(1), "{function}");
+        }
         for (file, function) in LOOPS {
             assert!(is_loop(&python(
                 &format!("/x{file}"),
