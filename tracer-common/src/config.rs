@@ -53,6 +53,9 @@ pub const STACK_REFRESH_NS: u64 = 60_000_000_000;
 pub const PART_BURST: u64 = 64;
 pub const PART_REFRESH_NS: u64 = 20_000_000;
 
+/// Processes whose event loops can be watched at once.
+pub const MAX_LOOPS: u32 = 64;
+
 /// Processes whose threads can be asked for at once.
 pub const MAX_ASKED: u32 = 16;
 

@@ -31,6 +31,8 @@ counters! {
     StackNone = "stacks_none",
     /// A socket took the table place of another, which was sent to user space.
     SlotsEvicted = "table_spilled",
+    /// There was no room for a change to an epoll set; how the loop treats its sockets is not known then.
+    EpollLost = "epoll_changes_lost",
     /// A hook saw a socket that is not TCP.
     NotTcp = "skipped_not_tcp",
     /// A load-time filter refused the socket or process.

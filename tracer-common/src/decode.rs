@@ -7,8 +7,9 @@ use alloc::boxed::Box;
 use zerocopy::FromBytes;
 
 use crate::event::{
-    Eviction, Executed, Header, KIND_DESTROYED, KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS,
-    KIND_STACK, KIND_TRANSITION, PAGE, Process, STACK_PAGES, StackCopy, Transition,
+    EpollControl, Eviction, Executed, Header, KIND_DESTROYED, KIND_EPOLL, KIND_EVICTION,
+    KIND_EXECUTED, KIND_PROCESS, KIND_STACK, KIND_TRANSITION, PAGE, Process, STACK_PAGES,
+    StackCopy, Transition,
 };
 use crate::{
     runtime::{
@@ -25,6 +26,7 @@ pub enum Record {
     Eviction(Eviction),
     Process(Process),
     Executed(Executed),
+    Epoll(EpollControl),
     Stack(Box<StackCopy>),
 }
 
@@ -53,6 +55,7 @@ pub fn record(bytes: &[u8]) -> Result<Record, Damage> {
         KIND_EVICTION => copied(bytes).map(Record::Eviction),
         KIND_PROCESS => copied(bytes).map(Record::Process),
         KIND_EXECUTED => copied(bytes).map(Record::Executed),
+        KIND_EPOLL => copied(bytes).map(Record::Epoll),
         KIND_STACK => copied(bytes).map(|copy| Record::Stack(Box::new(copy))),
         other => Err(Damage::UnknownKind(other)),
     }

@@ -15,6 +15,7 @@ pub const KIND_EVICTION: u32 = 3;
 pub const KIND_STACK: u32 = 4;
 pub const KIND_PROCESS: u32 = 5;
 pub const KIND_EXECUTED: u32 = 6;
+pub const KIND_EPOLL: u32 = 7;
 
 /// The id of a process or thread that the tracer's /proc does not show: it is outside of its pid namespace.
 /// No process has it (`pid_max` is at most 2^22). Several are not told apart.
@@ -95,6 +96,28 @@ wire! {
         pub comm: [u8; 16],
     }
 }
+
+wire! {
+    /// A successful `epoll_ctl` on a TCP socket, of a process whose event loops are watched.
+    pub struct EpollControl {
+        pub header: Header,
+        pub cookie: u64,
+        pub tgid: u32,
+        pub tid: u32,
+        /// Descriptor of the epoll set.
+        pub set: u32,
+        /// `EPOLL_CTL_*`.
+        pub operation: u32,
+        /// `EPOLL*` bits asked for; 0 at a removal.
+        pub events: u32,
+        pub reserved: u32,
+    }
+}
+
+/// `EPOLL_CTL_*` of include/uapi/linux/eventpoll.h.
+pub const EPOLL_ADD: u32 = 1;
+pub const EPOLL_DEL: u32 = 2;
+pub const EPOLL_MOD: u32 = 3;
 
 pub const PAGE: usize = 4096;
 /// Pages of user stack in a copy: the page that holds `sp` and the four above it, so at least

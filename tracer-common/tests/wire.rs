@@ -6,20 +6,22 @@ use proptest::prelude::*;
 use tracer_common::{
     decode::{Damage, Record, record},
     event::{
-        Eviction, Executed, Header, KIND_DESTROYED, KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS,
-        KIND_STACK, KIND_TRANSITION, PAGE, Process, STACK_PAGES, StackCopy, Transition,
+        EpollControl, Eviction, Executed, Header, KIND_DESTROYED, KIND_EPOLL, KIND_EVICTION,
+        KIND_EXECUTED, KIND_PROCESS, KIND_STACK, KIND_TRANSITION, PAGE, Process, STACK_PAGES,
+        StackCopy, Transition,
     },
     item::SocketItem,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
 const HEADER: usize = size_of::<Header>();
-const KINDS: [(u32, usize); 6] = [
+const KINDS: [(u32, usize); 7] = [
     (KIND_TRANSITION, size_of::<Transition>()),
     (KIND_DESTROYED, size_of::<Transition>()),
     (KIND_EVICTION, size_of::<Eviction>()),
     (KIND_PROCESS, size_of::<Process>()),
     (KIND_EXECUTED, size_of::<Executed>()),
+    (KIND_EPOLL, size_of::<EpollControl>()),
     (KIND_STACK, size_of::<StackCopy>()),
 ];
 
@@ -41,6 +43,7 @@ fn bytes_of(record: &Record) -> Vec<u8> {
         Record::Eviction(inner) => inner.as_bytes().to_vec(),
         Record::Process(inner) => inner.as_bytes().to_vec(),
         Record::Executed(inner) => inner.as_bytes().to_vec(),
+        Record::Epoll(inner) => inner.as_bytes().to_vec(),
         Record::Stack(inner) => inner.as_bytes().to_vec(),
     }
 }
@@ -52,6 +55,7 @@ fn kind_of(record: &Record) -> u32 {
         Record::Eviction(_) => KIND_EVICTION,
         Record::Process(_) => KIND_PROCESS,
         Record::Executed(_) => KIND_EXECUTED,
+        Record::Epoll(_) => KIND_EPOLL,
         Record::Stack(_) => KIND_STACK,
     }
 }
@@ -142,7 +146,7 @@ fn a_lying_length_is_damage_only_when_bytes_are_missing() {
 
 #[test]
 fn an_unknown_kind_is_named() {
-    for kind in [0, 7, 8, u32::MAX] {
+    for kind in [0, 8, 9, u32::MAX] {
         let bytes = sample(kind, 64);
         assert_eq!(record(&bytes), Err(Damage::UnknownKind(kind)));
     }
@@ -180,7 +184,7 @@ fn a_record_is_read_at_any_address() {
 
 #[test]
 fn the_bytes_of_a_stack_copy_begin_at_sp_and_end_with_the_last_page_read() {
-    let (kind, size) = KINDS[5];
+    let (kind, size) = (KIND_STACK, size_of::<StackCopy>());
     let Ok(Record::Stack(mut copy)) = record(&sample(kind, size)) else {
         panic!("a stack copy");
     };

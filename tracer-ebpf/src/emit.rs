@@ -6,8 +6,8 @@ use aya_ebpf::helpers::generated::{
 use tracer_common::{
     counter::Counter,
     event::{
-        Eviction, Executed, FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_PROCESS, Header,
-        KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS, Process, Transition,
+        EpollControl, Eviction, Executed, FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_PROCESS, Header,
+        KIND_EPOLL, KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS, Process, Transition,
     },
     table::{Slot, SlotRecord},
 };
@@ -164,6 +164,31 @@ pub fn process(tgid: u32, what: u32, now: u64) {
     entry.write(Process { header, tgid, what });
     entry.submit(NO_WAKEUP);
     count(Counter::Submitted);
+}
+
+/// Beside the account of what must not be lost: who watches loops knows what is missing.
+#[inline(always)]
+pub fn epoll(current: CurrentTask, cookie: u64, set: u32, operation: u32, events: u32) {
+    let Some(mut entry) = EVENTS.reserve::<EpollControl>(0) else {
+        count(Counter::EpollLost);
+        return;
+    };
+    let header = Header {
+        kind: KIND_EPOLL,
+        len: size_of::<EpollControl>() as u32,
+        at: now(),
+    };
+    entry.write(EpollControl {
+        header,
+        cookie,
+        tgid: current.tgid,
+        tid: current.tid,
+        set,
+        operation,
+        events,
+        reserved: 0,
+    });
+    entry.submit(NO_WAKEUP);
 }
 
 /// Among the stack copies, which wake the reader: the process may not live long.

@@ -99,6 +99,16 @@ pub fn exit_accept(ctx: TracePointContext) -> i32 {
     done(hooks::accept::on_exit_accept(&ctx))
 }
 
+#[fexit(function = "do_epoll_ctl")]
+pub fn epoll_ctl(ctx: FExitContext) -> i32 {
+    done(hooks::epoll::on_epoll_ctl(&ctx))
+}
+
+#[tracepoint(name = "sys_exit_epoll_ctl", category = "syscalls")]
+pub fn exit_epoll_ctl(ctx: TracePointContext) -> i32 {
+    done(hooks::epoll::on_exit_epoll_ctl(&ctx))
+}
+
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
     done(hooks::task::on_fork(&ctx))

@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use tracer_common::{
-    config::{MAX_ASKED, MAX_CGROUPS, Visits},
+    config::{MAX_ASKED, MAX_CGROUPS, MAX_LOOPS, Visits},
     counter,
     runtime::{self, Runtime},
     stack_key::MAX_STEPS,
@@ -120,6 +120,10 @@ pub struct ListenPlace {
     /// All zero for any address, of either family.
     pub address: [u8; 16],
 }
+
+/// Processes whose changes to epoll sets are told of.
+#[map]
+pub static LOOPS: HashMap<u32, u8> = HashMap::with_max_entries(MAX_LOOPS, 0);
 
 /// Processes whose threads the iterator over tasks is to report.
 #[map]

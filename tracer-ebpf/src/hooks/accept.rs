@@ -21,7 +21,7 @@ use crate::{
 
 /// `struct trace_event_raw_sys_exit`: 8 bytes common, 8 bytes id, then the result
 /// (include/trace/events/syscalls.h; part of the tracepoint's stable format).
-const SYS_EXIT_RET: usize = 16;
+pub const SYS_EXIT_RET: usize = 16;
 
 #[inline(always)]
 pub fn on_accept(ctx: &FExitContext) -> Result<(), Skip> {
@@ -38,18 +38,23 @@ pub fn on_exit_accept(ctx: &TracePointContext) -> Result<(), Skip> {
         return Err(Skip::Nothing);
     }
     let current = wanted_task()?;
+    accepted(current, socket_of(fd)?)
+}
+
+/// What the descriptor of the current task leads to, if it is that of a socket.
+#[inline(always)]
+pub fn socket_of(fd: i64) -> Result<Sock<Probed>, Skip> {
     let (files, max) = if g::HAS_REGS.load() != 0 {
         file_table(task())
     } else {
         file_table(probed_task())
     };
-    if fd >= i64::from(max) {
+    if fd < 0 || fd >= i64::from(max) {
         return Err(Skip::Nothing);
     }
     let found_slot = Ptr::<Probed>::new((files + fd as u64 * 8) as *const c_void);
     let file = Ptr::<Probed>::new(found_slot.word() as *const c_void);
-    let sk = file.follow(&g::OFF_FILE_PRIVATE).follow(&g::OFF_SOCKET_SK);
-    accepted(current, Sock(sk))
+    Ok(Sock(file.follow(&g::OFF_FILE_PRIVATE).follow(&g::OFF_SOCKET_SK)))
 }
 
 /// Address of the array of files, and its length.

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod destroy;
+pub mod epoll;
 pub mod io;
 pub mod iterators;
 pub mod task;

@@ -12,8 +12,7 @@ use super::{
 };
 use crate::{
     model::{
-        report::{Report, Site},
-        stack::path,
+        report::{Blame, Report, Site},
         verdict::Verdict,
     },
     track::{Fate, Tracker},
@@ -156,13 +155,18 @@ impl Ledger {
     }
 }
 
-/// The collector closes what was told of as forgotten while nobody had seen it run: one cause, one finding.
+/// The collector closes what was told of as forgotten while nobody had seen it run: one cause, one finding. They were opened
+/// at one place of the function to blame; its callers, and what libraries did below it, may differ.
 fn explains(now: &Site, over: &Site) -> bool {
     let program = |site: &Site| site.process.as_ref().map(|process| process.exe.clone());
-    let (opened, over_opened) = (now.stacks.opened.as_deref(), over.stacks.opened.as_deref());
+    let opened_there = |site: &Site| {
+        let frames = site.stacks.opened.iter().flatten();
+        now.blame
+            .as_ref()
+            .is_some_and(|blame| frames.map(Blame::from).any(|frame| frame == *blame))
+    };
     now.verdict == Verdict::GcDependent
         && over.verdict != Verdict::GcDependent
-        && opened.is_some()
-        && opened.map(path) == over_opened.map(path)
+        && opened_there(over)
         && program(now) == program(over)
 }

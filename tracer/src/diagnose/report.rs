@@ -357,6 +357,10 @@ fn warnings(tracker: &Tracker, run_header: &RunHeader) -> Vec<String> {
         "healthy sockets were closed without being counted: too many different places",
     );
     say(
+        counters.epoll_changes_lost,
+        "changes to epoll sets not seen because the ring was full",
+    );
+    say(
         counters.evicted,
         "stacks, processes or files forgotten to stay within the memory bounds",
     );

@@ -71,6 +71,23 @@ pub fn close_counts<'a>(
         .copied()
 }
 
+/// The same for those that were opened at the same place of the function which is to blame for this one, whoever called
+/// it and whatever libraries did below it.
+pub fn close_counts_of_function(view: &SocketView<'_>, opened: u64) -> Vec<CloseCount> {
+    let place = |key| {
+        let stack = view.tracker.stack(key)?;
+        let blamed = view.context.blame(&stack.frames)?;
+        Some((stack.pid, stack.frames.get(blamed)?.step()))
+    };
+    let Some(wanted) = place(opened) else {
+        return Vec::new();
+    };
+    let all = view.tracker.close_counts().iter();
+    all.filter(|close_counts| place(close_counts.opened).as_ref() == Some(&wanted))
+        .copied()
+        .collect()
+}
+
 /// `None` when no sibling was closed at a place that is known.
 pub fn of<'a>(group: &Group<'a>) -> Option<Siblings<'a>> {
     let first = group.oldest()?;

@@ -10,6 +10,7 @@ mod goroutines;
 mod grouping;
 mod loops;
 mod not_stuck;
+mod parked;
 mod pools;
 mod scope;
 mod told;

@@ -25,6 +25,9 @@ pub struct Counters {
     /// Closes of healthy sockets that found no room to be counted.
     #[serde(default)]
     pub closes_uncounted: u64,
+    /// Changes to epoll sets that found no room.
+    #[serde(default)]
+    pub epoll_changes_lost: u64,
 }
 
 /// So many sockets were opened at one place and closed at another; both are keys of stacks.

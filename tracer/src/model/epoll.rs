@@ -29,8 +29,6 @@ pub struct EpollChange {
     pub change: EpollOperation,
     /// EPOLL* bits asked for from now on; 0 after a removal.
     pub events: u32,
-    /// Key of the user stack; 0 when there was none to read.
-    pub stack: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -70,12 +70,12 @@ pub enum Input {
     Counters(Counters),
     /// How sockets were closed since the first one was stuck; replaces what was said before.
     CloseCount(Vec<CloseCount>),
-    /// What threads were seen to execute while they ran, between two moments.
-    Samples(Samples),
     /// How connections could be ended from outside; replaces what was said before.
     Relief(Relief),
     /// Changes to epoll sets by processes with stuck sockets, as they happened.
     EpollChanges(Vec<EpollChange>),
+    /// All of them of a process, between two moments.
+    LoopsWatched(LoopsWatched),
     Warning(Warning),
     /// The wall clock was set, or went on while the machine slept.
     Anchored(Anchor),
@@ -354,22 +354,12 @@ pub struct Activity {
     pub history: History,
 }
 
-/// Stacks taken of running threads of one process at a fixed rate of their time on a CPU.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Samples {
+/// It was seen what these event loops did with their sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoopsWatched {
     pub pid: u32,
     pub from: u64,
     pub to: u64,
-    pub threads: Vec<ThreadSamples>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ThreadSamples {
-    pub tid: u32,
-    /// All samples of the thread; the stacks may be fewer.
-    pub count: u32,
-    /// Keys of the stacks, most frequent first, and how often each was seen.
-    pub stacks: Vec<(u64, u32)>,
 }
 
 impl Input {

@@ -70,6 +70,8 @@ pub struct Hook {
 impl Hook {
     /// The reason of one on standby, which may have another besides.
     pub const ON_DEMAND: &str = "attached once something is stuck (--evidence leaking)";
+    /// The same of the hook on event loops.
+    pub const IN_WINDOWS: &str = "attached for ten seconds at a time, once something is stuck in a process with an epoll set";
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -78,7 +80,7 @@ pub enum HookStatus {
     Attached,
     Degraded,
     Unavailable,
-    /// Works, and is attached only while something is stuck (`--evidence leaking`).
+    /// Works, and is attached only while something is stuck.
     Standby,
 }
 

@@ -63,11 +63,16 @@ impl Session<'_> {
         for process in processes {
             self.feed(Input::Process(process))?;
         }
+        let mut with_loops = Vec::new();
         for pid in data_requests.epolls {
             if let Some(interests) = epoll::read(pid) {
+                if !interests.is_empty() {
+                    with_loops.push(pid);
+                }
                 self.feed(Input::Epoll { pid, interests })?;
             }
         }
+        self.watch_loops(&with_loops)?;
         self.enrich_neighbours(&data_requests.processes, &data_requests.namespaces)?;
         self.adjust_evidence()
     }

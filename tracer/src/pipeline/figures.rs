@@ -115,6 +115,7 @@ impl Figures {
                 ("stack_ring_full", counters.stacks_lost),
                 ("map_full", counters.defects),
                 ("closes_uncounted", counters.closes_uncounted),
+                ("epoll_changes_lost", counters.epoll_changes_lost),
                 ("sockets_not_followed", session.tracker.unfollowed()),
             ]),
             drift_unseen: drift.unseen,

@@ -10,6 +10,7 @@ mod executed;
 mod explain;
 mod figures;
 mod intake;
+mod loops;
 mod output;
 mod pace;
 mod replay;

@@ -79,6 +79,7 @@ impl Pace {
     /// Takes in what came; the report, when it was time for one.
     pub fn tick(&mut self, session: &mut Session<'_>) -> anyhow::Result<Option<Findings>> {
         session.drain()?;
+        session.rest_from_loops()?;
         let now = Instant::now();
         if now.duration_since(self.last_sweep) < self.sweep_every {
             return Ok(None);
@@ -102,6 +103,7 @@ impl Pace {
             || lost > self.lost
             || self.ask_again_at.is_some_and(|at| mono_now_ns() >= at)
             || self.is_due_for_evidence(session)
+            || session.loops.has_news()
             || now.duration_since(self.last_inspection) >= RECONCILE;
         if !due || now < self.may_inspect {
             return Ok(None);

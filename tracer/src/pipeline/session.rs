@@ -10,6 +10,7 @@ use super::{
     blaming, closes,
     evidence::Watched,
     executed,
+    loops::Loops,
     output::Conclusion,
     scope,
     start::{self, ITER_STATES, Started, WITHOUT_STACKS, grace, hook, observes, without_threads},
@@ -57,6 +58,7 @@ pub struct Session<'o> {
     counts_closes: bool,
     pub(super) looked_for_runtimes: bool,
     pub(super) watched: Option<Watched>,
+    pub(super) loops: Loops,
     /// Where events are followed.
     collector: Option<Collector>,
 }
@@ -123,6 +125,7 @@ impl<'o> Session<'o> {
             counts_closes: false,
             looked_for_runtimes: false,
             watched: Watched::asked(options),
+            loops: Loops::default(),
             collector: None,
         };
         session.feed(Input::RunHeader(Box::new(run_header)))?;

@@ -105,6 +105,9 @@ pub fn observes(statuses: &[Status]) -> Observes {
 /// As the report lists it.
 pub fn hook(status: &Status) -> Hook {
     let (outcome, reason) = match &status.state {
+        State::Attached if status.purpose == Purpose::Loops => {
+            (HookStatus::Standby, Some(Hook::IN_WINDOWS.to_owned()))
+        }
         State::Attached if status.on_demand => {
             (HookStatus::Standby, Some(Hook::ON_DEMAND.to_owned()))
         }

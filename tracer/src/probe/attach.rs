@@ -57,6 +57,7 @@ impl Wanted {
             Purpose::Writes,
             Purpose::Accepts,
             Purpose::Processes,
+            Purpose::Loops,
         ];
         Self {
             purposes,
@@ -95,6 +96,8 @@ pub struct Attached {
     /// The programs stay attached while these live.
     pub links: Vec<(&'static Hook, Link)>,
     pub tracepoints: Tracepoints,
+    /// Loaded, and attached in windows.
+    pub loops: Vec<&'static Hook>,
 }
 
 /// A program at its hook, until this is dropped.
@@ -116,6 +119,7 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, wanted: &Wanted) -> Result<Attached, A
     let mut statuses: Vec<Status> = Vec::new();
     let mut served: Vec<(Purpose, Kind)> = Vec::new();
     let mut links = Vec::new();
+    let mut loops = Vec::new();
     for hook in HOOKS {
         if !wanted.purposes.contains(&hook.purpose) || (wanted.empty && hook.empty.is_none()) {
             continue;
@@ -131,16 +135,29 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, wanted: &Wanted) -> Result<Attached, A
         {
             continue;
         }
-        match attach_one(ebpf, btf, hook, wanted.empty, &mut tracepoints) {
+        let outcome = loaded(ebpf, btf, hook, wanted.empty).and_then(|program| {
+            if hook.purpose == Purpose::Loops {
+                return Ok(None);
+            }
+            attach_loaded(program, hook, &mut tracepoints).map(Some)
+        });
+        match outcome {
             Ok(link) => {
-                links.push((hook, link));
+                match link {
+                    Some(link) => links.push((hook, link)),
+                    None => loops.push(hook),
+                }
                 served.push((hook.purpose, hook.kind));
-                statuses.push(hook.status(match hook.degrades {
+                let state = match hook.degrades {
                     Some(reason) => State::Degraded {
                         reason: reason.to_owned(),
                     },
                     None => State::Attached,
-                }));
+                };
+                statuses.push(Status {
+                    on_demand: hook.purpose == Purpose::Loops,
+                    ..hook.status(state)
+                });
             }
             Err(source) if hook.need == Need::Required => {
                 let reason = explain(&source, hook);
@@ -161,6 +178,7 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, wanted: &Wanted) -> Result<Attached, A
         statuses,
         links,
         tracepoints,
+        loops,
     })
 }
 
@@ -195,13 +213,12 @@ fn drop_replaced(statuses: &mut Vec<Status>, served: &[(Purpose, Kind)]) {
     });
 }
 
-fn attach_one(
-    ebpf: &mut Ebpf,
+fn loaded<'e>(
+    ebpf: &'e mut Ebpf,
     btf: &Btf,
     hook: &Hook,
     empty: bool,
-    tracepoints: &mut Tracepoints,
-) -> Result<Link, HookError> {
+) -> Result<&'e mut Program, HookError> {
     let name = if empty {
         hook.empty.unwrap_or(hook.program)
     } else {
@@ -213,25 +230,25 @@ fn attach_one(
     // Loaded ahead, or when another system call shares it.
     match hook.kind {
         Kind::TpBtf => {
-            let program: &mut BtfTracePoint = program.try_into()?;
+            let program: &mut BtfTracePoint = (&mut *program).try_into()?;
             if program.fd().is_err() {
                 program.load(hook.target, btf)?;
             }
         }
         Kind::Fexit => {
-            let program: &mut FExit = program.try_into()?;
+            let program: &mut FExit = (&mut *program).try_into()?;
             if program.fd().is_err() {
                 program.load(hook.target, btf)?;
             }
         }
         Kind::Syscall => {
-            let program: &mut TracePoint = program.try_into()?;
+            let program: &mut TracePoint = (&mut *program).try_into()?;
             if program.fd().is_err() {
                 program.load()?;
             }
         }
     }
-    attach_loaded(program, hook, tracepoints)
+    Ok(program)
 }
 
 /// Needs no privilege but for the tracepoint of a system call.

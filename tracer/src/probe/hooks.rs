@@ -36,6 +36,8 @@ pub enum Purpose {
     Writes,
     Accepts,
     Processes,
+    /// What event loops do with their sockets; in windows.
+    Loops,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +149,26 @@ pub const HOOKS: &[Hook] = &[
         why: "without it nothing tells which code accepted a connection",
         degrades: Some(SYSCALL_COST),
     },
+    Hook {
+        program: "epoll_ctl",
+        empty: None,
+        kind: Kind::Fexit,
+        target: "do_epoll_ctl",
+        purpose: Purpose::Loops,
+        need: Need::Enhances,
+        why: WITHOUT_LOOPS,
+        degrades: None,
+    },
+    Hook {
+        program: "exit_epoll_ctl",
+        empty: None,
+        kind: Kind::Syscall,
+        target: "sys_exit_epoll_ctl",
+        purpose: Purpose::Loops,
+        need: Need::Enhances,
+        why: WITHOUT_LOOPS,
+        degrades: None,
+    },
     tp_btf(
         "process_fork",
         None,
@@ -172,6 +194,9 @@ pub const HOOKS: &[Hook] = &[
         "without it memory of ended processes is freed late",
     ),
 ];
+
+const WITHOUT_LOOPS: &str =
+    "without it nothing tells that a program took a socket out of its event loop";
 
 const SYSCALL_COST: &str = "accept sites come from the system call tracepoints, because this kernel \
      refuses fexit programs, or (before 5.17) does not tell them a function's result; while attached \

@@ -67,6 +67,8 @@ pub struct Live {
     pub statuses: Vec<Status>,
     _links: Vec<Link>,
     on_demand: Option<OnDemand>,
+    loops: OnDemand,
+    whose_loops: HashMap<MapData, u32, u8>,
     pub sha256: String,
     pub user_stacks: bool,
     log: Option<EbpfLogger<&'static dyn log::Log>>,
@@ -120,6 +122,8 @@ impl Live {
             statuses: attached.statuses,
             _links: attached.links.into_iter().map(|(_, link)| link).collect(),
             on_demand,
+            loops: OnDemand::untried(attached.loops),
+            whose_loops: HashMap::try_from(take(&mut ebpf, "LOOPS")?)?,
             sha256: object.sha256,
             user_stacks: layout.gate(tracer_common::config::HAS_REGS),
             log: if settings.log_level > 0 {
@@ -162,6 +166,23 @@ impl Live {
     pub fn detach_on_demand(&mut self) {
         if let Some(on_demand) = &mut self.on_demand {
             on_demand.detach();
+        }
+    }
+
+    /// Changes to the epoll sets of this process are told of while the hook is attached.
+    pub fn watch_loops_of(&mut self, pid: u32) -> Result<(), MapError> {
+        self.whose_loops.insert(pid, 1, 0)
+    }
+
+    pub fn attach_to_loops(&mut self) -> Result<(), HookError> {
+        self.loops.attach(&mut self.ebpf)
+    }
+
+    pub fn detach_from_loops(&mut self) {
+        self.loops.detach();
+        for pid in self.whose_loops.keys().flatten().collect::<Vec<_>>() {
+            // One that went meanwhile is gone as well.
+            let _ = self.whose_loops.remove(&pid);
         }
     }
 
@@ -220,6 +241,7 @@ impl Live {
             evicted: 0,
             matched: sum(Counter::Matched)?,
             closes_uncounted: sum(Counter::CloseUncounted)?,
+            epoll_changes_lost: sum(Counter::EpollLost)?,
         })
     }
 

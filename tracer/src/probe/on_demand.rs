@@ -9,6 +9,7 @@ use super::{
     tracepoint::Tracepoints,
 };
 
+#[derive(Default)]
 pub struct OnDemand {
     hooks: Vec<&'static Hook>,
     tracepoints: Tracepoints,
@@ -27,13 +28,22 @@ impl OnDemand {
             .partition(|(hook, _)| wanted.on_demand.contains(&hook.purpose));
         attached.links = now;
         for status in &mut attached.statuses {
-            status.on_demand = wanted.on_demand.contains(&status.purpose) && status.is_working();
+            status.on_demand |= wanted.on_demand.contains(&status.purpose) && status.is_working();
         }
         Some(Self {
             hooks: later.iter().map(|(hook, _)| *hook).collect(),
             tracepoints: std::mem::take(&mut attached.tracepoints),
             links: Vec::new(),
         })
+    }
+
+    /// Hooks of one purpose whose programs were loaded and that nobody has tried to attach: taking a system call's hook
+    /// away again takes a tenth of a second.
+    pub fn untried(hooks: Vec<&'static Hook>) -> Self {
+        Self {
+            hooks,
+            ..Self::default()
+        }
     }
 
     /// In the order of the table: whoever sees a socket being accepted sees what is done with it afterwards.

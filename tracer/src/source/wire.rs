@@ -3,12 +3,13 @@
 use tracer_common::{
     decode::Record,
     event::{
-        FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_PROCESS, PROCESS_EXIT, Transition as Wire,
+        EPOLL_ADD, EPOLL_DEL, EPOLL_MOD, EpollControl, FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET,
+        FLAG_PROCESS, PROCESS_EXIT, Transition as Wire,
     },
 };
 
 use crate::model::{
-    input::{Input, Task, Transition},
+    input::{EpollChange, EpollOperation, Input, Task, Transition},
     socket::Endpoints,
 };
 use crate::probe::table;
@@ -28,8 +29,28 @@ pub fn inputs(record: &Record) -> Option<Input> {
             pid: process.tgid,
             at: process.header.at,
         }),
+        Record::Epoll(wire) => epoll_change(wire).map(|change| Input::EpollChanges(vec![change])),
         Record::Process(_) | Record::Executed(_) | Record::Stack(_) => None,
     }
+}
+
+/// `None` for a change that this version does not know.
+fn epoll_change(wire: &EpollControl) -> Option<EpollChange> {
+    let change = match wire.operation {
+        EPOLL_ADD => EpollOperation::Add,
+        EPOLL_MOD => EpollOperation::Modify,
+        EPOLL_DEL => EpollOperation::Remove,
+        _ => return None,
+    };
+    Some(EpollChange {
+        at: wire.header.at,
+        pid: wire.tgid,
+        tid: wire.tid,
+        set: wire.set,
+        cookie: wire.cookie,
+        change,
+        events: wire.events,
+    })
 }
 
 pub fn transition(wire: &Wire) -> Transition {

@@ -170,7 +170,7 @@ impl Tracker {
             Input::Epoll { pid, interests } => {
                 self.processes.looked_at_epolls(pid, interests, self.now);
             }
-            Input::Samples(samples) => self.processes.sampled(samples),
+            Input::LoopsWatched(watched) => self.processes.watched_loops(watched),
             Input::Stack { key, stack } => self.stacks.learn(key, stack, self.now),
             Input::Counters(counters) => {
                 self.losses.count(counters.all_lost(), self.now);

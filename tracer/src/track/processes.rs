@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::model::input::{AsyncTask, Interest, Process, ProcessKey, Samples, Thread};
+use crate::model::input::{AsyncTask, Interest, LoopsWatched, Process, ProcessKey, Thread};
 
 /// Looks at a thread that lie further apart than this are two series: 45 s, half as long again as the longest
 /// pause between two inspections.
@@ -31,7 +31,7 @@ struct Known {
     goroutines: Option<bool>,
     tasks: Option<Dated<Vec<AsyncTask>>>,
     epoll: Option<Dated<Vec<Interest>>>,
-    samples: Option<Samples>,
+    loops_watched: Option<LoopsWatched>,
     /// The kernel said that it ended.
     exited: bool,
 }
@@ -142,9 +142,9 @@ impl Processes {
         }
     }
 
-    pub fn sampled(&mut self, samples: Samples) {
-        if let Some(known) = self.entry(samples.pid) {
-            known.samples = Some(samples);
+    pub fn watched_loops(&mut self, watched: LoopsWatched) {
+        if let Some(known) = self.entry(watched.pid) {
+            known.loops_watched = Some(watched);
         }
     }
 
@@ -195,26 +195,15 @@ impl Processes {
         (dated.at >= from).then_some(dated.what.as_slice())
     }
 
-    /// Taken not longer before `now` than a series may pause.
-    pub fn samples(&self, pid: u32, now: u64) -> Option<&Samples> {
-        let samples = self.by_pid.get(&pid)?.samples.as_ref()?;
-        (now.saturating_sub(samples.to) <= LONGEST_PAUSE).then_some(samples)
+    /// The last time that it was seen what its event loops do with their sockets.
+    pub fn loops_watched(&self, pid: u32) -> Option<LoopsWatched> {
+        self.by_pid.get(&pid)?.loops_watched
     }
 
     /// The first look of the series that lasts until `from` or later.
     pub fn running_since(&self, tid: u32, from: u64) -> Option<u64> {
         let running = self.running.get(&tid)?;
         (running.last >= from).then_some(running.since)
-    }
-
-    /// Stacks that samples refer to.
-    pub fn sampled_stacks(&self) -> impl Iterator<Item = u64> {
-        let samples = self
-            .by_pid
-            .values()
-            .filter_map(|known| known.samples.as_ref());
-        let threads = samples.flat_map(|samples| &samples.threads);
-        threads.flat_map(|thread| thread.stacks.iter().map(|(key, _)| *key))
     }
 
     /// Keeps those that somebody still asks about.

@@ -8,7 +8,7 @@ use super::{Drift, Fate, Listener, Noted, Socket, Tracker};
 use crate::model::{
     input::{
         Activity, AsyncTask, CloseCount, Connection, Counters, EpollChange, Evidence, Interest,
-        Process, Relief, RunHeader, Samples, Thread,
+        LoopsWatched, Process, Relief, RunHeader, Thread,
     },
     socket::LastOperation,
     stack::Stack,
@@ -165,9 +165,9 @@ impl Tracker {
         self.processes.interests(self.inventory_from)
     }
 
-    /// What running threads of the process executed when they were last sampled.
-    pub fn samples(&self, pid: u32) -> Option<&Samples> {
-        self.processes.samples(pid, self.now)
+    /// The last time that it was seen what the event loops of the process do with their sockets.
+    pub fn loops_watched(&self, pid: u32) -> Option<LoopsWatched> {
+        self.processes.loops_watched(pid)
     }
 
     /// The changes to epoll sets that were seen of a socket, oldest first.

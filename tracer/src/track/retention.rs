@@ -52,8 +52,6 @@ impl Tracker {
         for pair in &self.close_counts {
             keys.extend([pair.opened, pair.closed]);
         }
-        keys.extend(self.epoll_changes.stacks());
-        keys.extend(self.processes.sampled_stacks());
         keys
     }
 
@@ -119,10 +117,6 @@ impl EpollHistory {
 
     pub fn all(&self) -> impl Iterator<Item = &[EpollChange]> {
         self.by_cookie.values().map(Vec::as_slice)
-    }
-
-    fn stacks(&self) -> impl Iterator<Item = u64> {
-        self.by_cookie.values().flatten().map(|change| change.stack)
     }
 
     fn sweep(&mut self, now: u64, lives: impl Fn(u64) -> bool, has_sockets: impl Fn(u32) -> bool) {

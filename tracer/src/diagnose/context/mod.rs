@@ -8,6 +8,7 @@ mod closes;
 mod goroutines;
 mod idle;
 mod locks;
+pub mod loops;
 pub mod pairs;
 mod places;
 pub mod pools;
@@ -21,17 +22,18 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use self::{
     behind::Started,
     closes::CallSites,
+    loops::LoopHabits,
     pairs::Pairs,
     places::Places,
     pools::Pool,
     threads::{Threads, Touch, operations},
     waits::{Waits, WaitsFor},
 };
-use super::{Blamer, watching::TELLS_OF_FIN};
+use super::Blamer;
 use crate::{
     model::{
         actor::Actor,
-        input::{EpollChange, EpollOperation, Interest, Process},
+        input::{Interest, Process},
         socket::SocketOperation,
         stack::{Frame, Step, path},
     },
@@ -43,6 +45,7 @@ pub struct ReportContext<'a> {
     pub threads: Threads<'a>,
     pub waits: Waits<'a>,
     pub pairs: Pairs<'a>,
+    pub loop_habits: LoopHabits,
     blamer: Blamer<'a>,
     call_sites: CallSites,
     places: Places,
@@ -72,6 +75,7 @@ impl<'a> ReportContext<'a> {
             threads,
             waits,
             pairs,
+            loop_habits: LoopHabits::default(),
             blamer,
             call_sites: CallSites::new(tracker),
             places: Places::default(),
@@ -85,6 +89,7 @@ impl<'a> ReportContext<'a> {
             of_tasks: HashSet::new(),
         };
         context.note_last_operations();
+        context.loop_habits = LoopHabits::new(tracker, |key| context.last_place(key));
         context.note_forks();
         context.note_tasks();
         context.places = context.find_places();
@@ -106,6 +111,11 @@ impl<'a> ReportContext<'a> {
                 self.last_places.insert(operation.stack, first);
             }
         }
+    }
+
+    /// One number for all keys whose stacks have the same frames, of last operations on stuck sockets.
+    pub fn last_place(&self, key: u64) -> Option<u64> {
+        self.last_places.get(&key).copied()
     }
 
     fn note_forks(&mut self) {
@@ -205,24 +215,6 @@ impl<'a> ReportContext<'a> {
         threads
             .map(|thread| self.waits.of(thread))
             .any(|waits| matches!(waits, WaitsFor::Set(_) | WaitsFor::Several))
-    }
-
-    /// Sockets of the process that were taken out of an epoll set and put back.
-    pub fn returned_to_loop(&self, pid: u32) -> usize {
-        let tells = |change: &EpollChange| {
-            change.change != EpollOperation::Remove && change.events & TELLS_OF_FIN != 0
-        };
-        let of_process = self.tracker.all_epoll_changes();
-        let returned = of_process.filter(|changes| {
-            let mut own = changes.iter().filter(|change| change.pid == pid);
-            let mut out = false;
-            own.any(|change| {
-                let back = out && tells(change);
-                out = !tells(change);
-                back
-            })
-        });
-        returned.count()
     }
 
     pub fn runs_tasks(&self, pid: u32) -> bool {

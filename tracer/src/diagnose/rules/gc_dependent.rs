@@ -1,11 +1,13 @@
 //! `gc-dependent`: closed only when the garbage collector runs. Proof: sockets opened at the same place
-//! were closed meanwhile, all of them by the collector: on its thread, or inside its functions.
+//! were closed meanwhile, all of them by the collector: on its thread, or inside its functions. The same function called
+//! from elsewhere, or opening by way of other library calls, proves less.
 
 use super::{
     Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
 };
 use crate::diagnose::{context::activations::Activation, explanation, siblings};
 use crate::model::{
+    input::CloseCount,
     stack::Stack,
     verdict::{Severity, Verdict, VerdictDoc},
 };
@@ -44,8 +46,15 @@ impl Rule for GcDependent {
         let Some(opened) = view.socket.history.opened else {
             return Answer::No;
         };
+        let along: Vec<CloseCount> = siblings::close_counts(view, &[opened.stack].into()).collect();
+        let is_same_path = !along.is_empty();
+        let closes = if is_same_path {
+            along
+        } else {
+            siblings::close_counts_of_function(view, opened.stack)
+        };
         let mut by = None;
-        for close_counts in siblings::close_counts(view, &[opened.stack].into()) {
+        for close_counts in closes {
             let stack = view.tracker.stack(close_counts.closed);
             match stack.and_then(collector) {
                 Some(found) => by = Some(found),
@@ -58,11 +67,17 @@ impl Rule for GcDependent {
         if matches!(view.activation(), Activation::Same(..)) {
             return Answer::No;
         }
-        let looks = Looks::default().look(
-            !matches!(view.activation(), Activation::Possible(_)),
-            "",
-            "the thread that used it last is in the same function",
-        );
+        let looks = Looks::default()
+            .look(
+                !matches!(view.activation(), Activation::Possible(_)),
+                "",
+                "the thread that used it last is in the same function",
+            )
+            .look(
+                is_same_path,
+                "",
+                "none was closed yet that was opened by the same calls",
+            );
         Answer::Yes(Proof::earned(
             looks,
             EvidenceSource::Opened,

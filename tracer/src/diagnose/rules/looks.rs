@@ -10,6 +10,9 @@ use super::super::{
 };
 use crate::model::verdict::Confidence;
 
+/// So long an event loop has to be watched to know what it does with its sockets: five seconds.
+const LONG_ENOUGH: u64 = 5_000_000_000;
+
 /// The looks at one socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Looks {
@@ -107,6 +110,12 @@ pub fn nobody(view: &SocketView<'_>) -> Looks {
             },
         )
         .look(
+            !may_be_parked(view),
+            "",
+            "its event loop may have taken it out for a while, to put it back: that is its habit, or was not watched for \
+             long enough",
+        )
+        .look(
             view.threads_known() && view.polls_known() && !view.is_polled(),
             "no thread asks for it with poll() or select()",
             "what some threads wait for could not be read",
@@ -136,6 +145,23 @@ pub fn nobody(view: &SocketView<'_>) -> Looks {
             "it is older than the tracer, or its opening was not seen",
         )
         .look(view.nothing_lost(), "", "some events were lost")
+}
+
+/// It is in no epoll set, and its process has an event loop whose habits are not known yet.
+fn may_be_parked(view: &SocketView<'_>) -> bool {
+    let is_out = view.watch().is_none() && !view.knows_goroutines();
+    let mut loops = view
+        .holder_pids()
+        .iter()
+        .copied()
+        .filter(|pid| view.context.some_loop_waits(*pid));
+    is_out
+        && loops.any(|pid| {
+            let watched = view.tracker.loops_watched(pid);
+            let for_long = watched
+                .is_some_and(|watched| watched.to.saturating_sub(watched.from) >= LONG_ENOUGH);
+            !for_long || view.context.loop_habits.returned(pid) > 0
+        })
 }
 
 /// Where the thread that touched it last hands connections over: may it wait for another one?

@@ -1,12 +1,12 @@
 //! `parked`: taken out of its event loop and not put back. Proof: it was removed from its epoll set, or its mask lost
-//! input, after the last read; the loop is alive; and others opened at the same place were taken out, put back and
-//! closed.
+//! input, after the last read; no set asks for its input now; the loop is alive; and others of the process were taken
+//! out and put back.
 
 use super::{
     Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
 };
 use crate::{
-    diagnose::{explanation, watching::TELLS_OF_FIN},
+    diagnose::{context::loops::left_at, explanation, watching::TELLS_OF_FIN},
     model::{
         input::{EpollChange, EpollOperation},
         verdict::{Confidence, Severity, Verdict, VerdictDoc},
@@ -21,7 +21,8 @@ const FEWEST_RETURNED: usize = 3;
 /// How it was taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parked {
-    pub change: EpollChange,
+    /// `None` when it happened before changes were watched: others that were used last at the same place were.
+    pub change: Option<EpollChange>,
     /// Others of the process that were taken out and put back.
     pub returned: usize,
 }
@@ -37,6 +38,11 @@ impl Rule for ParkedRule {
         };
         let looks = Looks::default()
             .look(
+                view.epoll_known(),
+                "no epoll set asks for its input",
+                "not all epoll sets could be looked at",
+            )
+            .look(
                 view.holder_pids()
                     .iter()
                     .any(|pid| view.context.some_loop_waits(*pid)),
@@ -44,7 +50,12 @@ impl Rule for ParkedRule {
                 "no event loop of the process was seen waiting",
             )
             .look(!view.runs_tasks(), "", "the program runs tasks of its own")
-            .look(view.nothing_lost(), "", "some events were lost");
+            .look(view.nothing_lost(), "", "some events were lost")
+            .doubt(
+                parked.change.is_none(),
+                "it left its epoll set before that was watched; others that were used last at the same place were seen \
+                 to be taken out",
+            );
         let source = EvidenceSource::LastUsed;
         let proof = Proof::earned(looks, source, Evidence::Parked(parked));
         Answer::Yes(proof.at_most(Confidence::Medium))
@@ -63,19 +74,29 @@ impl Rule for ParkedRule {
             return Explanation::default();
         };
         let n = explanation::number(group.count());
-        let ago = explanation::span(group.now.saturating_sub(parked.change.at));
-        let how = match parked.change.change {
-            EpollOperation::Remove => "it was removed from its epoll set",
-            _ => "its epoll mask was set to one without input",
-        };
-        let mut evidence = vec![
-            format!("the oldest: {how} {ago} ago, after its last use, and not put back since"),
+        let change = group
+            .views
+            .iter()
+            .find_map(|view| match &view.proof.as_ref()?.evidence {
+                Evidence::Parked(parked) => parked.change,
+                _ => None,
+            });
+        let how = change.map(|change| {
+            let ago = explanation::span(group.now.saturating_sub(change.at));
+            let how = match change.change {
+                EpollOperation::Remove => "it was removed from its epoll set",
+                _ => "its epoll mask was set to one without input",
+            };
+            format!("the oldest that was seen: {how} {ago} ago, after its last use, and not put back since")
+        });
+        let mut evidence: Vec<String> = how.into_iter().collect();
+        evidence.extend([
             format!(
                 "{} of the process were taken out and put back meanwhile",
                 explanation::sockets(parked.returned)
             ),
             format!("{} Recv-Q is {}", n.their, explanation::recv_q(group)),
-        ];
+        ]);
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
@@ -107,15 +128,28 @@ impl Rule for ParkedRule {
     }
 }
 
-/// The last change takes it out, and came after the last use.
+/// `None` where something asks for its input: changes are seen in windows, so it may have been put back after the last.
 fn parked(view: &SocketView<'_>) -> Option<Parked> {
+    if view
+        .watch()
+        .is_some_and(|watch| watch.events & TELLS_OF_FIN != 0)
+    {
+        return None;
+    }
+    let last = view.last_operation()?;
+    let habits = &view.context.loop_habits;
+    let returned = habits.returned(last.pid);
+    if returned < FEWEST_RETURNED {
+        return None;
+    }
     let changes = view.tracker.epoll_changes(view.socket.cookie);
-    let change = *changes.last().filter(|change| takes_out(change))?;
-    let last = view.last_operation().map_or(0, |last| last.at);
-    let returned = view.context.returned_to_loop(change.pid);
-    (change.at >= last && returned >= FEWEST_RETURNED).then_some(Parked { change, returned })
-}
-
-pub fn takes_out(change: &EpollChange) -> bool {
-    change.change == EpollOperation::Remove || change.events & TELLS_OF_FIN == 0
+    let change = left_at(changes, last.at);
+    let like_others = || {
+        let place = view.context.last_place(last.stack)?;
+        (changes.is_empty() && view.epoll_known() && habits.takes_out_at(place)).then_some(())
+    };
+    if change.is_none() {
+        like_others()?;
+    }
+    Some(Parked { change, returned })
 }

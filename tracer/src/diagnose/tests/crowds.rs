@@ -228,6 +228,45 @@ fn only_a_collector_that_closes_all_siblings_is_a_cause() {
     assert_eq!(program.verdict(), "lost-reference high leak");
 }
 
+/// The program calls the function that forgets from two lines; the collector has closed what was opened by way of one.
+#[test]
+fn the_collector_may_have_closed_what_another_caller_opened() {
+    let opened = |below, caller| Stack {
+        frames: vec![
+            libc("connect"),
+            libc(below),
+            frame("send", 50),
+            frame("main", caller),
+        ],
+        pid: Some(SERVER),
+        ..Stack::default()
+    };
+    let seen = |function: &str| {
+        let by = Stack {
+            frames: vec![libc("close"), frame("dispose", 90)],
+            thread: Some(function.to_owned()),
+            pid: Some(SERVER),
+            ..Stack::default()
+        };
+        collected(by)
+            .with(Input::CloseCount(vec![CloseCount {
+                opened: 8,
+                closed: 9,
+                count: 40,
+            }]))
+            .with(Input::Stack {
+                key: 1,
+                stack: opened("retry", 61),
+            })
+            .with(Input::Stack {
+                key: 8,
+                stack: opened("first", 60),
+            })
+    };
+    assert_eq!(seen("Common-Cleaner").verdict(), "gc-dependent medium leak");
+    assert_eq!(seen("server").verdict(), "lost-reference high leak");
+}
+
 #[test]
 fn at_the_fd_limit_the_unaccepted_are_victims_of_the_leak() {
     let mut full = process(SERVER);

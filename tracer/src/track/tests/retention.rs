@@ -93,7 +93,6 @@ fn job(tracker: &mut Tracker, n: u64, at: u64) {
             cookie: cookie + (1 << 40),
             change: EpollOperation::Add,
             events: 1,
-            stack: key,
         }]));
     }
     tracker.apply(Input::Inventory(Inventory {
@@ -246,7 +245,6 @@ fn every_bound_holds_and_is_counted() {
         cookie,
         change: EpollOperation::Add,
         events: 1,
-        stack: 0,
     });
     let full = tracker([Input::EpollChanges(changes.collect())]);
     assert_eq!(full.refused(), 4);

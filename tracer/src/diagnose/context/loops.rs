@@ -1,0 +1,72 @@
+//! What processes are in the habit of doing with the sockets of their event loops, from the changes to epoll sets that were
+//! seen.
+
+use std::collections::{HashMap, HashSet};
+
+use super::threads::operations;
+use crate::{
+    diagnose::watching::TELLS_OF_FIN,
+    model::input::{EpollChange, EpollOperation},
+    track::Tracker,
+};
+
+#[derive(Default)]
+pub struct LoopHabits {
+    /// By process: sockets that were taken out of an epoll set and put back.
+    returned: HashMap<u32, usize>,
+    /// Places of the last operations on stuck sockets that were seen to be taken out afterwards.
+    taken_out_at: HashSet<u64>,
+}
+
+impl LoopHabits {
+    /// `place` gives one number for all keys of stacks with the same frames.
+    pub fn new(tracker: &Tracker, place: impl Fn(u64) -> Option<u64>) -> Self {
+        let mut habits = Self::default();
+        for changes in tracker.all_epoll_changes() {
+            for pid in returned(changes) {
+                *habits.returned.entry(pid).or_default() += 1;
+            }
+        }
+        for socket in tracker.sockets() {
+            let last = operations(socket.history).max_by_key(|last| last.at);
+            if let Some(last) = last
+                && left_at(tracker.epoll_changes(socket.cookie), last.at).is_some()
+            {
+                habits.taken_out_at.extend(place(last.stack));
+            }
+        }
+        habits
+    }
+
+    pub fn returned(&self, pid: u32) -> usize {
+        self.returned.get(&pid).copied().unwrap_or(0)
+    }
+
+    pub fn takes_out_at(&self, place: u64) -> bool {
+        self.taken_out_at.contains(&place)
+    }
+}
+
+/// The last change, if it takes the socket out of its loop and came after this moment.
+pub fn left_at(changes: &[EpollChange], last_used: u64) -> Option<EpollChange> {
+    let last = changes.last().filter(|change| takes_out(change))?;
+    (last.at >= last_used).then_some(*last)
+}
+
+/// The processes that took this socket out and put it back.
+fn returned(changes: &[EpollChange]) -> HashSet<u32> {
+    let mut out = HashSet::new();
+    let mut back = HashSet::new();
+    for change in changes {
+        if takes_out(change) {
+            out.insert(change.pid);
+        } else if out.remove(&change.pid) {
+            back.insert(change.pid);
+        }
+    }
+    back
+}
+
+fn takes_out(change: &EpollChange) -> bool {
+    change.change == EpollOperation::Remove || change.events & TELLS_OF_FIN == 0
+}

@@ -1,0 +1,115 @@
+//! Event loops that take connections out for a while, and what they do not put back.
+
+use super::world::{Conn, S, SERVER, STUCK, World, conn, frame, libc, thread, world};
+use crate::model::{
+    input::{EpollChange, EpollOperation, Input, Interest, LoopsWatched},
+    report::Site,
+    socket::SocketOperation,
+};
+
+fn change(cookie: u64, at: u64, change: EpollOperation, events: u32) -> EpollChange {
+    EpollChange {
+        at,
+        pid: SERVER,
+        tid: SERVER,
+        set: 3,
+        cookie,
+        change,
+        events,
+    }
+}
+
+/// A loop that holds sockets of others, and has taken three out and put them back.
+fn loop_with_a_habit(conns: Vec<Conn>, own: &[EpollChange]) -> World {
+    use EpollOperation::{Add, Remove};
+    let back = |cookie| {
+        [
+            change(cookie, STUCK, Remove, 0),
+            change(cookie, STUCK + S, Add, 1),
+        ]
+    };
+    let changes = (70..73).flat_map(back).chain(own.iter().copied());
+    let stack = vec![libc("epoll_wait"), frame("run_loop", 70)];
+    world(conns)
+        .with(Input::Epoll {
+            pid: SERVER,
+            interests: vec![Interest {
+                fd: 999,
+                events: 1,
+                inode: 0,
+                set: 3,
+            }],
+        })
+        .with(Input::EpollChanges(changes.collect()))
+        .with_threads(SERVER, vec![thread(SERVER, "epoll_wait", stack)])
+}
+
+#[test]
+fn what_is_taken_out_of_a_loop_and_not_put_back_is_parked() {
+    let used = |n| {
+        conn(n)
+            .accepted()
+            .used(SocketOperation::Recv, STUCK - 2 * S)
+    };
+    let out = |at| change(1, at, EpollOperation::Remove, 0);
+    let parked = loop_with_a_habit(vec![used(1)], &[out(STUCK - S)]);
+    assert_eq!(parked.verdict(), "parked medium suspect");
+    // Used since.
+    let used_since = loop_with_a_habit(vec![used(1)], &[out(STUCK - 3 * S)]);
+    assert_ne!(used_since.site().verdict.name(), "parked");
+    // Put back after the changes were watched.
+    let watched = loop_with_a_habit(vec![used(1)], &[out(STUCK - S)]).with(Input::Epoll {
+        pid: SERVER,
+        interests: vec![Interest {
+            fd: 1,
+            events: 1,
+            inode: 0,
+            set: 3,
+        }],
+    });
+    assert_ne!(watched.site().verdict.name(), "parked");
+}
+
+/// One of two left its set before that was watched: one cause, one finding, and no more sure than it can be.
+#[test]
+fn what_was_used_last_where_others_are_parked_goes_with_them() {
+    let used = |n| {
+        conn(n)
+            .accepted()
+            .used(SocketOperation::Recv, STUCK - 2 * S)
+    };
+    let out = change(1, STUCK - S, EpollOperation::Remove, 0);
+    let world = loop_with_a_habit(vec![used(1), used(2)], &[out]);
+    let site = world.site();
+    assert_eq!((site.verdict.name(), site.count), ("parked", 2));
+    assert_eq!(site.confidence.name(), "low");
+    let alone = loop_with_a_habit(vec![used(2)], &[]);
+    assert_ne!(alone.site().verdict.name(), "parked");
+}
+
+/// A loop may take connections out and put them back; whether it does has to be seen before one is surely forgotten.
+#[test]
+fn what_is_in_no_loop_is_surely_forgotten_once_the_loop_was_watched() {
+    let forgotten = |watched_for: u64| {
+        let used = conn(1)
+            .accepted()
+            .used(SocketOperation::Recv, STUCK - 2 * S);
+        let watched = LoopsWatched {
+            pid: SERVER,
+            from: STUCK,
+            to: STUCK + watched_for,
+        };
+        let stack = vec![libc("epoll_wait"), frame("run_loop", 70)];
+        world([used])
+            .with(Input::LoopsWatched(watched))
+            .with_threads(SERVER, vec![thread(SERVER, "epoll_wait", stack)])
+            .site()
+    };
+    let is_open = |site: &Site| {
+        assert_eq!(site.verdict.name(), "lost-reference");
+        let said = "its event loop may have taken it out for a while";
+        site.evidence.iter().any(|line| line.contains(said))
+    };
+    assert!(is_open(&forgotten(S)));
+    assert!(!is_open(&forgotten(10 * S)));
+}
