@@ -3,9 +3,11 @@
 use crate::wait::poll_for;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Deserialize;
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: rig\r\n\r\n";
 const HEALTH_CHECK: &[u8] = b"GET /health HTTP/1.1\r\nHost: rig\r\n\r\n";
@@ -182,4 +184,27 @@ fn raise_file_limit() {
             maximum,
         },
     );
+}
+
+/// Connections that are closed a good second after their peers have: long enough to be followed. One at each pause,
+/// until `done`; comes back with how many.
+pub fn churn(done: &AtomicBool, pause: Duration) -> usize {
+    const KEPT: Duration = Duration::from_millis(1100);
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+    let address = listener.local_addr().expect("an address");
+    let mut held = VecDeque::new();
+    let mut count = 0;
+    while !done.load(Ordering::SeqCst) {
+        drop(connect(address));
+        held.push_back((Instant::now(), listener.accept().expect("accept")));
+        count += 1;
+        while held
+            .front()
+            .is_some_and(|(since, _): &(Instant, _)| since.elapsed() > KEPT)
+        {
+            held.pop_front();
+        }
+        std::thread::sleep(pause);
+    }
+    count
 }

@@ -2,6 +2,7 @@
 use crate::http::{self, Answer};
 use crate::sockleak::{self, Running};
 use crate::wait::wait_for;
+use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
@@ -37,6 +38,21 @@ impl Exporter {
         let line = line.unwrap_or_else(|| panic!("never ready:\n{}", running.streams_so_far()));
         let address = line.split(", ").next().unwrap_or(&line).trim().to_owned();
         Self { running, address }
+    }
+
+    /// The process that answers.
+    pub fn answerer(&self) -> u32 {
+        let parent = format!("\nPPid:\t{}\n", self.running.pid());
+        let listing = fs::read_dir("/proc").expect("list /proc");
+        let mut pids = listing
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let of_parent = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            line.starts_with(b"sockleak-http") && status.contains(&parent)
+        };
+        pids.find(of_parent).expect("a process that answers")
     }
 
     pub fn get(&self, path: &str) -> Answer {

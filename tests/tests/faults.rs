@@ -8,7 +8,6 @@
 
 use rustix::process::Signal;
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -30,10 +29,9 @@ fn a_tracer_stopped_under_churn_loses_nothing_silently() {
         return;
     }
     let done = AtomicBool::new(false);
-    let churned = AtomicUsize::new(0);
     let tracer = Running::watch(["--json", "--min-age", "1s"]);
-    let (report, rig) = thread::scope(|scope| {
-        scope.spawn(|| churn(&done, &churned));
+    let (report, rig, churned) = thread::scope(|scope| {
+        let churning = scope.spawn(|| client::churn(&done, Duration::from_micros(300)));
         let _until = wait::RaiseOnDrop(&done);
         wait::outlive_one_second();
         tracer.signal(Signal::STOP);
@@ -43,13 +41,14 @@ fn a_tracer_stopped_under_churn_loses_nothing_silently() {
         thread::sleep(STOPPED.saturating_sub(begin.elapsed()));
         tracer.signal(Signal::CONT);
         thread::sleep(Duration::from_secs(3));
-        (tracer.stop().report(), rig)
+        let report = tracer.stop().report();
+        done.store(true, Ordering::SeqCst);
+        (report, rig, churning.join().expect("the churn"))
     });
     let events = &report.window.events;
     let told = events.lost > 0 && !report.warnings.is_empty();
     eprintln!(
-        "stopped for {STOPPED:?}: {} connections came and went; {events:?}, complete: {}",
-        churned.load(Ordering::Relaxed),
+        "stopped for {STOPPED:?}: {churned} connections came and went; {events:?}, complete: {}",
         report.window.complete
     );
     assert!(
@@ -59,23 +58,6 @@ fn a_tracer_stopped_under_churn_loses_nothing_silently() {
     );
     assert_eq!(events.submitted, events.received, "{:?}", report.warnings);
     expect::one_site(&report, &rig);
-}
-
-/// Connections that are closed a good second after their peers have.
-fn churn(done: &AtomicBool, count: &AtomicUsize) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
-    let address = listener.local_addr().expect("an address");
-    let mut held = std::collections::VecDeque::new();
-    while !done.load(Ordering::SeqCst) {
-        drop(client::connect(address));
-        held.push_back((Instant::now(), listener.accept().expect("accept")));
-        count.fetch_add(1, Ordering::Relaxed);
-        let old = |since: &Instant| since.elapsed() > Duration::from_millis(1100);
-        while held.front().is_some_and(|(since, _)| old(since)) {
-            held.pop_front();
-        }
-        thread::sleep(Duration::from_micros(300));
-    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn a_thousand_scrapes_and_slow_clients_hold_up_nobody() {
     exporter.wait_for_metric("sockleak_site_info", &["handle_client_and_forget"], |one| {
         one > 0.5
     });
-    let answerer = child(exporter.running.pid());
+    let answerer = exporter.answerer();
     let alone = usual(&exporter);
 
     let address = exporter.address.clone();
@@ -161,19 +161,6 @@ fn drip(address: &str) -> Duration {
         thread::sleep(Duration::from_secs(1));
     }
     began.elapsed()
-}
-
-fn child(parent: u32) -> u32 {
-    let listing = fs::read_dir("/proc").expect("list /proc");
-    let mut pids = listing
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let of_parent = |pid: &u32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        line.starts_with(b"sockleak-http") && status.contains(&format!("\nPPid:\t{parent}\n"))
-    };
-    pids.find(of_parent).expect("a process that answers")
 }
 
 fn resident(pid: u32) -> u64 {

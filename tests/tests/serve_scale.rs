@@ -57,7 +57,7 @@ fn a_scrape_of_eighty_thousand_stuck_sockets_is_cheap() {
         );
         sleep(Duration::from_millis(500));
     };
-    let answerer = child(exporter.running.pid());
+    let answerer = exporter.answerer();
     // Nobody has asked for these two since the inspection: they have to be encoded.
     let encoded = [OPENMETRICS, PROTOBUF].map(|form| cost(&exporter, answerer, form));
     let mut again: Vec<Duration> = (0..SCRAPES)
@@ -99,19 +99,6 @@ fn cpu(pid: u32) -> Duration {
         text.split(' ').next()?.parse::<u64>().ok()
     });
     Duration::from_nanos(nanoseconds.sum())
-}
-
-fn child(parent: u32) -> u32 {
-    let listing = fs::read_dir("/proc").expect("list /proc");
-    let mut pids = listing
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let of_parent = |pid: &u32| {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        line.starts_with(b"sockleak-http") && status.contains(&format!("\nPPid:\t{parent}\n"))
-    };
-    pids.find(of_parent).expect("a process that answers")
 }
 
 struct Leaker(Child);
