@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 use tests::exporter::{Exporter, sum};
-use tests::{http, skip};
+use tests::{http, skip, wait};
 
 /// Five processes: none may have more than 20,000 files here.
 const PROCESSES: usize = 5;
@@ -58,8 +58,7 @@ fn a_scrape_of_eighty_thousand_stuck_sockets_is_cheap() {
         sleep(Duration::from_millis(500));
     };
     let answerer = exporter.answerer();
-    // Nobody has asked for these two since the inspection: they have to be encoded.
-    let encoded = [OPENMETRICS, PROTOBUF].map(|form| cost(&exporter, answerer, form));
+    let encoded = encoding(&exporter, answerer);
     let mut again: Vec<Duration> = (0..SCRAPES)
         .map(|_| cost(&exporter, answerer, TEXT))
         .collect();
@@ -79,6 +78,22 @@ fn a_scrape_of_eighty_thousand_stuck_sockets_is_cheap() {
         assert!(one <= MOST, "{one:?}");
     }
     drop(leaker);
+}
+
+/// Nobody has asked for these two forms since the inspection: they have to be encoded. A report that arrives in the
+/// same moment costs more than the scrape does; then the next inspection tells.
+fn encoding(exporter: &Exporter, answerer: u32) -> [Duration; 2] {
+    let inspections = || exporter.metric("sockleak_inspections_total", &["done"]);
+    let mut costs = [MOST; 2];
+    for _ in 0..3 {
+        let inspected = inspections();
+        costs = [OPENMETRICS, PROTOBUF].map(|form| cost(exporter, answerer, form));
+        if costs.iter().all(|cost| *cost <= MOST) {
+            break;
+        }
+        wait::wait_for("another inspection", PATIENCE, || inspections() > inspected);
+    }
+    costs
 }
 
 /// Of the process that answers, for one scrape in a form that is asked for in this way.
