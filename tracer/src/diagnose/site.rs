@@ -1,6 +1,6 @@
 //! From a group to a site of the report.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use jiff::Timestamp;
 
@@ -171,14 +171,14 @@ fn process(process: &Process) -> report::Process {
     }
 }
 
-/// Each kind of stack from the oldest socket that has one, a whole one if possible.
+/// Each kind of stack from the oldest socket that has one, a whole one if possible, else the one that goes furthest.
 fn stacks(group: &Group<'_>) -> (Stacks, Vec<StackName>) {
     let mut truncated = Vec::new();
     let mut first = |name: StackName, of: &dyn Fn(&SocketView<'_>) -> Option<Stack>| {
         let all = || group.views.iter().filter_map(of);
         let stack = all()
             .find(|stack| !stack.one_of_several)
-            .or_else(|| all().next())?;
+            .or_else(|| all().min_by_key(|stack| Reverse(stack.frames.len())))?;
         if stack.truncated {
             truncated.push(name);
         }
