@@ -6,8 +6,8 @@ use aya_ebpf::helpers::generated::{
 use tracer_common::{
     counter::Counter,
     event::{
-        EpollControl, Eviction, Executed, FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_PROCESS, Header,
-        KIND_EPOLL, KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS, Process, Transition,
+        EpollControl, Eviction, Executed, FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_PROCESS,
+        Header, KIND_EPOLL, KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS, Process, Transition,
     },
     table::{Slot, SlotRecord},
 };

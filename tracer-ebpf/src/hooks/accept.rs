@@ -54,7 +54,9 @@ pub fn socket_of(fd: i64) -> Result<Sock<Probed>, Skip> {
     }
     let found_slot = Ptr::<Probed>::new((files + fd as u64 * 8) as *const c_void);
     let file = Ptr::<Probed>::new(found_slot.word() as *const c_void);
-    Ok(Sock(file.follow(&g::OFF_FILE_PRIVATE).follow(&g::OFF_SOCKET_SK)))
+    Ok(Sock(
+        file.follow(&g::OFF_FILE_PRIVATE).follow(&g::OFF_SOCKET_SK),
+    ))
 }
 
 /// Address of the array of files, and its length.

@@ -30,7 +30,11 @@ pub fn on_epoll_ctl(ctx: &FExitContext) -> Result<(), Skip> {
     let current = watched(failed)?;
     let event = Ptr::<Probed>::new(ctx.arg::<*const c_void>(3));
     // In kernel memory, and null for a removal.
-    let events = if event.is_null() { 0 } else { event.word() as Events };
+    let events = if event.is_null() {
+        0
+    } else {
+        event.word() as Events
+    };
     changed(current, ctx.arg(0), ctx.arg(1), ctx.arg(2), events)
 }
 
