@@ -27,8 +27,10 @@ pub(crate) fn start_program(
         .arg0(name)
         .arg(argument)
         .env_clear()
-        // Its allocator takes address space ahead, 1 GiB of it if not told otherwise, and what it may have is bounded.
-        .env("MIMALLOC_ARENA_RESERVE", "64M")
+        // What is large is given back when it is freed (the GNU C library would keep blocks of up to 32 MiB for the
+        // next one, mallopt(3)): symbols of one large file must not stay for months.
+        .env("MALLOC_MMAP_THRESHOLD_", "131072")
+        .env("MALLOC_TRIM_THRESHOLD_", "131072")
         .current_dir("/")
         .stdin(socket)
         .stdout(Stdio::null())

@@ -42,7 +42,7 @@ fn it_names_a_stack_without_user_capabilities_environment_files_or_network() {
     // Nothing of the user's: only how its own allocator is to work.
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
     let mut settings = environment.split(|byte| *byte == 0);
-    assert!(settings.all(|setting| setting.is_empty() || setting.starts_with(b"MIMALLOC_")));
+    assert!(settings.all(|setting| setting.is_empty() || setting.starts_with(b"MALLOC_")));
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     for (limit, value) in [
         ("Max address space", 3_u64 << 30),
