@@ -144,13 +144,13 @@ fn a_disk_that_fills_up_while_recording_is_told() {
     drop((small, rig));
 }
 
-/// A file system of 16 KiB.
+/// A file system of one page.
 struct Small<'f>(&'f Path);
 
 impl<'f> Small<'f> {
     fn mount(folder: &'f Path) -> Self {
         let done = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=16k", "small"])
+            .args(["-t", "tmpfs", "-o", "size=4k", "small"])
             .arg(folder)
             .status();
         assert!(done.expect("run mount").success());

@@ -58,6 +58,7 @@ pub fn build(
         .replace("@VERSION@", version)
         .replace("@KIBIBYTES@", &kibibytes.to_string());
     write(&control.join("control"), text.as_bytes(), 0o644)?;
+    open(&tree)?;
 
     let package = out.join(format!("sockleak_{version}_amd64.deb"));
     let mut dpkg = Command::new("dpkg-deb");
@@ -100,6 +101,19 @@ fn compress(file: &Path) -> Result<()> {
     process::run(Command::new("gzip").args(["-9n", "--force"]).arg(file))
 }
 
+/// The package brings these folders along, whatever this user's umask.
+fn open(folder: &Path) -> Result<()> {
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("set the mode of {}", folder.display()))?;
+    for entry in fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn put(from: &Path, to: &Path, mode: u32) -> Result<()> {
     let bytes = fs::read(from).with_context(|| format!("read {}", from.display()))?;
     write(to, &bytes, mode)
@@ -109,11 +123,6 @@ fn put(from: &Path, to: &Path, mode: u32) -> Result<()> {
 fn write(to: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let dir = to.parent().unwrap_or(to);
     fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
-    let mut above = Some(dir);
-    while let Some(dir) = above.filter(|dir| !dir.ends_with("dist")) {
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o755))?;
-        above = dir.parent();
-    }
     fs::write(to, bytes).with_context(|| format!("write {}", to.display()))?;
     fs::set_permissions(to, fs::Permissions::from_mode(mode))
         .with_context(|| format!("set the mode of {}", to.display()))
