@@ -37,6 +37,7 @@ rigs! {
     c_eof_ignored_below_a_wrapper: "c-eof-wrapped"
     c_eof_ignored_below_a_wrapper_soon: "c-eof-wrapped-fast"
     c_eof_ignored_below_a_wrapper_with_a_large_frame: "c-eof-wrapped-far"
+    c_eof_ignored_below_a_wrapper_whose_frame_is_larger_than_a_copy: "c-eof-wrapped-farther"
     c_eof_ignored_below_a_wrapper_unoptimized: "c-eof-wrapped-unoptimized"
     c_eof_ignored_below_three_wrappers: "c-eof-wrapped-nested"
     c_eof_ignored_below_a_wrapper_late: "c-eof-wrapped-slow"

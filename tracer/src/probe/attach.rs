@@ -8,12 +8,14 @@ use aya::{
     },
 };
 use thiserror::Error;
+use tracer_common::config::HAS_REGS;
 
 pub use crate::options::AcceptHook;
 use crate::options::{Evidence, Options};
 
 use super::{
     hooks::{HOOKS, Hook, Kind, Need, Purpose},
+    layout::Layout,
     load,
     status::{State, Status},
     tracepoint::{Attachment, TracepointError, Tracepoints},
@@ -65,6 +67,14 @@ impl Wanted {
             on_demand: Vec::new(),
             empty: false,
         }
+    }
+
+    /// What this kernel has no means for is left out: a system call's arguments are read from the registers.
+    pub fn on(mut self, layout: &Layout) -> Self {
+        if !layout.gate(HAS_REGS) {
+            self.purposes.retain(|purpose| *purpose != Purpose::Loops);
+        }
+        self
     }
 
     /// As the user asks for evidence.

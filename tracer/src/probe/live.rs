@@ -97,8 +97,9 @@ impl Live {
         let without_threads = threads::load(&mut ebpf, &btf)
             .err()
             .map(|error| error.to_string());
-        let mut attached = attach::attach(&mut ebpf, &btf, wanted)?;
-        let on_demand = OnDemand::take_from(&mut attached, wanted);
+        let wanted = wanted.clone().on(&layout);
+        let mut attached = attach::attach(&mut ebpf, &btf, &wanted)?;
+        let on_demand = OnDemand::take_from(&mut attached, &wanted);
         Ok(Self {
             map_sizes: usage::map_sizes(&ebpf),
             rows: Rows::new(Array::try_from(take(&mut ebpf, "ROWS")?)?),

@@ -80,7 +80,7 @@ fn load(layout: &Layout, trial: &mut Trial) -> Result<(), Explained> {
         }
         slot.1 = Some(outcome.map_err(|error| error.to_string()));
     }
-    let wanted = Wanted::watch(AcceptHook::Auto);
+    let wanted = Wanted::watch(AcceptHook::Auto).on(layout);
     let attached = attach(&mut ebpf, &btf, &wanted);
     trial.verified = usage::verified(&ebpf);
     match attached {

@@ -192,6 +192,7 @@ fn serves(purpose: &expected::Purpose, found: &[Hook]) -> Result<String, String>
     Ok(match first.status {
         "attached" => first.kind.to_owned(),
         "degraded" => format!("{}, degraded", first.kind),
+        "standby" => format!("{}, on demand", first.kind),
         other => other.to_owned(),
     })
 }

@@ -45,7 +45,12 @@ pub fn purposes(version: (u32, u32)) -> Vec<Purpose> {
             hook("sys_exit_accept4", "tracepoint", "degraded"),
         ]
     };
-    vec![
+    let loops = if version >= (5, 17) {
+        hook("do_epoll_ctl", "fexit", "standby")
+    } else {
+        hook("sys_exit_epoll_ctl", "tracepoint", "standby")
+    };
+    let mut purposes = vec![
         purpose(
             "state changes",
             &[hook("inet_sock_set_state", "tp_btf", "attached")],
@@ -65,7 +70,11 @@ pub fn purposes(version: (u32, u32)) -> Vec<Purpose> {
                 hook("sched_process_exit", "tp_btf", "attached"),
             ],
         ),
-    ]
+    ];
+    if has_hook_stacks(version) {
+        purposes.push(purpose("event loops", &[loops]));
+    }
+    purposes
 }
 
 /// The kernel tells how many instructions the verifier went through (5.16).
