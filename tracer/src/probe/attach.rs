@@ -70,6 +70,7 @@ impl Wanted {
     }
 
     /// What this kernel has no means for is left out: a system call's arguments are read from the registers.
+    #[must_use]
     pub fn on(mut self, layout: &Layout) -> Self {
         if !layout.gate(HAS_REGS) {
             self.purposes.retain(|purpose| *purpose != Purpose::Loops);
