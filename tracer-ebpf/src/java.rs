@@ -8,7 +8,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_common::{
     runtime::{
         Activation, MANAGED_CUT, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE,
-        MAX_COMPILED_FRAME, MAX_MANAGED, java,
+        MAX_COMPILED_FRAME, MAX_MANAGED, Runtime, java,
     },
     stack_key,
     unwind::{INTO_MASK, INTO_SHIFT, KIND_COMPILED, KIND_OUTERMOST, KIND_SHIFT},
@@ -16,6 +16,7 @@ use tracer_common::{
 
 use crate::{
     globals as g,
+    repeat::{Turn, repeat},
     runtime::{entry, word},
     walk::rule,
 };
@@ -88,7 +89,7 @@ pub fn walk(
     top: u64,
     layout: u64,
     window: *mut Window,
-    mut on_frame: impl FnMut(usize, Activation),
+    on_frame: impl FnMut(usize, Activation),
 ) -> Walked {
     let mut walked = Walked {
         how: MANAGED_NONE,
@@ -109,7 +110,7 @@ pub fn walk(
         }
     };
     walked.how = MANAGED_UNREAD;
-    let Some([mut sp, mut pc, mut fp]) = left_java(state.wrapping_add(of.anchor), window) else {
+    let Some([sp, pc, fp]) = left_java(state.wrapping_add(of.anchor), window) else {
         return walked;
     };
     if sp.wrapping_sub(top) > MAX_NATIVE {
@@ -120,80 +121,116 @@ pub fn walk(
     let Some(epoch) = word(of.epoch) else {
         return walked;
     };
-    let mut number = 0;
-    while number < MAX_MANAGED {
-        walked.frames = number as u32;
+    let mut frames = Frames {
+        of,
+        layout,
+        epoch,
+        window,
+        at: [sp, pc, fp],
+        // What is said when the last turn does not end it.
+        how: MANAGED_DEEPER,
+        seen: 0,
+        on_frame,
+    };
+    repeat(MAX_MANAGED as u32, &mut frames);
+    walked.how = frames.how;
+    walked.frames = frames.seen;
+    walked
+}
+
+/// Where the walk is, and what it goes by.
+struct Frames<'r, F> {
+    of: &'r Runtime,
+    layout: u64,
+    epoch: u64,
+    window: *mut Window,
+    /// Stack pointer, code address and frame pointer.
+    at: [u64; 3],
+    /// A `MANAGED_*`.
+    how: u32,
+    seen: u32,
+    on_frame: F,
+}
+
+impl<F: FnMut(usize, Activation)> Turn for Frames<'_, F> {
+    #[inline(always)]
+    fn turn(&mut self, number: u32) -> bool {
+        let over = self.step(number as usize & (MAX_MANAGED - 1));
+        if let Some(how) = over {
+            self.how = how;
+        }
+        over.is_some()
+    }
+}
+
+impl<F: FnMut(usize, Activation)> Frames<'_, F> {
+    /// Leaves one frame; what the walk comes to where it ends.
+    #[inline(always)]
+    fn step(&mut self, number: usize) -> Option<u32> {
+        let (of, window) = (self.of, self.window);
+        let [sp, pc, fp] = self.at;
         let mut one = Activation {
             code: 0,
             instruction: 0,
         };
-        let before = sp;
         if pc == of.call_stub {
             let Some(wrapper) = word(fp.wrapping_sub(CALL_WRAPPER)) else {
-                return walked;
+                return Some(MANAGED_UNREAD);
             };
             let anchor = wrapper.wrapping_add(of.wrapper_anchor);
             let Some(outer) = left_java(anchor, window) else {
-                return walked;
+                return Some(MANAGED_UNREAD);
             };
             if outer[0] == 0 {
-                walked.how = MANAGED_WHOLE;
-                return walked;
+                return Some(MANAGED_WHOLE);
             }
-            [sp, pc, fp] = outer;
+            self.at = outer;
         } else if pc.wrapping_sub(of.interpreter) < of.interpreter_length {
             if !fill(window, fp.wrapping_sub(BELOW), BYTES) {
-                return walked;
+                return Some(MANAGED_UNREAD);
             }
             // SAFETY: filled.
             let words = unsafe { &*window };
             one.code = words[METHOD];
-            one.instruction = java::interpreted(words[BYTECODE], epoch);
-            (pc, sp, fp) = (words[RETURN], words[SENDER_SP], words[SAVED_FP]);
+            one.instruction = java::interpreted(words[BYTECODE], self.epoch);
+            self.at = [words[SENDER_SP], words[RETURN], words[SAVED_FP]];
         } else {
-            let rule = compiled_rule(pc, layout);
+            let rule = compiled_rule(pc, self.layout);
             let size = rule & (MAX_COMPILED_FRAME - 1);
             let into = rule >> INTO_SHIFT & INTO_MASK;
             let kind = rule >> KIND_SHIFT & 0xff;
             if kind == KIND_OUTERMOST {
-                walked.how = MANAGED_DEEPER;
-                return walked;
+                return Some(MANAGED_DEEPER);
             }
             if kind != KIND_COMPILED {
-                walked.how = MANAGED_CUT;
-                return walked;
+                return Some(MANAGED_CUT);
             }
             // Code of the machine itself stays.
-            let number = if into == 0 {
+            let compilation = if into == 0 {
                 0
             } else {
                 let at = pc.wrapping_sub(into).wrapping_add(of.compile_id);
-                let Some(number) = word(at) else {
-                    return walked;
+                let Some(compilation) = word(at) else {
+                    return Some(MANAGED_UNREAD);
                 };
-                number as u32
+                compilation as u32
             };
             one.code = pc;
-            one.instruction = java::compiled(size, number);
-            sp = sp.wrapping_add(size);
-            if !fill(window, sp.wrapping_sub(16), 16) {
-                return walked;
+            one.instruction = java::compiled(size, compilation);
+            let caller = sp.wrapping_add(size);
+            if !fill(window, caller.wrapping_sub(16), 16) {
+                return Some(MANAGED_UNREAD);
             }
             // SAFETY: two words of it are filled.
             let words = unsafe { &*window };
-            (fp, pc) = (words[0], words[1]);
+            self.at = [caller, words[1], words[0]];
         }
-        on_frame(number, one);
-        number += 1;
+        (self.on_frame)(number, one);
+        self.seen = number as u32 + 1;
         // Callers lie above what they called.
-        if sp.wrapping_sub(before).wrapping_sub(8) >= MAX_NATIVE {
-            walked.frames = number as u32;
-            return walked;
-        }
+        let went = self.at[0].wrapping_sub(sp);
+        (went.wrapping_sub(8) >= MAX_NATIVE).then_some(MANAGED_UNREAD)
     }
-    walked.frames = MAX_MANAGED as u32;
-    walked.how = MANAGED_DEEPER;
-    walked
 }
 
 /// Stack pointer, code address and frame pointer of an anchor: all 0 when nothing has been left.

@@ -40,6 +40,7 @@ mod java;
 mod kread;
 mod maps;
 mod pidns;
+mod repeat;
 mod runtime;
 mod skip;
 mod sock;

@@ -8,12 +8,11 @@ use tracer_common::{
     config::{MAX_ASKED, MAX_CGROUPS, MAX_LOOPS, Visits},
     counter,
     runtime::{self, Runtime},
-    stack_key::MAX_STEPS,
     table::{CHUNK_WORDS, SlotRecord},
     unwind::{ROW_SETS, RowSet},
 };
 
-use crate::walk::Words;
+use crate::walk::Walked;
 
 /// Keys of the socket table, 64 KiB an element (at load: slots / 4096 elements).
 #[map]
@@ -61,12 +60,6 @@ pub struct SeenKey {
 /// Where a walk leaves its return addresses until they are copied.
 #[map]
 pub static WALKED: PerCpuArray<Walked> = PerCpuArray::with_max_entries(1, 0);
-
-#[repr(C)]
-pub struct Walked {
-    pub words: Words,
-    pub addresses: [u64; MAX_STEPS as usize],
-}
 
 /// Stack copies a process may still ask for. Least recently used processes start afresh.
 #[map]

@@ -13,7 +13,12 @@ use tracer_common::{
     stack_key,
 };
 
-use crate::{choice::if_equal, globals as g, maps::RUNTIMES};
+use crate::{
+    choice::if_equal,
+    globals as g,
+    maps::RUNTIMES,
+    repeat::{Turn, repeat},
+};
 
 const WORDS: usize = (MAX_FRAME_BYTES / 8) as usize;
 /// So many bytes of each frame are read.
@@ -127,7 +132,7 @@ pub fn walk(
     runtime: u64,
     thread: u64,
     window: *mut Window,
-    mut on_frame: impl FnMut(usize, Activation),
+    on_frame: impl FnMut(usize, Activation),
 ) -> (u32, u32) {
     let Some(entry) = entry(runtime) else {
         return (MANAGED_NONE, 0);
@@ -155,38 +160,70 @@ pub fn walk(
     if frame == 0 {
         return (MANAGED_NONE, 0);
     }
-    let size = layout.frame_bytes as u32 & (2 * MAX_FRAME_BYTES as u32 - 1);
-    if u64::from(size) > MAX_FRAME_BYTES {
-        return (MANAGED_UNREAD, 0);
-    }
-    let mut number = 0;
-    while number < MAX_MANAGED {
-        if frame == 0 {
-            return (MANAGED_WHOLE, number as u32);
+    let size = layout.frame_bytes as u32;
+    let mut frames = Frames {
+        layout,
+        window,
+        size,
+        at: frame,
+        how: MANAGED_DEEPER,
+        seen: 0,
+        on_frame,
+    };
+    repeat(MAX_MANAGED as u32, &mut frames);
+    (frames.how, frames.seen)
+}
+
+/// Where the walk is, and what it goes by.
+struct Frames<'r, F> {
+    layout: &'r Runtime,
+    window: *mut Window,
+    /// Bytes of each frame that are read.
+    size: u32,
+    at: u64,
+    /// A `MANAGED_*`: what is said when the last turn does not end it.
+    how: u32,
+    seen: u32,
+    on_frame: F,
+}
+
+impl<F: FnMut(usize, Activation)> Turn for Frames<'_, F> {
+    #[inline(always)]
+    fn turn(&mut self, number: u32) -> bool {
+        if self.at == 0 {
+            self.how = MANAGED_WHOLE;
+            return true;
         }
+        let size = self.size & (2 * MAX_FRAME_BYTES as u32 - 1);
+        let from = self.at as *const c_void;
         // SAFETY: the destination has that size at least; the helper checks the source.
-        let failed = unsafe { bpf_probe_read_user(window.cast(), size, frame as *const c_void) };
-        if failed != 0 {
-            return (MANAGED_UNREAD, number as u32);
+        let read = u64::from(size) <= MAX_FRAME_BYTES
+            && unsafe { bpf_probe_read_user(self.window.cast(), size, from) == 0 };
+        if !read {
+            self.how = MANAGED_UNREAD;
+            return true;
         }
+        let window = self.window;
         let at = |bits: u64| -> u64 {
             // SAFETY: the index is below WORDS.
             let word = unsafe { (*window)[(bits >> 6) as usize & (WORDS - 1)] };
             word >> (bits & 63)
         };
+        let layout = self.layout;
         let function = at(layout.owner) & layout.owner_mask < NO_FUNCTION;
         let kept = u64::from(function).wrapping_neg();
-        on_frame(
+        let number = number as usize & (MAX_MANAGED - 1);
+        (self.on_frame)(
             number,
             Activation {
                 code: at(layout.code) & !REFERENCE_TAG & kept,
                 instruction: at(layout.instruction) & layout.instruction_mask,
             },
         );
-        frame = at(layout.previous);
-        number += 1;
+        self.at = at(layout.previous);
+        self.seen = number as u32 + 1;
+        false
     }
-    (MANAGED_DEEPER, MAX_MANAGED as u32)
 }
 
 #[inline(always)]

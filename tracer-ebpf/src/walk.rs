@@ -18,51 +18,18 @@ use crate::{
     choice::if_equal,
     globals as g,
     maps::{ROWS, WALKED},
+    repeat::{Turn, repeat},
     runtime::image_of,
 };
 
 /// Words read at once: a larger read costs little more, and another one as much as all the rest of some steps. Before
 /// 6.13 the frames of a hook and of what it calls share 512 bytes of stack.
-const WORDS: usize = 30;
+const WORDS: usize = 29;
 const BYTES: u64 = (WORDS * 8) as u64;
 /// No frame is larger: beyond is a damaged stack or a row that does not belong to it.
 const MAX_FRAME: u64 = 1 << 20;
 
 pub type Words = [u64; WORDS];
-
-/// A piece of user memory. The words lie apart from what is known of them: together the compiler sets all to zero
-/// first, byte by byte, which took as long as reading them.
-struct Window {
-    words: *mut Words,
-    at: u64,
-}
-
-impl Window {
-    /// Fails where a page is not in memory; the whole read fails then (mm/maccess.c:copy_from_user_nofault).
-    #[inline(always)]
-    fn fill(&mut self, at: u64) -> bool {
-        self.at = at;
-        // SAFETY: the destination has that size; the helper checks the source, and clears the
-        // destination when it fails, so it is never left as it was.
-        unsafe { bpf_probe_read_user(self.words.cast(), BYTES as u32, at as *const c_void) == 0 }
-    }
-
-    /// The word at `slot`; moves the window there when it lies outside.
-    #[inline(always)]
-    fn read(&mut self, slot: u64) -> Option<u64> {
-        let mut offset = slot.wrapping_sub(self.at);
-        if offset > BYTES - 8 {
-            // The word below too: a frame pointer is mostly saved there, and wanted later if at all.
-            if !self.fill(slot.wrapping_sub(8)) {
-                return None;
-            }
-            offset = 8;
-        }
-        let words: *const u64 = self.words.cast();
-        // SAFETY: filled, and the offset is below BYTES.
-        Some(unsafe { *words.add((offset >> 3) as usize) })
-    }
-}
 
 /// The rule for leaving the frame at `address`; 0 without one.
 #[inline(always)]
@@ -88,93 +55,186 @@ pub fn rule(address: u64, layout: u64) -> u64 {
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn walk_stack(pc: u64, sp: u64, fp: u64, layout: u64, runtime: u64) -> u64 {
+    if g::HAS_REGS.load() == 0 {
+        return 0;
+    }
+    // The words lie apart from what is known of them: together the compiler sets all to zero first, byte by byte,
+    // which took as long as reading them.
     let mut words = MaybeUninit::<Words>::uninit();
-    walk(words.as_mut_ptr(), (pc, sp, fp), layout, runtime, |_, _| {})
+    let words = words.as_mut_ptr();
+    let mut walk = Walk::at(pc, sp, fp);
+    if !walk.begin(words) {
+        return stack_key::of_walk(walk.hash, 0, false);
+    }
+    let end = image_of(runtime);
+    let mut step = 0;
+    while step < MAX_STEPS {
+        match walk.step(words, layout, end) {
+            Step::Went => step += 1,
+            Step::Over => return stack_key::of_walk(walk.hash, u64::from(step), true),
+            Step::Lost => break,
+        }
+    }
+    stack_key::of_walk(walk.hash, u64::from(step), false)
 }
 
 /// The same walk, which leaves its return addresses in this CPU's `WALKED`. Apart, for every call pays for the other.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn walk_and_note(pc: u64, sp: u64, fp: u64, layout: u64, runtime: u64) -> u64 {
+    if g::HAS_REGS.load() == 0 {
+        return 0;
+    }
     let Some(walked) = WALKED.get_ptr_mut(0) else {
         return 0;
     };
     // SAFETY: a valid map element of plain numbers. On the stack it would be too much: before 6.13 the frames of a hook
     // and of what it calls share 512 bytes.
-    let words = unsafe { &raw mut (*walked).words };
-    walk(words, (pc, sp, fp), layout, runtime, |step, address| {
-        // SAFETY: as above, and the index is below MAX_STEPS, a power of two.
-        unsafe { (*walked).addresses[(step & (MAX_STEPS - 1)) as usize] = address };
-    });
+    let mut walked = unsafe { &mut *walked };
+    walked.walk = Walk::at(pc, sp, fp);
+    walked.layout = layout;
+    (walked.image, walked.image_length) = image_of(runtime);
+    if walked.walk.begin(&raw mut walked.words) {
+        repeat(MAX_STEPS, &mut walked);
+    }
     0
 }
 
-#[inline(always)]
-fn walk(
-    words: *mut Words,
-    (pc, sp, fp): (u64, u64, u64),
+/// A walk that leaves its return addresses, and its own state: only numbers, for another task may get this CPU
+/// meanwhile and write them.
+#[repr(C)]
+pub struct Walked {
+    walk: Walk,
     layout: u64,
-    runtime: u64,
-    mut on_step: impl FnMut(u32, u64),
-) -> u64 {
-    if g::HAS_REGS.load() == 0 {
-        return 0;
+    image: u64,
+    image_length: u64,
+    words: Words,
+    pub addresses: [u64; MAX_STEPS as usize],
+}
+
+impl Turn for &mut Walked {
+    #[inline(always)]
+    fn turn(&mut self, number: u32) -> bool {
+        let end = (self.image, self.image_length);
+        let step = self.walk.step(&raw mut self.words, self.layout, end);
+        // MAX_STEPS is a power of two.
+        self.addresses[(number & (MAX_STEPS - 1)) as usize] = self.walk.address;
+        !matches!(step, Step::Went)
     }
-    let mut hash = stack_key::fold(0, pc);
-    let mut window = Window { words, at: 0 };
-    if sp & 7 != 0 || !window.fill(sp) {
-        return stack_key::of_walk(hash, 0, false);
-    }
-    let (mut address, mut cfa) = (pc, sp);
-    // The frame pointer: its value, or where a frame that was left has saved it. Read only when a row
-    // wants it, for a read at a wrong place costs ten times one at a right place.
-    let (mut fp, mut fp_slot) = (fp, 0);
-    let (mut counted, mut step) = (0, 0);
-    let (image, image_length) = image_of(runtime);
-    while step < MAX_STEPS {
-        if address.wrapping_sub(image) < image_length {
-            return stack_key::of_walk(hash, u64::from(step), true);
+}
+
+enum Step {
+    Went,
+    /// The walk has come to its end.
+    Over,
+    /// Nothing tells how to go on.
+    Lost,
+}
+
+/// Where a walk is.
+#[repr(C)]
+struct Walk {
+    hash: u64,
+    address: u64,
+    cfa: u64,
+    /// The frame pointer: its value, or where a frame that was left has saved it. Read only when a row wants it, for
+    /// a read at a wrong place costs ten times one at a right place.
+    fp: u64,
+    fp_slot: u64,
+    /// Frames that count.
+    counted: u64,
+    /// Of which piece of user memory the words are.
+    window: u64,
+}
+
+impl Walk {
+    #[inline(always)]
+    fn at(pc: u64, sp: u64, fp: u64) -> Self {
+        Self {
+            hash: stack_key::fold(0, pc),
+            address: pc,
+            cfa: sp,
+            fp,
+            fp_slot: 0,
+            counted: 0,
+            window: 0,
         }
-        let rule = rule(address, layout);
+    }
+
+    #[inline(always)]
+    fn begin(&mut self, words: *mut Words) -> bool {
+        self.cfa & 7 == 0 && self.fill(words, self.cfa)
+    }
+
+    /// Fails where a page is not in memory; the whole read fails then (mm/maccess.c:copy_from_user_nofault).
+    #[inline(always)]
+    fn fill(&mut self, words: *mut Words, at: u64) -> bool {
+        self.window = at;
+        // SAFETY: the destination has that size; the helper checks the source, and clears the
+        // destination when it fails, so it is never left as it was.
+        unsafe { bpf_probe_read_user(words.cast(), BYTES as u32, at as *const c_void) == 0 }
+    }
+
+    /// The word at `slot`; moves the window there when it lies outside.
+    #[inline(always)]
+    fn read(&mut self, words: *mut Words, slot: u64) -> Option<u64> {
+        let mut offset = slot.wrapping_sub(self.window);
+        if offset > BYTES - 8 {
+            // The word below too: a frame pointer is mostly saved there, and wanted later if at all.
+            if !self.fill(words, slot.wrapping_sub(8)) {
+                return None;
+            }
+            offset = 8;
+        }
+        let words: *const u64 = words.cast();
+        // SAFETY: filled, and the offset is below BYTES.
+        Some(unsafe { *words.add((offset >> 3) as usize) })
+    }
+
+    /// Leaves one frame. `end` is the code, and its length, of the runtime whose own frames tell the rest.
+    #[inline(always)]
+    fn step(&mut self, words: *mut Words, layout: u64, end: (u64, u64)) -> Step {
+        if self.address.wrapping_sub(end.0) < end.1 {
+            return Step::Over;
+        }
+        let rule = rule(self.address, layout);
         let own = rule >> OWN_SHIFT & 1;
-        counted += own;
+        self.counted += own;
         let kind = rule >> KIND_SHIFT & 0xff;
-        let below_own = rule >> C_LIBRARY_SHIFT & 1 != 0 && counted != 0;
-        if counted >= MAX_COUNTED || kind == KIND_OUTERMOST || below_own {
-            return stack_key::of_walk(hash, u64::from(step), true);
+        let below_own = rule >> C_LIBRARY_SHIFT & 1 != 0 && self.counted != 0;
+        if self.counted >= MAX_COUNTED || kind == KIND_OUTERMOST || below_own {
+            return Step::Over;
         }
         let base = if kind == KIND_SP {
-            cfa
+            self.cfa
         } else if kind == KIND_FP {
-            if fp_slot != 0 {
-                let Some(saved) = window.read(fp_slot) else {
-                    break;
+            if self.fp_slot != 0 {
+                let Some(saved) = self.read(words, self.fp_slot) else {
+                    return Step::Lost;
                 };
-                fp = saved;
-                fp_slot = 0;
+                self.fp = saved;
+                self.fp_slot = 0;
             }
-            fp
+            self.fp
         } else {
-            break;
+            return Step::Lost;
         };
         let next = base.wrapping_add(i64::from(rule as u32 as i32) as u64);
         // Callers lie above what they called.
-        let size = next.wrapping_sub(cfa);
+        let size = next.wrapping_sub(self.cfa);
         if size.wrapping_sub(8) >= MAX_FRAME || next & 7 != 0 {
-            break;
+            return Step::Lost;
         }
-        let Some(return_address) = window.read(next.wrapping_sub(8)) else {
-            break;
+        let Some(return_address) = self.read(words, next.wrapping_sub(8)) else {
+            return Step::Lost;
         };
         let saved_fp = i64::from((rule >> FP_SHIFT) as u16 as i16);
         if saved_fp != 0 {
-            fp_slot = next.wrapping_add(saved_fp as u64);
+            self.fp_slot = next.wrapping_add(saved_fp as u64);
         }
-        address = return_address;
-        cfa = next;
-        hash = stack_key::fold(hash, address);
-        on_step(step, address);
-        step += 1;
+        self.address = return_address;
+        self.cfa = next;
+        self.hash = stack_key::fold(self.hash, return_address);
+        Step::Went
     }
-    stack_key::of_walk(hash, u64::from(step), false)
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
-use self::compile::Build;
+use self::compile::{Build, Object};
 use self::sources::Manifest;
 use self::toolchain::Toolchain;
 use crate::trouble::Trouble;
@@ -40,13 +40,13 @@ pub fn run(args: &Args) -> Result<()> {
     if args.check {
         committed.expect_sources(&before)?;
     }
-    let object = Build {
+    let objects = Build {
         linker: linker::find_or_install(&toolchain)?,
         sysroot: library::sysroot_with_library(&toolchain, args.private_library)?,
         toolchain: &toolchain,
         from_nothing: args.check,
     }
-    .object()?;
+    .objects()?;
     if before != Manifest::read(&toolchain)? {
         return Err(Trouble::error(
             "the kernel program's sources changed while it was being built",
@@ -55,9 +55,9 @@ pub fn run(args: &Args) -> Result<()> {
         ));
     }
     if args.check {
-        committed.expect_object(&object)
+        committed.expect_objects(&objects)
     } else {
-        committed.write(&object, &before)
+        committed.write(&objects, &before)
     }
 }
 
@@ -74,9 +74,9 @@ fn lock() -> Result<File> {
     Ok(file)
 }
 
-/// The three committed files: the object, its sha256, and the list of what it was made from.
+/// The committed files: the objects, their sha256, and the list of what they were made from.
 struct Committed {
-    object: PathBuf,
+    dir: PathBuf,
     sha256: PathBuf,
     sources: PathBuf,
 }
@@ -85,23 +85,26 @@ impl Committed {
     fn place() -> Self {
         let dir = repo::root().join("tracer/ebpf");
         Self {
-            object: dir.join("sockleak.bpf.o"),
             sha256: dir.join("sockleak.bpf.o.sha256"),
             sources: dir.join("sockleak.bpf.o.sources"),
+            dir,
         }
     }
 
-    fn write(&self, object: &[u8], sources: &Manifest) -> Result<()> {
-        let wrote = write_changed(&self.object, object)?;
-        write_changed(&self.sha256, sha256_line(object).as_bytes())?;
+    fn write(&self, objects: &[Object], sources: &Manifest) -> Result<()> {
+        for object in objects {
+            let path = self.dir.join(object.name);
+            let wrote = write_changed(&path, &object.bytes)?;
+            say::result(format_args!(
+                "{}: {} bytes, sha256 {}{}",
+                repo::shown(&path),
+                object.bytes.len(),
+                hex(&object.bytes),
+                if wrote { "" } else { " (unchanged)" },
+            ));
+        }
+        write_changed(&self.sha256, sha256_lines(objects).as_bytes())?;
         write_changed(&self.sources, sources.text().as_bytes())?;
-        say::result(format_args!(
-            "{}: {} bytes, sha256 {}{}",
-            repo::shown(&self.object),
-            object.len(),
-            hex(object),
-            if wrote { "" } else { " (unchanged)" },
-        ));
         Ok(())
     }
 
@@ -123,48 +126,55 @@ impl Committed {
         ))
     }
 
-    fn expect_object(&self, rebuilt: &[u8]) -> Result<()> {
-        let committed = read_committed(&self.object)?;
-        if committed != rebuilt {
-            let kept = repo::target()
-                .join(compile::CHECK_DIR)
-                .join("rebuilt.bpf.o");
-            fs::write(&kept, rebuilt).with_context(|| format!("write {}", kept.display()))?;
-            return Err(Trouble::error(
-                format!(
-                    "{} is not what its sources give: {} bytes, sha256 {}, but the rebuild has {} \
-                     bytes, sha256 {} (kept as {})",
-                    repo::shown(&self.object),
-                    committed.len(),
-                    hex(&committed),
-                    rebuilt.len(),
-                    hex(rebuilt),
-                    repo::shown(&kept),
-                ),
-                "the object was edited or built by other means, or something outside the recorded \
-                 sources (Cargo.toml of the workspace, a patched toolchain) took part in the build",
-                "run `cargo xtask ebpf` on a clean checkout and commit tracer/ebpf; if the rebuild \
-                 still differs from machine to machine, compare the two with `llvm-objdump -d`",
-            ));
+    fn expect_objects(&self, rebuilt: &[Object]) -> Result<()> {
+        for object in rebuilt {
+            expect_object(&self.dir.join(object.name), &object.bytes)?;
         }
         let recorded = read_committed(&self.sha256)?;
-        if recorded != sha256_line(rebuilt).as_bytes() {
+        if recorded != sha256_lines(rebuilt).as_bytes() {
             return Err(Trouble::error(
                 format!(
-                    "{} does not name the object beside it",
+                    "{} does not name the objects beside it",
                     repo::shown(&self.sha256)
                 ),
-                "the object was committed without its sha256, or a merge mixed two builds",
+                "the objects were committed without their sha256, or a merge mixed two builds",
                 "run `cargo xtask ebpf` and commit tracer/ebpf",
             ));
         }
-        say::result(format_args!(
-            "{}: rebuilt byte for byte, sha256 {}",
-            repo::shown(&self.object),
-            hex(rebuilt),
-        ));
         Ok(())
     }
+}
+
+fn expect_object(path: &Path, rebuilt: &[u8]) -> Result<()> {
+    let committed = read_committed(path)?;
+    if committed != rebuilt {
+        let kept = repo::target()
+            .join(compile::CHECK_DIR)
+            .join("rebuilt.bpf.o");
+        fs::write(&kept, rebuilt).with_context(|| format!("write {}", kept.display()))?;
+        return Err(Trouble::error(
+            format!(
+                "{} is not what its sources give: {} bytes, sha256 {}, but the rebuild has {} \
+                 bytes, sha256 {} (kept as {})",
+                repo::shown(path),
+                committed.len(),
+                hex(&committed),
+                rebuilt.len(),
+                hex(rebuilt),
+                repo::shown(&kept),
+            ),
+            "the object was edited or built by other means, or something outside the recorded \
+             sources (Cargo.toml of the workspace, a patched toolchain) took part in the build",
+            "run `cargo xtask ebpf` on a clean checkout and commit tracer/ebpf; if the rebuild \
+             still differs from machine to machine, compare the two with `llvm-objdump -d`",
+        ));
+    }
+    say::result(format_args!(
+        "{}: rebuilt byte for byte, sha256 {}",
+        repo::shown(path),
+        hex(rebuilt),
+    ));
+    Ok(())
 }
 
 fn read_committed(path: &Path) -> Result<Vec<u8>> {
@@ -190,8 +200,9 @@ fn write_changed(path: &Path, bytes: &[u8]) -> Result<bool> {
 }
 
 /// In the format `sha256sum -c` reads.
-fn sha256_line(object: &[u8]) -> String {
-    format!("{}  sockleak.bpf.o\n", hex(object))
+fn sha256_lines(objects: &[Object]) -> String {
+    let line = |object: &Object| format!("{}  {}\n", hex(&object.bytes), object.name);
+    objects.iter().map(line).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -16,17 +16,17 @@ pub enum BtfError {
     Malformed(&'static str),
 }
 
-const MAGIC: u16 = 0xeb9f;
-const KIND_PTR: u32 = 2;
+pub(super) const MAGIC: u16 = 0xeb9f;
+pub(super) const KIND_PTR: u32 = 2;
 const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
-const KIND_TYPEDEF: u32 = 8;
+pub(super) const KIND_TYPEDEF: u32 = 8;
 const KIND_CONST: u32 = 10;
 const KIND_VOLATILE: u32 = 9;
 const KIND_RESTRICT: u32 = 11;
-const KIND_FUNC: u32 = 12;
+pub(super) const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_TYPE_TAG: u32 = 18;
 
@@ -122,6 +122,12 @@ impl<'a> Btf<'a> {
                 self.helpers.insert(self.name(name));
             }
         }
+    }
+
+    /// Of every type, in the order of their ids, from 1 on.
+    pub fn kinds_and_names(&self) -> impl Iterator<Item = (u32, &'a [u8])> {
+        let starts = self.starts.iter().skip(1);
+        starts.filter_map(|at| self.type_at(*at as usize).map(|ty| (ty.kind, self.name(ty.name))))
     }
 
     /// Does the kernel know the helper `bpf_<name>`, for whatever kind of program?

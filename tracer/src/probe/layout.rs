@@ -6,7 +6,10 @@ use tracer_common::{
     layout::{ABSENT, FIELDS, Field},
 };
 
-use super::btf::{Btf, BtfError};
+use super::{
+    btf::{Btf, BtfError},
+    pruned::{is_attached_to, pruned},
+};
 
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 
@@ -35,23 +38,32 @@ pub struct Layout {
     pub offsets: Vec<(&'static str, u32)>,
     /// Parameters of `tcp_recvmsg`; its result follows them in an fexit context.
     pub recvmsg_args: u32,
+    /// The kernel runs loops by a helper (since 5.17).
+    pub has_loops: bool,
     /// Globals that gate helpers, with 1 where this kernel offers the helper to tracing programs.
     pub gates: Vec<(&'static str, u32)>,
 }
 
 impl Layout {
-    pub fn of_running_kernel() -> Result<Self, LayoutError> {
-        Self::from_btf(&std::fs::read(VMLINUX)?)
+    /// With the type information that aya needs.
+    pub fn of_running_kernel() -> Result<(Self, Vec<u8>), LayoutError> {
+        let data = std::fs::read(VMLINUX)?;
+        let btf = Btf::parse(&data)?;
+        Ok((Self::of(&btf)?, pruned(&btf, is_attached_to)))
     }
 
     pub fn from_btf(data: &[u8]) -> Result<Self, LayoutError> {
-        let btf = Btf::parse(data)?;
+        Self::of(&Btf::parse(data)?)
+    }
+
+    fn of(btf: &Btf<'_>) -> Result<Self, LayoutError> {
         let offsets = FIELDS
             .iter()
-            .map(|field| resolve(&btf, field))
+            .map(|field| resolve(btf, field))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             offsets,
+            has_loops: btf.has_helper("loop"),
             recvmsg_args: btf.parameters("tcp_recvmsg").unwrap_or(0),
             gates: GATES
                 .iter()

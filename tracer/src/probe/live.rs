@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Btf, Ebpf, EbpfLoader, Endianness,
     maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use aya_log::EbpfLogger;
@@ -77,17 +77,15 @@ pub struct Live {
 impl Live {
     /// Loads, attaches what is wanted, and seeds the filter of processes before the first event.
     pub fn start(settings: &Settings, wanted: &Wanted, pids: &[u32]) -> Result<Self, StartError> {
-        // All three parse the kernel's type information, which takes half of the start-up time.
-        let (layout, btf, loader) = std::thread::scope(|scope| {
+        // Both read the kernel's type information; the loader all of it, whether anything in the object asks or not.
+        let (layout, loader) = std::thread::scope(|scope| {
             let loader = scope.spawn(EbpfLoader::new);
-            let layout = scope.spawn(Layout::of_running_kernel);
-            let btf = Btf::from_sys_fs();
-            (layout.join(), btf, loader.join())
+            (Layout::of_running_kernel(), loader.join())
         });
-        let layout = layout.map_err(|_| StartError::Thread)??;
+        let (layout, types) = layout?;
         let loader = loader.map_err(|_| StartError::Thread)?;
-        let btf = btf?;
-        let object = Object::find()?;
+        let btf = Btf::parse(&types, Endianness::default())?;
+        let object = Object::find(&layout)?;
         let mut ebpf = object.load_with(loader, &layout, settings)?;
         let mut targets = HashMap::try_from(take(&mut ebpf, "TARGETS")?)?;
         for pid in pids {

@@ -18,6 +18,7 @@ pub mod object;
 mod on_demand;
 pub mod pidns;
 pub mod privilege;
+mod pruned;
 pub mod rings;
 pub mod rows;
 pub mod runtimes;

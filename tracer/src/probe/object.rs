@@ -14,8 +14,10 @@ use tracer_common::{
 
 use super::{layout::Layout, pidns};
 
-/// As the build script compressed it.
+/// As the build script compressed them.
 static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sockleak.bpf.o.z"));
+/// The same sources, for kernels that have no helper for loops: their verifier goes through every turn.
+static WITHOUT_LOOPS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sockleak-5.10.bpf.o.z"));
 
 const OVERRIDE: &str = "SOCKLEAK_BPF_OBJECT";
 
@@ -29,9 +31,9 @@ pub enum ObjectError {
     Refused(#[from] aya::EbpfError),
 }
 
-fn embedded() -> std::io::Result<Vec<u8>> {
+fn unpack(embedded: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    ZlibDecoder::new(EMBEDDED).read_to_end(&mut bytes)?;
+    ZlibDecoder::new(embedded).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -42,13 +44,19 @@ pub struct Object {
 }
 
 impl Object {
-    pub fn find() -> Result<Self, ObjectError> {
+    /// The one for this kernel.
+    pub fn find(layout: &Layout) -> Result<Self, ObjectError> {
+        let own = if layout.has_loops {
+            EMBEDDED
+        } else {
+            WITHOUT_LOOPS
+        };
         let bytes = match std::env::var_os(OVERRIDE) {
             Some(path) => std::fs::read(&path).map_err(|error| ObjectError::Unreadable {
                 path: path.to_string_lossy().into_owned(),
                 error,
             })?,
-            None => embedded().map_err(ObjectError::Damaged)?,
+            None => unpack(own).map_err(ObjectError::Damaged)?,
         };
         let sha256 = format!("{:x}", Sha256::digest(&bytes));
         Ok(Self { bytes, sha256 })

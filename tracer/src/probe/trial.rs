@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use aya::{Ebpf, programs::Iter};
+use aya::{Ebpf, Endianness, programs::Iter};
 
 use super::{
     attach::{AcceptHook, Wanted, attach},
@@ -44,32 +44,32 @@ const ITERATORS: [(&str, &str, bool); 3] = [
 pub fn run(problem: Option<Explained>) -> Trial {
     let mut trial = Trial {
         problem,
-        sha256: Object::find().ok().map(|object| object.sha256),
         iterators: ITERATORS.map(|(_, target, _)| (target, None)).to_vec(),
         ..Trial::default()
     };
-    let layout = match Layout::of_running_kernel() {
-        Ok(layout) => layout,
+    let (layout, types) = match Layout::of_running_kernel() {
+        Ok(known) => known,
         Err(error) => {
             trial.problem.get_or_insert_with(|| explain_layout(&error));
             return trial;
         }
     };
+    trial.sha256 = Object::find(&layout).ok().map(|object| object.sha256);
     let gates = layout.gates.iter().map(|(gate, on)| (*gate, *on != 0));
     trial.helpers = Some(gates.collect());
     if trial.problem.is_some() {
         trial.hooks = Some(absent_hooks());
         return trial;
     }
-    if let Err(problem) = load(&layout, &mut trial) {
+    if let Err(problem) = load(&layout, &types, &mut trial) {
         trial.problem = Some(problem);
     }
     trial
 }
 
-fn load(layout: &Layout, trial: &mut Trial) -> Result<(), Explained> {
-    let btf = aya::Btf::from_sys_fs().map_err(|error| explain_btf(&error))?;
-    let mut ebpf = Object::find()
+fn load(layout: &Layout, types: &[u8], trial: &mut Trial) -> Result<(), Explained> {
+    let btf = aya::Btf::parse(types, Endianness::default()).map_err(|error| explain_btf(&error))?;
+    let mut ebpf = Object::find(layout)
         .and_then(|object| object.load(layout, &Settings::default()))
         .map_err(|error| explain_object(&error))?;
     let mut problem = None;

@@ -19,6 +19,18 @@ pub const CHECK_DIR: &str = "ebpf-check";
 
 pub const TARGET: &str = "bpfel-unknown-none";
 
+/// The committed files, of the same sources, and what cargo is told for each.
+const VARIANTS: [(&str, &[&str]); 2] = [
+    ("sockleak.bpf.o", &[]),
+    // For kernels before 5.17, which have no helper for loops.
+    ("sockleak-5.10.bpf.o", &["--no-default-features"]),
+];
+
+pub struct Object {
+    pub name: &'static str,
+    pub bytes: Vec<u8>,
+}
+
 pub struct Build<'a> {
     pub toolchain: &'a Toolchain,
     pub linker: PathBuf,
@@ -28,10 +40,10 @@ pub struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// Compiles `tracer-ebpf` and returns the object without DWARF.
-    pub fn object(&self) -> Result<Vec<u8>> {
+    /// Compiles `tracer-ebpf` in every variant and returns the objects without DWARF.
+    pub fn objects(&self) -> Result<Vec<Object>> {
         let target = repo::target().join(if self.from_nothing {
-            "ebpf-check"
+            CHECK_DIR
         } else {
             "ebpf"
         });
@@ -45,21 +57,28 @@ impl Build<'_> {
             self.cargo(&target, &rustc)
                 .args(["fetch", "--locked", "--quiet"]),
         )?;
-        say::step("compiling tracer-ebpf");
-        let mut build = self.cargo(&target, &rustc);
-        build
-            .args([
-                "build",
-                "-Z",
-                "build-std=core",
-                "--target",
-                TARGET,
-                "--release",
-                "--locked",
-            ])
-            .env("CARGO_ENCODED_RUSTFLAGS", self.flags(&target)?);
-        process::run(&mut build)?;
-        self.without_dwarf(&target.join(TARGET).join("release/tracer-ebpf"))
+        let flags = self.flags(&target)?;
+        let mut objects = Vec::new();
+        for (name, options) in VARIANTS {
+            say::step(format_args!("compiling tracer-ebpf: {name}"));
+            let mut build = self.cargo(&target, &rustc);
+            build
+                .args([
+                    "build",
+                    "-Z",
+                    "build-std=core",
+                    "--target",
+                    TARGET,
+                    "--release",
+                    "--locked",
+                ])
+                .args(options)
+                .env("CARGO_ENCODED_RUSTFLAGS", &flags);
+            process::run(&mut build)?;
+            let bytes = self.without_dwarf(&target.join(TARGET).join("release/tracer-ebpf"))?;
+            objects.push(Object { name, bytes });
+        }
+        Ok(objects)
     }
 
     /// cargo of the pinned toolchain, free of settings that would reach the object.
