@@ -11,6 +11,7 @@ mod generator;
 mod hooks;
 mod load;
 pub mod proc;
+mod runs;
 mod scale;
 mod seen;
 mod stats;
@@ -40,6 +41,8 @@ enum What {
     Churn(churn::Args),
     /// What each kernel program takes beside an empty one, by the kernel's statistics
     Hooks(hooks::Args),
+    /// CPU time that `sockleak run` adds to a published crate's network tests
+    Run(runs::Args),
     /// Time and memory with 80,000 stuck sockets
     Scale(scale::Args),
     #[command(hide = true)]
@@ -61,6 +64,10 @@ pub fn run(args: &Args) -> Result<()> {
         What::Hooks(args) => {
             let _lock = prepare()?;
             hooks::run(args)
+        }
+        What::Run(args) => {
+            let _lock = prepare()?;
+            runs::run(args)
         }
         What::Scale(args) => {
             let _lock = prepare()?;

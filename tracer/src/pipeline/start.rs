@@ -31,6 +31,14 @@ use crate::{
 /// States of sockets that can be stuck, and of those they came in through.
 pub const ITER_STATES: u32 = 1 << CLOSE_WAIT | 1 << CLOSE | 1 << LISTEN;
 
+/// What is lost when these are too small has to be told: tests make them so. Powers of two, the ring of whole pages.
+const TABLE_SLOTS: &str = "SOCKLEAK_TABLE_SLOTS";
+const RING_BYTES: &str = "SOCKLEAK_RING_BYTES";
+
+fn asked(variable: &str) -> Option<u32> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
 /// How large the kernel program is to be, and whom it looks at.
 pub fn settings(options: &Options, host: &Host, pids: &[u32]) -> Settings {
     let live_mode = options.mode.follows_events();
@@ -44,12 +52,14 @@ pub fn settings(options: &Options, host: &Host, pids: &[u32]) -> Settings {
         } else {
             u32::MAX
         },
-        slots: if live_mode {
-            table_size()
-        } else {
-            tracer_common::table::MIN_SLOTS
-        },
-        event_ring_bytes: if live_mode { 4 << 20 } else { 4096 },
+        slots: asked(TABLE_SLOTS).unwrap_or_else(|| {
+            if live_mode {
+                table_size()
+            } else {
+                tracer_common::table::MIN_SLOTS
+            }
+        }),
+        event_ring_bytes: asked(RING_BYTES).unwrap_or(if live_mode { 4 << 20 } else { 4096 }),
         cgroups: match options.mode {
             Mode::Serve(_) => cgroups_to_count(host),
             _ => 0,

@@ -127,7 +127,10 @@ impl<'a> Btf<'a> {
     /// Of every type, in the order of their ids, from 1 on.
     pub fn kinds_and_names(&self) -> impl Iterator<Item = (u32, &'a [u8])> {
         let starts = self.starts.iter().skip(1);
-        starts.filter_map(|at| self.type_at(*at as usize).map(|ty| (ty.kind, self.name(ty.name))))
+        starts.filter_map(|at| {
+            self.type_at(*at as usize)
+                .map(|ty| (ty.kind, self.name(ty.name)))
+        })
     }
 
     /// Does the kernel know the helper `bpf_<name>`, for whatever kind of program?

@@ -77,6 +77,10 @@ mod tests {
                 whole.id_by_type_name_kind(name, kind).unwrap()
             );
         }
-        assert!(little.id_by_type_name_kind("tcp_close", BtfKind::Func).is_err());
+        assert!(
+            little
+                .id_by_type_name_kind("tcp_close", BtfKind::Func)
+                .is_err()
+        );
     }
 }

@@ -20,6 +20,7 @@ pub fn hold(args: &Args) -> Result<()> {
     use std::io::Read as _;
 
     use anyhow::Context as _;
+    use aya::{Btf, Endianness};
     use tracer::probe::attach::{AcceptHook, Wanted, attach};
     use tracer::probe::layout::Layout;
     use tracer::probe::object::{Object, Settings};
@@ -33,9 +34,9 @@ pub fn hold(args: &Args) -> Result<()> {
         empty: true,
         ..Wanted::watch(accept)
     };
-    let layout = Layout::of_running_kernel().context("read the kernel's types")?;
-    let btf = aya::Btf::from_sys_fs().context("read the kernel's types")?;
-    let object = Object::find().context("find the kernel object")?;
+    let (layout, types) = Layout::of_running_kernel().context("read the kernel's types")?;
+    let btf = Btf::parse(&types, Endianness::default()).context("read the kernel's types")?;
+    let object = Object::find(&layout).context("find the kernel object")?;
     let mut ebpf = object
         .load(&layout, &Settings::default())
         .context("load the kernel object")?;

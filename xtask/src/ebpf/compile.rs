@@ -42,11 +42,7 @@ pub struct Build<'a> {
 impl Build<'_> {
     /// Compiles `tracer-ebpf` in every variant and returns the objects without DWARF.
     pub fn objects(&self) -> Result<Vec<Object>> {
-        let target = repo::target().join(if self.from_nothing {
-            CHECK_DIR
-        } else {
-            "ebpf"
-        });
+        let target = repo::target().join(if self.from_nothing { CHECK_DIR } else { "ebpf" });
         if self.from_nothing && target.exists() {
             fs::remove_dir_all(&target).with_context(|| format!("clear {}", target.display()))?;
         }

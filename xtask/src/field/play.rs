@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -228,9 +229,12 @@ fn failed(error: &anyhow::Error) -> Judgement {
     }
 }
 
-/// The first of so many neighbours that are free, below the ports the kernel gives to clients.
+/// The first of so many neighbours that are free, below the ports the kernel gives to clients. Others each time: those
+/// of the case before stay in TIME_WAIT for a minute, and a program that does not ask to share them cannot bind.
 fn free_ports() -> Result<u16> {
-    let first = 15_000 + u16::try_from(std::process::id() % 600).unwrap_or_default() * 20;
+    static PLAYED: AtomicU32 = AtomicU32::new(0);
+    let at = std::process::id().wrapping_add(PLAYED.fetch_add(1, Ordering::Relaxed));
+    let first = 15_000 + u16::try_from(at % 800).unwrap_or_default() * 20;
     let all_free = |port: &u16| {
         (*port..*port + sockets::PORTS).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
     };

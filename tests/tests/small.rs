@@ -1,0 +1,65 @@
+//! A socket table of eight places and a ring of one page: what does not fit is counted and told, what is stuck is found
+//! all the same, and a run that lost events is called inconclusive.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tests::report::Report;
+use tests::rig::Rig;
+use tests::sockleak::{self, Running};
+use tests::{client, expect, manifest, skip, wait};
+
+const SLOTS: (&str, &str) = ("SOCKLEAK_TABLE_SLOTS", "8");
+const RING: (&str, &str) = ("SOCKLEAK_RING_BYTES", "4096");
+
+#[test]
+fn a_table_of_eight_sockets_hides_no_leak() {
+    if !skip::require_root("a_table_of_eight_sockets_hides_no_leak") {
+        return;
+    }
+    let done = AtomicBool::new(false);
+    let mut command = sockleak::command(["watch", "-v", "--json", "--min-age", "1s"]);
+    let tracer = Running::start(command.envs([SLOTS, RING]));
+    let ready = tracer.stderr().after("bootstrap:", Duration::from_secs(30));
+    assert!(ready.is_some(), "{}", tracer.streams_so_far());
+    let (report, rig) = std::thread::scope(|scope| {
+        scope.spawn(|| client::churn(&done, Duration::from_micros(300)));
+        let _until = wait::RaiseOnDrop(&done);
+        let rig = Rig::leaking(&manifest::entry("c-eof-ignored"));
+        wait::outlive_one_second();
+        wait::outlive_one_second();
+        (tracer.stop().report(), rig)
+    });
+    let events = &report.window.events;
+    eprintln!(
+        "8 places: {events:?}, complete: {}, {:?}",
+        report.window.complete, report.warnings
+    );
+    let told: usize = report
+        .on_port(rig.port)
+        .iter()
+        .filter(|site| site.is_of_the_end())
+        .map(|site| site.count)
+        .sum();
+    assert_eq!(told, rig.stuck, "{:?}", report.warnings);
+    assert!(
+        report.window.complete || !report.warnings.is_empty(),
+        "what is missing is not told: {events:?}"
+    );
+}
+
+/// Its children begin and end faster than they are read of from one page.
+#[test]
+fn a_run_that_lost_events_is_inconclusive() {
+    if !skip::require_root("a_run_that_lost_events_is_inconclusive") {
+        return;
+    }
+    let children = "i=0; while [ $i -lt 3000 ]; do /bin/true & i=$((i+1)); done; wait";
+    let mut command =
+        sockleak::command(["run", "--json", "/dev/stdout", "--", "sh", "-c", children]);
+    let finished = sockleak::finish(command.envs([SLOTS, RING]), Duration::from_secs(60));
+    let report = Report::parse(&finished.stdout);
+    eprintln!("one page: {:?}", report.window.events);
+    assert!(report.window.events.lost > 0, "{:?}", report.window.events);
+    finished.said(125, &["inconclusive"]);
+}
