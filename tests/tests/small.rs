@@ -7,7 +7,7 @@ use std::time::Duration;
 use tests::report::Report;
 use tests::rig::Rig;
 use tests::sockleak::{self, Running};
-use tests::{client, expect, manifest, skip, wait};
+use tests::{client, manifest, skip, wait};
 
 const SLOTS: (&str, &str) = ("SOCKLEAK_TABLE_SLOTS", "8");
 const RING: (&str, &str) = ("SOCKLEAK_RING_BYTES", "4096");

@@ -20,7 +20,6 @@ const TESTS: &[&str] = &[
     "tcp_shutdown",
     "tcp_split",
     "tcp_stream",
-
 ];
 
 pub struct Suite {
