@@ -254,8 +254,8 @@ pub(super) struct Looking {
     /// Do not ask Java virtual machines for the names and frames of their threads
     #[arg(long)]
     pub no_jvm_attach: bool,
-    /// Read what threads execute from the structures of these language runtimes only: of
-    /// python,java,go, or none
+    /// Read what threads execute, and of Node.js who listens to sockets, from the structures of
+    /// these language runtimes only: of python,java,go,node, or none
     #[arg(long, value_name = "LIST", value_parser = runtimes)]
     pub runtimes: Option<Runtimes>,
 }
@@ -270,9 +270,10 @@ pub(super) fn runtimes(text: &str) -> Result<Runtimes, String> {
             "python" => found.python = true,
             "java" => found.java = true,
             "go" => found.go = true,
+            "node" => found.node = true,
             _ => {
                 return Err(
-                    "known are python, java and go, separated by commas, or none".to_owned(),
+                    "known are python, java, go and node, separated by commas, or none".to_owned(),
                 );
             }
         }

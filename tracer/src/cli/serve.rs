@@ -53,8 +53,8 @@ pub(super) struct Serve {
     /// Ask Java virtual machines for the names and frames of their threads: sends them SIGQUIT
     #[arg(long)]
     pub jvm_attach: bool,
-    /// Read what threads execute from the structures of these language runtimes only: of
-    /// python,java,go, or none
+    /// Read what threads execute, and of Node.js who listens to sockets, from the structures of
+    /// these language runtimes only: of python,java,go,node, or none
     #[arg(long, value_name = "LIST", value_parser = super::arguments::runtimes)]
     pub runtimes: Option<Runtimes>,
     /// Learn accept sites by auto, fexit, syscall (slows all system calls by 50 ns) or none

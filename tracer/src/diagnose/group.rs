@@ -1,6 +1,6 @@
 //! Sockets of one executable with the same verdict and the same place in its code.
 
-use super::{Rule, SocketView};
+use super::{Rule, SocketView, listeners::Handling};
 use crate::{
     model::{
         input::Process,
@@ -82,6 +82,8 @@ pub struct Group<'a> {
     /// The stack that shows the cause of the oldest socket that has one.
     pub frames: Option<&'a [Frame]>,
     pub blamed: Option<&'a Frame>,
+    /// That is by who listens to the sockets, and it was on no stack.
+    pub handling: Option<Handling<'a>>,
     pub accused: Option<Accused<'a>>,
     pub watched_from: u64,
     pub live: bool,
@@ -142,10 +144,10 @@ impl<'a> Group<'a> {
             .then_some(first)?
     }
 
-    /// `handle_client`, or a place in a module; for sentences.
+    /// `handle_client`, or a place in a module; for sentences about what was called where.
     pub fn function(&self) -> Option<String> {
-        self.blamed
-            .map(|frame| frame.function.clone().unwrap_or_else(|| frame.place()))
+        let on_stack = self.blamed.filter(|_| self.handling.is_none());
+        on_stack.map(|frame| frame.function.clone().unwrap_or_else(|| frame.place()))
     }
 
     pub fn local_port(&self) -> Option<u16> {

@@ -8,7 +8,9 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{EvidenceSource, Group, Rule, SocketView, group::Accused, in_part, placeless};
+use super::{
+    EvidenceSource, Group, Rule, SocketView, group::Accused, in_part, listeners, placeless,
+};
 use crate::model::{
     actor::Actor,
     endpoint::Endpoint,
@@ -105,6 +107,8 @@ struct Place {
     process: Option<u32>,
     stack: u64,
     thread: Option<Actor>,
+    /// Who listens to it, where nobody on the stack is blamed.
+    listener: Option<String>,
     /// Part of the key where nobody is blamed.
     end: End,
 }
@@ -124,6 +128,10 @@ impl Place {
                 .as_ref()
                 .and_then(|proof| proof.thread())
                 .map(Thread::actor),
+            listener: view
+                .is_blamed_by_listener()
+                .then(|| blamed(evidence_source, view))
+                .flatten(),
             end: End::of(view),
         }
     }
@@ -221,6 +229,7 @@ fn group<'a>(members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Grou
     } else {
         confidence
     };
+    let handling = listeners::of(&views, blamed);
     Some(Group {
         rule,
         evidence_source,
@@ -230,6 +239,7 @@ fn group<'a>(members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Grou
         processes: owned.len() as u32,
         frames,
         blamed,
+        handling,
         accused: None,
         watched_from: set.watched_from,
         live: set.live,
@@ -284,8 +294,11 @@ fn identity(frame: &Frame) -> String {
     let Some(build) = frame.build_id.as_deref() else {
         // Code made at run time lies elsewhere in the next run, but its names stay.
         if module.starts_with('[') {
-            let named = [frame.function.as_deref(), frame.file.as_deref()];
-            return format!("{module}{named:?}");
+            let (function, file) = (frame.function.as_deref(), frame.file.as_deref());
+            let nameless = function == Some(Frame::ANONYMOUS);
+            let line = frame.line.filter(|_| nameless);
+            let line = line.map_or_else(String::new, |line| format!(":{line}"));
+            return format!("{module}{:?}{line}", [function, file]);
         }
         return format!("{module}+{:x}", frame.offset);
     };

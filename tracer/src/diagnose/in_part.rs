@@ -49,7 +49,7 @@ pub fn may_be_a_wrapper(view: &SocketView<'_>) -> bool {
 
 /// Says of how many members that is so.
 pub fn evidence(group: &Group<'_>) -> Option<String> {
-    group.blamed?;
+    group.blamed.filter(|_| group.handling.is_none())?;
     if group.views.iter().all(may_be_a_wrapper) {
         return Some(
             "who called that function is not known: it may only read for others, which leave the connections"
@@ -75,7 +75,10 @@ pub fn evidence(group: &Group<'_>) -> Option<String> {
 fn is_in_part((_, view): &Classified<'_>) -> bool {
     let source = view.proof.as_ref().map(|proof| proof.evidence_source);
     let stack = view.stack(source.and_then(|source| source.operation(view)));
-    stack.is_some_and(|stack| stack.one_of_several && view.context.blame(&stack.frames).is_none())
+    !view.is_blamed_by_listener()
+        && stack.is_some_and(|stack| {
+            stack.one_of_several && view.context.blame(&stack.frames).is_none()
+        })
 }
 
 fn continues((rule, view): &Classified<'_>, part: &Classified<'_>) -> bool {

@@ -15,6 +15,7 @@ mod grouping;
 mod holdings;
 mod in_part;
 mod ledger;
+mod listeners;
 mod placeless;
 mod relief;
 mod report;

@@ -44,6 +44,8 @@ pub struct DataRequests {
     /// Threads that touched the sockets: are they still at it?
     pub threads: BTreeSet<u32>,
     pub goroutines: BTreeSet<Goroutine>,
+    /// By the processes that hold them: descriptor and inode.
+    pub listeners: BTreeMap<u32, Vec<(u32, u64)>>,
     /// A process in each of their network namespaces.
     pub namespaces: BTreeMap<u32, u32>,
 }
@@ -88,6 +90,10 @@ pub fn data_requests(
                 Actor::Goroutine(goroutine) => data_requests.goroutines.insert(goroutine),
                 Actor::Task(_) => false,
             };
+        }
+        for holder in &view.socket.holders {
+            let held = data_requests.listeners.entry(holder.pid).or_default();
+            held.push((holder.fd, view.socket.inode));
         }
         let holder_pids = view.holder_pids();
         // Only history makes the rules ask whether an event loop still watches the socket.

@@ -9,7 +9,7 @@ use super::{
     context::waits,
     explanation, fingerprint, forecast,
     grouping::ReportParameters,
-    in_part, placeless,
+    in_part, listeners, placeless,
     relief::{self, Blockers},
     siblings,
 };
@@ -49,6 +49,11 @@ pub fn site(
     explanation
         .evidence
         .extend(siblings.as_ref().map(|siblings| siblings.evidence(group)));
+    explanation.summary.extend(listeners::summary(group));
+    explanation.evidence.extend(listeners::evidence(group));
+    if let Some(advice) = listeners::advice(group) {
+        explanation.advice = format!("{advice} {}", explanation.advice);
+    }
     explanation.evidence.extend(in_part::evidence(group));
     explanation.evidence.extend(placeless::evidence(group));
     let forecast = forecast::of(group);
@@ -111,6 +116,7 @@ pub fn site(
         upstream: blockers.upstream(set.now),
         pool: relief::pool(group),
         relief: blockers.commands(relief),
+        listeners: listeners::told(group),
     })
 }
 

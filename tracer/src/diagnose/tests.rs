@@ -8,6 +8,7 @@ mod evidence;
 mod forgotten;
 mod goroutines;
 mod grouping;
+mod listeners;
 mod loops;
 mod not_stuck;
 mod parked;

@@ -11,6 +11,7 @@ pub use super::epoll::{EpollChange, EpollOperation, Interest};
 pub use super::task::{AsyncTask, Created};
 use super::{
     actor::{self, Actor, Goroutine},
+    listeners::SocketListeners,
     report::{Hook, Host, Tool},
     socket::{Endpoints, Entry, History, Holders},
     stack::{Frame, FrameAddress, Stack},
@@ -48,6 +49,11 @@ pub enum Input {
     Tasks {
         pid: u32,
         tasks: Vec<AsyncTask>,
+    },
+    /// Who listens to its sockets, of a program for Node.js.
+    Listeners {
+        pid: u32,
+        sockets: Vec<SocketListeners>,
     },
     /// What the process's epoll sets watch.
     Epoll {

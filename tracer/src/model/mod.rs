@@ -8,6 +8,7 @@ pub mod counters;
 pub mod endpoint;
 pub mod epoll;
 pub mod input;
+pub mod listeners;
 pub mod outcome;
 pub mod quantity;
 pub mod report;

@@ -2,6 +2,7 @@
 //! renders. Every field is always present; `null` means "not known", and fields are only ever added.
 
 mod facts;
+mod listeners;
 
 use std::cmp::Ordering;
 
@@ -16,6 +17,7 @@ use super::untrusted::Untrusted;
 use super::verdict::{Confidence, Severity, Verdict};
 
 pub use facts::{Ended, Over, Pool, PoolKind, Upstream, WaitKind, WaitsFor};
+pub use listeners::{Emitter, EventListeners, Listeners};
 
 /// The one version this build writes; a reader refuses any other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,6 +196,9 @@ pub struct Site {
     /// A command that frees the sockets without ending the process.
     #[serde(default)]
     pub relief: Option<String>,
+    /// Who listens to the oldest, in a program for Node.js.
+    #[serde(default)]
+    pub listeners: Option<Listeners>,
 }
 
 impl Site {

@@ -11,6 +11,9 @@ pub const JAVA: &str = "[java]";
 /// The module of frames that are functions of Python, as its interpreter keeps them.
 pub const PYTHON: &str = "[python]";
 
+/// The module of functions of JavaScript that listen to a socket, as Node's objects have them; they were on no stack.
+pub const NODE: &str = "[node]";
+
 /// One frame of the public report. `function` is `None` when no symbol covers the address; then
 /// `module` and `offset` say where it is and `build_id` says in which build.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,6 +69,9 @@ pub fn path(frames: &[Frame]) -> Vec<Step<'_>> {
 }
 
 impl Frame {
+    /// What a function of JavaScript is called that has no name.
+    pub const ANONYMOUS: &str = "(anonymous)";
+
     /// Of a runtime that runs many tasks on few threads: Go's sockets, and the async runtimes of Rust.
     pub fn is_of_tasks(&self) -> bool {
         const RUNTIMES: [&str; 3] = ["internal/poll.", "tokio::", "async_io::"];
@@ -92,7 +98,7 @@ impl Frame {
     /// Of a function that its runtime's own structures tell of.
     pub fn is_managed(&self) -> bool {
         let module = self.module.as_deref();
-        module.is_some_and(|module| [PYTHON, JAVA].contains(&module))
+        module.is_some_and(|module| [PYTHON, JAVA, NODE].contains(&module))
     }
 
     pub fn step(&self) -> Step<'_> {

@@ -16,7 +16,7 @@ use crate::{
         wait::Wait,
     },
     probe::{host::mono_now_ns, netns, table::MAX_LOOKED_AT},
-    source::{epoll, jvm::Looked, process, sockdiag, tasks, threads},
+    source::{epoll, jvm::Looked, listeners, process, sockdiag, tasks, threads},
     symbolize::blame::Policy,
 };
 
@@ -119,6 +119,7 @@ impl Session<'_> {
             self.warn(refused)?;
         }
         self.read_tasks(processes, &threads)?;
+        self.read_listeners(processes, requests)?;
         let seen = threads.into_iter().zip(goroutines);
         for (process, (threads, goroutines)) in processes.iter().zip(seen) {
             let pid = process.pid;
@@ -140,6 +141,25 @@ impl Session<'_> {
             {
                 let pid = process.pid;
                 self.feed(Input::Tasks { pid, tasks })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Of programs for Node.js.
+    fn read_listeners(
+        &mut self,
+        processes: &[Process],
+        requests: &diagnose::DataRequests,
+    ) -> anyhow::Result<()> {
+        for process in processes {
+            let pid = process.pid;
+            let asked = requests.listeners.get(&pid);
+            let asked = asked.filter(|_| self.options.runtimes.node);
+            if let Some(sockets) =
+                asked.and_then(|asked| listeners::read(process, asked, &mut self.symbolizer))
+            {
+                self.feed(Input::Listeners { pid, sockets })?;
             }
         }
         Ok(())

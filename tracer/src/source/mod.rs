@@ -4,6 +4,7 @@ pub mod epoll;
 pub mod freezer;
 mod goroutines;
 pub mod jvm;
+pub mod listeners;
 pub mod process;
 pub mod recording;
 pub mod rows;

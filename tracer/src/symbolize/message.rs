@@ -7,6 +7,7 @@ use serde_bytes::ByteBuf;
 
 use super::demangle;
 use super::goroutines::Goroutines;
+use super::listeners::Listening;
 use super::maps::Mapping;
 use super::open::FileId;
 use super::request::{AddressRule, Functions, Noted, Resolved, RuntimeOf};
@@ -90,6 +91,13 @@ pub(super) enum Request {
         number: u64,
         pid: u32,
         runtimes: Runtimes,
+    },
+    /// Who listens to the process's sockets with these descriptors. Answered with `Listeners`.
+    Listeners {
+        number: u64,
+        pid: u32,
+        runtimes: Runtimes,
+        descriptors: Vec<i32>,
     },
 }
 
@@ -205,6 +213,10 @@ pub(super) enum Answer {
         number: u64,
         found: Option<Tasks>,
     },
+    Listeners {
+        number: u64,
+        found: Option<Listening>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -255,7 +267,9 @@ impl Request {
     /// How much memory of the process may be asked for meanwhile.
     pub(super) const fn pages(&self) -> usize {
         match self {
-            Self::Goroutines { .. } | Self::Tasks { .. } => MAX_PAGES_OF_GOROUTINES,
+            Self::Goroutines { .. } | Self::Tasks { .. } | Self::Listeners { .. } => {
+                MAX_PAGES_OF_GOROUTINES
+            }
             _ => MAX_PAGES,
         }
     }
@@ -278,6 +292,7 @@ impl Answer {
             Self::Functions { told, .. } => told.as_ref().is_none_or(is_told_plausibly),
             Self::Goroutines { found, .. } => found.as_ref().is_none_or(Goroutines::is_plausible),
             Self::Tasks { found, .. } => found.as_ref().is_none_or(Tasks::is_plausible),
+            Self::Listeners { found, .. } => found.as_ref().is_none_or(Listening::is_plausible),
         }
     }
 }
@@ -324,77 +339,4 @@ pub(super) fn is_build_id(text: &str) -> bool {
 const _: () = assert!(demangle::MAX_NAME <= MAX_TEXT);
 
 #[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-
-    use super::*;
-    use crate::model::stack::Stack;
-    use crate::symbolize::maps::Backing;
-
-    #[test]
-    fn a_mapping_crosses_without_its_path() {
-        let mapping = Mapping {
-            range: 0x1000..0x2000,
-            offset: 0x3000,
-            dev: (8, 1),
-            ino: 77,
-            build_id: None,
-            backing: Backing::File,
-            path: PathBuf::from("/home/someone/app"),
-            name: "app".to_owned(),
-        };
-        let bytes = postcard::to_stdvec(&mapping).unwrap();
-        assert!(!bytes.windows(7).any(|window| window == b"someone"));
-        let back: Mapping = postcard::from_bytes(&bytes).unwrap();
-        assert_eq!(
-            (back.range, back.offset, back.name.as_str()),
-            (0x1000..0x2000, 0x3000, "app")
-        );
-        assert_eq!((back.path, back.ino), (PathBuf::new(), 0));
-    }
-
-    #[test]
-    fn a_build_id_is_no_path() {
-        assert!(is_build_id("0123456789abcdef"));
-        for bad in ["", "a", "../../etc", "ab/cd", "AB", &"a".repeat(257)] {
-            assert!(!is_build_id(bad), "{bad}");
-        }
-    }
-
-    #[test]
-    fn answers_out_of_all_proportion_are_refused() {
-        let named = |frame: Frame, count: usize| {
-            Answer::Named(Named {
-                number: 1,
-                resolved: Resolved {
-                    stack: Stack {
-                        frames: vec![frame; count],
-                        truncated: false,
-                        one_of_several: false,
-                        kind: None,
-                        thread: None,
-                        pid: None,
-                        frames_at: Vec::new(),
-                    },
-                    functions: None,
-                    warnings: Vec::new(),
-                    failed: false,
-                },
-                left_known_code: false,
-                evicted_names: 0,
-            })
-        };
-        let long = Frame {
-            function: Some("x".repeat(MAX_TEXT + 1)),
-            ..Frame::default()
-        };
-        let not_hex = Frame {
-            build_id: Some("\u{1b}[2J".to_owned()),
-            ..Frame::default()
-        };
-        assert!(named(Frame::default(), MAX_FRAMES).is_plausible());
-        assert!(!named(Frame::default(), MAX_FRAMES + 1).is_plausible());
-        assert!(!named(long, 1).is_plausible());
-        assert!(!named(not_hex, 1).is_plausible());
-    }
-}
+mod tests;

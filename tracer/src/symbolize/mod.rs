@@ -16,6 +16,7 @@ mod image;
 mod images;
 mod jit;
 mod link;
+mod listeners;
 mod maps;
 mod message;
 mod names;
@@ -60,6 +61,7 @@ use told::Told;
 
 pub use goroutines::{Goroutine, Goroutines, Running};
 pub use helper::serve_if_asked;
+pub use listeners::MAX_ASKED;
 pub use request::{
     AddressRule, Evicted, Function, Functions, Noted, Resolved, RuntimeOf, StackCopy,
 };

@@ -166,6 +166,9 @@ impl Tracker {
                 self.processes.looked_at_threads(pid, threads, self.now);
             }
             Input::Goroutines { pid, all } => self.processes.looked_at_goroutines(pid, all),
+            Input::Listeners { pid, sockets } => {
+                self.processes.looked_at_listeners(pid, sockets, self.now);
+            }
             Input::Tasks { pid, tasks } => self.processes.looked_at_tasks(pid, tasks, self.now),
             Input::Epoll { pid, interests } => {
                 self.processes.looked_at_epolls(pid, interests, self.now);

@@ -3,11 +3,14 @@
 //! along.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use crate::model::input::{AsyncTask, Interest, LoopsWatched, Process, ProcessKey, Thread};
+use crate::model::{
+    input::{AsyncTask, Interest, LoopsWatched, Process, ProcessKey, Thread},
+    listeners::{Heard, SocketListeners},
+};
 
 /// Looks at a thread that lie further apart than this are two series: 45 s, half as long again as the longest
 /// pause between two inspections.
@@ -30,6 +33,8 @@ struct Known {
     /// Its goroutines are among these threads; all of them.
     goroutines: Option<bool>,
     tasks: Option<Dated<Vec<AsyncTask>>>,
+    /// By inode.
+    listeners: Option<Dated<HashMap<u64, Heard>>>,
     epoll: Option<Dated<Vec<Interest>>>,
     loops_watched: Option<LoopsWatched>,
     /// The kernel said that it ended.
@@ -132,6 +137,14 @@ impl Processes {
         }
     }
 
+    pub fn looked_at_listeners(&mut self, pid: u32, sockets: Vec<SocketListeners>, at: u64) {
+        if let Some(known) = self.entry(pid) {
+            let sockets = sockets.into_iter();
+            let what = sockets.map(|one| (one.inode, one.heard)).collect();
+            known.listeners = Some(Dated { at, what });
+        }
+    }
+
     pub fn looked_at_epolls(&mut self, pid: u32, mut interests: Vec<Interest>, at: u64) {
         interests.sort_by_key(|interest| interest.fd);
         if let Some(known) = self.entry(pid) {
@@ -173,6 +186,12 @@ impl Processes {
         let known = self.by_pid.get(&pid).and_then(|known| known.tasks.as_ref());
         let fresh = known.filter(|dated| dated.at >= from);
         fresh.map_or(&[], |dated| dated.what.as_slice())
+    }
+
+    /// Who listens to the socket, as it was looked at since `from`.
+    pub fn listeners(&self, pid: u32, inode: u64, from: u64) -> Option<&Heard> {
+        let known = self.by_pid.get(&pid)?.listeners.as_ref()?;
+        known.what.get(&inode).filter(|_| known.at >= from)
     }
 
     /// Those whose threads were looked at since `from`.

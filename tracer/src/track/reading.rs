@@ -10,6 +10,7 @@ use crate::model::{
         Activity, AsyncTask, CloseCount, Connection, Counters, EpollChange, Evidence, Interest,
         LoopsWatched, Process, Relief, RunHeader, Thread,
     },
+    listeners::Heard,
     socket::LastOperation,
     stack::Stack,
 };
@@ -134,6 +135,11 @@ impl Tracker {
     /// The process is a Go program whose goroutines were looked at for this report; whether all.
     pub fn goroutines(&self, pid: u32) -> Option<bool> {
         self.processes.goroutines(pid, self.inventory_from)
+    }
+
+    /// Who listens to a socket of a program for Node.js, as it was looked at for this report.
+    pub fn listeners(&self, pid: u32, inode: u64) -> Option<&Heard> {
+        self.processes.listeners(pid, inode, self.inventory_from)
     }
 
     /// The process's suspended tasks, as they were looked at for this report.

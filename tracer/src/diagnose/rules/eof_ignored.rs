@@ -4,7 +4,6 @@
 
 use super::{
     Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
-    yes,
 };
 use crate::diagnose::{context::activations::Activation, explanation};
 use crate::model::{
@@ -29,13 +28,14 @@ impl Rule for EofIgnored {
         }
         if history.eof.is_some() {
             let proof = Proof::earned(looks(view), EvidenceSource::Eof, Evidence::Socket);
-            return Answer::Yes(proof);
+            return Answer::Yes(proof.or_listener(view));
         }
         if view.whole_life_seen() || history.used.is_some() {
             return Answer::No;
         }
         // Who took the end, and whether anybody was told of it, was not seen.
-        yes(Confidence::Low, EvidenceSource::Nothing)
+        let proof = Proof::of_socket(Confidence::Low, EvidenceSource::Nothing);
+        Answer::Yes(Box::new(proof).or_listener(view))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {

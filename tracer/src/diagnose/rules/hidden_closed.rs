@@ -3,7 +3,7 @@
 
 use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
 
-use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
+use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView};
 use crate::diagnose::explanation;
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
@@ -27,7 +27,8 @@ impl Rule for HiddenClosed {
         } else {
             Confidence::Medium
         };
-        yes(confidence, EvidenceSource::LastUsed)
+        let proof = Proof::of_socket(confidence, EvidenceSource::LastUsed);
+        Answer::Yes(Box::new(proof).or_listener(view))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {

@@ -37,11 +37,12 @@ impl Rule for LostReference {
             .holder_pids()
             .iter()
             .any(|pid| view.context.some_loop_waits(*pid));
-        Answer::Yes(proof.at_most(if in_loop {
+        let proof = proof.at_most(if in_loop {
             Confidence::Medium
         } else {
             Confidence::High
-        }))
+        });
+        Answer::Yes(proof.or_listener(view))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {

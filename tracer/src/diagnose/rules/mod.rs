@@ -33,6 +33,7 @@ use super::{
         pairs::{Partner, Upstream},
         pools::Pool,
     },
+    listeners::Handling,
 };
 use crate::model::{
     actor::Actor,
@@ -69,6 +70,8 @@ pub struct Proof<'a> {
     pub evidence_source: EvidenceSource,
     pub evidence: Evidence<'a>,
     pub looks: Looks,
+    /// Whoever listens to the socket is to blame, for nobody on the stack is.
+    pub handling: Option<Handling<'a>>,
 }
 
 /// What a rule found, beside what the socket itself shows.
@@ -94,6 +97,7 @@ impl<'a> Proof<'a> {
             evidence_source,
             evidence: Evidence::Socket,
             looks: Looks::none(),
+            handling: None,
         }
     }
 
@@ -103,6 +107,7 @@ impl<'a> Proof<'a> {
             evidence_source,
             evidence,
             looks,
+            handling: None,
         })
     }
 
@@ -138,11 +143,12 @@ impl<'a> Proof<'a> {
         }
     }
 
-    /// A stack that shows the cause, where it is neither a thread's nor that of an operation on the socket.
-    pub const fn frames(&self) -> Option<&'a [Frame]> {
+    /// A stack that shows the cause, where it is neither a thread's nor that of an operation on the socket; or functions of
+    /// which one is.
+    pub fn frames(&self) -> Option<&'a [Frame]> {
         match &self.evidence {
             Evidence::Acceptor(acceptor) => acceptor.frames,
-            _ => None,
+            _ => self.handling.map(|handling| handling.frames()),
         }
     }
 

@@ -40,7 +40,9 @@ pub(super) fn write(
             };
             let library = blame.library.as_ref();
             let library = library.map(|name| format!("library: {name}, "));
-            let text = format!("{}{}", library.unwrap_or_default(), blamed(blame, longest));
+            let listener = listened_by(site);
+            let library = library.unwrap_or_default();
+            let text = format!("{listener}{library}{}", blamed(blame, longest));
             page.labelled("blame", BOLD, &text)?;
         }
         None => page.labelled("blame", PLAIN, no_blame(site))?,
@@ -66,6 +68,13 @@ pub(super) fn write(
         page.labelled("site id", PLAIN, &site.id)?;
     }
     Ok(())
+}
+
+/// It was on no stack.
+fn listened_by(site: &Site) -> String {
+    let listeners = site.listeners.as_ref();
+    let event = listeners.and_then(|listeners| listeners.blamed.as_deref());
+    event.map_or_else(String::new, |event| format!("listens for '{event}': "))
 }
 
 /// True of every finding, and enough to read once.

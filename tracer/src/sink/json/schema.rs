@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::model::report::{Emitter, EventListeners, Listeners};
 use crate::sink::samples;
 
 const SCHEMA: &str = include_str!("../../../../docs/report.schema.json");
@@ -54,6 +55,7 @@ fn broken_reports_are_rejected() {
         ("/sites/0/stacks/opened/0/tier", json!("mine")),
         ("/sites/0/oldest_seconds", json!(-1)),
         ("/sites/0/stacks/holders", json!(null)),
+        ("/sites/0/listeners", json!({"events": []})),
         ("/hooks/0/status", json!("degraded")),
         ("/window/complete", json!("yes")),
     ] {
@@ -80,6 +82,29 @@ fn every_field_of_the_contract_is_required() {
         assert!(target.remove(field).is_some(), "{object}/{field}");
         assert!(!accepts(&report), "{object}/{field} is not required");
     }
+}
+
+#[test]
+fn listeners_obey_the_schema() {
+    let mut report = samples::eof_ignored();
+    let site = &mut report.sites[0];
+    site.listeners = Some(Listeners {
+        allow_half_open: Some(true),
+        end_is_heard: Some(false),
+        events: vec![EventListeners {
+            event: "data".to_owned(),
+            of: Emitter::Socket,
+            functions: site.blame.clone().into_iter().collect(),
+            more: false,
+        }],
+        blamed: Some("data".to_owned()),
+        unknown: None,
+    });
+    let mut value = serde_json::to_value(&report).unwrap();
+    assert!(accepts(&value));
+    let event = value.pointer_mut("/sites/0/listeners/events/0/event");
+    *event.unwrap() = json!("whatever");
+    assert!(!accepts(&value));
 }
 
 #[test]

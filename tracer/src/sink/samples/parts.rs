@@ -101,6 +101,7 @@ pub(super) fn site(verdict: Verdict, id: &str, count: u64) -> Site {
         upstream: None,
         pool: None,
         relief: None,
+        listeners: None,
     }
 }
 

@@ -2,7 +2,7 @@
 //! drives other people's handlers. Decides by where the code lies, with tables that have a test a line.
 
 use super::table::JIT_FUNCTIONS;
-use crate::model::stack::{Frame, JAVA, PYTHON};
+use crate::model::stack::{Frame, JAVA, NODE, PYTHON};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tier {
@@ -26,6 +26,7 @@ pub(super) fn tier(frame: &Frame) -> Option<Tier> {
     match frame.module.as_deref() {
         Some(PYTHON) => Some(of_python(frame.file.as_deref().unwrap_or_default())),
         Some(JAVA) => Some(of_java(frame.function.as_deref().unwrap_or_default())),
+        Some(NODE) => Some(of_node(frame.file.as_deref().unwrap_or_default())),
         _ => None,
     }
 }
@@ -39,6 +40,9 @@ pub(super) fn library(frame: &Frame) -> Option<String> {
         let package = package(frame.file.as_deref()?)?;
         let first = package.split('/').next()?;
         return Some(first.strip_suffix(".py").unwrap_or(first).to_owned());
+    }
+    if frame.module.as_deref() == Some(NODE) {
+        return npm_package(frame.file.as_deref()?).map(str::to_owned);
     }
     let function = frame.function.as_deref()?;
     let of = LIBRARIES
@@ -75,6 +79,24 @@ fn of_python(file: &str) -> Tier {
     let of_runtime =
         file.starts_with("<frozen ") || STANDARD.iter().any(|folder| in_standard(file, folder));
     if of_runtime { Tier::Runtime } else { Tier::Own }
+}
+
+fn of_node(file: &str) -> Tier {
+    if file.starts_with("node:") {
+        Tier::Runtime
+    } else if npm_package(file).is_some() {
+        Tier::Library
+    } else {
+        Tier::Own
+    }
+}
+
+/// `/srv/node_modules/@scope/name/lib/x.js`
+fn npm_package(file: &str) -> Option<&str> {
+    let (_, below) = file.rsplit_once("/node_modules/")?;
+    let parts = if below.starts_with('@') { 2 } else { 1 };
+    let mut ends = below.match_indices('/').map(|(at, _)| at);
+    below.get(..ends.nth(parts - 1)?)
 }
 
 fn of_java(function: &str) -> Tier {
@@ -230,6 +252,29 @@ mod tests {
             assert_eq!(tier_of(file), expected, "{file}");
         }
         assert_eq!(tier(&Frame::default()), None);
+    }
+
+    #[test]
+    fn packages_of_npm_are_told_by_their_folders() {
+        for (file, expected, library) in [
+            ("/srv/app.js", Tier::Own, None),
+            ("", Tier::Own, None),
+            ("node:internal/http", Tier::Runtime, None),
+            ("/srv/node_modules/ws/lib/a.js", Tier::Library, Some("ws")),
+            (
+                "/a/node_modules/b/node_modules/@c/d/e.js",
+                Tier::Library,
+                Some("@c/d"),
+            ),
+        ] {
+            let frame = Frame {
+                module: Some(NODE.to_owned()),
+                file: Some(file.to_owned()),
+                ..Frame::default()
+            };
+            assert_eq!(tier(&frame), Some(expected), "{file}");
+            assert_eq!(super::library(&frame).as_deref(), library, "{file}");
+        }
     }
 
     #[test]

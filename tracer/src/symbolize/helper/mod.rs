@@ -2,6 +2,7 @@
 //! privilege, opens nothing, and is told no path; whatever a hostile file makes of it stays in it.
 
 mod goroutines;
+mod listeners;
 mod managed;
 mod sandbox;
 mod seccomp;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fd::OwnedFd;
 use tracer_common::stack_key::MAX_STEPS;
 
-use super::{goroutines, managed, tasks};
+use super::{goroutines, listeners, managed, tasks};
 use crate::channel::{self, Broken};
 use crate::model::stack::Stack;
 use crate::symbolize::StackCopy;
@@ -168,6 +168,17 @@ impl Server {
                 let known = self.processes.get(&pid);
                 let found = known.and_then(|known| tasks::read(&self.socket, known, runtimes));
                 self.answer(&Answer::Tasks { number, found })?;
+            }
+            Request::Listeners {
+                number,
+                pid,
+                runtimes,
+                descriptors,
+            } => {
+                let known = self.processes.get(&pid);
+                let found = known
+                    .and_then(|known| listeners::read(&self.socket, known, runtimes, &descriptors));
+                self.answer(&Answer::Listeners { number, found })?;
             }
         }
         Ok(())

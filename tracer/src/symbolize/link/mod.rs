@@ -17,6 +17,7 @@ use rustix::fd::OwnedFd;
 use super::StackCopy;
 use super::goroutines::Goroutines;
 use super::jit::PerfMapFile;
+use super::listeners::Listening;
 use super::message::{Answer, Key, Named, Request, Rules};
 use super::open::FileId;
 use super::process::Process;
@@ -213,6 +214,26 @@ impl Link {
             };
             match running.ask_of_memory(process, &request, number, refused, warnings)? {
                 Answer::Tasks { found, .. } => Ok(found),
+                _ => Err(stacks_of(process, Broken::Malformed)),
+            }
+        })
+    }
+
+    /// Who listens to the process's sockets, if it is one of Node.js.
+    pub(super) fn listeners(
+        &mut self,
+        process: &Process,
+        descriptors: &[i32],
+    ) -> Result<Option<Listening>, Warning> {
+        self.ask(process, |running, number, refused, warnings| {
+            let request = Request::Listeners {
+                number,
+                pid: process.pid,
+                runtimes: running.runtimes,
+                descriptors: descriptors.to_vec(),
+            };
+            match running.ask_of_memory(process, &request, number, refused, warnings)? {
+                Answer::Listeners { found, .. } => Ok(found),
                 _ => Err(stacks_of(process, Broken::Malformed)),
             }
         })

@@ -248,6 +248,7 @@ impl Running {
                 | Answer::Functions { number: of, .. }
                 | Answer::Goroutines { number: of, .. }
                 | Answer::Tasks { number: of, .. }
+                | Answer::Listeners { number: of, .. }
                 | Answer::Rules(Rules { number: of, .. })
                     if of != number =>
                 {

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 
-use object::read::elf::{ElfFile64, SectionHeader, Sym};
-use object::{Endianness, ReadCache, StringTable};
+use std::ops::Range;
+
+use object::read::elf::{ElfFile64, ProgramHeader, SectionHeader, Sym};
+use object::{Endianness, ReadCache, StringTable, elf};
 
 /// Node exports 40,000.
 const MAX_SYMBOLS: usize = 1 << 20;
@@ -13,7 +15,57 @@ pub(super) fn find<const N: usize>(file: &File, names: [&str; N]) -> [Option<u64
     search(file, names).unwrap_or([None; N])
 }
 
+/// All that begin like this, with their addresses in the ELF file.
+pub(super) fn beginning_with(file: &File, prefixes: &[&str]) -> Option<Vec<(String, u64)>> {
+    /// V8 has some 550.
+    const MOST: usize = 4096;
+    let mut found = Vec::new();
+    each(file, |name, address| {
+        let wanted = prefixes
+            .iter()
+            .any(|prefix| name.starts_with(prefix.as_bytes()));
+        if wanted && found.len() < MOST {
+            found.push((String::from_utf8_lossy(name).into_owned(), address));
+        }
+    })?;
+    Some(found)
+}
+
+/// Where the ELF file's variables lie.
+pub(super) fn writable(file: &File) -> Vec<Range<u64>> {
+    const MOST: usize = 8;
+    let Ok(file) = file.try_clone() else {
+        return Vec::new();
+    };
+    let cache = ReadCache::new(file);
+    let Ok(elf) = ElfFile64::<Endianness, _>::parse(&cache) else {
+        return Vec::new();
+    };
+    let endian = elf.endian();
+    let headers = elf.elf_program_headers().iter();
+    headers
+        .filter(|header| header.p_type(endian) == elf::PT_LOAD)
+        .filter(|header| header.p_flags(endian) & elf::PF_W != elf::ProgramFlags(0))
+        .map(|header| {
+            let start = header.p_vaddr(endian);
+            start..start.saturating_add(header.p_memsz(endian))
+        })
+        .take(MOST)
+        .collect()
+}
+
 fn search<const N: usize>(file: &File, names: [&str; N]) -> Option<[Option<u64>; N]> {
+    let mut found = [None; N];
+    each(file, |name, address| {
+        let place = names.iter().position(|wanted| wanted.as_bytes() == name);
+        if let Some(place) = place.and_then(|place| found.get_mut(place)) {
+            *place = Some(address);
+        }
+    })?;
+    Some(found)
+}
+
+fn each(file: &File, mut tell: impl FnMut(&[u8], u64)) -> Option<()> {
     let cache = ReadCache::new(file.try_clone().ok()?);
     let elf = ElfFile64::<Endianness, _>::parse(&cache).ok()?;
     let endian = elf.endian();
@@ -25,18 +77,13 @@ fn search<const N: usize>(file: &File, names: [&str; N]) -> Option<[Option<u64>;
         .ok()?;
     let strings = strings.data(endian, &cache).ok()?;
     let strings = StringTable::new(strings, 0, strings.len() as u64);
-    let mut found = [None; N];
     for symbol in table.iter().take(MAX_SYMBOLS) {
         if symbol.is_undefined(endian) {
             continue;
         }
-        let Ok(name) = symbol.name(endian, strings) else {
-            continue;
-        };
-        let place = names.iter().position(|wanted| wanted.as_bytes() == name);
-        if let Some(place) = place.and_then(|place| found.get_mut(place)) {
-            *place = Some(symbol.st_value(endian));
+        if let Ok(name) = symbol.name(endian, strings) {
+            tell(name, symbol.st_value(endian));
         }
     }
-    Some(found)
+    Some(())
 }

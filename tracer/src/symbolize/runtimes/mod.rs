@@ -1,5 +1,5 @@
 //! What managed runtimes execute, read from their own structures in the memory of the process: frames of Python
-//! and Java, goroutines.
+//! and Java, goroutines, and of Node.js who listens to sockets.
 //! Runs in the helper; knows no privilege and no file but the program's own.
 
 pub(super) mod cpython;
@@ -7,6 +7,7 @@ mod exports;
 pub(super) mod golang;
 mod hotspot;
 pub(super) mod memory;
+pub(super) mod node;
 mod threads;
 
 use super::code::{Code, CodeIndex};
@@ -18,6 +19,7 @@ use cpython::Cpython;
 use golang::Golang;
 use hotspot::Hotspot;
 use memory::Memory;
+use node::Node;
 
 /// The runtime of one process.
 pub(super) struct Runtime(Kind);
@@ -26,6 +28,7 @@ enum Kind {
     Python(Box<Cpython>),
     Java(Box<Hotspot>),
     Go(Golang),
+    Node(Box<Node>),
 }
 
 /// What was copied of a stack: memory from `sp` upwards.
@@ -60,9 +63,14 @@ impl Runtime {
         {
             return Some(Self(Kind::Python(Box::new(python))));
         }
-        if wanted.java {
-            let java = Hotspot::learn(code, memory)?;
+        if wanted.java
+            && let Some(java) = Hotspot::learn(code, memory)
+        {
             return Some(Self(Kind::Java(Box::new(java))));
+        }
+        if wanted.node {
+            let node = Node::learn(code, memory)?;
+            return Some(Self(Kind::Node(Box::new(node))));
         }
         None
     }
@@ -73,7 +81,7 @@ impl Runtime {
             Kind::Python(python) => Some(python.image),
             // Elsewhere the kernel program cannot walk its frames.
             Kind::Java(java) => cfg!(target_arch = "x86_64").then_some(java.image),
-            Kind::Go(_) => None,
+            Kind::Go(_) | Kind::Node(_) => None,
         }
     }
 
@@ -93,12 +101,21 @@ impl Runtime {
         }
     }
 
+    /// Where its sockets are.
+    pub(super) fn node(&self) -> Option<&Node> {
+        match &self.0 {
+            Kind::Node(node) => Some(node),
+            _ => None,
+        }
+    }
+
     /// How the kernel program notes what its threads execute.
     pub(super) fn to_note(&self, code: &CodeIndex, memory: &mut Memory<'_>) -> RuntimeOf {
         match &self.0 {
             Kind::Python(python) => python.to_note(code, memory),
             Kind::Java(java) => java.to_note(memory),
             Kind::Go(go) => go.to_note(),
+            Kind::Node(_) => RuntimeOf::Nobody,
         }
     }
 
@@ -111,7 +128,7 @@ impl Runtime {
         match &self.0 {
             Kind::Python(python) => python.noted(memory, functions),
             Kind::Java(java) => java.noted(memory, functions),
-            Kind::Go(_) => None,
+            Kind::Go(_) | Kind::Node(_) => None,
         }
     }
 
@@ -123,7 +140,7 @@ impl Runtime {
         stack: CopiedStack<'_>,
     ) -> Option<Functions> {
         match &self.0 {
-            Kind::Python(_) | Kind::Go(_) => None,
+            Kind::Python(_) | Kind::Go(_) | Kind::Node(_) => None,
             Kind::Java(java) => java.copied(memory, from, stack),
         }
     }
@@ -136,7 +153,7 @@ impl Runtime {
         stack: CopiedStack<'_>,
     ) -> Vec<AddressRule> {
         match &self.0 {
-            Kind::Python(_) | Kind::Go(_) => Vec::new(),
+            Kind::Python(_) | Kind::Go(_) | Kind::Node(_) => Vec::new(),
             Kind::Java(java) => java.rules(memory, from, stack),
         }
     }
@@ -155,7 +172,7 @@ impl Runtime {
                 (frames, truncated, java.image)
             }
             // Its frames are native ones.
-            Kind::Go(_) => return None,
+            Kind::Go(_) | Kind::Node(_) => return None,
         };
         (!frames.is_empty()).then_some(Managed {
             frames,

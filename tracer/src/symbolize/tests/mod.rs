@@ -12,6 +12,7 @@ mod languages;
 mod libcs;
 mod made;
 mod native;
+mod node;
 mod program;
 mod python;
 mod tableless;
