@@ -2,7 +2,7 @@
 
 use super::{
     SocketView,
-    context::{pools::Pool, waits},
+    context::{decoded::decoded, pools::Pool},
 };
 use crate::model::wait::{FileKind, Polled, Wait};
 
@@ -28,7 +28,7 @@ impl<'a> SocketView<'a> {
     pub fn polls(&self) -> impl Iterator<Item = Polled> + use<'a, '_> {
         let pids = self.holder_pids().iter();
         let threads = pids.flat_map(|pid| self.tracker.threads(*pid));
-        threads.filter_map(|thread| match waits::decoded(thread).into_owned() {
+        threads.filter_map(|thread| match decoded(thread).into_owned() {
             Wait::Poll(polled) => Some(polled),
             _ => None,
         })

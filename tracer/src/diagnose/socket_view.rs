@@ -202,6 +202,13 @@ impl<'a> SocketView<'a> {
         self.direction() == Some(Direction::Connected) && read_in_full
     }
 
+    /// The process has left answers of the same server unread on other connections.
+    pub fn others_left_answers(&self) -> bool {
+        let server = self.socket.endpoints.remote;
+        let mut pids = self.holder_pids().iter();
+        pids.any(|pid| self.context.answers_left.contains(&(*pid, server)))
+    }
+
     /// Data that came together with the FIN, long after the last answer was read: what a server says when it hangs
     /// up on an idle client. An answer that was left unread goes on where the last read ended.
     pub fn has_parting_words(&self) -> bool {

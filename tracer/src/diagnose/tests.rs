@@ -9,6 +9,7 @@ mod forgotten;
 mod goroutines;
 mod grouping;
 mod listeners;
+mod kept;
 mod loops;
 mod not_stuck;
 mod parked;

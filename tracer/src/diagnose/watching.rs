@@ -64,7 +64,7 @@ impl<'a> SocketView<'a> {
     pub fn waiter(&self, watch: Watch) -> Option<&'a Thread> {
         let threads = self.tracker.threads(watch.pid);
         threads.iter().find(|thread| {
-            let waits = super::context::waits::decoded(thread);
+            let waits = super::context::decoded::decoded(thread);
             match &*waits {
                 Wait::Epoll { set } => watch.set == 0 || *set == 0 || *set == watch.set,
                 _ => false,

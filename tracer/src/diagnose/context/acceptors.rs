@@ -15,6 +15,8 @@ pub enum Acceptance<'a> {
         /// It has accepted before, or shares the work of one that has.
         has_accepted: bool,
     },
+    /// Who accepts is blocked in nothing, but all that serve what it has accepted are.
+    Served { thread: &'a Thread, all: usize },
     /// Who should accept is not known, or is blocked in nothing; where the last connection was accepted.
     NobodyIsKept(Option<&'a [Frame]>),
 }
@@ -54,7 +56,9 @@ impl<'a> ReportContext<'a> {
                     thread,
                     has_accepted: true,
                 },
-                None => Acceptance::NobodyIsKept(stack.map(|stack| stack.frames.as_slice())),
+                None => self.served(&threads).unwrap_or_else(|| {
+                    Acceptance::NobodyIsKept(stack.map(|stack| stack.frames.as_slice()))
+                }),
             };
         }
         // Nobody was seen to accept: only processes of one thread leave no choice.
@@ -70,6 +74,24 @@ impl<'a> ReportContext<'a> {
             },
             None => Acceptance::NobodyIsKept(None),
         }
+    }
+
+    /// Those that read and write what others accept, when none of them is free: whoever accepts may wait for one.
+    fn served(&self, threads: &[&'a Thread]) -> Option<Acceptance<'a>> {
+        let serves = |thread: &&&'a Thread| {
+            let actor = thread.actor();
+            self.threads.has_served(actor) && !self.threads.has_accepted(actor)
+        };
+        let serving: Vec<&'a Thread> = threads.iter().filter(serves).copied().collect();
+        let blocked =
+            |thread: &&'a Thread| self.is_kept(thread) && self.waits.of(thread).is_of_work();
+        (serving.len() > 1 && serving.iter().all(blocked))
+            .then(|| longest(serving.iter().copied()))
+            .flatten()
+            .map(|thread| Acceptance::Served {
+                thread,
+                all: serving.len(),
+            })
     }
 
     fn accepts(&self, holders: &[u32]) -> Vec<LastOperation> {

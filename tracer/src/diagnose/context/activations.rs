@@ -21,6 +21,9 @@ pub enum Activation<'a> {
     Same(&'a Thread, Sameness<'a>),
     /// The thread is in the same place, but nothing excludes that it has begun other work since.
     Possible(&'a Thread),
+    /// The thread began after the connection was opened and has touched no other, but what it waits for may be other
+    /// work.
+    Began(&'a Thread),
     Unknown,
 }
 
@@ -57,6 +60,9 @@ pub struct Sameness<'a> {
     /// The thread began after the connection was opened, has touched no other, and waits for something that brings no
     /// work.
     pub own_thread: bool,
+    /// It is the only thread of its process, has touched nothing else, and is inside of functions that touched the
+    /// socket.
+    pub only_thread: bool,
     /// It is a goroutine, and has touched no other client.
     pub own_goroutine: bool,
     /// And is at a piece of work of the server that started it for this connection alone.
@@ -157,6 +163,7 @@ impl<'a> ReportContext<'a> {
                 own_process,
                 nothing_else: false,
                 own_thread: false,
+                only_thread: false,
                 own_goroutine: false,
                 started_for: false,
             };
@@ -177,21 +184,21 @@ impl<'a> ReportContext<'a> {
         let frames = common == Common::Inside && of_work;
         // Where the two stacks cannot be compared, the wait alone has to show that there was no other work.
         let kept = locks::is_kept(thread, self.blamer);
-        let at_work = waits.is_of_work() || kept;
+        let at_work = waits.is_of_work() || kept || locks::is_bare(thread, self.blamer);
         let no_work = common == Common::Unknown && at_work;
         let waited_once = has_waited_once(operation, thread) && (frames || nothing_else || no_work);
         // A runtime may make its threads wait in between, for itself.
-        let own_thread = !waited_once
-            && at_work
-            && (crowd.threads <= 1 || crowd.free == 0)
-            && self.began_for(cookie, thread);
-        if waited_once || own_thread {
+        let began_for = (crowd.threads <= 1 || crowd.free == 0) && self.began_for(cookie, thread);
+        let own_thread = !waited_once && at_work && began_for;
+        let only_thread = !waited_once && alone && waits.is_of_work() && common == Common::Inside;
+        if waited_once || own_thread || only_thread {
             let sameness = Sameness {
                 frames,
                 asked,
                 own_process,
-                nothing_else,
+                nothing_else: nothing_else && waited_once,
                 own_thread,
+                only_thread,
                 own_goroutine: false,
                 started_for: false,
             };
@@ -201,6 +208,7 @@ impl<'a> ReportContext<'a> {
             Common::Inside if crowd.free == 0 => Activation::Possible(thread),
             // A wait that looks again from time to time leaves a CPU more than once.
             Common::Unknown if kept || self.names_it(stack, thread) => Activation::Possible(thread),
+            _ if began_for => Activation::Began(thread),
             _ => Activation::Unknown,
         }
     }

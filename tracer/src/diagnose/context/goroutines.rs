@@ -95,6 +95,7 @@ impl<'a> ReportContext<'a> {
                 own_process: false,
                 nothing_else: false,
                 own_thread: false,
+                only_thread: false,
                 own_goroutine: only_this,
                 started_for,
             };

@@ -4,7 +4,7 @@
 use super::{Blamer, idle};
 use crate::model::{
     input::Thread,
-    stack::{Frame, JAVA},
+    stack::{Frame, JAVA, PYTHON},
 };
 
 /// What waits in these waits for a lock: the entry of a Java monitor, and the locks of java.util.concurrent.
@@ -46,6 +46,23 @@ pub fn is_locked_out(thread: &Thread, blamer: Blamer<'_>) -> bool {
     let innermost = thread.stack.iter().position(is_java);
     let at_monitor = innermost.is_some() && blamer(&thread.stack) == innermost;
     at_monitor || is_for_lock(&thread.stack)
+}
+
+/// In a function of the program that takes a lock itself: the queues, conditions and events of Python's library, which
+/// may bring work, are functions of their own.
+pub fn is_bare(thread: &Thread, blamer: Blamer<'_>) -> bool {
+    let is_python = |frame: &Frame| frame.module.as_deref() == Some(PYTHON);
+    let of_library = |frame: &Frame| {
+        frame
+            .module
+            .as_deref()
+            .is_some_and(|m| m.starts_with("libc."))
+    };
+    let Some(innermost) = thread.stack.iter().position(is_python) else {
+        return false;
+    };
+    let inside = thread.stack.get(..innermost).unwrap_or_default();
+    !inside.is_empty() && inside.iter().all(of_library) && blamer(&thread.stack) == Some(innermost)
 }
 
 #[cfg(test)]

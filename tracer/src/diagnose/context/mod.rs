@@ -5,6 +5,7 @@ pub mod acceptors;
 pub mod activations;
 pub mod behind;
 mod closes;
+pub mod decoded;
 mod goroutines;
 mod idle;
 mod locks;
@@ -17,7 +18,10 @@ pub mod threads;
 pub mod waits;
 mod wrappers;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    net::SocketAddr,
+};
 
 use self::{
     behind::Started,
@@ -61,6 +65,8 @@ pub struct ReportContext<'a> {
     wrappers: HashSet<(&'a str, &'a str)>,
     /// By process: an interest by the inode it watches, and by its number where the inode is unknown.
     interests: HashMap<(u32, Watched), Interest>,
+    /// Processes that left answers on connections which they opened, with the servers.
+    pub answers_left: HashSet<(u32, SocketAddr)>,
     /// Processes whose threads of control the kernel does not see.
     of_tasks: HashSet<u32>,
 }
@@ -86,6 +92,7 @@ impl<'a> ReportContext<'a> {
             forked_for: HashMap::new(),
             wrappers: wrappers::find(tracker, blamer),
             interests: interests(tracker),
+            answers_left: answers_left(tracker),
             of_tasks: HashSet::new(),
         };
         context.note_last_operations();
@@ -243,6 +250,9 @@ impl<'a> ReportContext<'a> {
     }
 }
 
+/// Bytes: what a server says when it hangs up is less.
+const PARTING: u32 = 1024;
+
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Watched {
     Inode(u64),
@@ -259,6 +269,22 @@ fn interests(tracker: &Tracker) -> HashMap<(u32, Watched), Interest> {
         interests.entry((pid, watched)).or_insert(interest);
     }
     interests
+}
+
+/// More than what a server says when it hangs up was left, and the connection is not read any more.
+fn answers_left(tracker: &Tracker) -> HashSet<(u32, SocketAddr)> {
+    let mut left = HashSet::new();
+    for socket in tracker.sockets() {
+        let opened = socket.history.opened;
+        let connected = opened.is_some_and(|opened| opened.kind == SocketOperation::Connect);
+        let used = socket.history.used;
+        let read = used.is_some_and(|used| used.kind == SocketOperation::Recv);
+        if connected && read && socket.is_stuck_state() && socket.recv_q > PARTING {
+            let pids = socket.holders.iter().map(|holder| holder.pid);
+            left.extend(pids.map(|pid| (pid, socket.endpoints.remote)));
+        }
+    }
+    left
 }
 
 /// When the process began, by the clock of events, rounded up to a tick of /proc.

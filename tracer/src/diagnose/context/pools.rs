@@ -101,7 +101,7 @@ impl<'a> ReportContext<'a> {
         }
         match self.newest_activation(thread) {
             Some(Activation::Same(..)) => Worker::Busy,
-            Some(Activation::Possible(_)) => Worker::Probably,
+            Some(Activation::Possible(_) | Activation::Began(_)) => Worker::Probably,
             Some(Activation::Over(_)) => Worker::Idle,
             _ if matches!(waits, WaitsFor::Time) => Worker::Busy,
             _ => Worker::Unknown,

@@ -7,6 +7,7 @@ use std::{
 
 use tracer_common::state::{CLOSE_WAIT, ESTABLISHED, SYN_SENT};
 
+use super::decoded::decoded;
 use super::locks::is_for_lock;
 use super::threads::Threads;
 use crate::{
@@ -41,6 +42,9 @@ pub enum WaitsFor<'a> {
     /// That whoever is at the other end takes what is written.
     PeerReads(&'a Connection),
     Lock(Option<u32>),
+    /// That whoever reads at the other end of this descriptor, which is no TCP connection, takes what is written: a
+    /// full pipe, most often.
+    Reader(i32),
     /// A lock, a condition, a semaphore: the kernel cannot tell.
     Futex,
     /// Another goroutine to take what this one sends to a channel.
@@ -100,7 +104,7 @@ impl<'a> Waits<'a> {
             Wait::Receive(target) | Wait::Connect(target) => self.input(thread, *target),
             Wait::Send(target) => self
                 .connection(thread, *target)
-                .map_or(WaitsFor::Other, WaitsFor::PeerReads),
+                .map_or(WaitsFor::Reader(target.fd), WaitsFor::PeerReads),
             Wait::Poll(polled) => self.polled(thread, polled),
             Wait::Epoll { set } => WaitsFor::Set(*set),
             Wait::Accept(_) => WaitsFor::NewConnections,
@@ -149,7 +153,7 @@ impl<'a> Waits<'a> {
             ([], _) if polled.times_out => WaitsFor::Time,
             ([only], _) if only.output && !only.input => self
                 .connection(thread, only.target)
-                .map_or(WaitsFor::Other, |connection| {
+                .map_or(WaitsFor::Reader(only.target.fd), |connection| {
                     if connection.state == SYN_SENT {
                         WaitsFor::Upstream(connection)
                     } else {
@@ -222,9 +226,13 @@ impl WaitsFor<'_> {
             Self::PeerReads(connection) => {
                 connection.send_q > 0 && matches!(connection.state, ESTABLISHED | CLOSE_WAIT)
             }
-            Self::Lock(_) | Self::Taker | Self::Group | Self::Time | Self::Disk | Self::Child => {
-                true
-            }
+            Self::Lock(_)
+            | Self::Reader(_)
+            | Self::Taker
+            | Self::Group
+            | Self::Time
+            | Self::Disk
+            | Self::Child => true,
             _ => false,
         }
     }
@@ -246,6 +254,10 @@ impl WaitsFor<'_> {
                 "{} to take what is written, whose Send-Q holds {} bytes",
                 remote(connection),
                 connection.send_q
+            )
+            .into(),
+            Self::Reader(fd) => format!(
+                "whoever should read what it writes to descriptor {fd}, a pipe, a file or a local socket"
             )
             .into(),
             Self::Lock(Some(owner)) => format!("a lock that thread {owner} holds").into(),
@@ -283,6 +295,10 @@ impl WaitsFor<'_> {
             Self::PeerReads(_) => {
                 "Put a time limit on writing, or close clients that stop reading."
             }
+            Self::Reader(_) => {
+                "Find who should read at the other end of that descriptor, such as a logger, or write to it without \
+                 waiting."
+            }
             Self::Lock(_) | Self::Futex => {
                 "Find who holds the lock or should signal the condition, and put a time limit on waiting for it."
             }
@@ -317,7 +333,12 @@ impl WaitsFor<'_> {
             Self::Time => Some(WaitKind::Timer),
             Self::Cpu => Some(WaitKind::Cpu),
             Self::Disk => Some(WaitKind::Disk),
-            Self::Task | Self::Child | Self::Stopped | Self::Other | Self::Unknown => None,
+            Self::Reader(_)
+            | Self::Task
+            | Self::Child
+            | Self::Stopped
+            | Self::Other
+            | Self::Unknown => None,
         }
     }
 }
@@ -346,40 +367,4 @@ pub fn one(waits: &Waits<'_>, thread: &Thread, now: u64) -> String {
         goroutine @ Actor::Goroutine(_) => format!("{goroutine}: {verb}{call}{since}"),
         Actor::Task(_) => format!("{name}: {verb}"),
     }
-}
-
-/// Recordings of earlier versions, and hosts where registers cannot be read in full, have the name of the
-/// system call and its first descriptor only.
-pub fn decoded(thread: &Thread) -> Cow<'_, Wait> {
-    if thread.wait != Wait::Unknown {
-        return Cow::Borrowed(&thread.wait);
-    }
-    let file = thread.socket.map_or(FileKind::Unknown, FileKind::Socket);
-    let target = Target {
-        fd: thread.fd.unwrap_or(-1),
-        file,
-    };
-    let wait = match thread.syscall.as_deref() {
-        None if thread.state == 'R' => Wait::Running,
-        None => Wait::Unknown,
-        Some("read" | "readv" | "recvfrom" | "recvmsg") => Wait::Receive(target),
-        Some("write" | "writev" | "sendto" | "sendmsg" | "sendfile") => Wait::Send(target),
-        Some("connect") => Wait::Connect(target),
-        Some("accept" | "accept4") => Wait::Accept(target),
-        Some("poll" | "ppoll") => Wait::Poll(Polled::default()),
-        Some("select" | "pselect6") => Wait::Poll(Polled {
-            select: true,
-            ..Polled::default()
-        }),
-        Some("epoll_wait" | "epoll_pwait" | "epoll_pwait2") => Wait::Epoll {
-            set: thread.fd.and_then(|fd| u32::try_from(fd).ok()).unwrap_or(0),
-        },
-        Some("futex" | "futex_waitv") => Wait::Futex { address: 0 },
-        Some("nanosleep" | "clock_nanosleep") => Wait::Sleep,
-        Some("wait4" | "waitid") => Wait::Child,
-        Some("fsync") => Wait::Disk,
-        Some("io_uring_enter") => Wait::IoUring,
-        Some(_) => Wait::Other,
-    };
-    Cow::Owned(wait)
 }

@@ -24,8 +24,14 @@ impl Rule for IdlePool {
         }
         if matches!(
             view.activation(),
-            Activation::Same(..) | Activation::Possible(_)
+            Activation::Same(..) | Activation::Possible(_) | Activation::Began(_)
         ) {
+            return Answer::No;
+        }
+        let was_reused = view.context.was_reused(view.socket.cookie);
+        // Of the same server's answers to the same process some were left unread: so may this one's end have been, by
+        // a program that reads ahead.
+        if !was_reused && view.others_left_answers() {
             return Answer::No;
         }
         let looks = Looks::default()
@@ -36,7 +42,7 @@ impl Rule for IdlePool {
             )
             // Reuse is the positive fact; without it the shape alone is left.
             .doubt(
-                !view.context.was_reused(view.socket.cookie),
+                !was_reused,
                 "that connections are used again was not seen: one that is forgotten after its answer looks \
                  the same",
             );

@@ -6,6 +6,7 @@ use super::super::{
     context::{
         activations::{Activation, Over},
         pools::Queue,
+        waits::WaitsFor,
     },
 };
 use crate::model::verdict::Confidence;
@@ -132,6 +133,10 @@ pub fn nobody(view: &SocketView<'_>) -> Looks {
         .doubt(
             was_something_asked(view),
             "the process has asked a server since, which has not answered",
+        )
+        .doubt(
+            may_share_an_answer(view),
+            "a thread of the process waits for a server's answer that it asked for before: this one may wait for the same",
         );
     looks
         .look(
@@ -179,6 +184,20 @@ fn queue(view: &SocketView<'_>) -> Queue {
     let others = threads.filter(|thread| thread.actor() != last.actor());
     let queues = others.map(|thread| view.context.queue_before(thread));
     queues.max().unwrap_or(Queue::No)
+}
+
+/// Caches ask once for all that want the same thing, and put the others on a list.
+fn may_share_an_answer(view: &SocketView<'_>) -> bool {
+    let Some(last) = view.last_operation() else {
+        return false;
+    };
+    let pids = view.holder_pids().iter();
+    let mut threads = pids.flat_map(|pid| view.tracker.threads(*pid));
+    threads.any(|thread| {
+        let waits = view.context.waits.of(thread);
+        let asked = thread.since.is_none_or(|since| since <= last.at);
+        asked && matches!(waits, WaitsFor::Upstream(_)) && waits.is_of_work()
+    })
 }
 
 /// The process asked a server after the last use, which has not answered.

@@ -26,6 +26,8 @@ pub struct Acceptor<'a> {
     /// Where the last connection was accepted, when no thread is.
     pub frames: Option<&'a [Frame]>,
     has_accepted: bool,
+    /// All of the threads that serve what others accept are, and this one is one of so many.
+    of_serving: Option<usize>,
 }
 
 impl Rule for NeverAccepted {
@@ -45,11 +47,19 @@ impl Rule for NeverAccepted {
                 thread: Some(thread),
                 frames: None,
                 has_accepted,
+                of_serving: None,
+            },
+            Acceptance::Served { thread, all } => Acceptor {
+                thread: Some(thread),
+                frames: None,
+                has_accepted: false,
+                of_serving: Some(all),
             },
             Acceptance::NobodyIsKept(frames) => Acceptor {
                 thread: None,
                 frames,
                 has_accepted: frames.is_some(),
+                of_serving: None,
             },
         };
         // What happened shows in the socket itself; who is to blame is another question.
@@ -133,6 +143,12 @@ impl Rule for NeverAccepted {
 impl Acceptor<'_> {
     fn evidence(&self, group: &Group<'_>) -> Option<String> {
         let waits = &group.oldest()?.context.waits;
+        if let Some((thread, all)) = self.thread.zip(self.of_serving) {
+            return Some(format!(
+                "no thread that accepts is blocked, but all {all} that serve what it has accepted are: {}",
+                waits::one(waits, thread, group.now)
+            ));
+        }
         match (self.thread, self.has_accepted) {
             (Some(thread), true) => Some(format!(
                 "who accepted before, or shares its work: {}",
@@ -162,10 +178,13 @@ impl Acceptor<'_> {
                     waits::WaitsFor::Cpu => "was on the CPU when looked at".to_owned(),
                     _ => format!("waits for {}", waits.words()),
                 };
-                Some(format!(
-                    "; the thread that should accept {doing}{}",
-                    within.unwrap_or_default()
-                ))
+                let who = match self.of_serving {
+                    Some(all) => format!(
+                        "all {all} threads that serve what was accepted are blocked, and one of them"
+                    ),
+                    None => "the thread that should accept".to_owned(),
+                };
+                Some(format!("; {who} {doing}{}", within.unwrap_or_default()))
             }
             None => Some(format!("; the last accept() was called{}", within?)),
         }

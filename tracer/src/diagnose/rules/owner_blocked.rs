@@ -44,6 +44,8 @@ pub enum How<'a> {
     Call(Sameness<'a>),
     /// The thread is in the functions that touched it last.
     Place,
+    /// The thread was started after the connection was opened, and has touched no other.
+    Began,
     /// The thread whose event loop would be told of it.
     Loop,
     /// A suspended task whose coroutines lead to it.
@@ -77,7 +79,7 @@ impl Rule for OwnerBlocked {
         let proof = Proof::earned(looks, EvidenceSource::ServingThread, Evidence::AtWork(work));
         Answer::Yes(proof.at_most(match work.how {
             How::Call(sameness) if sameness.is_sure() => Confidence::High,
-            How::Place => Confidence::Low,
+            How::Place | How::Began => Confidence::Low,
             _ => Confidence::Medium,
         }))
     }
@@ -192,6 +194,9 @@ impl How<'_> {
             Self::Call(sameness) if sameness.nothing_else => {
                 "it is the only thread, and has not left a CPU since but for the present wait"
             }
+            Self::Call(sameness) if sameness.only_thread => {
+                "it is the only thread, is inside of functions that touched it, and has touched nothing else since"
+            }
             Self::Call(sameness) if sameness.own_thread => {
                 "it began after that connection was opened, and has touched no other"
             }
@@ -206,6 +211,10 @@ impl How<'_> {
                 "it is still in that call: it has not left a CPU since but for the present wait"
             }
             Self::Place => "it is in the same function, though it may have begun other work since",
+            Self::Began => {
+                "it began after that connection was opened and has touched no other, though what it waits for may be \
+                 other work"
+            }
             Self::Loop => "its epoll set would tell of the hang-up, and nobody waits for that set",
             Self::Has => "its coroutines lead to the connection",
             Self::Computes { .. } => "it has touched nothing else since",
@@ -275,6 +284,7 @@ fn called<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
     let (thread, how) = match view.activation() {
         Activation::Same(thread, sameness) => (thread, How::Call(sameness)),
         Activation::Possible(thread) => (thread, How::Place),
+        Activation::Began(thread) => (thread, How::Began),
         _ => return None,
     };
     let waits = view.context.waits.of(thread);
@@ -339,7 +349,7 @@ fn looks(view: &SocketView<'_>, work: &AtWork<'_>) -> Looks {
         return suspended::looks(view);
     }
     let compared = match work.how {
-        How::Call(sameness) => sameness.frames || sameness.is_sure(),
+        How::Call(sameness) => sameness.frames || sameness.own_thread || sameness.is_sure(),
         _ => true,
     };
     Looks::default()

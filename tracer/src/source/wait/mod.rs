@@ -80,7 +80,11 @@ fn decode(
     let [first, second, third, ..] = entry.arguments;
     let target = |reader: &mut Reader<'_, '_>| reader.target(first as i32);
     match kind(name) {
-        Kind::Receive => Wait::Receive(target(&mut reader)),
+        Kind::Receive => match target(&mut reader) {
+            // A pipe or a socket is waited for in a sleep that signals end.
+            file if file.file == FileKind::Other && place.state == 'D' => Wait::Disk,
+            other => Wait::Receive(other),
+        },
         Kind::Send => Wait::Send(target(&mut reader)),
         Kind::Connect => Wait::Connect(target(&mut reader)),
         Kind::Accept => Wait::Accept(target(&mut reader)),
@@ -101,9 +105,17 @@ fn decode(
         Kind::Signal => Wait::Signal,
         Kind::IoUring => Wait::IoUring,
         Kind::Disk => Wait::Disk,
+        Kind::FileLock => Wait::Lock {
+            address: 0,
+            owner: None,
+        },
+        Kind::Control if WAITS_FOR_LOCK.contains(&second) => Wait::Lock {
+            address: 0,
+            owner: None,
+        },
         // Most calls sleep uninterruptibly for a device alone.
-        Kind::Futex | Kind::Other if place.state == 'D' => Wait::Disk,
-        Kind::Futex | Kind::Other => Wait::Other,
+        Kind::Futex | Kind::Control | Kind::Other if place.state == 'D' => Wait::Disk,
+        Kind::Futex | Kind::Control | Kind::Other => Wait::Other,
     }
 }
 
@@ -164,8 +176,15 @@ enum Kind {
     IoUring,
     /// On a descriptor.
     Disk,
+    /// On a file, between processes.
+    FileLock,
+    /// `fcntl`, which has such locks too.
+    Control,
     Other,
 }
+
+/// `F_SETLKW` and `F_OFD_SETLKW`.
+const WAITS_FOR_LOCK: [u64; 2] = [7, 38];
 
 fn kind(call: &str) -> Kind {
     match call {
@@ -187,6 +206,8 @@ fn kind(call: &str) -> Kind {
         "pause" | "rt_sigsuspend" | "rt_sigtimedwait" => Kind::Signal,
         "io_uring_enter" => Kind::IoUring,
         "fsync" | "fdatasync" | "sync_file_range" | "syncfs" => Kind::Disk,
+        "flock" => Kind::FileLock,
+        "fcntl" => Kind::Control,
         _ => Kind::Other,
     }
 }

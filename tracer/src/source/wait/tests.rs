@@ -201,6 +201,13 @@ fn sockets_that_are_read_written_connected_and_accepted_are_told_apart() {
     }
 }
 
+const fn file_lock() -> Wait {
+    Wait::Lock {
+        address: 0,
+        owner: None,
+    }
+}
+
 #[test]
 fn calls_without_files_have_their_own_kinds() {
     let memory = memory(&[]);
@@ -217,6 +224,10 @@ fn calls_without_files_have_their_own_kinds() {
         (426, vec![], Wait::IoUring),
         (449, vec![], Wait::Other),
         (74, vec![3], Wait::Disk),
+        (73, vec![3, 2], file_lock()),
+        (72, vec![3, 7], file_lock()),
+        (72, vec![3, 38], file_lock()),
+        (72, vec![3, 1], Wait::Other),
         (-1, vec![], Wait::Other),
     ] {
         assert_eq!(waits(&memory, &entry(call, &arguments)), wait, "{call}");

@@ -51,6 +51,8 @@ pub(super) const MODULES: &[&str] = &[
     "liburing",
     "libglib",
     "libgio",
+    "libapr",
+    "libaprutil",
     // virtual machines and interpreters
     "libpython",
     "libpython2",
