@@ -8,8 +8,9 @@ mod evidence;
 mod forgotten;
 mod goroutines;
 mod grouping;
-mod listeners;
+
 mod kept;
+mod listeners;
 mod loops;
 mod not_stuck;
 mod parked;
