@@ -198,6 +198,12 @@ pub fn blame_of(site: &Site, wanted: &Blame, source: &str) -> Result<()> {
     if wanted.stack == "another" {
         return Ok(());
     }
+    if wanted.stack == "listeners" {
+        let listeners = site.listeners.as_ref();
+        let blamed = listeners.and_then(|listeners| listeners.blamed.as_ref());
+        ensure!(blamed.is_some(), "no listener is blamed: {listeners:?}");
+        return source_line(wanted, blame.file.as_deref(), blame.line, source);
+    }
     let stacks = site.stacks.named(&wanted.stack);
     let shows = |stack: &Vec<Frame>| in_order(stack, &blame.function, &wanted.callers);
     ensure!(

@@ -111,7 +111,8 @@ pub struct Blame {
     #[serde(default)]
     pub or_nobody: bool,
     /// The field of `stacks` which holds the blamed frame; `any` where more than one may,
-    /// `another` where the stacks are those of another finding, which this one points to.
+    /// `another` where the stacks are those of another finding, which this one points to, `listeners`
+    /// where it was on none and hears of what comes on the connection.
     pub stack: String,
     /// Application frames above the blamed one, in this order, others may lie between.
     #[serde(default)]

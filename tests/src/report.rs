@@ -70,6 +70,26 @@ pub struct Site {
     /// Commands that end the connections a finding rests on.
     #[serde(default)]
     pub relief: Option<String>,
+    /// Of a program for Node.js.
+    #[serde(default)]
+    pub listeners: Option<Listeners>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Listeners {
+    pub allow_half_open: Option<bool>,
+    pub end_is_heard: Option<bool>,
+    pub events: Vec<EventListeners>,
+    /// The event whose listener is blamed.
+    pub blamed: Option<String>,
+    pub unknown: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct EventListeners {
+    pub event: String,
+    pub of: String,
+    pub functions: Vec<Blame>,
 }
 
 /// A finding none of whose sockets is stuck any more.

@@ -24,10 +24,10 @@ const KNOWN: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 4;
 const HEAD: &str = "# What is named\n\n\
     Each cell is the innermost frame of the program's own code in that stack, as a run of one rig gave it (`eof-ignored`: a \
-    server that reads the end of the\nstream and does not close). Written by the test `names_are_as_documented` with \
+    server that reads the end of the\nstream and does not close); the last one, of Node, is who listens to the connections, by the program's own objects. Written by the test `names_are_as_documented` with \
     `SOCKLEAK_WRITE_NAMES=1`; do not edit.\n\n\
-    | language | build | opened | read the end | last used | thread of the holder |\n\
-    |---|---|---|---|---|---|\n";
+    | language | build | opened | read the end | last used | thread of the holder | hears of what comes |\n\
+    |---|---|---|---|---|---|---|\n";
 
 #[test]
 fn names_are_as_documented() {
@@ -67,7 +67,8 @@ fn names_are_as_documented() {
             let Flavour {
                 language, build, ..
             } = flavour;
-            let cells = [*language, build, &opened, &eof, &used, &holder].join(" | ");
+            let hears = listener(site);
+            let cells = [*language, build, &opened, &eof, &used, &holder, &hears].join(" | ");
             writeln!(table, "| {cells} |").expect("write to a String");
         }
     }
@@ -140,6 +141,21 @@ fn holder(rig: &Rig) -> String {
     let pid = rig.pid().to_string();
     let report = sockleak::run(["snapshot", "--json", "--min-age", "1s", "--pid", &pid]).report();
     cell(&rig.entry.name, the_site(&report, rig), "holders")
+}
+
+/// Of a program for Node.js: its functions are on no stack.
+fn listener(site: &Site) -> String {
+    let Some(listeners) = &site.listeners else {
+        return "-".to_owned();
+    };
+    let blame = site.blame.as_ref().filter(|_| listeners.blamed.is_some());
+    let Some(blame) = blame else {
+        return "unknown".to_owned();
+    };
+    let file = blame.file.as_deref().unwrap_or_default();
+    let file = file.rsplit('/').next().unwrap_or(file);
+    let line = blame.line.map(|_| format!(", line of `{file}`"));
+    format!("`{}`{}", blame.function, line.unwrap_or_default())
 }
 
 fn cell(rig: &str, site: &Site, place: &str) -> String {

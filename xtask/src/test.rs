@@ -3,6 +3,7 @@
 
 mod cargo_test;
 mod machine;
+mod node;
 mod root;
 mod skips;
 
@@ -48,7 +49,9 @@ pub fn run(args: &Args) -> ExitCode {
 /// Asks for root and installs what live tests need; says so.
 pub fn prepare() -> Result<()> {
     root::announce()?;
-    machine::prepare()
+    machine::prepare()?;
+    node::provide();
+    Ok(())
 }
 
 fn everything(args: &Args, results: &mut Results) -> Result<()> {

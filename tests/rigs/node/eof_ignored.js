@@ -6,8 +6,12 @@ const { Rig, REPLY } = require('./rig');
 
 const rig = new Rig();
 
+function handleClientAndForget() {
+  this.write(REPLY);
+}
+
 function serveConnection(socket) {
-  socket.on('data', () => socket.write(REPLY));
+  socket.on('data', handleClientAndForget);
   socket.on('end', () => {
     rig.served += 1;
     if (rig.healthy) socket.end();
