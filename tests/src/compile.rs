@@ -23,6 +23,7 @@ pub fn runtime(entry: &Entry) -> Option<&str> {
         "java" => "java",
         "javascript" => "node",
         "python" => "python3",
+        "ruby" => "ruby",
         _ => return None,
     };
     Some(entry.interpreter.as_deref().unwrap_or(usual))

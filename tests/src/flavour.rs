@@ -165,6 +165,11 @@ fn interpreters() -> Vec<Flavour> {
     vec![
         flavour("Python", "CPython, as it comes", python),
         flavour(
+            "Ruby",
+            "as it comes",
+            interpreted("ruby-eof", "ruby", "ruby/eof_ignored.rb", &[]),
+        ),
+        flavour(
             "Node",
             "as it comes",
             interpreted("node-eof", "javascript", node, &[]),

@@ -63,6 +63,14 @@ fn machines() -> Vec<PathBuf> {
     found
 }
 
+/// The distribution's Ruby, and any that are named beside.
+fn rubies() -> Vec<PathBuf> {
+    let beside = std::env::var("SOCKLEAK_TEST_RUBY").unwrap_or_default();
+    let beside = beside.split(':').map(PathBuf::from);
+    let found = beside.chain([PathBuf::from("/usr/bin/ruby")]);
+    found.filter(|ruby| ruby.is_file()).collect()
+}
+
 /// Starts the rig under a watch, which sees it from its first call on, and takes the report once it leaks.
 fn watched(rig: &mut Command) -> Report {
     let program = Path::new(rig.get_program());
@@ -171,6 +179,42 @@ fn two_python_functions_with_one_call_each_are_two_findings() {
             assert_eq!(names[names.len() - 2..], ["serve", "<module>"], "{names:?}");
             assert!(
                 !names.iter().any(|name| name.contains("PyEval")),
+                "{names:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn two_ruby_methods_with_one_call_each_are_two_findings() {
+    let name = "two_ruby_methods_with_one_call_each_are_two_findings";
+    if !skip::require_root(name) {
+        return;
+    }
+    let rubies = rubies();
+    assert!(!rubies.is_empty(), "no ruby at all");
+    for ruby in rubies {
+        let rig = || {
+            let mut rig = Command::new(&ruby);
+            rig.arg(paths::tests_dir().join("rigs/ruby/one_call_each.rb"));
+            rig.arg("5");
+            rig
+        };
+        let report = told(
+            rig,
+            [("read_orders", 11, 5), ("read_stock", 17, 5)],
+            Count::All,
+        );
+        for site in &report.sites {
+            let read = site.stacks.named("eof");
+            let names: Vec<String> = read[0].iter().map(tests::report::Frame::name).collect();
+            // Since 3.3 `Integer#times` is written in Ruby.
+            let names: Vec<&String> = names.iter().filter(|name| *name != "times").collect();
+            assert!(names.iter().any(|name| name.contains("read")), "{names:?}");
+            let outermost = &names[names.len() - 3..];
+            assert_eq!(
+                outermost,
+                ["block in serve", "serve", "<main>"],
                 "{names:?}"
             );
         }

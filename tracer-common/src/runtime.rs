@@ -9,22 +9,22 @@ use crate::wire;
 pub const PLACES: u32 = 512;
 /// Frames of a runtime that a key takes in at most.
 pub const MAX_MANAGED: usize = 32;
-/// The largest piece of a frame that is read.
+/// More than the largest piece of a frame that is read.
 pub const MAX_FRAME_BYTES: u64 = 128;
 /// Of one frame of compiled code; what is not below is an address.
 pub const MAX_COMPILED_FRAME: u64 = 1 << 20;
 /// No such step.
 pub const NOWHERE: u64 = u64::MAX;
 
-/// CPython, of which frames are walked.
-pub const KIND_PYTHON: u64 = 0;
+/// An interpreter that keeps frames of its own, which are walked: CPython, Ruby.
+pub const KIND_INTERPRETER: u64 = 0;
 /// Go: `state` leads to the `g` that runs, which has its id at `frame`; nothing else is told.
 pub const KIND_GO: u64 = 1;
 /// HotSpot, of which frames are walked.
 pub const KIND_HOTSPOT: u64 = 2;
 
 wire! {
-    /// Where a runtime keeps what a thread executes. Places within a frame of CPython are counted in bits.
+    /// Where a runtime keeps what a thread executes. Places within a frame of an interpreter are counted in bits.
     pub struct Runtime {
         /// The layout; 0 is free.
         pub tag: u64,
@@ -35,11 +35,12 @@ wire! {
         pub image_length: u64,
         /// From the thread pointer to the place of the pointer to the thread's state.
         pub state: u64,
-        /// CPython: from there to the pointer to the innermost frame, or to something that has it at `frame_again`.
+        /// Interpreters: from there to the pointer to the innermost frame, or to something that has it at `frame_again`.
         pub frame: u64,
         pub frame_again: u64,
         /// Bytes of a frame to read.
         pub frame_bytes: u64,
+        /// In a frame the pointer to its caller's, where `stride` is 0.
         pub previous: u64,
         pub code: u64,
         pub instruction: u64,
@@ -59,7 +60,11 @@ wire! {
         pub epoch: u64,
         /// From the start of the description of compiled code to its number, which no other code gets.
         pub compile_id: u64,
-        pub reserved: [u64; 3],
+        /// Size of a frame where they are an array, callers above what they have called (Ruby).
+        pub stride: u64,
+        /// From the state to start and length in words of the memory at whose end the outermost of them is.
+        pub values: u64,
+        pub reserved: u64,
     }
 }
 
@@ -67,7 +72,7 @@ impl Runtime {
     /// Says nothing.
     pub const BLANK: Self = Self {
         tag: 0,
-        kind: KIND_PYTHON,
+        kind: KIND_INTERPRETER,
         image: 0,
         image_length: 0,
         state: 0,
@@ -87,7 +92,9 @@ impl Runtime {
         wrapper_anchor: 0,
         epoch: 0,
         compile_id: 0,
-        reserved: [0; 3],
+        stride: 0,
+        values: 0,
+        reserved: 0,
     };
 }
 

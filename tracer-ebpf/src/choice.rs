@@ -9,6 +9,12 @@ pub fn if_equal(one: u64, other: u64, then: u64) -> u64 {
     then & equal.wrapping_neg()
 }
 
+/// All bits where one is less than the other, else none. Both are addresses of user space, or their sum with an offset.
+#[inline(always)]
+pub fn if_below(one: u64, other: u64) -> u64 {
+    (hidden(one.wrapping_sub(other)) >> 63).wrapping_neg()
+}
+
 /// The same number, of which the verifier knows nothing any more: paths that differ in it alone are one from here on.
 /// A call, so not for what every connection does.
 #[inline(never)]

@@ -1,4 +1,4 @@
-//! Walks the frames that CPython keeps of the current thread, or finds the goroutine that it runs. They cannot change
+//! Walks the frames that an interpreter keeps of the current thread, or finds the goroutine that it runs. They cannot change
 //! meanwhile: it is in a system call. User space has learnt where they are (`tracer_common::runtime`).
 
 use core::{ffi::c_void, mem::MaybeUninit};
@@ -6,7 +6,7 @@ use core::{ffi::c_void, mem::MaybeUninit};
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_common::{
     runtime::{
-        Activation, KIND_GO, KIND_PYTHON, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD,
+        Activation, KIND_GO, KIND_INTERPRETER, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD,
         MANAGED_WHOLE, MAX_FRAME_BYTES, MAX_MANAGED, NO_FUNCTION, NOWHERE, REFERENCE_TAG, Runtime,
         goroutine, places_of,
     },
@@ -14,7 +14,7 @@ use tracer_common::{
 };
 
 use crate::{
-    choice::if_equal,
+    choice::{if_below, if_equal},
     globals as g,
     maps::RUNTIMES,
     repeat::{Turn, repeat},
@@ -139,7 +139,7 @@ pub fn walk(
     };
     // SAFETY: a valid map element.
     let layout = unsafe { &*entry };
-    if layout.kind != KIND_PYTHON {
+    if layout.kind != KIND_INTERPRETER {
         return (MANAGED_NONE, 0);
     }
     let Some(state) = word(thread.wrapping_add(layout.state)) else {
@@ -160,11 +160,19 @@ pub fn walk(
     if frame == 0 {
         return (MANAGED_NONE, 0);
     }
-    let size = layout.frame_bytes as u32;
+    // An array has an end, a list leads on.
+    let end = if layout.stride == 0 {
+        0
+    } else {
+        match end_of_values(state.wrapping_add(layout.values)) {
+            Some(end) => end,
+            None => return (MANAGED_UNREAD, 0),
+        }
+    };
     let mut frames = Frames {
         layout,
         window,
-        size,
+        end,
         at: frame,
         how: MANAGED_DEEPER,
         seen: 0,
@@ -178,8 +186,8 @@ pub fn walk(
 struct Frames<'r, F> {
     layout: &'r Runtime,
     window: *mut Window,
-    /// Bytes of each frame that are read.
-    size: u32,
+    /// Of an array.
+    end: u64,
     at: u64,
     /// A `MANAGED_*`: what is said when the last turn does not end it.
     how: u32,
@@ -194,12 +202,13 @@ impl<F: FnMut(usize, Activation)> Turn for Frames<'_, F> {
             self.how = MANAGED_WHOLE;
             return true;
         }
-        let size = self.size & (2 * MAX_FRAME_BYTES as u32 - 1);
+        // Kept for a loop it would lie on the stack, where the verifier forgets what it must be below.
+        // SAFETY: a valid map element.
+        let bytes = unsafe { (&raw const self.layout.frame_bytes).read_volatile() };
+        let size = bytes as u32 & (MAX_FRAME_BYTES as u32 - 1);
         let from = self.at as *const c_void;
-        // SAFETY: the destination has that size at least; the helper checks the source.
-        let read = u64::from(size) <= MAX_FRAME_BYTES
-            && unsafe { bpf_probe_read_user(self.window.cast(), size, from) == 0 };
-        if !read {
+        // SAFETY: the destination is larger; the helper checks the source.
+        if unsafe { bpf_probe_read_user(self.window.cast(), size, from) } != 0 {
             self.how = MANAGED_UNREAD;
             return true;
         }
@@ -220,10 +229,19 @@ impl<F: FnMut(usize, Activation)> Turn for Frames<'_, F> {
                 instruction: at(layout.instruction) & layout.instruction_mask,
             },
         );
-        self.at = at(layout.previous);
+        let leads = if_equal(layout.stride, 0, u64::MAX);
+        let above = self.at.wrapping_add(layout.stride);
+        self.at = at(layout.previous) & leads | above & if_below(above, self.end);
         self.seen = number as u32 + 1;
         false
     }
+}
+
+/// Start and length of memory of which frames are an array.
+#[inline(always)]
+fn end_of_values(at: u64) -> Option<u64> {
+    let (start, words) = (word(at)?, word(at.wrapping_add(8))?);
+    Some(start.wrapping_add(words << 3))
 }
 
 #[inline(always)]

@@ -255,7 +255,7 @@ pub(super) struct Looking {
     #[arg(long)]
     pub no_jvm_attach: bool,
     /// Read what threads execute, and of Node.js who listens to sockets, from the structures of
-    /// these language runtimes only: of python,java,go,node, or none
+    /// these language runtimes only: of python,java,go,node,ruby, or none
     #[arg(long, value_name = "LIST", value_parser = runtimes)]
     pub runtimes: Option<Runtimes>,
 }
@@ -271,9 +271,11 @@ pub(super) fn runtimes(text: &str) -> Result<Runtimes, String> {
             "java" => found.java = true,
             "go" => found.go = true,
             "node" => found.node = true,
+            "ruby" => found.ruby = true,
             _ => {
                 return Err(
-                    "known are python, java, go and node, separated by commas, or none".to_owned(),
+                    "known are python, java, go, node and ruby, separated by commas, or none"
+                        .to_owned(),
                 );
             }
         }

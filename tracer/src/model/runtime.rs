@@ -11,6 +11,8 @@ pub struct Runtimes {
     pub go: bool,
     #[serde(default)]
     pub node: bool,
+    #[serde(default)]
+    pub ruby: bool,
 }
 
 impl Runtimes {
@@ -19,12 +21,14 @@ impl Runtimes {
         java: true,
         go: true,
         node: true,
+        ruby: true,
     };
     pub const NONE: Self = Self {
         python: false,
         java: false,
         go: false,
         node: false,
+        ruby: false,
     };
 }
 

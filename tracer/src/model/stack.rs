@@ -14,13 +14,16 @@ pub const PYTHON: &str = "[python]";
 /// The module of functions of JavaScript that listen to a socket, as Node's objects have them; they were on no stack.
 pub const NODE: &str = "[node]";
 
+/// The module of frames that are methods and blocks of Ruby, as its virtual machine keeps them.
+pub const RUBY: &str = "[ruby]";
+
 /// One frame of the public report. `function` is `None` when no symbol covers the address; then
 /// `module` and `offset` say where it is and `build_id` says in which build.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Frame {
     pub function: Option<String>,
     /// File name of the mapped file without its directories, or `[vdso]`, `[jit]`, `[runtime]`,
-    /// `[interpreter]`, `[java]` for code of no file.
+    /// `[interpreter]`, `[java]` and the like for code of no file.
     pub module: Option<String>,
     /// Address in the module's own address space (as in its ELF file).
     pub offset: u64,
@@ -98,7 +101,7 @@ impl Frame {
     /// Of a function that its runtime's own structures tell of.
     pub fn is_managed(&self) -> bool {
         let module = self.module.as_deref();
-        module.is_some_and(|module| [PYTHON, JAVA, NODE].contains(&module))
+        module.is_some_and(|module| [PYTHON, JAVA, NODE, RUBY].contains(&module))
     }
 
     pub fn step(&self) -> Step<'_> {

@@ -2,7 +2,7 @@
 
 use crate::model::input::Warning;
 use crate::model::report::Report;
-use crate::model::stack::{Frame, JAVA, PYTHON, Runtime};
+use crate::model::stack::{Frame, JAVA, PYTHON, RUBY, Runtime};
 use crate::model::untrusted::Untrusted;
 use crate::options::Options;
 use crate::symbolize::blame::{Policy, Wrappers};
@@ -31,6 +31,7 @@ pub fn say_whose(report: &mut Report) {
             frame.runtime = match frame.module.as_deref() {
                 Some(PYTHON) => Some(Runtime::Python),
                 Some(JAVA) => Some(Runtime::Jvm),
+                Some(RUBY) => Some(Runtime::Ruby),
                 _ => frame.runtime,
             };
         }

@@ -10,6 +10,7 @@ use object::{Endianness, Object, ObjectSection, ReadCache, elf};
 
 use super::go;
 use super::open::FileId;
+use super::runtimes::Exports;
 use super::tables::{self, Sections};
 
 /// The largest browsers have 20 MiB of `.eh_frame`.
@@ -40,6 +41,8 @@ pub(super) struct Image {
     /// Lowest address of the image; framehop's tables are relative to it.
     pub base: u64,
     pub sections: Sections,
+    /// What interpreters show of themselves; looked for once for all processes.
+    pub exports: OnceLock<Exports>,
     loads: Vec<Load>,
 }
 
@@ -74,6 +77,7 @@ impl Image {
             loads,
             file,
             id,
+            exports: OnceLock::new(),
             debug_files: Default::default(),
         })
     }

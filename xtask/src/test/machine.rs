@@ -50,6 +50,11 @@ const NEEDS: &[Need] = &[
         why: "programs for Node",
     },
     Need {
+        program: "/usr/bin/ruby",
+        package: "ruby",
+        why: "programs in Ruby",
+    },
+    Need {
         program: "prometheus",
         package: "prometheus",
         why: "real scrapes of a metrics endpoint",

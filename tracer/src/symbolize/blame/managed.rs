@@ -1,8 +1,9 @@
 //! Whose code a function of a managed runtime is: the program's own, a library's, or that of the runtime and of what
 //! drives other people's handlers. Decides by where the code lies, with tables that have a test a line.
 
+use super::ruby;
 use super::table::JIT_FUNCTIONS;
-use crate::model::stack::{Frame, JAVA, NODE, PYTHON};
+use crate::model::stack::{Frame, JAVA, NODE, PYTHON, RUBY};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tier {
@@ -25,6 +26,7 @@ pub(super) fn is_interpreter(frame: &Frame) -> bool {
 pub(super) fn tier(frame: &Frame) -> Option<Tier> {
     match frame.module.as_deref() {
         Some(PYTHON) => Some(of_python(frame.file.as_deref().unwrap_or_default())),
+        Some(RUBY) => Some(ruby::tier(frame.file.as_deref().unwrap_or_default())),
         Some(JAVA) => Some(of_java(frame.function.as_deref().unwrap_or_default())),
         Some(NODE) => Some(of_node(frame.file.as_deref().unwrap_or_default())),
         _ => None,
@@ -44,6 +46,9 @@ pub(super) fn library(frame: &Frame) -> Option<String> {
     if frame.module.as_deref() == Some(NODE) {
         return npm_package(frame.file.as_deref()?).map(str::to_owned);
     }
+    if frame.module.as_deref() == Some(RUBY) {
+        return ruby::library(frame.file.as_deref()?).map(str::to_owned);
+    }
     let function = frame.function.as_deref()?;
     let of = LIBRARIES
         .iter()
@@ -55,6 +60,9 @@ pub(super) fn library(frame: &Frame) -> Option<String> {
 pub(super) fn is_loop(frame: &Frame) -> bool {
     let file = frame.file.as_deref().unwrap_or_default();
     let function = frame.function.as_deref().unwrap_or_default();
+    if frame.module.as_deref() == Some(RUBY) {
+        return ruby::is_loop(file, function);
+    }
     let function = function.rsplit('.').next().unwrap_or_default();
     let here = |(end, name): &(&str, &str)| *name == function && file.ends_with(end);
     if frame.module.as_deref() == Some(PYTHON) {

@@ -93,7 +93,11 @@ fn told(language: Language, interpreted: bool, pid: u32) -> (&'static str, Strin
             "start it with `+JPperf true` (OTP 25 and later, where it compiles to machine code)"
                 .to_owned(),
         ),
-        Language::Ruby => ("Ruby methods", "no flag of Ruby names them".to_owned()),
+        Language::Ruby => (
+            "Ruby methods",
+            "of Ruby 3.0 to 4.0 they are read (`--runtimes ruby`) from some 50 ms after its first call on; no flag of Ruby names them"
+                .to_owned(),
+        ),
         Language::Php => ("PHP functions", "no flag of PHP names them".to_owned()),
         Language::Perl => ("Perl functions", "no flag of Perl names them".to_owned()),
         Language::Other => (

@@ -1,14 +1,42 @@
-//! Addresses that a file exports by name: what a runtime shows to debuggers, in stripped files too.
+//! Addresses that a file exports by name: what a runtime shows to debuggers, in stripped files too; and where its
+//! variables are.
 
 use std::fs::File;
-
 use std::ops::Range;
 
+use crate::symbolize::image::Image;
 use object::read::elf::{ElfFile64, ProgramHeader, SectionHeader, Sym};
 use object::{Endianness, ReadCache, StringTable, elf};
 
 /// Node exports 40,000.
 const MAX_SYMBOLS: usize = 1 << 20;
+
+/// What interpreters are found by.
+pub(in crate::symbolize) struct Exports {
+    /// `_PyRuntime`, `PyCode_Type` and `Py_Version`.
+    pub(super) python: [Option<u64>; 3],
+    /// `ruby_current_vm_ptr` and `ruby_version`.
+    pub(super) ruby: [Option<u64>; 2],
+}
+
+impl Exports {
+    pub(super) fn of(image: &Image) -> &Self {
+        const NAMES: [&str; 5] = [
+            "_PyRuntime",
+            "PyCode_Type",
+            "Py_Version",
+            "ruby_current_vm_ptr",
+            "ruby_version",
+        ];
+        image.exports.get_or_init(|| {
+            let [runtime, code_type, version, machine, release] = find(&image.file, NAMES);
+            Self {
+                python: [runtime, code_type, version],
+                ruby: [machine, release],
+            }
+        })
+    }
+}
 
 /// For each name the address in the ELF file; `None` for what the file does not define itself.
 pub(super) fn find<const N: usize>(file: &File, names: [&str; N]) -> [Option<u64>; N] {

@@ -12,6 +12,8 @@ pub(in crate::symbolize) const MAX_PAGES: usize = 2048;
 pub(in crate::symbolize) const MAX_PAGES_OF_GOROUTINES: usize = 16_384;
 /// User space ends here with four levels of page tables; nothing of a runtime lies above.
 pub(in crate::symbolize) const END: u64 = 1 << 47;
+/// Bytes that a report shows of a name.
+pub(super) const MAX_TEXT: usize = 512;
 
 /// Takes addresses of pages, at most [`MAX_AT_ONCE`], and gives each one's bytes or `None`.
 pub(in crate::symbolize) type Fetch<'a> = dyn FnMut(&[u64]) -> Vec<Option<Vec<u8>>> + 'a;

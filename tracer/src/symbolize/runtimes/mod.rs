@@ -1,13 +1,15 @@
-//! What managed runtimes execute, read from their own structures in the memory of the process: frames of Python
-//! and Java, goroutines, and of Node.js who listens to sockets.
+//! What managed runtimes execute, read from their own structures in the memory of the process: frames of Python,
+//! Ruby and Java, goroutines, and of Node.js who listens to sockets.
 //! Runs in the helper; knows no privilege and no file but the program's own.
 
 pub(super) mod cpython;
 mod exports;
+pub(super) use exports::Exports;
 pub(super) mod golang;
 mod hotspot;
 pub(super) mod memory;
 pub(super) mod node;
+mod ruby;
 mod threads;
 
 use super::code::{Code, CodeIndex};
@@ -20,12 +22,14 @@ use golang::Golang;
 use hotspot::Hotspot;
 use memory::Memory;
 use node::Node;
+use ruby::Ruby;
 
 /// The runtime of one process.
 pub(super) struct Runtime(Kind);
 
 enum Kind {
     Python(Box<Cpython>),
+    Ruby(Ruby),
     Java(Box<Hotspot>),
     Go(Golang),
     Node(Box<Node>),
@@ -47,6 +51,16 @@ pub(super) struct Managed {
     pub image: FileId,
 }
 
+/// Where the code of a file begins, and its length.
+fn extent(code: &CodeIndex, image: FileId) -> Option<(u64, u64)> {
+    let of_image = |code: &&Code| code.image.as_deref().is_some_and(|own| own.id == image);
+    let own = code.iter().filter(of_image);
+    let ranges: Vec<_> = own.map(|code| code.mapping.range.clone()).collect();
+    let start = ranges.iter().map(|range| range.start).min()?;
+    let end = ranges.iter().map(|range| range.end).max()?;
+    Some((start, end - start))
+}
+
 impl Runtime {
     /// One of those that are `wanted`.
     pub(super) fn learn(
@@ -62,6 +76,11 @@ impl Runtime {
             && let Some(python) = Cpython::learn(code, memory)
         {
             return Some(Self(Kind::Python(Box::new(python))));
+        }
+        if wanted.ruby
+            && let Some(ruby) = Ruby::learn(code, memory)
+        {
+            return Some(Self(Kind::Ruby(ruby)));
         }
         if wanted.java
             && let Some(java) = Hotspot::learn(code, memory)
@@ -79,6 +98,7 @@ impl Runtime {
     pub(super) fn noted_image(&self) -> Option<FileId> {
         match &self.0 {
             Kind::Python(python) => Some(python.image),
+            Kind::Ruby(ruby) => Some(ruby.image),
             // Elsewhere the kernel program cannot walk its frames.
             Kind::Java(java) => cfg!(target_arch = "x86_64").then_some(java.image),
             Kind::Go(_) | Kind::Node(_) => None,
@@ -113,6 +133,7 @@ impl Runtime {
     pub(super) fn to_note(&self, code: &CodeIndex, memory: &mut Memory<'_>) -> RuntimeOf {
         match &self.0 {
             Kind::Python(python) => python.to_note(code, memory),
+            Kind::Ruby(ruby) => ruby.to_note(code, memory),
             Kind::Java(java) => java.to_note(memory),
             Kind::Go(go) => go.to_note(),
             Kind::Node(_) => RuntimeOf::Nobody,
@@ -127,6 +148,7 @@ impl Runtime {
     ) -> Option<Functions> {
         match &self.0 {
             Kind::Python(python) => python.noted(memory, functions),
+            Kind::Ruby(ruby) => Some(ruby.noted(memory, functions)),
             Kind::Java(java) => java.noted(memory, functions),
             Kind::Go(_) | Kind::Node(_) => None,
         }
@@ -140,7 +162,7 @@ impl Runtime {
         stack: CopiedStack<'_>,
     ) -> Option<Functions> {
         match &self.0 {
-            Kind::Python(_) | Kind::Go(_) | Kind::Node(_) => None,
+            Kind::Python(_) | Kind::Ruby(_) | Kind::Go(_) | Kind::Node(_) => None,
             Kind::Java(java) => java.copied(memory, from, stack),
         }
     }
@@ -153,7 +175,7 @@ impl Runtime {
         stack: CopiedStack<'_>,
     ) -> Vec<AddressRule> {
         match &self.0 {
-            Kind::Python(_) | Kind::Go(_) | Kind::Node(_) => Vec::new(),
+            Kind::Python(_) | Kind::Ruby(_) | Kind::Go(_) | Kind::Node(_) => Vec::new(),
             Kind::Java(java) => java.rules(memory, from, stack),
         }
     }
@@ -166,6 +188,10 @@ impl Runtime {
                 let frames = python.name(memory, &stack);
                 let truncated = truncated || frames.len() < stack.len();
                 (frames, truncated, python.image)
+            }
+            Kind::Ruby(ruby) => {
+                let (frames, truncated) = ruby.present(memory, thread)?;
+                (frames, truncated, ruby.image)
             }
             Kind::Java(java) => {
                 let (frames, truncated) = java.present(memory, thread)?;

@@ -15,6 +15,7 @@ mod native;
 mod node;
 mod program;
 mod python;
+mod ruby;
 mod tableless;
 
 use std::ops::{Deref, DerefMut};

@@ -15,6 +15,7 @@ use crate::symbolize::{Noted, StackCopy};
 const COPY_BYTES: usize = 16 << 10;
 pub(super) const SYS_READ: u64 = 0;
 pub(super) const SYS_RECVFROM: u64 = 45;
+pub(super) const SYS_PPOLL: u64 = 271;
 
 /// `main` → `serve` → `handle_client` → `recv`.
 pub(super) const SERVER: &str = r"

@@ -10,7 +10,7 @@ mod tasks;
 mod text;
 mod threads;
 
-use super::exports;
+use super::exports::Exports;
 use super::memory::Memory;
 use super::threads::place_of_state;
 use crate::model::stack::Frame;
@@ -61,9 +61,8 @@ impl Cpython {
     }
 
     fn of(code: &Code, memory: &mut Memory<'_>) -> Option<Self> {
-        const NAMES: [&str; 3] = ["_PyRuntime", "PyCode_Type", "Py_Version"];
         let (image, bias) = (code.image.as_deref()?, code.bias?);
-        let [runtime, code_type, version] = exports::find(&image.file, NAMES);
+        let [runtime, code_type, version] = Exports::of(image).python;
         let runtime = runtime?.wrapping_add(bias);
         let minor = match version {
             Some(version) => of_version(memory.word(version.wrapping_add(bias))?),

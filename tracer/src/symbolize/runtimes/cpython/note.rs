@@ -1,12 +1,13 @@
 //! What the kernel program needs to note the functions that threads execute, and what those are called.
 
-use tracer_common::runtime::{KIND_PYTHON, MAX_FRAME_BYTES, NOWHERE, Runtime};
+use tracer_common::runtime::{KIND_INTERPRETER, MAX_FRAME_BYTES, NOWHERE, Runtime};
 use zerocopy::transmute;
 
 use super::layout::Instruction;
 use super::{Activation, Cpython, threads};
 use crate::symbolize::code::CodeIndex;
 use crate::symbolize::request::{Function, Functions, RuntimeOf};
+use crate::symbolize::runtimes::extent;
 use crate::symbolize::runtimes::memory::Memory;
 use crate::symbolize::runtimes::threads::place_of_state;
 
@@ -31,13 +32,7 @@ impl Cpython {
     }
 
     fn runtime_at(&self, state: u64, code: &CodeIndex) -> Option<Runtime> {
-        let own = code.iter().filter(|code| {
-            let image = code.image.as_deref();
-            image.is_some_and(|image| image.id == self.image)
-        });
-        let ranges: Vec<_> = own.map(|code| code.mapping.range.clone()).collect();
-        let image = ranges.iter().map(|range| range.start).min()?;
-        let end = ranges.iter().map(|range| range.end).max()?;
+        let (image, image_length) = extent(code, self.image)?;
         let layout = &self.layout;
         let places = [
             layout.previous,
@@ -47,10 +42,10 @@ impl Cpython {
         ];
         let frame_bytes = (places.into_iter().max()? & !7) + 8;
         let indexed = layout.instruction_is != Instruction::Address;
-        (frame_bytes <= MAX_FRAME_BYTES).then_some(Runtime {
-            kind: KIND_PYTHON,
+        (frame_bytes < MAX_FRAME_BYTES).then_some(Runtime {
+            kind: KIND_INTERPRETER,
             image,
-            image_length: end - image,
+            image_length,
             state,
             frame: layout.frame,
             frame_again: layout.frame_again.unwrap_or(NOWHERE),

@@ -1,10 +1,8 @@
 //! Strings of CPython, as names and paths are.
 
 use super::layout::Layout;
-use crate::symbolize::runtimes::memory::Memory;
+use crate::symbolize::runtimes::memory::{MAX_TEXT, Memory};
 
-/// What a report shows of a name.
-pub(in crate::symbolize::runtimes) const MAX_TEXT: usize = 512;
 /// Characters beyond which it is no name and no path.
 const MAX_LENGTH: u64 = 4096;
 const LENGTH: u64 = 16;

@@ -3,12 +3,10 @@
 use super::stream::{self, Packing};
 use super::tables::{Field, Tables};
 use crate::model::stack::{Frame, JAVA};
-use crate::symbolize::runtimes::memory::Memory;
+use crate::symbolize::runtimes::memory::{MAX_TEXT, Memory};
 
 /// A class file cannot have longer names in practice; longer is nonsense.
 const MAX_SYMBOL: u64 = 2000;
-/// What a report shows of a name.
-const MAX_TEXT: usize = 512;
 /// Bytes of a table of lines that are looked at.
 const MAX_LINES: usize = 64 << 10;
 const NATIVE: u64 = 0x100;
