@@ -1,8 +1,10 @@
 //! Whose code a function of a managed runtime is: the program's own, a library's, or that of the runtime and of what
 //! drives other people's handlers. Decides by where the code lies, with tables that have a test a line.
 
+use std::path::Path;
+
 use super::ruby;
-use super::table::JIT_FUNCTIONS;
+use super::table::{JIT, JIT_FUNCTIONS};
 use crate::model::stack::{Frame, JAVA, NODE, PYTHON, RUBY};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,10 +24,20 @@ pub(super) fn is_interpreter(frame: &Frame) -> bool {
     })
 }
 
+/// Told by the interpreter's own structures, or by its perf map (`-X perf`).
+pub(super) fn is_python(frame: &Frame) -> bool {
+    let module = frame.module.as_deref();
+    let of_source = || {
+        let file = frame.file.as_deref().unwrap_or_default();
+        Path::new(file).extension().is_some_and(|end| end == "py")
+    };
+    module == Some(PYTHON) || module.is_some_and(|module| JIT.contains(&module)) && of_source()
+}
+
 /// `None` for code of other kinds.
 pub(super) fn tier(frame: &Frame) -> Option<Tier> {
     match frame.module.as_deref() {
-        Some(PYTHON) => Some(of_python(frame.file.as_deref().unwrap_or_default())),
+        _ if is_python(frame) => Some(of_python(frame.file.as_deref().unwrap_or_default())),
         Some(RUBY) => Some(ruby::tier(frame.file.as_deref().unwrap_or_default())),
         Some(JAVA) => Some(of_java(frame.function.as_deref().unwrap_or_default())),
         Some(NODE) => Some(of_node(frame.file.as_deref().unwrap_or_default())),
@@ -38,7 +50,7 @@ pub(super) fn library(frame: &Frame) -> Option<String> {
     if tier(frame) != Some(Tier::Library) {
         return None;
     }
-    if frame.module.as_deref() == Some(PYTHON) {
+    if is_python(frame) {
         let package = package(frame.file.as_deref()?)?;
         let first = package.split('/').next()?;
         return Some(first.strip_suffix(".py").unwrap_or(first).to_owned());
@@ -65,7 +77,7 @@ pub(super) fn is_loop(frame: &Frame) -> bool {
     }
     let function = function.rsplit('.').next().unwrap_or_default();
     let here = |(end, name): &(&str, &str)| *name == function && file.ends_with(end);
-    if frame.module.as_deref() == Some(PYTHON) {
+    if is_python(frame) {
         LOOPS.iter().any(here)
     } else {
         NATIVE_LOOPS.contains(&function)

@@ -46,7 +46,9 @@ impl Policy {
     /// Where a runtime's own structures told what it executes, only its functions are meant, never what they are built on
     /// or called by; a library's only when none of the program's own is there.
     pub fn blamed(&self, frames: &[Frame]) -> Option<usize> {
-        if frames.iter().any(Frame::is_managed) {
+        let is_made = |frame: &&Frame| frame.module.as_deref().is_some_and(|m| JIT.contains(&m));
+        let of_python = frames.iter().find(is_made).is_some_and(managed::is_python);
+        if of_python || frames.iter().any(Frame::is_managed) {
             return self.blamed_in_runtime(frames);
         }
         // What an interpreter calls are its extension modules.

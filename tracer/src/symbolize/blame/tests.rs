@@ -243,6 +243,35 @@ fn users_can_add_to_the_table() {
     assert_eq!(blamed(&stack), Some(0));
 }
 
+/// `-X perf` tells the same functions, without the interpreter's structures.
+#[test]
+fn a_perf_map_of_python_is_blamed_as_its_structures_are() {
+    let listed = |function: &str, file: &str| Frame {
+        file: Some(file.to_owned()),
+        ..frame("[jit]", function)
+    };
+    let loops = "/usr/lib/python3.12/asyncio";
+    let events = listed("Handle._run", &format!("{loops}/events.py"));
+    let run_once = listed(
+        "BaseEventLoop._run_once",
+        &format!("{loops}/base_events.py"),
+    );
+    let module = listed("<module>", "/srv/app/client.py");
+    assert_eq!(
+        blamed(&[events.clone(), run_once.clone(), module.clone()]),
+        None
+    );
+    let handler = listed("on_data", "/srv/app/client.py");
+    assert_eq!(blamed(&[handler, events, run_once, module]), Some(0));
+    let library = listed(
+        "Redis.get",
+        "/srv/venv/lib/python3.12/site-packages/redis/client.py",
+    );
+    assert_eq!(blamed(std::slice::from_ref(&library)), Some(0));
+    let own = listed("Shop.ask", "/srv/app/shop.py");
+    assert_eq!(blamed(&[library, own]), Some(1));
+}
+
 #[test]
 fn a_module_is_spared_by_its_name_without_version_and_suffix() {
     let policy = Policy {
