@@ -26,8 +26,8 @@ use crate::model::{
     socket::{Endpoints, Holder, Holders},
 };
 
-const TCP: (&str, &str) = ("iter_tcp", "tcp");
-const TASK_FILE: (&str, &str) = ("iter_task_file", "task_file");
+pub const TCP: Which = ("iter_tcp", "tcp");
+pub const TASK_FILE: Which = ("iter_task_file", "task_file");
 
 #[derive(Debug, Error)]
 pub enum IterateError {
@@ -59,9 +59,11 @@ pub fn load(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), IterateError> {
 pub type Which = (&'static str, &'static str);
 
 pub fn load_one(ebpf: &mut Ebpf, btf: &Btf, (program, target): Which) -> Result<(), IterateError> {
-    program_of(ebpf, program)?
-        .load(target, btf)
-        .map_err(|error| IterateError::Refused(target, error))
+    match program_of(ebpf, program)?.load(target, btf) {
+        // Ahead, with the others.
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(()),
+        Err(error) => Err(IterateError::Refused(target, error)),
+    }
 }
 
 /// What exists now. What could not be seen is in the second part, one sentence each.

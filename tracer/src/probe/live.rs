@@ -91,12 +91,12 @@ impl Live {
         for pid in pids {
             targets.insert(pid, 0, 0)?;
         }
+        let wanted = wanted.clone().on(&layout);
+        let mut attached = attach::attach(&mut ebpf, &btf, &wanted)?;
         iterate::load(&mut ebpf, &btf)?;
         let without_threads = threads::load(&mut ebpf, &btf)
             .err()
             .map(|error| error.to_string());
-        let wanted = wanted.clone().on(&layout);
-        let mut attached = attach::attach(&mut ebpf, &btf, &wanted)?;
         let on_demand = OnDemand::take_from(&mut attached, &wanted);
         Ok(Self {
             map_sizes: usage::map_sizes(&ebpf),

@@ -1,4 +1,4 @@
-//! Loads the programs of hooks on all CPUs at once: the verifier takes nearly all of the time until the tracer is
+//! Loads hooks and iterators on all CPUs at once: the verifier takes nearly all of the time until the tracer is
 //! ready, and the kernel lets it work on several programs (`kernel/bpf/verifier.c:bpf_check` takes its lock for
 //! unprivileged users alone). Attaches nothing, and leaves what fails to whoever attaches, to say why.
 
@@ -6,10 +6,14 @@ use std::{collections::BTreeMap, thread};
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, FExit, Program, ProgramError, TracePoint},
+    programs::{BtfTracePoint, FExit, Iter, Program, ProgramError, TracePoint},
 };
 
-use super::hooks::{Hook, Kind};
+use super::{
+    hooks::{Hook, Kind},
+    iterate::{TASK_FILE, TCP},
+    threads::TASK,
+};
 
 pub fn ahead<'h>(ebpf: &mut Ebpf, btf: &Btf, hooks: impl Iterator<Item = &'h Hook>) {
     let mut programs: BTreeMap<String, &mut Program> = ebpf
@@ -28,7 +32,17 @@ pub fn ahead<'h>(ebpf: &mut Ebpf, btf: &Btf, hooks: impl Iterator<Item = &'h Hoo
             None => purposes.push(vec![(hook, program)]),
         }
     }
+    let iterators: Vec<(&str, &mut Program)> = [TCP, TASK_FILE, TASK]
+        .into_iter()
+        .filter_map(|(name, target)| Some((target, programs.remove(name)?)))
+        .collect();
     thread::scope(|scope| {
+        scope.spawn(move || {
+            for (target, program) in iterators {
+                // Whoever loads it next is told why it cannot be.
+                let _ = <&mut Iter>::try_from(program).map(|program| program.load(target, btf));
+            }
+        });
         for hooks in purposes {
             scope.spawn(move || {
                 let mut served = None;
