@@ -60,7 +60,7 @@ fn a_run_that_lost_events_is_inconclusive() {
                 for client, server in held: server.close(); client.close()\n";
     let mut command =
         sockleak::command(["run", "--json", "/dev/stdout", "--", "python3", "-c", many]);
-    let finished = sockleak::finish(command.envs([SLOTS, RING]), Duration::from_secs(60));
+    let finished = sockleak::finish(command.envs([SLOTS, RING]), Duration::from_mins(1));
     let report = Report::parse(&finished.stdout);
     let events = &report.window.events;
     eprintln!("8 places and one page: {events:?}, {:?}", report.warnings);

@@ -163,7 +163,10 @@ impl Walk {
 
     #[inline(always)]
     fn begin(&mut self, words: *mut Words) -> bool {
-        self.cfa & 7 == 0 && self.fill(words, self.cfa)
+        if self.cfa & 7 != 0 {
+            return false;
+        }
+        self.fill(words, self.cfa)
     }
 
     /// Fails where a page is not in memory; the whole read fails then (mm/maccess.c:copy_from_user_nofault).

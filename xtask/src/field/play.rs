@@ -230,7 +230,7 @@ fn failed(error: &anyhow::Error) -> Judgement {
 }
 
 /// The first of so many neighbours that are free, below the ports the kernel gives to clients. Others each time: those
-/// of the case before stay in TIME_WAIT for a minute, and a program that does not ask to share them cannot bind.
+/// of the case before stay in `TIME_WAIT` for a minute, and a program that does not ask to share them cannot bind.
 fn free_ports() -> Result<u16> {
     static PLAYED: AtomicU32 = AtomicU32::new(0);
     let at = std::process::id().wrapping_add(PLAYED.fetch_add(1, Ordering::Relaxed));
