@@ -74,6 +74,7 @@ rigs! {
     c_owner_blocked_by_a_lock: "c-owner-blocked-lock"
     c_owner_blocked_by_a_silent_service: "c-owner-blocked-downstream"
     c_owner_blocked_by_computing: "c-owner-blocked-cpu"
+    c_upstream_silent: "c-upstream-silent"
     c_event_lost_after_one_shot: "c-event-lost-one-shot"
     c_event_lost_without_readability: "c-event-lost-write-only"
     c_event_lost_after_half_an_edge: "c-event-lost-edge"

@@ -1,6 +1,7 @@
 //! Sockets of which nothing tells where they were used: they were there before the tracer, or an idle thread
 //! touched them last. A few of them beside many of one finding, on the same port of the same program, are most
-//! likely of that finding: they are told with it, and its evidence says so. Many stand for themselves.
+//! likely of that finding: they are told with it, and its evidence says so. So are a few of which nothing is proven
+//! beside many of which something is, though nobody is to blame. Many stand for themselves.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -43,16 +44,23 @@ pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
 
 /// Says of how many members that is so.
 pub fn evidence(group: &Group<'_>) -> Option<String> {
-    group.blamed?;
-    let unlike = |view: &&SocketView<'_>| !has_place(view) && !is_in_part(view);
-    let count = group.views.iter().filter(unlike).count();
     let shared = match group.direction() {
         Some(Direction::Connected) => "server",
         _ => "port",
     };
+    let (count, what) = if group.blamed.is_some() {
+        let unlike = |view: &&SocketView<'_>| !has_place(view) && !is_in_part(view);
+        let count = group.views.iter().filter(unlike).count();
+        (count, "tells where they were used")
+    } else {
+        (
+            group.views.iter().filter(|view| is_unproven(view)).count(),
+            "proves why they are stuck",
+        )
+    };
     (count > 0).then(|| {
         format!(
-            "of {count} of the {} nothing tells where they were used: the same {shared} and program as the others",
+            "of {count} of the {} nothing {what}: the same {shared} and program as the others",
             group.count()
         )
     })
@@ -61,7 +69,8 @@ pub fn evidence(group: &Group<'_>) -> Option<String> {
 /// The oldest member that has a place of its own: what the finding says is proven of it.
 pub fn telling<'g, 'a>(group: &'g Group<'a>) -> Option<&'g SocketView<'a>> {
     let own = group.views.iter().find(|view| has_place(view));
-    own.or_else(|| group.oldest())
+    own.or_else(|| group.views.iter().find(|view| !is_unproven(view)))
+        .or_else(|| group.oldest())
 }
 
 fn has_place(view: &SocketView<'_>) -> bool {
@@ -77,11 +86,16 @@ fn is_in_part(view: &SocketView<'_>) -> bool {
     stack.is_some_and(|stack| stack.one_of_several)
 }
 
+/// By no rule but the last.
+fn is_unproven(view: &SocketView<'_>) -> bool {
+    let proof = view.proof.as_ref();
+    proof.is_some_and(|proof| proof.is_of_nothing)
+}
+
 fn may_be_of((rule, own): &Classified<'_>, (of, other): &Classified<'_>) -> bool {
     let program = |view: &SocketView<'_>| view.process().and_then(|process| process.exe.clone());
     let verdict = of.verdict();
-    has_place(own)
-        && (verdict == Verdict::Unknown || verdict == rule.verdict())
+    (verdict == Verdict::Unknown || has_place(own) && verdict == rule.verdict())
         && rule.verdict() != Verdict::Unknown
         && program(own).is_some()
         && program(own) == program(other)

@@ -10,6 +10,7 @@ use crate::model::{
     input::{Connection, Thread},
     socket::LastOperation,
     stack::{Frame, Stack},
+    wait::Wait,
 };
 
 /// What became of the call that made an operation.
@@ -60,8 +61,8 @@ pub struct Sameness<'a> {
     /// The thread began after the connection was opened, has touched no other, and waits for something that brings no
     /// work.
     pub own_thread: bool,
-    /// It is the only thread of its process, has touched nothing else, and is inside of functions that touched the
-    /// socket.
+    /// It is the only thread of its process, has touched nothing else, and began the present wait, which brings no
+    /// work, right after it touched the socket.
     pub only_thread: bool,
     /// It is a goroutine, and has touched no other client.
     pub own_goroutine: bool,
@@ -190,7 +191,8 @@ impl<'a> ReportContext<'a> {
         // A runtime may make its threads wait in between, for itself.
         let began_for = (crowd.threads <= 1 || crowd.free == 0) && self.began_for(cookie, thread);
         let own_thread = !waited_once && at_work && began_for;
-        let only_thread = !waited_once && alone && waits.is_of_work() && common == Common::Inside;
+        let only_thread =
+            !waited_once && alone && waits.is_of_work() && waits_since(operation, thread);
         if waited_once || own_thread || only_thread {
             let sameness = Sameness {
                 frames,
@@ -366,6 +368,15 @@ fn shared_slots(operation: LastOperation, stack: &Stack, thread: &Thread) -> Opt
 fn has_waited_once(operation: LastOperation, thread: &Thread) -> bool {
     let known = operation.sp != 0 && thread.switches != 0;
     known && (thread.switches as u32).wrapping_sub(operation.switches) <= 1
+}
+
+/// The present wait began so soon after the operation that there was no time for much else. A loop that sleeps does
+/// so as well.
+fn waits_since(operation: LastOperation, thread: &Thread) -> bool {
+    const SOON: u64 = 500_000_000;
+    let sleeps = matches!(thread.wait, Wait::Sleep);
+    let since = thread.since.filter(|since| *since >= operation.at);
+    !sleeps && since.is_some_and(|since| since - operation.at < SOON)
 }
 
 /// Greenlets share one stack and take turns on it: equal places prove nothing.

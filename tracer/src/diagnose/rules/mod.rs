@@ -70,6 +70,8 @@ pub struct Proof<'a> {
     pub evidence_source: EvidenceSource,
     pub evidence: Evidence<'a>,
     pub looks: Looks,
+    /// It is that of `unknown`.
+    pub is_of_nothing: bool,
     /// Whoever listens to the socket is to blame, for nobody on the stack is.
     pub handling: Option<Handling<'a>>,
 }
@@ -97,6 +99,7 @@ impl<'a> Proof<'a> {
             evidence_source,
             evidence: Evidence::Socket,
             looks: Looks::none(),
+            is_of_nothing: false,
             handling: None,
         }
     }
@@ -107,6 +110,7 @@ impl<'a> Proof<'a> {
             evidence_source,
             evidence,
             looks,
+            is_of_nothing: false,
             handling: None,
         })
     }

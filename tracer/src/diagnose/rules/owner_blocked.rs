@@ -195,7 +195,7 @@ impl How<'_> {
                 "it is the only thread, and has not left a CPU since but for the present wait"
             }
             Self::Call(sameness) if sameness.only_thread => {
-                "it is the only thread, is inside of functions that touched it, and has touched nothing else since"
+                "it is the only thread, has touched nothing else, and began its present wait right after that"
             }
             Self::Call(sameness) if sameness.own_thread => {
                 "it began after that connection was opened, and has touched no other"

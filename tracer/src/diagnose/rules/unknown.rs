@@ -1,6 +1,6 @@
 //! `unknown`: stuck, and the facts do not prove why. Says what is known and how to learn more.
 
-use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
+use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView};
 use crate::diagnose::{context::waits, explanation};
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
@@ -22,7 +22,9 @@ impl Rule for Unknown {
         } else {
             EvidenceSource::Nothing
         };
-        yes(Confidence::Low, evidence_source)
+        let mut proof = Proof::of_socket(Confidence::Low, evidence_source);
+        proof.is_of_nothing = true;
+        Answer::Yes(Box::new(proof))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {

@@ -243,6 +243,35 @@ fn a_few_without_a_place_are_told_with_the_only_finding_that_can_be_theirs() {
     assert_eq!(counts(elsewhere), [6, 1]);
 }
 
+/// Nobody is blamed, and of one nothing is proven: most likely it is as the others are.
+#[test]
+fn a_few_of_which_nothing_is_proven_are_told_with_many_that_nobody_is_blamed_for() {
+    let with_unproven = |own: u64, unproven: u64| {
+        let mut conns = eofs(1..=own);
+        let fds: Vec<u32> = (100..100 + unproven as u32).collect();
+        let watched = |fd: &u32| {
+            conn(u64::from(*fd))
+                .accepted()
+                .used(SocketOperation::Recv, STUCK - S)
+        };
+        conns.extend(fds.iter().map(watched));
+        world(conns)
+            .with_stack(2, vec![libc("recv")])
+            .with_stack(3, vec![libc("recv")])
+            .with_epoll(SERVER, &fds)
+    };
+    let site = with_unproven(6, 2).site();
+    assert_eq!((site.verdict.name(), site.count), ("eof-ignored", 8));
+    let said =
+        "of 2 of the 8 nothing proves why they are stuck: the same port and program as the others";
+    assert!(
+        site.evidence.iter().any(|line| line == said),
+        "{:#?}",
+        site.evidence
+    );
+    assert_eq!(with_unproven(6, 3).report().sites.len(), 2);
+}
+
 /// Interpreters and runtimes take other ways at other times.
 #[test]
 fn without_a_place_other_frames_of_the_runtime_are_no_other_site() {

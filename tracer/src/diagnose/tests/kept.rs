@@ -66,23 +66,26 @@ fn a_full_pipe_keeps_who_writes_to_it() {
 }
 
 #[test]
-fn the_only_thread_is_kept_when_it_is_inside_of_what_touched_the_connection() {
-    let stack = |outer| {
-        vec![
-            libc("wait4"),
-            frame("convert", 21),
-            frame("handle", 20),
-            frame(outer, 11),
-        ]
+fn the_only_thread_is_kept_by_a_wait_that_began_right_after_it_touched_the_connection() {
+    let verdict = |wait, since| {
+        let stack = ["convert", "handle", "accept_loop"].map(|name| frame(name, 21));
+        let waits = Thread {
+            wait,
+            since: Some(since),
+            switches: 9,
+            ..thread(
+                SERVER,
+                "wait4",
+                [vec![libc("wait4")], stack.to_vec()].concat(),
+            )
+        };
+        served(waits, 1).verdict()
     };
-    let waits = |outer| Thread {
-        wait: Wait::Child,
-        switches: 9,
-        ..thread(SERVER, "wait4", stack(outer))
-    };
-    let verdict = |outer| served(waits(outer), 1).verdict();
-    assert_eq!(verdict("accept_loop"), "owner-blocked medium leak");
-    assert_ne!(verdict("timer_loop"), "owner-blocked medium leak");
+    let soon = STUCK - S + S / 100;
+    assert_eq!(verdict(Wait::Child, soon), "owner-blocked medium leak");
+    assert_eq!(verdict(Wait::Child, STUCK + S), "lost-reference low leak");
+    // So does a loop.
+    assert_eq!(verdict(Wait::Sleep, soon), "lost-reference low leak");
 }
 
 /// It may be an idle worker just as well, but not one that has forgotten it and is gone.
