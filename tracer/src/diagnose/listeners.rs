@@ -117,7 +117,7 @@ pub fn told(group: &Group<'_>) -> Option<report::Listeners> {
         },
         Heard::By(listeners) => report::Listeners {
             allow_half_open: listeners.half_open,
-            end_is_heard: Some(listeners.end_is_heard),
+            end_is_heard: Some(listeners.end_is_heard).filter(|_| !listeners.is_below_tls),
             events: listeners.events.iter().map(event).collect(),
             blamed: group
                 .handling
@@ -175,11 +175,13 @@ fn words(listeners: &Listeners) -> String {
             parts.push(format!("{}: {}", event.name(), names.join(" and ")));
         }
     };
-    let reads = !listeners.of(Event::Readable).is_empty();
+    let reads = !listeners.of(Event::Readable).is_empty() || listeners.is_below_tls;
     of(Event::Data, !reads);
     of(Event::Readable, false);
     of(Event::End, listeners.end_is_heard);
-    if !listeners.end_is_heard {
+    if listeners.is_below_tls {
+        parts.push("those of the TLS stream over it are not known".to_owned());
+    } else if !listeners.end_is_heard {
         parts.push("end: none".to_owned());
     }
     let mut of = |event: Event| {

@@ -26,6 +26,9 @@ pub struct Listeners {
     pub end_is_heard: bool,
     /// A parser of HTTP has it.
     pub is_http: bool,
+    /// It is the server's of TLS: what listens to the stream over it is not known.
+    #[serde(default)]
+    pub is_below_tls: bool,
     /// Those with listeners that are not Node's own.
     pub events: Vec<EventListeners>,
 }
@@ -110,6 +113,16 @@ impl WhyUnheard {
     }
 }
 
+impl Heard {
+    pub fn functions(&self) -> impl Iterator<Item = &Frame> {
+        let events = match self {
+            Self::By(listeners) => listeners.events.as_slice(),
+            Self::Unknown(_) => &[],
+        };
+        events.iter().flat_map(|one| &one.functions)
+    }
+}
+
 impl Listeners {
     pub fn of(&self, event: Event) -> &[Frame] {
         let found = self.events.iter().find(|one| one.event == event);
@@ -133,7 +146,8 @@ impl Listeners {
 
     /// This alone explains why nobody closes it after the end.
     pub fn nobody_hears_the_end(&self) -> bool {
-        self.half_open == Some(true) && !self.end_is_heard && !self.is_http
+        let known = !self.is_http && !self.is_below_tls;
+        known && self.half_open == Some(true) && !self.end_is_heard
     }
 }
 
@@ -162,5 +176,34 @@ mod tests {
         assert_eq!(handling(&[Request], false), None);
         assert_eq!(handling(&[Request, Connection], true), Some(Request));
         assert_eq!(handling(&[Close], false), None);
+    }
+
+    #[test]
+    fn only_what_was_looked_at_can_be_missing() {
+        let half = Listeners {
+            half_open: Some(true),
+            ..Listeners::default()
+        };
+        assert!(half.nobody_hears_the_end());
+        for other in [
+            Listeners {
+                half_open: None,
+                ..half.clone()
+            },
+            Listeners {
+                end_is_heard: true,
+                ..half.clone()
+            },
+            Listeners {
+                is_http: true,
+                ..half.clone()
+            },
+            Listeners {
+                is_below_tls: true,
+                ..half.clone()
+            },
+        ] {
+            assert!(!other.nobody_hears_the_end(), "{other:?}");
+        }
     }
 }

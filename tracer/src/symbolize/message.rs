@@ -322,7 +322,7 @@ fn is_told_plausibly(told: &Functions) -> bool {
     told.functions.len() <= MAX_FRAMES && frames.all(is_frame_plausible)
 }
 
-fn is_frame_plausible(frame: &Frame) -> bool {
+pub(super) fn is_frame_plausible(frame: &Frame) -> bool {
     let short = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT);
     short(&frame.function)
         && short(&frame.module)

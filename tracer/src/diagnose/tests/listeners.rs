@@ -29,6 +29,7 @@ fn listeners(half_open: bool, end: bool, functions: &[(Event, Frame)]) -> Heard 
         half_open: Some(half_open),
         end_is_heard: end,
         is_http: false,
+        is_below_tls: false,
         events: functions.iter().map(of_event).collect(),
     })
 }

@@ -31,5 +31,5 @@ pub(super) fn read(
             Heard::Unknown(WhyUnheard::Moved)
         }
     });
-    Some(Listening(told.collect()))
+    Some(Listening::of(told.collect()))
 }

@@ -58,6 +58,11 @@ impl<'a> Memory<'a> {
         self.refused
     }
 
+    /// No more can be read.
+    pub(super) fn is_full(&self) -> bool {
+        self.pages.len() + MAX_AT_ONCE > self.most
+    }
+
     /// Has the pages at these addresses read in few rounds; what is beyond the bounds stays unread.
     pub(in crate::symbolize) fn want(&mut self, addresses: impl IntoIterator<Item = u64>) {
         let mut missing: Vec<u64> = addresses

@@ -63,7 +63,9 @@ impl Node {
             Some(None) => Heard::Unknown(WhyUnheard::Unproven),
             Some(Some(handle)) => match socket::listeners(&mut heap, *handle, &mut sources) {
                 Some(found) => Heard::By(found),
-                None if heap.is_exhausted() => Heard::Unknown(WhyUnheard::TooMany),
+                None if heap.is_exhausted() || heap.memory.is_full() => {
+                    Heard::Unknown(WhyUnheard::TooMany)
+                }
                 None => Heard::Unknown(WhyUnheard::Unproven),
             },
         };

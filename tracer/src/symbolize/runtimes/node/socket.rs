@@ -97,7 +97,9 @@ fn of_server(
     )?;
     for (event, value) in Event::OF_SERVER.into_iter().zip(values) {
         let Some(value) = value else { continue };
-        let (told, _) = of_event(heap, event, value, sources)?;
+        let (told, runtime) = of_event(heap, event, value, sources)?;
+        let any = !told.functions.is_empty() || !runtime.is_empty();
+        found.is_below_tls |= any && event == Event::SecureConnection;
         if !told.functions.is_empty() {
             found.events.push(told);
         }
