@@ -9,7 +9,7 @@ use crate::model::stack::RUBY;
 use crate::symbolize::Resolved;
 
 /// Writes label, file and line of each of its frames to a file, and waits on the same line. C functions are told at
-/// the place they are called from, so nothing else may be called on the line of its own caller.
+/// the place they are called from, so no other method may be called on the line of its own caller.
 const PROGRAM: &str = r#"# encoding: utf-8
 require "socket"
 require "fiber"
@@ -20,12 +20,16 @@ def tell(out)
   all = caller_locations(1)
   told = all.each_with_index.reject do |at, number|
     outer = all[number + 1]
-    outer && [at.path, at.lineno] == [outer.path, outer.lineno]
+    outer && [at.path, at.lineno] == [outer.path, outer.lineno] && !at.label.include?(" in ")
   end
   File.open(out + ".part", "w") do |file|
+    part = false
     told.each do |at, _|
+      # Told as one with what it is a part of, as since 3.4.
+      next part = false if part
+      part = at.label.match?(/\A(rescue|ensure) in /)
       # Since 3.4 with the class.
-      label = at.label.sub(/\S+[#.](?=[^#.]+\z)/, "")
+      label = at.label.sub(/\S+[#.](?=[^#.]+\z)/, "").sub(/\A(rescue|ensure) in /, "")
       file.puts [label, at.path, at.lineno].join("\t")
     end
   end

@@ -57,16 +57,27 @@ pub(super) fn name(
         .collect();
     memory.want(texts);
     let mut found = Vec::new();
+    let (mut inside, mut left) = (String::new(), 0);
     for (number, one) in stack.iter().enumerate() {
         if kind(memory, one.code) == Some(C_BLOCK) {
             continue;
         }
-        match frame(memory, layout, *one) {
-            // The frame around the script, in which nothing is executed.
-            Some(frame) if frame.line == Some(0) => {}
-            Some(frame) => found.push((number, frame)),
-            None => return (found, true),
+        let Some(mut frame) = frame(memory, layout, *one) else {
+            return (found, true);
+        };
+        // The frame around the script, in which nothing is executed.
+        if frame.line == Some(0) {
+            continue;
         }
+        let label = frame.function.take().unwrap_or_default();
+        let (label, parts) = whole(&label);
+        if left > 0 && label == inside {
+            left -= 1;
+            continue;
+        }
+        (inside, left) = (label.to_owned(), parts);
+        frame.function = Some(label.to_owned());
+        found.push((number, frame));
     }
     (found, false)
 }
@@ -98,6 +109,19 @@ fn frame(memory: &mut Memory<'_>, layout: &Layout, one: Activation) -> Option<Fr
         line: line(memory, layout, body, position).or_else(|| first_line(memory, layout, body)),
         ..Frame::default()
     })
+}
+
+/// `rescue in m` is executed as a part of `m`, which is the next frame outwards: one place in the program, and told as one
+/// since 3.4. Also says how many frames it is inside of.
+fn whole(label: &str) -> (&str, usize) {
+    let mut found = (label, 0);
+    while let Some(rest) = ["rescue in ", "ensure in "]
+        .iter()
+        .find_map(|part| found.0.strip_prefix(part))
+    {
+        found = (rest, found.1 + 1);
+    }
+    found
 }
 
 /// Where the sequence begins.
@@ -150,4 +174,16 @@ fn rank(memory: &mut Memory<'_>, table: u64, position: u64) -> Option<u64> {
     };
     let in_word = (bits << (63 - bit % 64)).count_ones();
     Some(before + in_block + u64::from(in_word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole;
+
+    #[test]
+    fn a_rescue_is_of_its_method() {
+        assert_eq!(whole("block in m"), ("block in m", 0));
+        assert_eq!(whole("rescue in block in m"), ("block in m", 1));
+        assert_eq!(whole("ensure in rescue in m"), ("m", 2));
+    }
 }
