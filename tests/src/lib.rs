@@ -22,6 +22,7 @@ pub mod exporter;
 pub mod flavour;
 pub mod haproxy;
 pub mod http;
+pub mod installed;
 pub mod judge;
 pub mod lines;
 pub mod manifest;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tests::lines::Lines;
 use tests::report::{Report, Site};
 use tests::sockleak::Running;
-use tests::{paths, skip, wait};
+use tests::{installed, paths, skip, wait};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -39,28 +39,6 @@ fn is_readable(python: &Path) -> bool {
     let ask = "import sys; sys.exit(not (3, 8) <= sys.version_info < (3, 15))";
     let status = Command::new(python).args(["-c", ask]).status();
     status.is_ok_and(|status| status.success())
-}
-
-/// Virtual machines of the distribution, and any that are named beside.
-fn machines() -> Vec<PathBuf> {
-    let beside = std::env::var("SOCKLEAK_TEST_JAVA").unwrap_or_default();
-    let installed = std::fs::read_dir("/usr/lib/jvm")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut homes: Vec<PathBuf> = installed
-        .filter_map(|home| home.path().canonicalize().ok())
-        .collect();
-    homes.sort();
-    homes.dedup();
-    let beside = beside.split(':').map(PathBuf::from);
-    let mut found: Vec<PathBuf> = homes
-        .iter()
-        .map(|home| home.join("bin/java"))
-        .chain(beside)
-        .collect();
-    found.retain(|java| java.is_file());
-    found
 }
 
 /// The distribution's Ruby, and any that are named beside.
@@ -234,7 +212,7 @@ fn two_java_methods_with_one_call_each_are_two_findings() {
         .arg(paths::tests_dir().join("rigs/java/OneCallEach.java"))
         .status();
     assert!(compiled.expect("run javac").success());
-    let machines = machines();
+    let machines = installed::java();
     assert!(!machines.is_empty(), "no java beside javac");
     for java in machines {
         // Interpreted for the most part, and compiled from the first call on.
