@@ -12,6 +12,7 @@ mod hooks;
 mod load;
 pub mod proc;
 mod runs;
+mod runtimes;
 mod scale;
 mod seen;
 mod stats;
@@ -43,6 +44,8 @@ enum What {
     Hooks(hooks::Args),
     /// CPU time that `sockleak run` adds to a published crate's network tests
     Run(runs::Args),
+    /// What following a runtime's own frames adds to a read
+    Runtimes(runtimes::Args),
     /// Time and memory with 80,000 stuck sockets
     Scale(scale::Args),
     #[command(hide = true)]
@@ -68,6 +71,10 @@ pub fn run(args: &Args) -> Result<()> {
         What::Run(args) => {
             let _lock = prepare()?;
             runs::run(args)
+        }
+        What::Runtimes(args) => {
+            let _lock = prepare()?;
+            runtimes::run(args)
         }
         What::Scale(args) => {
             let _lock = prepare()?;

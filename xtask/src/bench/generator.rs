@@ -16,8 +16,13 @@ pub struct Generator {
 
 impl Generator {
     pub fn start() -> Result<Self> {
-        let mut child = Command::new(std::env::current_exe().context("find this program")?)
-            .args(["bench", "load-generator"])
+        let own = std::env::current_exe().context("find this program")?;
+        Self::of(Command::new(own).args(["bench", "load-generator"]))
+    }
+
+    /// A program that does the same jobs.
+    pub fn of(program: &mut Command) -> Result<Self> {
+        let mut child = program
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,7 +1,7 @@
 //! `cargo xtask bench hooks`: what each kernel program takes, by the kernel's own statistics, beside an empty program on
 //! the same hook in the same round. They leave out the way into a program, so they rank programs and are no total.
 
-mod account;
+pub mod account;
 mod report;
 
 use anyhow::Result;

@@ -13,6 +13,12 @@ pub fn threads_of(pid: u32) -> Vec<u32> {
     numbers_in(Path::new(&format!("/proc/{pid}/task")))
 }
 
+pub fn parent(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    line.trim().parse().ok()
+}
+
 /// Nanoseconds a thread has spent on a CPU, interrupts that hit it included, steal excluded.
 pub fn run_ns(pid: u32, tid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{tid}/schedstat")).ok()?;

@@ -123,7 +123,10 @@ fn verified(kernel: &Kernel, doctor: &Doctor) -> Result<String, String> {
         return Ok("not told".to_owned());
     }
     let over: Vec<String> = (doctor.programs.iter())
-        .filter(|program| program.verified_instructions > expected::most_verified(&program.name))
+        .filter(|program| {
+            let most = expected::most_verified(&program.name, kernel.version);
+            program.verified_instructions > most
+        })
         .map(|program| format!("{} takes {}", program.name, program.verified_instructions))
         .collect();
     if !over.is_empty() {

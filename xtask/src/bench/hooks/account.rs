@@ -50,7 +50,8 @@ pub fn spent(name: &str, kind: Kind, plan: Plan, generator: &mut Generator) -> R
     Ok(Spent { connections, reads })
 }
 
-fn counts(pid: u32) -> Account {
+/// Since they were loaded.
+pub fn counts(pid: u32) -> Account {
     let held = proc::fdinfo_numbers(pid, "prog_id");
     loaded_programs()
         .flatten()
