@@ -6,10 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use super::maps::{self, Start};
-use super::runtimes::memory::{END, MAX_AT_ONCE, PAGE};
+use super::runtimes::memory::{END, MAX_AT_ONCE, MAX_ROUNDS, PAGE};
 
-/// Rounds for one stack; each takes some ten microseconds.
-const MAX_ROUNDS: usize = 4096;
 /// For all of them, however slow the helper is.
 const WHOLE: Duration = Duration::from_secs(2);
 

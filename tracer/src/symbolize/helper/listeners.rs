@@ -8,7 +8,7 @@ use super::serve::Known;
 use crate::model::listeners::{Heard, WhyUnheard};
 use crate::model::runtime::Runtimes;
 use crate::symbolize::listeners::Listening;
-use crate::symbolize::runtimes::memory::{MAX_PAGES_OF_GOROUTINES, Memory};
+use crate::symbolize::runtimes::memory::{MAX_PAGES_OF_GOROUTINES, MAX_ROUNDS, Memory};
 
 /// `None` when it is no program for Node.js.
 pub(super) fn read(
@@ -19,7 +19,9 @@ pub(super) fn read(
 ) -> Option<Listening> {
     let once = || {
         let mut fetch = |pages: &[u64]| fetch(socket, pages).unwrap_or_default();
-        let mut memory = Memory::new(&mut fetch).with_room(MAX_PAGES_OF_GOROUTINES / 2);
+        let mut memory = Memory::new(&mut fetch)
+            .with_room(MAX_PAGES_OF_GOROUTINES / 2)
+            .with_rounds(MAX_ROUNDS / 2);
         let node = learnt(known, runtimes, &mut memory)?.node()?;
         Some(node.listeners(&mut memory, descriptors))
     };

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 pub(in crate::symbolize) const PAGE: u64 = 4096;
 /// Pages asked for at once.
 pub(in crate::symbolize) const MAX_AT_ONCE: usize = 64;
-/// And for one job; 8 MiB.
+/// Rounds for one job; each takes some ten microseconds.
+pub(in crate::symbolize) const MAX_ROUNDS: usize = 4096;
+/// And pages; 8 MiB.
 pub(in crate::symbolize) const MAX_PAGES: usize = 2048;
 /// And for all goroutines of a process; 64 MiB.
 pub(in crate::symbolize) const MAX_PAGES_OF_GOROUTINES: usize = 16_384;
@@ -24,6 +26,8 @@ pub(in crate::symbolize) struct Memory<'a> {
     /// Pages that are read along behind one that is missing.
     ahead: u64,
     most: usize,
+    rounds: usize,
+    most_rounds: usize,
     refused: bool,
 }
 
@@ -34,12 +38,20 @@ impl<'a> Memory<'a> {
             pages: HashMap::new(),
             ahead: 0,
             most: MAX_PAGES,
+            rounds: 0,
+            most_rounds: MAX_ROUNDS,
             refused: false,
         }
     }
 
     pub(in crate::symbolize) fn with_room(mut self, pages: usize) -> Self {
         self.most = pages;
+        self
+    }
+
+    /// For one of several looks that share a job.
+    pub(in crate::symbolize) fn with_rounds(mut self, rounds: usize) -> Self {
+        self.most_rounds = rounds;
         self
     }
 
@@ -60,7 +72,7 @@ impl<'a> Memory<'a> {
 
     /// No more can be read.
     pub(super) fn is_full(&self) -> bool {
-        self.pages.len() + MAX_AT_ONCE > self.most
+        self.pages.len() + MAX_AT_ONCE > self.most || self.rounds >= self.most_rounds
     }
 
     /// Has the pages at these addresses read in few rounds; what is beyond the bounds stays unread.
@@ -73,10 +85,12 @@ impl<'a> Memory<'a> {
         missing.sort_unstable();
         missing.dedup();
         for some in missing.chunks(MAX_AT_ONCE) {
-            if self.pages.len() + some.len() > self.most {
+            let room = self.pages.len() + some.len() <= self.most;
+            if !room || self.rounds >= self.most_rounds {
                 self.refused = true;
                 return;
             }
+            self.rounds += 1;
             let mut found = (self.fetch)(some).into_iter();
             for page in some {
                 let bytes = found.next().flatten();
@@ -172,5 +186,21 @@ mod tests {
         drop(memory);
         assert!(asked.starts_with(&[0x1000, 0x2000, 0x3000]), "{asked:x?}");
         assert!(asked.len() <= MAX_PAGES);
+    }
+
+    #[test]
+    fn looks_that_share_a_job_leave_rounds_for_each_other() {
+        let mut rounds = 0;
+        let mut fetch = |pages: &[u64]| {
+            rounds += 1;
+            pages.iter().map(|_| Some(vec![0; 4096])).collect()
+        };
+        let mut memory = Memory::new(&mut fetch).with_rounds(2);
+        assert!(memory.word(0x1000).is_some() && !memory.is_full());
+        assert!(memory.word(0x2000).is_some() && memory.is_full());
+        assert_eq!(memory.word(0x3000), None);
+        assert!(memory.was_refused());
+        drop(memory);
+        assert_eq!(rounds, 2);
     }
 }

@@ -81,6 +81,14 @@ pub(super) fn handles(
     of: u64,
     found: &mut HashMap<i32, Option<u64>>,
 ) -> bool {
+    // Most were allocated one after the other.
+    memory.read_ahead(7);
+    let all = walk(memory, of, found);
+    memory.read_ahead(0);
+    all
+}
+
+fn walk(memory: &mut Memory<'_>, of: u64, found: &mut HashMap<i32, Option<u64>>) -> bool {
     let head = of + HANDLES;
     let mut at = memory.word(head);
     for _ in 0..MAX_HANDLES {

@@ -55,6 +55,8 @@ impl Node {
                 all &= event_loop::handles(memory, one, &mut handles);
             }
         }
+        let asked = descriptors.iter().filter_map(|fd| *handles.get(fd)?);
+        socket::fetch(memory, &self.layout, asked.collect());
         let mut heap = Heap::new(memory, &self.layout);
         let mut sources = Sources::default();
         let look = |descriptor: &i32| match handles.get(descriptor) {

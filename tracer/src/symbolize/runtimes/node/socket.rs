@@ -3,11 +3,24 @@
 
 use super::function::{self, Function, Sources};
 use super::heap::{Heap, Key};
+use super::layout::Layout;
 use crate::model::listeners::{Event, EventListeners, Listeners};
 use crate::model::stack::Frame;
+use crate::symbolize::runtimes::memory::Memory;
 
 /// Of one event.
 const MAX_LISTENERS: usize = 16;
+
+/// Has what handles lead to read in few rounds: their wrappers, and of these the objects.
+pub(super) fn fetch(memory: &mut Memory<'_>, layout: &Layout, handles: Vec<u64>) {
+    let mut places = handles;
+    for offset in [layout.persistent, 0, 0] {
+        let words = places.iter().filter_map(|at| memory.word(*at));
+        let words = words.map(|word| word.wrapping_add(offset));
+        places = words.collect();
+        memory.want(places.iter().copied());
+    }
+}
 
 /// `None` where something on the way is not what it must be.
 pub(super) fn listeners(
