@@ -1,7 +1,7 @@
 //! Who listens to the connections of a JavaScript program: whom to blame where none of its functions was on a stack, for
 //! reads and accepts are made by the event loop. It is who handles them; where they should be closed it does not prove.
 
-use super::{Group, Proof, SocketView};
+use super::{EvidenceSource, Group, Proof, SocketView};
 use crate::model::{
     listeners::{Event, EventListeners, Heard, Listeners},
     report::{self, Blame},
@@ -17,6 +17,8 @@ const MAX_NAMED: usize = 3;
 pub struct Handling<'a> {
     pub listeners: &'a Listeners,
     pub event: Event,
+    /// Why nobody closes after the end that was read.
+    pub explains: bool,
 }
 
 impl<'a> Handling<'a> {
@@ -44,7 +46,11 @@ impl<'a> SocketView<'a> {
             return None;
         };
         let event = listeners.handling()?;
-        let found = Handling { listeners, event };
+        let found = Handling {
+            listeners,
+            event,
+            explains: false,
+        };
         self.context.blame(found.frames()).map(|_| found)
     }
 }
@@ -56,11 +62,18 @@ impl<'a> Proof<'a> {
         if stack.is_some_and(|stack| view.context.blame(&stack.frames).is_some()) {
             return self;
         }
-        self.handling = view.handling();
-        let unexplained = |handling: &Handling<'_>| !handling.listeners.nobody_hears_the_end();
-        if self.handling.as_ref().is_some_and(unexplained) {
+        let Some(mut handling) = view.handling() else {
+            return self;
+        };
+        let end_was_read = matches!(
+            self.evidence_source,
+            EvidenceSource::Eof | EvidenceSource::Nothing
+        );
+        handling.explains = end_was_read && handling.listeners.nobody_hears_the_end();
+        if !handling.explains {
             self.confidence = self.confidence.min(Confidence::Medium);
         }
+        self.handling = Some(handling);
         self
     }
 }
@@ -94,8 +107,7 @@ pub fn evidence(group: &Group<'_>) -> Option<String> {
 
 pub fn advice(group: &Group<'_>) -> Option<String> {
     let (handling, blamed) = group.handling.zip(group.blamed)?;
-    let listeners = handling.listeners;
-    Some(if listeners.nobody_hears_the_end() {
+    Some(if handling.explains {
         "The sockets are half open (allowHalfOpen) and nobody listens for 'end': end() them in an 'end' listener, or \
          do not ask for allowHalfOpen."
             .to_owned()

@@ -37,11 +37,8 @@ impl Rule for NeverRead {
             return Answer::No;
         }
         let looks = looks::nobody(view);
-        Answer::Yes(Proof::earned(
-            looks,
-            EvidenceSource::Opened,
-            Evidence::Socket,
-        ))
+        let proof = Proof::earned(looks, EvidenceSource::Opened, Evidence::Socket);
+        Answer::Yes(proof.or_listener(view))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {

@@ -103,6 +103,26 @@ fn what_does_not_explain_it_is_no_more_than_likely() {
     }
 }
 
+/// That nobody hears the end does not tell why nobody reads.
+#[test]
+fn an_unread_connection_is_who_accepted_its() {
+    let on_connection = (Event::Connection, listener("handOn", 3));
+    let heard = listeners(true, false, &[on_connection]);
+    let site = world([conn(1).accepted().recv_q(120)])
+        .with_stack(1, vec![libc("accept"), runtime()])
+        .with(Input::Listeners {
+            pid: SERVER,
+            sockets: vec![SocketListeners { inode: 5001, heard }],
+        })
+        .site();
+    assert_eq!(site.verdict.name(), "never-read");
+    assert_eq!(site.confidence.name(), "medium");
+    assert_eq!(site.blame.unwrap().function.raw(), "handOn");
+    let summary = "'connection' of their server goes to handOn (app.js:3)";
+    assert!(site.summary.ends_with(summary), "{}", site.summary);
+    assert!(site.advice.contains("need not be where"));
+}
+
 #[test]
 fn two_listeners_of_one_server_are_two_findings() {
     let on = |name: &str, line| listeners(true, false, &[(Event::Data, listener(name, line))]);
