@@ -305,7 +305,7 @@ impl<'a> SocketView<'a> {
     pub fn activation(&self) -> Activation<'a> {
         let history = self.socket.history;
         let cookie = self.socket.cookie;
-        *self.activation.get_or_init(|| match self.last_operation() {
+        let known = || match self.last_operation() {
             Some(last) if last.goroutine.is_some() => self
                 .context
                 .goroutine_activation(cookie, history)
@@ -314,6 +314,10 @@ impl<'a> SocketView<'a> {
                 .context
                 .activation(self.socket.cookie, last, self.threads_known()),
             None => Activation::Unknown,
+        };
+        *self.activation.get_or_init(|| {
+            let writes = self.context.writing_to(cookie);
+            writes.unwrap_or_else(known)
         })
     }
 

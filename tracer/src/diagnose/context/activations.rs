@@ -47,8 +47,10 @@ pub enum Over {
     clippy::struct_excessive_bools,
     reason = "facts that hold or not, each by itself"
 )]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Sameness<'a> {
+    /// It waits for the peer to take what it writes to this very connection.
+    pub writes_to_it: bool,
     /// Its stack has the same frames. Without that, and without a fact of this very call, the thread has not left
     /// a CPU but for the present wait, which is for something that brings no work.
     pub frames: bool,
@@ -73,7 +75,11 @@ pub struct Sameness<'a> {
 impl Sameness<'_> {
     /// A fact of this very call, beside the place.
     pub const fn is_sure(self) -> bool {
-        self.asked.is_some() || self.own_process || self.nothing_else || self.started_for
+        self.writes_to_it
+            || self.asked.is_some()
+            || self.own_process
+            || self.nothing_else
+            || self.started_for
     }
 }
 
@@ -96,6 +102,16 @@ impl Over {
 }
 
 impl<'a> ReportContext<'a> {
+    /// The thread that writes to this connection, and waits for the peer to take it.
+    pub fn writing_to(&self, cookie: u64) -> Option<Activation<'a>> {
+        let thread = self.writers.get(&cookie)?;
+        let sameness = Sameness {
+            writes_to_it: true,
+            ..Sameness::default()
+        };
+        Some(Activation::Same(thread, sameness))
+    }
+
     /// `all_threads`: those of the process were all looked at.
     pub fn activation(
         &self,
@@ -162,11 +178,7 @@ impl<'a> ReportContext<'a> {
                 frames: common == Common::Inside,
                 asked,
                 own_process,
-                nothing_else: false,
-                own_thread: false,
-                only_thread: false,
-                own_goroutine: false,
-                started_for: false,
+                ..Sameness::default()
             };
             return Activation::Same(thread, sameness);
         }
@@ -201,8 +213,7 @@ impl<'a> ReportContext<'a> {
                 nothing_else: nothing_else && waited_once,
                 own_thread,
                 only_thread,
-                own_goroutine: false,
-                started_for: false,
+                ..Sameness::default()
             };
             return Activation::Same(thread, sameness);
         }

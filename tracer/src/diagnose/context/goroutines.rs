@@ -92,12 +92,9 @@ impl<'a> ReportContext<'a> {
             let sameness = Sameness {
                 frames: place != Place::Unknown,
                 asked,
-                own_process: false,
-                nothing_else: false,
-                own_thread: false,
-                only_thread: false,
                 own_goroutine: only_this,
                 started_for,
+                ..Sameness::default()
             };
             return Activation::Same(thread, sameness);
         }

@@ -37,7 +37,7 @@ use super::Blamer;
 use crate::{
     model::{
         actor::Actor,
-        input::{Interest, Process},
+        input::{Interest, Process, Thread},
         socket::SocketOperation,
         stack::{Frame, Step, path},
     },
@@ -55,6 +55,8 @@ pub struct ReportContext<'a> {
     places: Places,
     started: Started<'a>,
     pools: BTreeMap<u32, Pool<'a>>,
+    /// Who waits for the peer of a connection to take what it writes to it.
+    writers: HashMap<u64, &'a Thread>,
     /// The last operations on stuck sockets, by their threads.
     stuck_last: HashMap<Actor, Vec<Touch>>,
     /// One number for all keys with the same frames.
@@ -76,8 +78,10 @@ impl<'a> ReportContext<'a> {
         let threads = Threads::new(tracker);
         let waits = Waits::new(tracker, &threads);
         let pairs = Pairs::new(tracker, &threads, &waits);
+        let writers = writers(tracker, &waits);
         let mut context = Self {
             tracker,
+            writers,
             threads,
             waits,
             pairs,
@@ -269,6 +273,16 @@ fn interests(tracker: &Tracker) -> HashMap<(u32, Watched), Interest> {
         interests.entry((pid, watched)).or_insert(interest);
     }
     interests
+}
+
+fn writers<'a>(tracker: &'a Tracker, waits: &Waits<'a>) -> HashMap<u64, &'a Thread> {
+    let threads = tracker.threaded().flat_map(|pid| tracker.threads(pid));
+    let writes = |thread: &'a Thread| match waits.of(thread) {
+        waits if !waits.is_of_work() => None,
+        WaitsFor::PeerReads(connection) => Some((connection.cookie, thread)),
+        _ => None,
+    };
+    threads.filter_map(writes).collect()
 }
 
 /// More than what a server says when it hangs up was left, and the connection is not read any more.

@@ -185,6 +185,7 @@ impl Rule for OwnerBlocked {
 impl How<'_> {
     const fn says(self) -> &'static str {
         match self {
+            Self::Call(sameness) if sameness.writes_to_it => "it writes to that very connection",
             Self::Call(sameness) if sameness.asked.is_some() => {
                 "it waits on a connection that it opened or wrote to after that"
             }

@@ -1,13 +1,15 @@
 //! What keeps those that serve connections: which waits end with the piece of work alone, and who of them keeps others
 //! from being accepted.
 
+use tracer_common::state::CLOSE_WAIT;
+
 use super::{
     crowds::{INODE, open},
     world::{END, S, SERVER, STUCK, World, conn, frame, libc, process, thread, world},
 };
 use crate::model::{
     input::{Activity, Input, Thread},
-    socket::{Endpoints, SocketOperation},
+    socket::{Endpoints, History, SocketOperation},
     stack::{Frame, PYTHON},
     verdict::Confidence,
     wait::{FileKind, Target, Wait},
@@ -176,6 +178,47 @@ fn who_waits_for_a_free_worker_accepts_nobody() {
     let idle = thread(472, "futex", vec![libc("futex"), frame("next_job", 4)]);
     let one = queue(idle);
     assert_eq!(one.blame.unwrap().function.raw(), "accept_loop");
+}
+
+/// The write that waits is not over, so it is not the last operation; the functions of that one have returned.
+#[test]
+fn a_client_that_does_not_read_keeps_who_writes_to_it() {
+    let verdict = |send_q| {
+        let mut conn = conn(1).accepted().used(SocketOperation::Send, STUCK - S);
+        if let Some(used) = &mut conn.candidate.history.used {
+            used.tid = 500;
+        }
+        let (cookie, _, mut connection) = open(1, (SocketOperation::Accept, STUCK), send_q);
+        connection.state = CLOSE_WAIT;
+        connection.inode = 5001;
+        let target = Target {
+            fd: 9,
+            file: FileKind::Socket(5001),
+        };
+        let writes = Thread {
+            wait: Wait::Send(target),
+            since: Some(STUCK),
+            ..thread(500, "sendto", vec![libc("send"), frame("export", 70)])
+        };
+        let main = thread(SERVER, "accept", vec![frame("main", 9)]);
+        let mut server = process(SERVER);
+        server.threads = 2;
+        world([conn])
+            .with_process(server)
+            .with_threads(SERVER, vec![main, writes])
+            .with_neighbours(&[(cookie, History::default(), connection)])
+            .site()
+    };
+    let site = verdict(4000);
+    assert_eq!(site.verdict.name(), "owner-blocked");
+    assert_eq!(site.confidence, Confidence::High);
+    assert_eq!(site.blame.as_ref().unwrap().function.raw(), "export");
+    assert!(
+        site.summary.contains("to take what is written"),
+        "{}",
+        site.summary
+    );
+    assert_ne!(verdict(0).verdict.name(), "owner-blocked");
 }
 
 /// A cache asks once for all that want the same.
