@@ -51,6 +51,19 @@ pub(super) struct Managed {
     pub image: FileId,
 }
 
+/// What is found in the first of a process's files that has it.
+fn first_file<T>(code: &CodeIndex, mut of: impl FnMut(&Code) -> Option<T>) -> Option<T> {
+    let mut seen = Vec::new();
+    code.iter().find_map(|code| {
+        let id = code.image.as_deref()?.id;
+        if seen.contains(&id) {
+            return None;
+        }
+        seen.push(id);
+        of(code)
+    })
+}
+
 /// Where the code of a file begins, and its length.
 fn extent(code: &CodeIndex, image: FileId) -> Option<(u64, u64)> {
     let of_image = |code: &&Code| code.image.as_deref().is_some_and(|own| own.id == image);

@@ -11,6 +11,7 @@ mod text;
 mod threads;
 
 use super::exports::Exports;
+use super::first_file;
 use super::memory::Memory;
 use super::threads::place_of_state;
 use crate::model::stack::Frame;
@@ -49,15 +50,7 @@ pub(in crate::symbolize) struct Activation {
 impl Cpython {
     /// `None` when the process runs no Python, or one whose structures are not known.
     pub(super) fn learn(code: &CodeIndex, memory: &mut Memory<'_>) -> Option<Self> {
-        let mut seen = Vec::new();
-        code.iter().find_map(|code| {
-            let image = code.image.as_deref()?;
-            if seen.contains(&image.id) {
-                return None;
-            }
-            seen.push(image.id);
-            Self::of(code, memory)
-        })
+        first_file(code, |code| Self::of(code, memory))
     }
 
     fn of(code: &Code, memory: &mut Memory<'_>) -> Option<Self> {

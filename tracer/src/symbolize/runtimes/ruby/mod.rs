@@ -9,6 +9,7 @@ mod text;
 mod threads;
 
 use super::exports;
+use super::first_file;
 use super::memory::Memory;
 use super::threads::place_near;
 use crate::model::stack::Frame;
@@ -43,15 +44,7 @@ struct Activation {
 impl Ruby {
     /// `None` when the process runs no Ruby, or one whose structures are not known.
     pub(super) fn learn(code: &CodeIndex, memory: &mut Memory<'_>) -> Option<Self> {
-        let mut seen = Vec::new();
-        code.iter().find_map(|code| {
-            let image = code.image.as_deref()?;
-            if seen.contains(&image.id) {
-                return None;
-            }
-            seen.push(image.id);
-            Self::of(code, memory)
-        })
+        first_file(code, |code| Self::of(code, memory))
     }
 
     fn of(code: &Code, memory: &mut Memory<'_>) -> Option<Self> {
