@@ -69,7 +69,10 @@ impl<'a> Proof<'a> {
             self.evidence_source,
             EvidenceSource::Eof | EvidenceSource::Nothing
         );
-        handling.explains = end_was_read && handling.listeners.nobody_hears_the_end();
+        // What gives it to another stream, or awaits it, has listened for the end once, and does no more.
+        let hears_itself = !handling.event.is_of_server();
+        handling.explains =
+            end_was_read && hears_itself && handling.listeners.nobody_hears_the_end();
         if !handling.explains {
             self.confidence = self.confidence.min(Confidence::Medium);
         }
@@ -108,8 +111,8 @@ pub fn evidence(group: &Group<'_>) -> Option<String> {
 pub fn advice(group: &Group<'_>) -> Option<String> {
     let (handling, blamed) = group.handling.zip(group.blamed)?;
     Some(if handling.explains {
-        "The sockets are half open (allowHalfOpen) and nobody listens for 'end': end() them in an 'end' listener, or \
-         do not ask for allowHalfOpen."
+        "The sockets are half open (allowHalfOpen) and nobody listens for 'end' (any more): end() them in an 'end' \
+         listener, or do not ask for allowHalfOpen."
             .to_owned()
     } else {
         format!(

@@ -83,7 +83,7 @@ fn who_hears_of_a_connection_is_blamed_where_nobody_is_on_the_stack() {
     ));
     // It was on no stack.
     assert!(!says("a read in onData"), "{:?}", site.evidence);
-    assert!(site.advice.contains("nobody listens for 'end'"));
+    assert!(site.advice.contains("nobody listens for 'end' (any more)"));
     let told = site.listeners.as_ref().unwrap();
     assert_eq!(told.blamed.as_deref(), Some("data"));
 }
@@ -101,6 +101,15 @@ fn what_does_not_explain_it_is_no_more_than_likely() {
         assert_eq!(sites[0].blame.as_ref().unwrap().function.raw(), "onData");
         assert!(sites[0].advice.contains("need not be where"));
     }
+}
+
+/// What pipes it elsewhere has heard the end, once.
+#[test]
+fn who_only_accepted_it_may_have_given_it_away() {
+    let on_connection = (Event::Connection, listener("relay", 3));
+    let sites = sites(vec![listeners(true, false, &[on_connection])], runtime());
+    assert_eq!(sites[0].confidence.name(), "medium");
+    assert_eq!(sites[0].blame.as_ref().unwrap().function.raw(), "relay");
 }
 
 /// That nobody hears the end does not tell why nobody reads.
