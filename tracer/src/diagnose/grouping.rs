@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    EvidenceSource, Group, Rule, SocketView, group::Accused, in_part, listeners, placeless,
+    EvidenceSource, Group, Rule, SocketView, group::Accused, handed, in_part, listeners, placeless,
 };
 use crate::model::{
     actor::Actor,
@@ -61,6 +61,7 @@ pub fn groups(classified: Vec<Classified<'_>>, set: ReportParameters) -> Vec<(St
     }
     in_part::join(&mut members);
     placeless::join(&mut members);
+    handed::join(&mut members);
     let mut groups: Vec<(String, Group<'_>)> = members
         .into_iter()
         .filter_map(|(key, members)| Some((digest(&key), group(members, set)?)))

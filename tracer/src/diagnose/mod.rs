@@ -12,6 +12,7 @@ mod fingerprint;
 mod forecast;
 mod group;
 mod grouping;
+mod handed;
 mod holdings;
 mod in_part;
 mod ledger;

@@ -27,15 +27,13 @@ pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
         };
         let takes_in = |(_, members): &(&String, &Vec<Classified<'_>>)| {
             let pair = members.first().zip(few.first());
-            pair.is_some_and(|(own, other)| may_be_of(own, other))
+            members.len() >= few.len() * OWN
+                && pair.is_some_and(|(own, other)| may_be_of(own, other))
         };
         let mut fitting = groups.iter().filter(takes_in);
-        let (Some((only, members)), None) = (fitting.next(), fitting.next()) else {
+        let (Some((only, _)), None) = (fitting.next(), fitting.next()) else {
             continue;
         };
-        if members.len() < few.len() * OWN {
-            continue;
-        }
         let only = only.clone();
         let moved = groups.remove(&key).unwrap_or_default();
         groups.entry(only).or_default().extend(moved);
@@ -58,7 +56,7 @@ pub fn evidence(group: &Group<'_>) -> Option<String> {
             "proves why they are stuck",
         )
     };
-    (count > 0).then(|| {
+    (0 < count && count < group.count()).then(|| {
         format!(
             "of {count} of the {} nothing {what}: the same {shared} and program as the others",
             group.count()

@@ -9,7 +9,7 @@ use super::{
     context::waits,
     explanation, fingerprint, forecast,
     grouping::ReportParameters,
-    in_part, listeners, placeless,
+    handed, in_part, listeners, placeless,
     relief::{self, Blockers},
     siblings,
 };
@@ -56,6 +56,7 @@ pub fn site(
     }
     explanation.evidence.extend(in_part::evidence(group));
     explanation.evidence.extend(placeless::evidence(group));
+    explanation.evidence.extend(handed::evidence(group));
     let forecast = forecast::of(group);
     explanation.evidence.extend(forecast.map(|forecast| {
         let at = wall(forecast.at).strftime("%F %T UTC");

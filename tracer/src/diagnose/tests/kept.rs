@@ -265,3 +265,51 @@ fn answers_left_on_others_are_no_pool() {
     let site = world([asked(1, 1), asked(2, 1), asked(3, 40_000)]).site();
     assert_eq!((site.verdict.name(), site.count), ("lost-reference", 3));
 }
+
+/// A reactor has read one request, the workers have read the others; nothing tells which worker has that one.
+#[test]
+fn what_a_reactor_has_read_for_blocked_workers_is_told_with_what_they_have_read() {
+    let sites = |workers: &[u64]| {
+        let client = |cookie, tid| {
+            let mut conn = conn(cookie)
+                .accepted()
+                .used(SocketOperation::Recv, STUCK - S);
+            if let Some(used) = &mut conn.candidate.history.used {
+                (used.tid, used.switches) = (tid, 1);
+            }
+            conn
+        };
+        let reactor = Thread {
+            wait: Wait::Epoll { set: 7 },
+            ..thread(
+                SERVER,
+                "epoll_wait",
+                vec![libc("epoll_wait"), frame("main", 9)],
+            )
+        };
+        let mut server = process(SERVER);
+        server.threads = 1 + workers.len() as u32;
+        let asked = |cookie: &u64| {
+            let mut asked = open(*cookie, (SocketOperation::Connect, STUCK), 0);
+            for operation in [&mut asked.1.opened, &mut asked.1.used] {
+                if let Some(operation) = operation {
+                    operation.tid = 400 + *cookie as u32;
+                }
+            }
+            asked
+        };
+        let asked: Vec<_> = workers.iter().map(asked).collect();
+        let threads = workers.iter().map(|cookie| upstream(*cookie));
+        world([client(1, 471), client(2, 472), client(3, SERVER)])
+            .with_process(server)
+            .with_threads(SERVER, std::iter::once(reactor).chain(threads).collect())
+            .with_neighbours(&asked)
+            .report()
+            .sites
+            .iter()
+            .map(|site| format!("{} {}", site.verdict.name(), site.count))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sites(&[71, 72, 73]), ["owner-blocked 3"]);
+    assert_eq!(sites(&[71, 72]), ["owner-blocked 2", "worker-starvation 1"]);
+}
