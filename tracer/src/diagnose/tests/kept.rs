@@ -291,10 +291,9 @@ fn what_a_reactor_has_read_for_blocked_workers_is_told_with_what_they_have_read(
         server.threads = 1 + workers.len() as u32;
         let asked = |cookie: &u64| {
             let mut asked = open(*cookie, (SocketOperation::Connect, STUCK), 0);
-            for operation in [&mut asked.1.opened, &mut asked.1.used] {
-                if let Some(operation) = operation {
-                    operation.tid = 400 + *cookie as u32;
-                }
+            let operations = [&mut asked.1.opened, &mut asked.1.used];
+            for operation in operations.into_iter().flatten() {
+                operation.tid = 400 + *cookie as u32;
             }
             asked
         };
