@@ -9,7 +9,10 @@ use super::{
     Group, SocketView,
     grouping::{Classified, frames_of},
 };
-use crate::model::{report::Direction, verdict::Verdict};
+use crate::model::{
+    report::Direction,
+    verdict::{Confidence, Verdict},
+};
 
 /// A finding takes in one for each so many of its own, so that three of four are its own.
 const OWN: usize = 3;
@@ -31,11 +34,17 @@ pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
                 && pair.is_some_and(|(own, other)| may_be_of(own, other))
         };
         let mut fitting = groups.iter().filter(takes_in);
-        let (Some((only, _)), None) = (fitting.next(), fitting.next()) else {
+        let (Some((only, members)), None) = (fitting.next(), fitting.next()) else {
             continue;
         };
+        let verdict = members.first().map(|(rule, _)| rule.verdict());
         let only = only.clone();
-        let moved = groups.remove(&key).unwrap_or_default();
+        let mut moved = groups.remove(&key).unwrap_or_default();
+        for (rule, view) in &mut moved {
+            if let Some(proof) = &mut view.proof {
+                proof.is_of_nothing |= Some(rule.verdict()) != verdict;
+            }
+        }
         groups.entry(only).or_default().extend(moved);
     }
 }
@@ -93,18 +102,36 @@ fn is_unproven(view: &SocketView<'_>) -> bool {
 fn may_be_of((rule, own): &Classified<'_>, (of, other): &Classified<'_>) -> bool {
     let program = |view: &SocketView<'_>| view.process().and_then(|process| process.exe.clone());
     let verdict = of.verdict();
-    (verdict == Verdict::Unknown || has_place(own) && verdict == rule.verdict())
+    (verdict == Verdict::Unknown
+        || has_place(own) && verdict == rule.verdict()
+        || may_be_parked(verdict, other) && rule.verdict() == Verdict::Parked)
         && rule.verdict() != Verdict::Unknown
         && program(own).is_some()
         && program(own) == program(other)
         && end(own).is_some()
-        && end(own) == end(other)
+        && end(own) == end_like(other, own)
+}
+
+/// It left its epoll set, if it was in one, before that was watched.
+fn may_be_parked(verdict: Verdict, view: &SocketView<'_>) -> bool {
+    let proof = view.proof.as_ref();
+    verdict == Verdict::LostReference
+        && proof.is_some_and(|proof| proof.confidence == Confidence::Low)
 }
 
 /// What they came in through, or where they go to.
 fn end(view: &SocketView<'_>) -> Option<(bool, SocketAddr)> {
+    end_of(view.direction()?, view)
+}
+
+/// That of one which is older than the tracer, so that nothing tells who opened it: as if it were like the other.
+fn end_like(view: &SocketView<'_>, other: &SocketView<'_>) -> Option<(bool, SocketAddr)> {
+    end_of(view.direction().or_else(|| other.direction())?, view)
+}
+
+fn end_of(direction: Direction, view: &SocketView<'_>) -> Option<(bool, SocketAddr)> {
     let endpoints = &view.socket.endpoints;
-    match view.direction()? {
+    match direction {
         Direction::Connected => Some((true, endpoints.remote)),
         Direction::Accepted => Some((false, endpoints.local)),
         Direction::Unaccepted => None,
