@@ -1,5 +1,8 @@
 //! Language runtimes that this machine has.
 use std::path::PathBuf;
+use std::process::Command;
+
+use crate::paths;
 
 /// Virtual machines of the distribution, and any that `SOCKLEAK_TEST_JAVA` names beside.
 pub fn java() -> Vec<PathBuf> {
@@ -21,4 +24,16 @@ pub fn java() -> Vec<PathBuf> {
         .collect();
     found.retain(|java| java.is_file());
     found
+}
+
+/// The classes of a rig, for every release from 11 on.
+pub fn compiled(rig: &str) -> tempfile::TempDir {
+    let classes = tempfile::tempdir().expect("a folder for classes");
+    let compiled = Command::new("javac")
+        .args(["--release", "11", "-d"])
+        .arg(classes.path())
+        .arg(paths::tests_dir().join("rigs/java").join(rig))
+        .status();
+    assert!(compiled.expect("run javac").success());
+    classes
 }

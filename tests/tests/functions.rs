@@ -205,13 +205,7 @@ fn two_java_methods_with_one_call_each_are_two_findings() {
     if !skip::require_root(name) || !skip::require_program(name, "javac") {
         return;
     }
-    let classes = tempfile::tempdir().expect("a folder for classes");
-    let compiled = Command::new("javac")
-        .args(["--release", "11", "-d"])
-        .arg(classes.path())
-        .arg(paths::tests_dir().join("rigs/java/OneCallEach.java"))
-        .status();
-    assert!(compiled.expect("run javac").success());
+    let classes = installed::compiled("OneCallEach.java");
     let machines = installed::java();
     assert!(!machines.is_empty(), "no java beside javac");
     for java in machines {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tests::lines::Lines;
 use tests::report::Report;
 use tests::sockleak::Running;
-use tests::{installed, paths, skip, wait};
+use tests::{installed, skip, wait};
 
 const CLASSES: usize = 60;
 const ROUNDS: usize = 3;
@@ -31,13 +31,7 @@ fn classes_that_were_unloaded_are_named_right_or_not_at_all() {
     if !skip::require_root(name) || !skip::require_program(name, "javac") {
         return;
     }
-    let classes = tempfile::tempdir().expect("a folder for classes");
-    let compiled = Command::new("javac")
-        .args(["--release", "11", "-d"])
-        .arg(classes.path())
-        .arg(paths::tests_dir().join("rigs/java/Unloaded.java"))
-        .status();
-    assert!(compiled.expect("run javac").success());
+    let classes = installed::compiled("Unloaded.java");
     for java in installed::java() {
         for round in 1..=ROUNDS {
             let mut rig = Command::new(&java);
