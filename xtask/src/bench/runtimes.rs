@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (rounds, reads, connections) = if args.quick {
         (2, 20_000, 1_000)
     } else {
-        (9, 100_000, 5_000)
+        (5, 100_000, 5_000)
     };
     let jobs = [Job::Reads(reads), Job::Connections(connections)];
     let facts = Facts::gather()?;
