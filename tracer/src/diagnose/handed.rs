@@ -30,6 +30,8 @@ pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
         for (_, view) in &mut moved {
             if let Some(proof) = &mut view.proof {
                 proof.confidence = Confidence::Medium;
+                // Not of what the group says.
+                proof.is_of_nothing = true;
             }
         }
         groups.entry(only).or_default().extend(moved);
@@ -38,14 +40,7 @@ pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
 
 /// Says of how many members that is so.
 pub fn evidence(group: &Group<'_>) -> Option<String> {
-    if group.rule.verdict() != Verdict::OwnerBlocked {
-        return None;
-    }
-    let count = group
-        .views
-        .iter()
-        .filter(|view| work(view).is_none())
-        .count();
+    let count = group.views.iter().filter(|view| is_moved(view)).count();
     (count > 0).then(|| {
         format!(
             "of {count} of the {} nothing tells which thread serves it: an event loop has read the request; so many threads more \
@@ -53,6 +48,13 @@ pub fn evidence(group: &Group<'_>) -> Option<String> {
             group.count()
         )
     })
+}
+
+/// It came to its group by this.
+pub fn is_moved(view: &SocketView<'_>) -> bool {
+    let proof = view.proof.as_ref();
+    proof.is_some_and(|proof| proof.is_of_nothing && proof.confidence == Confidence::Medium)
+        && reader_loops(view)
 }
 
 /// With low confidence, because its request may be with another thread than that which has read it.

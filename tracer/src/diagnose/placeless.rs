@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use super::{
     Group, SocketView,
     grouping::{Classified, frames_of},
+    handed,
 };
 use crate::model::{
     report::Direction,
@@ -56,12 +57,18 @@ pub fn evidence(group: &Group<'_>) -> Option<String> {
         _ => "port",
     };
     let (count, what) = if group.blamed.is_some() {
-        let unlike = |view: &&SocketView<'_>| !has_place(view) && !is_in_part(view);
+        let unlike = |view: &&SocketView<'_>| {
+            !has_place(view) && !is_in_part(view) && !handed::is_moved(view)
+        };
         let count = group.views.iter().filter(unlike).count();
         (count, "tells where they were used")
     } else {
         (
-            group.views.iter().filter(|view| is_unproven(view)).count(),
+            group
+                .views
+                .iter()
+                .filter(|view| is_unproven(view) && !handed::is_moved(view))
+                .count(),
             "proves why they are stuck",
         )
     };
@@ -75,7 +82,8 @@ pub fn evidence(group: &Group<'_>) -> Option<String> {
 
 /// The oldest member that has a place of its own: what the finding says is proven of it.
 pub fn telling<'g, 'a>(group: &'g Group<'a>) -> Option<&'g SocketView<'a>> {
-    let own = group.views.iter().find(|view| has_place(view));
+    let is_own = |view: &&SocketView<'_>| has_place(view) && !is_unproven(view);
+    let own = group.views.iter().find(is_own);
     own.or_else(|| group.views.iter().find(|view| !is_unproven(view)))
         .or_else(|| group.oldest())
 }

@@ -306,6 +306,17 @@ fn what_a_reactor_has_read_for_blocked_workers_is_told_with_what_they_have_read(
             .report()
             .sites
             .iter()
+            .inspect(|site| {
+                let handed = site
+                    .evidence
+                    .iter()
+                    .filter(|line| line.contains("an event loop has read"));
+                let joined = site.verdict.name() == "owner-blocked" && site.count == 3;
+                assert_eq!(handed.count(), usize::from(joined), "{:?}", site.evidence);
+                assert!(!site.summary.is_empty());
+                let unplaced = |line: &String| line.contains("nothing tells where");
+                assert!(!site.evidence.iter().any(unplaced), "{:?}", site.evidence);
+            })
             .map(|site| format!("{} {}", site.verdict.name(), site.count))
             .collect::<Vec<_>>()
     };
