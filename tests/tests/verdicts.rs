@@ -38,6 +38,7 @@ rigs! {
     c_eof_ignored_below_a_wrapper_soon: "c-eof-wrapped-fast"
     c_eof_ignored_below_a_wrapper_with_a_large_frame: "c-eof-wrapped-far"
     c_eof_ignored_below_a_wrapper_whose_frame_is_larger_than_a_copy: "c-eof-wrapped-farther"
+    c_eof_ignored_below_a_wrapper_that_leaves_most_of_its_buffer_unwritten: "c-eof-wrapped-unwritten"
     c_eof_ignored_below_a_wrapper_unoptimized: "c-eof-wrapped-unoptimized"
     c_eof_ignored_below_three_wrappers: "c-eof-wrapped-nested"
     c_eof_ignored_below_a_wrapper_late: "c-eof-wrapped-slow"

@@ -264,7 +264,8 @@ fn copy_managed(record: *mut StackCopy, runtime: u64, layout: u64, task: Ptr<Typ
 }
 
 /// Copies page by page, because a read that meets an unmapped page gives nothing at all
-/// (mm/maccess.c:copy_from_user_nofault). Returns the number of whole pages that can be used.
+/// (mm/maccess.c:copy_from_user_nofault). A page among them that the program has never written to is left as the helper
+/// leaves it, all zero, which is what such a page holds. Returns the number of whole pages that can be used.
 #[inline(always)]
 fn copy_pages(to: *mut u8, sp: u64) -> u32 {
     let skip = (sp as usize) & (PAGE - 1);
@@ -280,7 +281,7 @@ fn copy_pages(to: *mut u8, sp: u64) -> u32 {
         return 0;
     }
     let first = sp & !(PAGE as u64 - 1);
-    let mut page = 1;
+    let (mut page, mut valid) = (1, 1);
     while page < STACK_PAGES {
         // SAFETY: `page` is below STACK_PAGES.
         let failed = unsafe {
@@ -290,12 +291,12 @@ fn copy_pages(to: *mut u8, sp: u64) -> u32 {
                 (first + (page * PAGE) as u64) as *const c_void,
             )
         };
-        if failed != 0 {
-            break;
-        }
         page += 1;
+        if failed == 0 {
+            valid = page;
+        }
     }
-    page as u32
+    valid as u32
 }
 
 /// Token bucket per process, so that one with endless call paths cannot fill the ring.

@@ -8,6 +8,7 @@ use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_common::{
+    event::PAGE,
     stack_key::{self, MAX_COUNTED, MAX_STEPS},
     unwind::{
         self, C_LIBRARY_SHIFT, FP_SHIFT, KIND_FP, KIND_OUTERMOST, KIND_SHIFT, KIND_SP, OWN_SHIFT,
@@ -24,7 +25,7 @@ use crate::{
 
 /// Words read at once: a larger read costs little more, and another one as much as all the rest of some steps. Before
 /// 6.13 the frames of a hook and of what it calls share 512 bytes of stack.
-const WORDS: usize = 29;
+const WORDS: usize = 28;
 const BYTES: u64 = (WORDS * 8) as u64;
 /// No frame is larger: beyond is a damaged stack or a row that does not belong to it.
 const MAX_FRAME: u64 = 1 << 20;
@@ -169,13 +170,19 @@ impl Walk {
         self.fill(words, self.cfa)
     }
 
-    /// Fails where a page is not in memory; the whole read fails then (mm/maccess.c:copy_from_user_nofault).
+    /// Fails where a page is not in memory; the whole read fails then (mm/maccess.c:copy_from_user_nofault). The next page
+    /// may be one that the program has never written to, as of a large buffer of which the beginning is used: it is
+    /// left zero, which is what it holds.
     #[inline(always)]
     fn fill(&mut self, words: *mut Words, at: u64) -> bool {
         self.window = at;
         // SAFETY: the destination has that size; the helper checks the source, and clears the
         // destination when it fails, so it is never left as it was.
-        unsafe { bpf_probe_read_user(words.cast(), BYTES as u32, at as *const c_void) == 0 }
+        let read = |length: u64| unsafe {
+            bpf_probe_read_user(words.cast(), length as u32, at as *const c_void) == 0
+        };
+        let left = PAGE as u64 - (at & (PAGE as u64 - 1));
+        read(BYTES) || left < BYTES && read(left)
     }
 
     /// The word at `slot`; moves the window there when it lies outside.

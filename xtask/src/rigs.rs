@@ -4,6 +4,7 @@
 mod judgement;
 mod matrix;
 mod page;
+mod spread;
 
 use std::process::{Command, Stdio};
 
@@ -11,15 +12,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use self::judgement::Judgement;
 use self::matrix::Tally;
+pub use self::spread::Spread;
 use crate::trouble::Trouble;
 use crate::{process, repo, say, test};
 
 /// Trace every rig and its healthy twin, print the confusion matrix and write docs/verdicts.md
 #[derive(clap::Args)]
 pub struct Args {
-    /// Trace each rig this many times
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
+    #[command(flatten)]
+    spread: Spread,
     /// Only these rigs; the document is then left alone
     names: Vec<String>,
 }
@@ -29,16 +30,12 @@ pub fn run(args: &Args) -> Result<()> {
     build()?;
     let names = chosen(&args.names)?;
     let mut tally = Tally::default();
-    let runs = names.len() * args.rounds as usize;
-    for round in 0..args.rounds as usize {
-        for (index, name) in names.iter().enumerate() {
-            let number = round * names.len() + index + 1;
-            let outcome = trace(name);
-            let line = tally.add(name, outcome);
-            say::step(format_args!("{number}/{runs} {name}: {line}"));
-        }
-    }
-    let text = page::text(&tally, names.len(), args.rounds)?;
+    let runs = names.len() * args.spread.rounds as usize;
+    args.spread.run(&names, trace, |number, name, outcome| {
+        let line = tally.add(name, outcome);
+        say::step(format_args!("{number}/{runs} {name}: {line}"));
+    });
+    let text = page::text(&tally, names.len(), args.spread.rounds)?;
     say::result(&text);
     if args.names.is_empty() {
         page::publish(&text)?;

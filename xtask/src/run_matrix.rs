@@ -11,9 +11,8 @@ use crate::{process, repo, rigs, say, test};
 /// Let `sockleak run` judge every rig (23 for a leak) and its healthy twin (0)
 #[derive(clap::Args)]
 pub struct Args {
-    /// Run each this many times
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
+    #[command(flatten)]
+    spread: rigs::Spread,
     /// Only these rigs
     names: Vec<String>,
 }
@@ -23,18 +22,19 @@ pub fn run(args: &Args) -> Result<()> {
     rigs::build()?;
     let names = rigs::chosen(&args.names)?;
     let mut wrong = 0;
-    for round in 1..=args.rounds {
-        for name in &names {
-            let judged = process::run(&mut judge(name)?);
-            let line = if judged.is_ok() { "right" } else { "WRONG" };
+    let runs = names.len() * args.spread.rounds as usize;
+    args.spread.run(
+        &names,
+        |name| process::run(&mut judge(name)?),
+        |number, name, judged| {
             wrong += usize::from(judged.is_err());
-            say::step(format_args!("round {round}, {name}: {line}"));
-        }
-    }
-    let runs = names.len() * args.rounds as usize;
+            let line = if judged.is_ok() { "right" } else { "WRONG" };
+            say::step(format_args!("{number}/{runs} {name}: {line}"));
+        },
+    );
     say::result(format_args!(
         "{runs} pairs of a leak and its twin, {} rounds: {wrong} wrong",
-        args.rounds
+        args.spread.rounds
     ));
     if wrong == 0 {
         return Ok(());

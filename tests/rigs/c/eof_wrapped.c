@@ -1,10 +1,14 @@
 /* eof-ignored by one of three functions that read through the program's own wrappers, all at one depth of
  * one stack: only the return addresses far above the stack pointer tell them apart.
  * -DROOM: bytes of the wrapper's buffer, which lies between. -DNESTED: three wrappers one in another.
+ * -DUNWRITTEN: the buffer begins 64 bytes below a page that nobody has written to, so that it is not in memory.
  * -DPAUSE: microseconds between the reads. -DFORGET_BODY: lost-reference instead, after the body.
  * -DRARE: before each end a connection of its own is read 400 times by a fourth function at that depth, and for
  * three seconds before the first: what is rare is not known yet when it comes. */
 #include "rig.h"
+
+#include <alloca.h>
+#include <stdint.h>
 
 #ifndef ROOM
 #define ROOM 256
@@ -15,8 +19,13 @@
 #define STAYS __asm__ volatile("" ::: "memory")
 
 APP int get(int fd, size_t most) {
+#ifdef UNWRITTEN
+    char *here = alloca(16);
+    char *room = alloca(ROOM + (((uintptr_t)here + 64) & 4095));
+#else
     char room[ROOM];
-    int got = recv(fd, room, most < sizeof room ? most : sizeof room, 0);
+#endif
+    int got = recv(fd, room, most < ROOM ? most : ROOM, 0);
     __asm__ volatile("" ::"r"(room) : "memory");
     return got;
 }
