@@ -84,6 +84,8 @@ pub struct Group<'a> {
     pub blamed: Option<&'a Frame>,
     /// That is by who listens to the sockets, and it was on no stack.
     pub handling: Option<Handling<'a>>,
+    /// That is by who opened them, which the stack that shows the cause does not tell.
+    pub by_opening: bool,
     pub accused: Option<Accused<'a>>,
     pub watched_from: u64,
     pub live: bool,
@@ -146,7 +148,8 @@ impl<'a> Group<'a> {
 
     /// `handle_client`, or a place in a module; for sentences about what was called where.
     pub fn function(&self) -> Option<String> {
-        let on_stack = self.blamed.filter(|_| self.handling.is_none());
+        let is_on_stack = self.handling.is_none() && !self.by_opening;
+        let on_stack = self.blamed.filter(|_| is_on_stack);
         on_stack.map(|frame| frame.function.clone().unwrap_or_else(|| frame.place()))
     }
 

@@ -108,8 +108,8 @@ struct Place {
     process: Option<u32>,
     stack: u64,
     thread: Option<Actor>,
-    /// Who listens to it, where nobody on the stack is blamed.
-    listener: Option<String>,
+    /// Who is blamed, where nobody on the stack is.
+    elsewhere: Option<String>,
     /// Part of the key where nobody is blamed.
     end: End,
 }
@@ -129,8 +129,8 @@ impl Place {
                 .as_ref()
                 .and_then(|proof| proof.thread())
                 .map(Thread::actor),
-            listener: view
-                .is_blamed_by_listener()
+            elsewhere: view
+                .is_blamed_elsewhere()
                 .then(|| blamed(evidence_source, view))
                 .flatten(),
             end: End::of(view),
@@ -231,6 +231,7 @@ fn group<'a>(members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Grou
         confidence
     };
     let handling = listeners::of(&views, blamed);
+    let by_opening = blamed.is_some() && views.iter().any(SocketView::is_blamed_by_opening);
     Some(Group {
         rule,
         evidence_source,
@@ -241,6 +242,7 @@ fn group<'a>(members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Grou
         frames,
         blamed,
         handling,
+        by_opening,
         accused: None,
         watched_from: set.watched_from,
         live: set.live,

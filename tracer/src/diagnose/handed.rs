@@ -4,7 +4,12 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Group, SocketView, context::waits::WaitsFor, grouping::Classified, rules::Evidence};
+use super::{
+    Group, SocketView,
+    context::{pairs::Link, waits::WaitsFor},
+    grouping::Classified,
+    rules::Evidence,
+};
 use crate::model::{
     report::Direction,
     verdict::{Confidence, Verdict},
@@ -63,9 +68,14 @@ fn is_handed((rule, view): &Classified<'_>) -> bool {
         .proof
         .as_ref()
         .is_some_and(|proof| proof.confidence == Confidence::Low);
-    low && rule.verdict() == Verdict::LostReference
+    low && (rule.verdict() == Verdict::LostReference || is_asked_by_another(view))
         && view.direction() == Some(Direction::Accepted)
         && reader_loops(view)
+}
+
+fn is_asked_by_another(view: &SocketView<'_>) -> bool {
+    let evidence = view.proof.as_ref().map(|proof| &proof.evidence);
+    matches!(evidence, Some(Evidence::Upstream(upstream)) if upstream.link == Link::Time)
 }
 
 fn reader_loops(view: &SocketView<'_>) -> bool {

@@ -39,7 +39,7 @@ pub fn may_be_a_wrapper(view: &SocketView<'_>) -> bool {
     let source = view.proof.as_ref().map(|proof| proof.evidence_source);
     let stack = view.stack(source.and_then(|source| source.operation(view)));
     stack
-        .filter(|stack| stack.one_of_several)
+        .filter(|stack| stack.one_of_several && !view.is_blamed_elsewhere())
         .is_some_and(|stack| {
             let blamed = view.context.blame(&stack.frames);
             let outer = blamed.and_then(|at| stack.frames.get(at + 1..));
@@ -49,7 +49,7 @@ pub fn may_be_a_wrapper(view: &SocketView<'_>) -> bool {
 
 /// Says of how many members that is so.
 pub fn evidence(group: &Group<'_>) -> Option<String> {
-    group.blamed.filter(|_| group.handling.is_none())?;
+    group.function()?;
     if group.views.iter().all(may_be_a_wrapper) {
         return Some(
             "who called that function is not known: it may only read for others, which leave the connections"
@@ -75,7 +75,7 @@ pub fn evidence(group: &Group<'_>) -> Option<String> {
 fn is_in_part((_, view): &Classified<'_>) -> bool {
     let source = view.proof.as_ref().map(|proof| proof.evidence_source);
     let stack = view.stack(source.and_then(|source| source.operation(view)));
-    !view.is_blamed_by_listener()
+    !view.is_blamed_elsewhere()
         && stack.is_some_and(|stack| {
             stack.one_of_several && view.context.blame(&stack.frames).is_none()
         })

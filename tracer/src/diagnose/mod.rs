@@ -17,6 +17,7 @@ mod holdings;
 mod in_part;
 mod ledger;
 mod listeners;
+mod openers;
 mod placeless;
 mod relief;
 mod report;

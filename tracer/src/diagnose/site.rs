@@ -9,7 +9,7 @@ use super::{
     context::waits,
     explanation, fingerprint, forecast,
     grouping::ReportParameters,
-    handed, in_part, listeners, placeless,
+    handed, in_part, listeners, openers, placeless,
     relief::{self, Blockers},
     siblings,
 };
@@ -51,7 +51,9 @@ pub fn site(
         .extend(siblings.as_ref().map(|siblings| siblings.evidence(group)));
     explanation.summary.extend(listeners::summary(group));
     explanation.evidence.extend(listeners::evidence(group));
-    if let Some(advice) = listeners::advice(group) {
+    explanation.summary.extend(openers::summary(group));
+    explanation.evidence.extend(openers::evidence(group));
+    if let Some(advice) = listeners::advice(group).or_else(|| openers::advice(group)) {
         explanation.advice = format!("{advice} {}", explanation.advice);
     }
     explanation.evidence.extend(in_part::evidence(group));

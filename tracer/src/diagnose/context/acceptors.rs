@@ -16,7 +16,12 @@ pub enum Acceptance<'a> {
         has_accepted: bool,
     },
     /// Who accepts is blocked in nothing, but all that serve what it has accepted are.
-    Served { thread: &'a Thread, all: usize },
+    /// So are those when it waits for other threads itself, in nobody's own code.
+    Served {
+        thread: &'a Thread,
+        all: usize,
+        for_whom: Option<&'a Thread>,
+    },
     /// Who should accept is not known, or is blocked in nothing; where the last connection was accepted.
     NobodyIsKept(Option<&'a [Frame]>),
 }
@@ -39,6 +44,22 @@ impl<'a> ReportContext<'a> {
         let own = threads.iter().copied().filter(accepted);
         if let Some(thread) = longest(own.filter(kept)) {
             let has_accepted = true;
+            // It waits for others to be free; what they do tells more than how it waits.
+            if let Some(Acceptance::Served {
+                thread: worker,
+                all,
+                ..
+            }) = self
+                .waits_in_runtime(thread)
+                .then(|| self.served(&threads))
+                .flatten()
+            {
+                return Acceptance::Served {
+                    thread: worker,
+                    all,
+                    for_whom: Some(thread),
+                };
+            }
             return Acceptance::Kept {
                 thread,
                 has_accepted,
@@ -80,9 +101,20 @@ impl<'a> ReportContext<'a> {
     fn served(&self, threads: &[&'a Thread]) -> Option<Acceptance<'a>> {
         let serves = |thread: &&&'a Thread| {
             let actor = thread.actor();
-            self.threads.has_served(actor) && !self.threads.has_accepted(actor)
+            let reads_for_others = matches!(self.waits.of(thread), WaitsFor::Set(_));
+            self.threads.has_served(actor) && !self.threads.has_accepted(actor) && !reads_for_others
         };
-        let serving: Vec<&'a Thread> = threads.iter().filter(serves).copied().collect();
+        let seen: Vec<&'a Thread> = threads.iter().filter(serves).copied().collect();
+        // Of some of a pool the requests were read by others.
+        let mate = |thread: &&&'a Thread| {
+            let kind = self
+                .kind(thread)
+                .filter(|_| !self.threads.has_accepted(thread.actor()));
+            kind.is_some() && seen.iter().any(|serves| self.kind(serves) == kind)
+        };
+        let mates = threads.iter().filter(mate);
+        let mut serving = seen.clone();
+        serving.extend(mates.filter(|mate| !seen.iter().any(|seen| seen.actor() == mate.actor())));
         let blocked =
             |thread: &&'a Thread| self.is_kept(thread) && self.waits.of(thread).is_of_work();
         (serving.len() > 1 && serving.iter().all(blocked))
@@ -91,7 +123,14 @@ impl<'a> ReportContext<'a> {
             .map(|thread| Acceptance::Served {
                 thread,
                 all: serving.len(),
+                for_whom: None,
             })
+    }
+
+    /// For other threads, and none of the functions on its stack is the program's own.
+    fn waits_in_runtime(&self, thread: &Thread) -> bool {
+        matches!(self.waits.of(thread), WaitsFor::Futex | WaitsFor::Lock(_))
+            && self.blame(&thread.stack).is_none()
     }
 
     fn accepts(&self, holders: &[u32]) -> Vec<LastOperation> {

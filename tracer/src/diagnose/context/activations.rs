@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use tracer_common::event::OUTSIDE;
 
-use super::{ReportContext, locks, waits::WaitsFor};
+use super::{ReportContext, idle, locks, waits::WaitsFor};
 use crate::model::{
     input::{Connection, Thread},
     socket::LastOperation,
@@ -25,6 +25,9 @@ pub enum Activation<'a> {
     /// The thread began after the connection was opened and has touched no other, but what it waits for may be other
     /// work.
     Began(&'a Thread),
+    /// The frames of its runtime show that the thread executes a piece of work, in which it waits since right after the
+    /// operation; but that may be the next one.
+    AtOnce(&'a Thread),
     Unknown,
 }
 
@@ -222,6 +225,9 @@ impl<'a> ReportContext<'a> {
             // A wait that looks again from time to time leaves a CPU more than once.
             Common::Unknown if kept || self.names_it(stack, thread) => Activation::Possible(thread),
             _ if began_for => Activation::Began(thread),
+            _ if waits_since(operation, thread) && idle::is_at_work(thread, self.blamer) => {
+                Activation::AtOnce(thread)
+            }
             _ => Activation::Unknown,
         }
     }

@@ -14,6 +14,8 @@ use crate::{
 pub struct LoopHabits {
     /// By process: sockets that were taken out of an epoll set and put back.
     returned: HashMap<u32, usize>,
+    /// Those of them that were closed afterwards.
+    finished: HashMap<u32, usize>,
     /// Places of the last operations on stuck sockets that were seen to be taken out afterwards.
     taken_out_at: HashSet<u64>,
 }
@@ -22,9 +24,15 @@ impl LoopHabits {
     /// `place` gives one number for all keys of stacks with the same frames.
     pub fn new(tracker: &Tracker, place: impl Fn(u64) -> Option<u64>) -> Self {
         let mut habits = Self::default();
+        let live = tracker.activity().iter().map(|live| live.cookie);
+        let stuck = tracker.sockets().into_iter().map(|socket| socket.cookie);
+        let open = tracker.connections().iter().map(|open| open.cookie);
+        let alive: HashSet<u64> = live.chain(stuck).chain(open).collect();
         for changes in tracker.all_epoll_changes() {
+            let is_closed = (changes.first()).is_some_and(|first| !alive.contains(&first.cookie));
             for pid in returned(changes) {
                 *habits.returned.entry(pid).or_default() += 1;
+                *habits.finished.entry(pid).or_default() += usize::from(is_closed);
             }
         }
         for socket in tracker.sockets() {
@@ -40,6 +48,10 @@ impl LoopHabits {
 
     pub fn returned(&self, pid: u32) -> usize {
         self.returned.get(&pid).copied().unwrap_or(0)
+    }
+
+    pub fn finished(&self, pid: u32) -> usize {
+        self.finished.get(&pid).copied().unwrap_or(0)
     }
 
     pub fn takes_out_at(&self, place: u64) -> bool {

@@ -1,20 +1,23 @@
 //! Two connections of one piece of work: the two sides of a relay, and the servers that were asked on behalf of
 //! a client.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+};
 
 use tracer_common::{event::OUTSIDE, state::ESTABLISHED};
 
 use super::{
     threads::{Threads, operations},
-    waits::{Waits, is_silent},
+    waits::{Waits, WaitsFor, is_silent},
 };
 use crate::{
     model::{
         input::Connection,
         socket::{History, LastOperation, SocketOperation},
     },
-    track::Tracker,
+    track::{Socket, Tracker},
 };
 
 /// The other side of a relay: the one connection its process opened between accepting a connection
@@ -46,10 +49,18 @@ pub struct Upstream<'a> {
     pub asked_at: u64,
     /// By how it was found: no other client can be meant.
     pub is_its_own: bool,
-    /// By the same thread between two operations on clients; else only by order in time.
-    pub by_thread: bool,
+    pub link: Link,
     /// The operation that opened it or wrote to it.
     pub operation: LastOperation,
+}
+
+/// What ties the question to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// The client's own thread asked, between two operations on clients.
+    Thread,
+    /// It was asked at once after a client's request was read; this request came then or later.
+    Time,
 }
 
 #[derive(Default)]
@@ -86,16 +97,7 @@ impl<'a> Pairs<'a> {
     fn note_asked(&mut self, tracker: &Tracker, threads: &Threads<'_>, waits: &Waits<'_>) {
         for connection in tracker.connections() {
             let history = threads.history(connection.cookie).unwrap_or_default();
-            let asks = |operation: &LastOperation| {
-                matches!(
-                    operation.kind,
-                    SocketOperation::Connect | SocketOperation::Send
-                )
-            };
-            let last = operations(history)
-                .filter(asks)
-                .max_by_key(|operation| operation.at);
-            if let Some(last) = last
+            if let Some(last) = last_question(history)
                 && waits.is_upstream(connection.cookie)
                 && is_silent(connection)
                 && !has_answered_since(history, last.at)
@@ -138,8 +140,8 @@ impl<'a> Pairs<'a> {
         }
     }
 
-    /// By thread first. What is left are programs whose tasks move between threads: there only the order in time
-    /// is known, and only where there is one asked connection for each client does it say anything.
+    /// By thread first. What is left are programs that let one thread ask for what others have read, and for all that
+    /// want the same: there only the order in time is known.
     fn find_upstreams(&mut self, tracker: &'a Tracker, threads: &Threads<'a>, waits: &Waits<'a>) {
         let mut claims: HashMap<u64, usize> = HashMap::new();
         for socket in tracker.sockets() {
@@ -158,7 +160,113 @@ impl<'a> Pairs<'a> {
             let claims = claims.get(&upstream.connection.cookie).copied();
             upstream.is_its_own &= claims == Some(1);
         }
+        let by_time = asked_by_others(tracker, threads, waits, &self.upstreams);
+        self.upstreams.extend(by_time);
     }
+}
+
+/// Clients whose requests were read when one question was asked or later, and of which no more is known: a cache asks once
+/// for all that want the same, a pool of connections may have just that one.
+fn asked_by_others<'a>(
+    tracker: &'a Tracker,
+    threads: &Threads<'a>,
+    waits: &Waits<'a>,
+    known: &HashMap<u64, Upstream<'a>>,
+) -> Vec<(u64, Upstream<'a>)> {
+    let requests = requests(tracker, threads);
+    let mut questions: Vec<(&Request, Upstream<'a>)> = requests
+        .iter()
+        .filter_map(|request| Some((request, *known.get(&request.cookie)?)))
+        .collect();
+    questions.extend(waited_for(tracker, threads, waits, &requests));
+    questions.sort_by_key(|(request, _)| request.read.at);
+    let mut found: HashMap<u64, Upstream<'a>> = HashMap::new();
+    for (first, upstream) in questions {
+        let later = |request: &&Request| {
+            request.read.pid == first.read.pid
+                && request.local == first.local
+                && request.read.at >= first.read.at
+                && !known.contains_key(&request.cookie)
+        };
+        for request in requests.iter().filter(later) {
+            found.entry(request.cookie).or_insert(Upstream {
+                is_its_own: false,
+                link: Link::Time,
+                ..upstream
+            });
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// What a stuck client has sent was read, and nothing was written to it since.
+struct Request {
+    cookie: u64,
+    local: SocketAddr,
+    read: LastOperation,
+}
+
+fn requests(tracker: &Tracker, threads: &Threads<'_>) -> Vec<Request> {
+    let accepted = (tracker.sockets().into_iter())
+        .filter(|socket| threads.is_accepted(socket.cookie) && socket.history.eof.is_none());
+    let request = |socket: &Socket| {
+        let read = operations(socket.history).max_by_key(|operation| operation.at)?;
+        (read.kind == SocketOperation::Recv).then_some(Request {
+            cookie: socket.cookie,
+            local: socket.endpoints.local,
+            read,
+        })
+    };
+    accepted.filter_map(request).collect()
+}
+
+/// Questions that were asked at once after a request was read, by a thread that still waits for the answer.
+fn waited_for<'r, 'a>(
+    tracker: &'a Tracker,
+    threads: &Threads<'a>,
+    waits: &Waits<'a>,
+    requests: &'r [Request],
+) -> Vec<(&'r Request, Upstream<'a>)> {
+    /// From a request to the question that it makes necessary, if a thread is free: 100 ms.
+    const AT_ONCE: u64 = 100_000_000;
+    let all = tracker
+        .threaded()
+        .flat_map(|pid| tracker.threads(pid).iter().map(move |thread| (pid, thread)));
+    let question = |(pid, thread)| {
+        let waits_for = waits.of(thread);
+        let WaitsFor::Upstream(connection) = waits_for else {
+            return None;
+        };
+        let asked = last_question(threads.history(connection.cookie)?)?;
+        let upstream = Upstream {
+            connection,
+            asked_at: asked.at,
+            is_its_own: false,
+            link: Link::Time,
+            operation: asked,
+        };
+        let is_for = |request: &&Request| {
+            let read = request.read;
+            read.pid == pid && (read.at..=read.at.saturating_add(AT_ONCE)).contains(&asked.at)
+        };
+        let mut first = requests.iter().filter(is_for);
+        let waits = asked.pid == pid && waits_for.is_of_work();
+        Some((first.next().filter(|_| waits)?, upstream))
+    };
+    all.filter_map(question).collect()
+}
+
+/// What opened the connection, or was written to it last.
+fn last_question(history: History) -> Option<LastOperation> {
+    let asks = |operation: &LastOperation| {
+        matches!(
+            operation.kind,
+            SocketOperation::Connect | SocketOperation::Send
+        )
+    };
+    operations(history)
+        .filter(asks)
+        .max_by_key(|operation| operation.at)
 }
 
 /// An accepted and the only connection that was opened before the next one was accepted.
@@ -217,7 +325,7 @@ fn asked_by_thread<'a>(
             connection,
             asked_at: operation.at,
             is_its_own: history.opened.is_some_and(|opened| opened.at > last.at),
-            by_thread: true,
+            link: Link::Thread,
             operation,
         });
     }

@@ -58,9 +58,8 @@ impl<'a> ReportContext<'a> {
             if thread.tid == pid || thread.goroutine.is_some() || accepts {
                 continue;
             }
-            let stem = stem(thread.name.as_deref().unwrap_or(&thread.comm));
-            let start = start(thread, self.blamer);
-            pools.entry((stem, start)).or_default().push(thread);
+            let kind = (stem_of(thread), start(thread, self.blamer));
+            pools.entry(kind).or_default().push(thread);
         }
         let pools = pools
             .into_iter()
@@ -101,7 +100,9 @@ impl<'a> ReportContext<'a> {
         }
         match self.newest_activation(thread) {
             Some(Activation::Same(..)) => Worker::Busy,
-            Some(Activation::Possible(_) | Activation::Began(_)) => Worker::Probably,
+            Some(Activation::Possible(_) | Activation::Began(_) | Activation::AtOnce(_)) => {
+                Worker::Probably
+            }
             Some(Activation::Over(_)) => Worker::Idle,
             _ if matches!(waits, WaitsFor::Time) => Worker::Busy,
             _ => Worker::Unknown,
@@ -147,6 +148,12 @@ impl<'a> ReportContext<'a> {
         }
     }
 
+    /// What threads of one pool have in common: their names, and the function of the program that they began with.
+    pub fn kind(&self, thread: &Thread) -> Option<(String, String)> {
+        let start = start(thread, self.blamer);
+        (!start.is_empty()).then(|| (stem_of(thread), start))
+    }
+
     /// By the known frames of its runtime it waits for work.
     pub fn is_idle(&self, thread: &Thread) -> bool {
         idle::is_idle(thread, self.blamer)
@@ -189,6 +196,10 @@ fn crowd<'a>(threads: &[&'a Thread]) -> Vec<&'a Thread> {
         (elsewhere, thread.since.unwrap_or(u64::MAX), thread.actor())
     });
     all
+}
+
+fn stem_of(thread: &Thread) -> String {
+    stem(thread.name.as_deref().unwrap_or(&thread.comm))
 }
 
 /// `pool-1-thread-3` is of `pool-1-thread-`; what has no number is of itself.

@@ -24,7 +24,10 @@ impl Rule for IdlePool {
         }
         if matches!(
             view.activation(),
-            Activation::Same(..) | Activation::Possible(_) | Activation::Began(_)
+            Activation::Same(..)
+                | Activation::Possible(_)
+                | Activation::Began(_)
+                | Activation::AtOnce(_)
         ) {
             return Answer::No;
         }

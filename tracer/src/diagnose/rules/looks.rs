@@ -175,7 +175,12 @@ fn queue(view: &SocketView<'_>) -> Queue {
         return Queue::Likely;
     };
     if !view.context.threads.has_accepted(last.actor()) {
-        return Queue::No;
+        // What a worker gives back for the next request comes before its pool again.
+        let of_pool = view.starving_pool().is_some_and(|pool| {
+            let mut busy = pool.busy.iter();
+            busy.any(|thread| thread.actor() == last.actor())
+        });
+        return if of_pool { Queue::Likely } else { Queue::No };
     }
     let threads = view
         .holder_pids()

@@ -21,7 +21,10 @@ impl Rule for LostReference {
         // Still watched by an event loop, or still being worked on: another story.
         let at_work = matches!(
             view.activation(),
-            Activation::Same(..) | Activation::Possible(_) | Activation::Began(_)
+            Activation::Same(..)
+                | Activation::Possible(_)
+                | Activation::Began(_)
+                | Activation::AtOnce(_)
         );
         if view.is_watched() || view.is_polled() || at_work {
             return Answer::No;

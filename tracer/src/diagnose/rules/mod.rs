@@ -74,6 +74,8 @@ pub struct Proof<'a> {
     pub is_of_nothing: bool,
     /// Whoever listens to the socket is to blame, for nobody on the stack is.
     pub handling: Option<Handling<'a>>,
+    /// Whoever opened the socket is to blame, for the same reason: the stack of that.
+    pub opening: Option<&'a [Frame]>,
 }
 
 /// What a rule found, beside what the socket itself shows.
@@ -101,6 +103,7 @@ impl<'a> Proof<'a> {
             looks: Looks::none(),
             is_of_nothing: false,
             handling: None,
+            opening: None,
         }
     }
 
@@ -112,6 +115,7 @@ impl<'a> Proof<'a> {
             looks,
             is_of_nothing: false,
             handling: None,
+            opening: None,
         })
     }
 
@@ -152,7 +156,7 @@ impl<'a> Proof<'a> {
     pub fn frames(&self) -> Option<&'a [Frame]> {
         match &self.evidence {
             Evidence::Acceptor(acceptor) => acceptor.frames,
-            _ => self.handling.map(|handling| handling.frames()),
+            _ => (self.handling.map(|handling| handling.frames())).or(self.opening),
         }
     }
 
@@ -224,7 +228,10 @@ pub fn classify<'a>(
         }
         match rule.check(view) {
             Answer::No => {}
-            Answer::Yes(proof) => return Some((*rule, proof, again)),
+            Answer::Yes(proof) if rule.verdict() == Verdict::Unknown => {
+                return Some((*rule, proof, again));
+            }
+            Answer::Yes(proof) => return Some((*rule, proof.or_opener(view), again)),
             Answer::AskAgainAt(at) => again = Some(at),
         }
     }

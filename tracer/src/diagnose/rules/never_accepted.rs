@@ -28,6 +28,8 @@ pub struct Acceptor<'a> {
     has_accepted: bool,
     /// All of the threads that serve what others accept are, and this one is one of so many.
     of_serving: Option<usize>,
+    /// Who accepts, and waits for those.
+    for_whom: Option<&'a Thread>,
 }
 
 impl Rule for NeverAccepted {
@@ -48,18 +50,25 @@ impl Rule for NeverAccepted {
                 frames: None,
                 has_accepted,
                 of_serving: None,
+                for_whom: None,
             },
-            Acceptance::Served { thread, all } => Acceptor {
+            Acceptance::Served {
+                thread,
+                all,
+                for_whom,
+            } => Acceptor {
                 thread: Some(thread),
                 frames: None,
                 has_accepted: false,
                 of_serving: Some(all),
+                for_whom,
             },
             Acceptance::NobodyIsKept(frames) => Acceptor {
                 thread: None,
                 frames,
                 has_accepted: frames.is_some(),
                 of_serving: None,
+                for_whom: None,
             },
         };
         // What happened shows in the socket itself; who is to blame is another question.
@@ -144,10 +153,16 @@ impl Acceptor<'_> {
     fn evidence(&self, group: &Group<'_>) -> Option<String> {
         let waits = &group.oldest()?.context.waits;
         if let Some((thread, all)) = self.thread.zip(self.of_serving) {
-            return Some(format!(
-                "no thread that accepts is blocked, but all {all} that serve what it has accepted are: {}",
-                waits::one(waits, thread, group.now)
-            ));
+            let one = waits::one(waits, thread, group.now);
+            return Some(match self.for_whom {
+                Some(accepts) => format!(
+                    "who accepted before: {}; all {all} that serve what it has accepted are blocked: {one}",
+                    waits::one(waits, accepts, group.now)
+                ),
+                None => format!(
+                    "no thread that accepts is blocked, but all {all} that serve what it has accepted are: {one}"
+                ),
+            });
         }
         match (self.thread, self.has_accepted) {
             (Some(thread), true) => Some(format!(

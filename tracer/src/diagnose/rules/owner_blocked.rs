@@ -46,6 +46,8 @@ pub enum How<'a> {
     Place,
     /// The thread was started after the connection was opened, and has touched no other.
     Began,
+    /// It executes a piece of work, in which it waits since right after its last operation.
+    AtOnce,
     /// The thread whose event loop would be told of it.
     Loop,
     /// A suspended task whose coroutines lead to it.
@@ -79,7 +81,7 @@ impl Rule for OwnerBlocked {
         let proof = Proof::earned(looks, EvidenceSource::ServingThread, Evidence::AtWork(work));
         Answer::Yes(proof.at_most(match work.how {
             How::Call(sameness) if sameness.is_sure() => Confidence::High,
-            How::Place | How::Began => Confidence::Low,
+            How::Place | How::Began | How::AtOnce => Confidence::Low,
             _ => Confidence::Medium,
         }))
     }
@@ -212,6 +214,9 @@ impl How<'_> {
                 "it is still in that call: it has not left a CPU since but for the present wait"
             }
             Self::Place => "it is in the same function, though it may have begun other work since",
+            Self::AtOnce => {
+                "it executes a piece of work, and waits in it since right after that; it may be the next one"
+            }
             Self::Began => {
                 "it began after that connection was opened and has touched no other, though what it waits for may be \
                  other work"
@@ -286,6 +291,7 @@ fn called<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
         Activation::Same(thread, sameness) => (thread, How::Call(sameness)),
         Activation::Possible(thread) => (thread, How::Place),
         Activation::Began(thread) => (thread, How::Began),
+        Activation::AtOnce(thread) => (thread, How::AtOnce),
         _ => return None,
     };
     let waits = view.context.waits.of(thread);

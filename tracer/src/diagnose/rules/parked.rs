@@ -1,6 +1,6 @@
 //! `parked`: taken out of its event loop and not put back. Proof: it was removed from its epoll set, or its mask lost
 //! input, after the last read; no set asks for its input now; the loop is alive; and others of the process were taken
-//! out and put back.
+//! out, put back and closed.
 
 use super::{
     Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
@@ -15,16 +15,16 @@ use crate::{
 
 pub struct ParkedRule;
 
-/// Fewer others that came back prove no habit.
-const FEWEST_RETURNED: usize = 3;
+/// Fewer others that came back and ended prove no habit: what only pauses may be of no more use.
+const FEWEST_FINISHED: usize = 3;
 
 /// How it was taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parked {
     /// `None` when it happened before changes were watched: others that were used last at the same place were.
     pub change: Option<EpollChange>,
-    /// Others of the process that were taken out and put back.
-    pub returned: usize,
+    /// Others of the process that were taken out, put back and closed.
+    pub finished: usize,
 }
 
 impl Rule for ParkedRule {
@@ -92,8 +92,8 @@ impl Rule for ParkedRule {
         let mut evidence: Vec<String> = how.into_iter().collect();
         evidence.extend([
             format!(
-                "{} of the process were taken out and put back meanwhile",
-                explanation::sockets(parked.returned)
+                "{} of the process were taken out, put back and closed meanwhile",
+                explanation::sockets(parked.finished)
             ),
             format!("{} Recv-Q is {}", n.their, explanation::recv_q(group)),
         ]);
@@ -121,7 +121,7 @@ impl Rule for ParkedRule {
                        else on its behalf, and puts it back afterwards. This one was not put back, so \
                        nobody is told that the client has left.",
             proof: "The removal, or a mask without input, was seen after the last read; the loop goes on; \
-                    at least three others were taken out and put back.",
+                    at least three others were taken out, put back and closed.",
             blamed: "the function that used the connection last",
             remedy: "Give what it waits for a time limit, and keep EPOLLRDHUP in the mask meanwhile.",
         }
@@ -138,8 +138,8 @@ fn parked(view: &SocketView<'_>) -> Option<Parked> {
     }
     let last = view.last_operation()?;
     let habits = &view.context.loop_habits;
-    let returned = habits.returned(last.pid);
-    if returned < FEWEST_RETURNED {
+    let finished = habits.finished(last.pid);
+    if finished < FEWEST_FINISHED {
         return None;
     }
     let changes = view.tracker.epoll_changes(view.socket.cookie);
@@ -151,5 +151,5 @@ fn parked(view: &SocketView<'_>) -> Option<Parked> {
     if change.is_none() {
         like_others()?;
     }
-    Some(Parked { change, returned })
+    Some(Parked { change, finished })
 }

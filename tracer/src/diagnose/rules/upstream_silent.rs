@@ -6,7 +6,10 @@ use super::{
     Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
 };
 use crate::{
-    diagnose::{context::pairs::Upstream, explanation},
+    diagnose::{
+        context::pairs::{Link, Upstream},
+        explanation,
+    },
     model::{
         endpoint::Endpoint,
         verdict::{Confidence, Severity, Verdict, VerdictDoc},
@@ -24,6 +27,10 @@ impl Rule for UpstreamSilent {
         let Some(upstream) = view.context.pairs.upstream_of(view.socket.cookie).copied() else {
             return Answer::No;
         };
+        // Who is to be told of its end may have nothing to do with the question.
+        if upstream.link == Link::Time && (view.is_watched() || view.is_polled()) {
+            return Answer::No;
+        }
         let since = view.now.saturating_sub(upstream.asked_at);
         if since < view.min_age.min(view.age()) / 2 {
             return Answer::No;
@@ -32,11 +39,13 @@ impl Rule for UpstreamSilent {
         let looks = looks(view, &upstream);
         let proof = Proof::earned(looks, source, Evidence::Upstream(upstream));
         // Nothing proves that this client waits for that answer but the order of events.
-        Answer::Yes(proof.at_most(if upstream.is_its_own && upstream.by_thread {
-            Confidence::Medium
-        } else {
-            Confidence::Low
-        }))
+        Answer::Yes(
+            proof.at_most(if upstream.is_its_own && upstream.link == Link::Thread {
+                Confidence::Medium
+            } else {
+                Confidence::Low
+            }),
+        )
     }
 
     /// One request may be slow; what goes on growing does not come back.
@@ -55,13 +64,30 @@ impl Rule for UpstreamSilent {
         let n = explanation::number(group.count());
         let remote = Endpoint(upstream.connection.endpoints.remote);
         let silent = explanation::span(group.now.saturating_sub(upstream.asked_at));
-        let mut evidence = vec![format!(
-            "right after the last use of the oldest, before it turned to another client, its thread \
-             asked {remote} ({}{}); nothing has come back for {silent}",
+        let (kind, within) = (
             explanation::kind(&upstream.operation),
             explanation::within(group),
-        )];
-        if !upstream.is_its_own {
+        );
+        let mut evidence = vec![match upstream.link {
+            Link::Thread => format!(
+                "right after the last use of the oldest, before it turned to another client, its thread asked {remote} \
+                 ({kind}{within}); nothing has come back for {silent}"
+            ),
+            Link::Time => format!(
+                "right after a request of this server's was read, {remote} was asked ({kind}{within}); nothing has come \
+                 back for {silent}"
+            ),
+        }];
+        let later = explanation::how_many(group, asked_before);
+        if later > 0 {
+            evidence.push(format!(
+                "{later} of {}: the request was read later, and nothing was asked for it; that {} for the same answer is \
+                 likely, not proven",
+                group.count(),
+                explanation::agree(later, "it waits", "they wait"),
+            ));
+        }
+        if upstream.link == Link::Thread && !upstream.is_its_own {
             evidence.push(format!(
                 "one connection to {remote} serves several clients: the oldest waits for one of its \
                  answers"
@@ -75,8 +101,13 @@ impl Rule for UpstreamSilent {
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} {} for an answer from upstream {remote}, which has been silent for {silent}{}",
+                "{} {}{} for an answer from upstream {remote}, which has been silent for {silent}{}",
                 explanation::sockets(group.count()),
+                if later == group.count() {
+                    "most likely "
+                } else {
+                    ""
+                },
                 explanation::agree(group.count(), "waits", "wait"),
                 explanation::within(group)
             ),
@@ -121,4 +152,9 @@ fn looks(view: &SocketView<'_>, upstream: &Upstream<'_>) -> Looks {
             "the program runs tasks of its own, which may move between threads",
         )
         .look(view.nothing_lost(), "", "some events were lost")
+}
+
+fn asked_before(view: &SocketView<'_>) -> bool {
+    let evidence = view.proof.as_ref().map(|proof| &proof.evidence);
+    matches!(evidence, Some(Evidence::Upstream(upstream)) if upstream.link == Link::Time)
 }

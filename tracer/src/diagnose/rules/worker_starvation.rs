@@ -7,12 +7,17 @@ use super::{
 };
 use crate::{
     diagnose::{
-        context::{pools::Pool, waits},
+        context::{
+            activations::{Activation, Over},
+            pools::Pool,
+            waits,
+        },
         explanation,
     },
     model::{
         actor::Actor,
         report::Direction,
+        socket::SocketOperation,
         verdict::{Confidence, Severity, Verdict, VerdictDoc},
     },
 };
@@ -79,11 +84,23 @@ impl Rule for WorkerStarvation {
                 ));
             }
         }
-        evidence.push(format!(
-            "none of the workers has touched the stuck {}: Recv-Q is {}",
-            explanation::agree(group.count(), "one", "ones"),
-            explanation::recv_q(group)
-        ));
+        let again = explanation::how_many(group, |view| is_given_back(view, pool));
+        let first = group.count() - again;
+        if first > 0 {
+            evidence.push(format!(
+                "none of the workers has touched {first} of the {}: Recv-Q is {}",
+                group.count(),
+                explanation::recv_q(group)
+            ));
+        }
+        if again > 0 {
+            evidence.push(format!(
+                "on {again} of the {} one of the workers has answered before, and has gone on since: given back for \
+                 more requests, {} is most likely in the queue again",
+                group.count(),
+                explanation::agree(again, "it", "each")
+            ));
+        }
         evidence.extend(explanation::age_evidence(group));
         let limit = pool
             .busy
@@ -138,13 +155,30 @@ fn is_queued(view: &SocketView<'_>, pool: &Pool<'_>) -> bool {
     let history = view.socket.history;
     let used = [history.used, history.eof].into_iter().flatten();
     let by_acceptor = |actor: Actor| view.context.threads.has_accepted(actor);
-    used.into_iter().all(|operation| {
-        by_acceptor(operation.actor())
-            && !pool
+    let of_pool = |actor: Actor| pool.busy.iter().any(|thread| thread.actor() == actor);
+    let handed_over = used
+        .into_iter()
+        .all(|operation| by_acceptor(operation.actor()) && !of_pool(operation.actor()));
+    handed_over || is_given_back(view, pool)
+}
+
+/// A worker has answered on it before the client hung up, and has turned to others: a connection that is kept for more
+/// requests waits in its server's event loop, which has taken it out for the workers if it was there.
+fn is_given_back(view: &SocketView<'_>, pool: &Pool<'_>) -> bool {
+    let last = view.last_operation();
+    let answered = last.is_some_and(|last| {
+        last.kind == SocketOperation::Send
+            && last.at < view.socket.since
+            && pool
                 .busy
                 .iter()
-                .any(|thread| thread.actor() == operation.actor())
-    })
+                .any(|thread| thread.actor() == last.actor())
+    });
+    let has_loop = |pid: &u32| view.context.some_loop_waits(*pid);
+    answered
+        && view.socket.recv_q > 0
+        && matches!(view.activation(), Activation::Over(Over::WentOn))
+        && view.holder_pids().iter().any(has_loop)
 }
 
 fn looks(view: &SocketView<'_>, pool: &Pool<'_>) -> Looks {
@@ -155,9 +189,13 @@ fn looks(view: &SocketView<'_>, pool: &Pool<'_>) -> Looks {
             "its opening was not seen, or reads are not observed on this host",
         )
         .look(
-            view.is_unused(),
+            view.is_unused() || is_given_back(view, pool),
             "",
             "the thread that accepts has read it: whether it was handed to this pool is not known",
+        )
+        .doubt(
+            is_given_back(view, pool),
+            "a worker has answered on it before: that it was given back and lies in the queue again is likely, not proven",
         )
         .look(
             view.threads_known() && pool.busy.len() == pool.size,

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::{
     input::{Activity, Input, Thread},
-    socket::{Endpoints, History, SocketOperation},
+    socket::{Endpoints, History, LastOperation, SocketOperation},
     stack::{Frame, PYTHON},
     verdict::Confidence,
     wait::{FileKind, Target, Wait},
@@ -129,7 +129,7 @@ fn a_lock_taken_in_own_code_is_no_queue() {
     assert_eq!(served(event, 2).verdict(), "owner-blocked low leak");
 }
 
-fn upstream(cookie: u64) -> Thread {
+pub(super) fn upstream(cookie: u64) -> Thread {
     let target = Target {
         fd: 9,
         file: FileKind::Socket(INODE + cookie),
@@ -178,6 +178,34 @@ fn who_waits_for_a_free_worker_accepts_nobody() {
     let idle = thread(472, "futex", vec![libc("futex"), frame("next_job", 4)]);
     let one = queue(idle);
     assert_eq!(one.blame.unwrap().function.raw(), "accept_loop");
+}
+
+/// Who accepts waits in its runtime for a worker to be free; of one of them the request was read by another thread.
+#[test]
+fn what_keeps_who_waits_for_workers_is_what_they_do() {
+    let site = |second: Thread| {
+        let mut client = open(61, (SocketOperation::Accept, STUCK - 9 * S), 0);
+        client.1.used = client.1.used.map(|used| LastOperation { tid: 471, ..used });
+        let asked = |cookie| open(cookie, (SocketOperation::Connect, STUCK - 8 * S), 0);
+        let accepts = Thread {
+            wait: Wait::Futex { address: 8 },
+            ..thread(SERVER, "futex", vec![libc("pthread_cond_wait")])
+        };
+        world([conn(2).unaccepted()])
+            .with_listener("0.0.0.0:8080", &[SERVER], 1)
+            .with_threads(SERVER, vec![accepts, upstream(71), second])
+            .with_neighbours(&[client, asked(71), asked(72)])
+            .site()
+    };
+    let all = site(upstream(72));
+    assert_eq!(all.blame.as_ref().unwrap().function.raw(), "ask");
+    let says = "all 2 that serve what it has accepted are blocked";
+    assert!(
+        all.evidence.iter().any(|line| line.contains(says)),
+        "{all:?}"
+    );
+    let idle = thread(472, "futex", vec![libc("futex"), frame("ask", 70)]);
+    assert_eq!(site(idle).blame, None);
 }
 
 /// The write that waits is not over, so it is not the last operation; the functions of that one have returned.

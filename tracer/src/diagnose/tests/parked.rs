@@ -70,6 +70,22 @@ fn what_is_taken_out_of_a_loop_and_not_put_back_is_parked() {
     assert_ne!(watched.site().verdict.name(), "parked");
 }
 
+/// What comes back again and again and is never closed proves no habit of serving it: it may be of no more use.
+#[test]
+fn those_that_came_back_must_have_ended() {
+    let used = |n| {
+        conn(n)
+            .accepted()
+            .used(SocketOperation::Recv, STUCK - 2 * S)
+    };
+    let out = |n| change(n, STUCK - S, EpollOperation::Remove, 0);
+    // These three are the ones that were put back before.
+    let all = vec![used(1), used(70), used(71), used(72)];
+    let own = [out(1), out(70), out(71), out(72)];
+    let world = loop_with_a_habit(all, &own);
+    assert_eq!(world.site().verdict.name(), "lost-reference");
+}
+
 /// One of two left its set before that was watched: one cause, one finding, and no more sure than it can be.
 #[test]
 fn what_was_used_last_where_others_are_parked_goes_with_them() {

@@ -203,11 +203,14 @@ const LIBRARIES: &[&str] = &[
     "retrofit2.",
 ];
 
-/// Loops of extension modules: with one of these inside, no function of the language has made the call.
+/// Loops of libraries and extension modules: with one of these inside, no function further out has made the call.
 const NATIVE_LOOPS: &[&str] = &[
     "__pyx_f_6uvloop_4loop_4Loop___run",
     "ev_run",
     "event_base_loop",
+    "g_main_context_iteration",
+    "g_main_loop_run",
+    "tokio::runtime::runtime::Runtime::block_on",
     "uv_run",
 ];
 

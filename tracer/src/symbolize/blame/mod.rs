@@ -58,6 +58,11 @@ impl Policy {
             let outside = frames.get(called..).unwrap_or_default();
             return self.blamed(outside).map(|at| at + called);
         }
+        // What runs the loop has not called what the loop calls.
+        let inside = frames.iter().position(managed::is_loop);
+        let frames = frames
+            .get(..inside.unwrap_or(frames.len()))
+            .unwrap_or_default();
         let application = |frame: &Frame| self.is_application(frame);
         let outwards = |frame: &Frame| application(frame) && !self.wrappers.has(frame);
         first(frames, |frame| outwards(frame) && !is_of_package(frame))
@@ -109,6 +114,10 @@ impl Policy {
             return false;
         }
         let Some(function) = frame.function.as_deref() else {
+            // Code of no file: a runtime made it, and nobody can look it up.
+            if module.starts_with("memfd:") {
+                return false;
+            }
             // An interpreter's unnamed code is the interpreter.
             return !HOSTS.iter().any(|host| is_host(module, host));
         };

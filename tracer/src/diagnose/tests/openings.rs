@@ -1,0 +1,108 @@
+//! Outgoing connections that a loop used last: who opened them is blamed, and it is said that this is all that is known of it.
+
+use super::world::{S, STUCK, conn, frame, libc, names, world};
+use crate::model::{
+    report::Site,
+    socket::SocketOperation,
+    stack::{Frame, Stack},
+};
+
+/// Connections 1, 2, … opened along these stacks, and read last by a loop that has none of the program's functions.
+fn sites(opened: Vec<Vec<Frame>>, read_by: Frame) -> Vec<Site> {
+    let conns = (1..).zip(&opened).map(|(cookie, _)| {
+        let mut conn = conn(cookie)
+            .connected()
+            .used(SocketOperation::Recv, STUCK - S)
+            .recv_q(900);
+        if let Some(opened) = &mut conn.candidate.history.opened {
+            opened.stack = 100 + cookie;
+        }
+        conn
+    });
+    let mut world = world(conns.collect::<Vec<_>>()).with_stack(2, vec![libc("recv"), read_by]);
+    for (key, frames) in (101..).zip(opened) {
+        world = world.with_stack(key, frames);
+    }
+    world.report().sites
+}
+
+fn opened_in(function: &str, offset: u64) -> Vec<Frame> {
+    vec![libc("connect"), frame(function, offset), frame("main", 1)]
+}
+
+#[test]
+fn who_opened_it_is_blamed_where_a_loop_used_it_last() {
+    let sites = sites(
+        vec![opened_in("check_stock", 50), opened_in("check_stock", 50)],
+        libc("run_loop"),
+    );
+    let [site] = sites.as_slice() else {
+        panic!("{:?}", names(&sites))
+    };
+    assert_eq!((site.verdict.name(), site.count), ("lost-reference", 2));
+    assert_eq!(site.blame.as_ref().unwrap().function.raw(), "check_stock");
+    assert!(site.summary.ends_with("; opened in check_stock"));
+    // That it opened them does not prove that it should close them, and it has not used them.
+    assert!(site.confidence.name() <= "medium");
+    assert!(!site.summary.contains("used in check_stock"));
+    let says = |part: &str| site.evidence.iter().any(|line| line.contains(part));
+    assert!(says("they were opened in check_stock"));
+    assert!(site.advice.starts_with("Begin at check_stock"));
+}
+
+#[test]
+fn one_loop_used_what_several_opened() {
+    let sites = sites(
+        vec![opened_in("check_stock", 50), opened_in("load_report", 60)],
+        libc("run_loop"),
+    );
+    let mut blamed: Vec<_> = (sites.iter())
+        .map(|site| site.blame.as_ref().unwrap().function.raw())
+        .collect();
+    blamed.sort_unstable();
+    assert_eq!(blamed, ["check_stock", "load_report"]);
+}
+
+#[test]
+fn who_used_it_itself_is_blamed_as_before() {
+    let sites = sites(vec![opened_in("check_stock", 50)], frame("read_answer", 20));
+    assert_eq!(
+        sites[0].blame.as_ref().unwrap().function.raw(),
+        "read_answer"
+    );
+    assert!(!sites[0].summary.contains("opened in"));
+}
+
+#[test]
+fn nobody_is_blamed_for_opening_it_by_a_path_that_is_one_of_several() {
+    let part = Stack {
+        frames: opened_in("check_stock", 50),
+        one_of_several: true,
+        ..Stack::default()
+    };
+    let mut conn = conn(1)
+        .connected()
+        .used(SocketOperation::Recv, STUCK - S)
+        .recv_q(900);
+    if let Some(opened) = &mut conn.candidate.history.opened {
+        opened.stack = 101;
+    }
+    let site = world([conn])
+        .with_stack(2, vec![libc("recv"), libc("run_loop")])
+        .with(crate::model::input::Input::Stack {
+            key: 101,
+            stack: part,
+        })
+        .site();
+    assert_eq!(site.blame, None);
+}
+
+/// It says nothing of whoever accepted it.
+#[test]
+fn nobody_is_blamed_for_accepting_it() {
+    let accepted = conn(1).accepted().used(SocketOperation::Recv, STUCK - S);
+    let site = world([accepted])
+        .with_stack(2, vec![libc("recv"), libc("run_loop")])
+        .site();
+    assert_eq!((site.verdict.name(), site.blame), ("lost-reference", None));
+}

@@ -1,0 +1,79 @@
+//! One question to a server, and the clients that came later.
+
+use super::{
+    crowds::open,
+    kept::upstream,
+    world::{Conn, END, S, SERVER, STUCK, conn, frame, libc, process, thread, world},
+};
+use crate::model::{
+    report::Site,
+    socket::{LastOperation, SocketOperation},
+};
+
+const MS: u64 = 1_000_000;
+
+/// Requests that were read, one a second, after this moment; 10.0.0.9:9000 was asked by this thread then.
+fn site(requests: &[u64], asked_at: u64, by: u32) -> Site {
+    let conns: Vec<Conn> = (1..)
+        .zip(requests)
+        .map(|(n, at)| conn(n).accepted().used(SocketOperation::Recv, *at))
+        .collect();
+    let mut asked = open(71, (SocketOperation::Connect, asked_at - S), 0);
+    for operation in [&mut asked.1.opened, &mut asked.1.used] {
+        *operation = operation.map(|operation| LastOperation {
+            tid: by,
+            stack: 9,
+            ..operation
+        });
+    }
+    let mut server = process(SERVER);
+    server.threads = 2;
+    let accepts = thread(SERVER, "accept", vec![frame("main", 9)]);
+    let mut asks = upstream(71);
+    asks.since = Some(END - 95 * S);
+    world(conns)
+        .with_process(server)
+        .with_threads(SERVER, vec![accepts, asks])
+        .with_stack(9, vec![libc("send"), frame("fetch", 70)])
+        .with_neighbours(&[asked])
+        .site()
+}
+
+#[test]
+fn a_cache_asks_once_for_all_that_want_the_same() {
+    let reads = [STUCK - 5 * S, STUCK - 4 * S, STUCK - 3 * S];
+    let fetched = site(&reads, reads[0] + 50 * MS, 471);
+    assert_eq!(
+        (fetched.verdict.name(), fetched.count),
+        ("upstream-silent", 3)
+    );
+    // Nothing ties them to it but the time.
+    assert_eq!(fetched.confidence.name(), "low");
+    assert!(fetched.summary.contains("3 connections most likely wait"));
+    assert!(fetched.summary.contains("10.0.0.9:9000"));
+    assert_eq!(fetched.blame.unwrap().function.raw(), "fetch");
+    // Asked long before, as by what only listens for news; or when no request was there.
+    for asked in [reads[0] - 10 * S, reads[0] + 500 * MS] {
+        assert_eq!(site(&reads, asked, 471).verdict.name(), "lost-reference");
+    }
+}
+
+/// A loop has one connection to a server, and takes clients out of its set until that is free.
+#[test]
+fn clients_that_came_after_the_one_that_was_asked_for_may_wait_for_the_same() {
+    let reads = [STUCK - 5 * S, STUCK - 4 * S, STUCK - 3 * S];
+    let asked = site(&reads, reads[0] + 50 * MS, SERVER);
+    assert_eq!((asked.verdict.name(), asked.count), ("upstream-silent", 3));
+    let says = |part: &str| asked.evidence.iter().any(|line| line.contains(part));
+    assert!(
+        says("its thread asked 10.0.0.9:9000"),
+        "{:?}",
+        asked.evidence
+    );
+    assert!(
+        says("2 of 3: the request was read later"),
+        "{:?}",
+        asked.evidence
+    );
+    assert_eq!(asked.confidence.name(), "low");
+}
