@@ -1,8 +1,26 @@
-//! Who asked for an outgoing connection: whom to blame where the stack of its last use has no function of the program's own, for
-//! an event loop or a library's thread made that call. Where it should be closed this does not prove.
+//! Who opened a connection: whom to blame where the last use of an outgoing one was made by an event loop or a library's thread,
+//! with no function of the program's own on the stack, or by another process that does not hold it any more. Where it should
+//! be closed this does not prove.
 
 use super::{EvidenceSource, Group, Proof, SocketView, explanation};
-use crate::model::{report::Direction, stack::Frame, verdict::Confidence};
+use crate::model::{report::Direction, socket::LastOperation, stack::Frame, verdict::Confidence};
+
+/// Why who opened it is blamed, and not who used it last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening<'a> {
+    /// None of the program's own functions is on the stack of that.
+    ByLoop(&'a [Frame]),
+    /// Another process did, and does not hold it any more.
+    ByAnother(&'a [Frame]),
+}
+
+impl<'a> Opening<'a> {
+    pub const fn frames(self) -> &'a [Frame] {
+        match self {
+            Self::ByLoop(frames) | Self::ByAnother(frames) => frames,
+        }
+    }
+}
 
 impl<'a> Proof<'a> {
     /// Own code before a library's, and that before nobody.
@@ -11,21 +29,12 @@ impl<'a> Proof<'a> {
             self.evidence_source,
             EvidenceSource::LastUsed | EvidenceSource::Eof
         );
-        if !of_use
-            || self.handling.is_some()
-            || view.direction() != Some(Direction::Connected)
-            || view.last_operation() == view.socket.history.opened
-        {
+        let last = self.evidence_source.operation(view);
+        if !of_use || self.handling.is_some() || last == view.socket.history.opened {
             return self;
         }
-        let opened = view.stack(view.socket.history.opened);
-        let Some(opened) = opened.filter(|opened| !opened.one_of_several) else {
-            return self;
-        };
-        let used = view.stack(self.evidence_source.operation(view));
-        let used = used.and_then(|used| used.frames.get(view.context.blame(&used.frames)?));
-        if is_better(view, used, &opened.frames) {
-            self.opening = Some(&opened.frames);
+        self.opening = opening(view, last);
+        if self.opening.is_some() {
             self.confidence = self.confidence.min(Confidence::Medium);
         }
         self
@@ -44,16 +53,26 @@ impl SocketView<'_> {
     }
 }
 
-/// If both were on one stack, one of these would be blamed.
-fn is_better(view: &SocketView<'_>, used: Option<&Frame>, opened: &[Frame]) -> bool {
-    let Some(at) = view.context.blame(opened) else {
-        return false;
-    };
-    let Some(used) = used else {
-        return true;
-    };
-    let both: Vec<Frame> = [used].into_iter().chain(opened.get(at)).cloned().collect();
-    view.context.blame(&both) == Some(1)
+fn opening<'a>(view: &SocketView<'a>, last: Option<LastOperation>) -> Option<Opening<'a>> {
+    let (opened, last) = (view.socket.history.opened?, last?);
+    let stack = view
+        .stack(Some(opened))
+        .filter(|opened| !opened.one_of_several)?;
+    let at = view.context.blame(&stack.frames)?;
+    if view.holds(opened.pid) && !view.holds(last.pid) && view.all_holders_seen() {
+        return Some(Opening::ByAnother(&stack.frames));
+    }
+    if view.direction() != Some(Direction::Connected) {
+        return None;
+    }
+    let used = view.stack(Some(last));
+    let used = used.and_then(|used| used.frames.get(view.context.blame(&used.frames)?));
+    let is_better = used.is_none_or(|used| {
+        // If both were on one stack, one of these would be blamed.
+        let both = [used].into_iter().chain(stack.frames.get(at)).cloned();
+        view.context.blame(&both.collect::<Vec<Frame>>()) == Some(1)
+    });
+    is_better.then_some(Opening::ByLoop(&stack.frames))
 }
 
 /// Goes on a sentence about the connections.
@@ -63,19 +82,27 @@ pub fn summary(group: &Group<'_>) -> Option<String> {
 
 pub fn evidence(group: &Group<'_>) -> Option<String> {
     let n = explanation::number(group.count());
-    Some(format!(
-        "{} last use was made by an event loop or a library, with no function of the program's own on the stack; {} {} opened \
-         in {}",
-        n.their,
-        n.they,
-        n.were,
-        name(group)?
-    ))
+    let name = name(group)?;
+    let mut openings = group
+        .views
+        .iter()
+        .filter_map(|view| view.proof.as_ref()?.opening);
+    Some(match openings.next()? {
+        Opening::ByLoop(_) => format!(
+            "{} last use was made by an event loop or a library, with no function of the program's own on the stack; {} {} \
+             opened in {name}",
+            n.their, n.they, n.were,
+        ),
+        Opening::ByAnother(_) => format!(
+            "{} last use was made by another process, which does not hold {} any more; who does opened {} in {name}",
+            n.their, n.them, n.them,
+        ),
+    })
 }
 
 pub fn advice(group: &Group<'_>) -> Option<String> {
     Some(format!(
-        "Begin at {}: it asked for the connection, and need not be where they should be closed.",
+        "Begin at {}: it opened the connection, and need not be where that should be closed.",
         name(group)?
     ))
 }

@@ -151,7 +151,17 @@ impl<'a> Pairs<'a> {
             if threads.is_connected(socket.cookie) {
                 continue;
             }
-            if let Some(upstream) = asked_by_thread(socket.cookie, last, threads, waits) {
+            let asked = asked_by_thread(socket.cookie, last, threads, waits);
+            // Its loop may have read the end while who serves it waits for the answer.
+            let before_end = || {
+                let request = socket
+                    .history
+                    .used
+                    .filter(|_| socket.history.eof.is_some())?;
+                let asked = asked_by_thread(socket.cookie, request, threads, waits);
+                asked.filter(|upstream| upstream.is_its_own)
+            };
+            if let Some(upstream) = asked.or_else(before_end) {
                 *claims.entry(upstream.connection.cookie).or_default() += 1;
                 self.upstreams.insert(socket.cookie, upstream);
             }

@@ -34,6 +34,7 @@ use super::{
         pools::Pool,
     },
     listeners::Handling,
+    openers::Opening,
 };
 use crate::model::{
     actor::Actor,
@@ -74,8 +75,8 @@ pub struct Proof<'a> {
     pub is_of_nothing: bool,
     /// Whoever listens to the socket is to blame, for nobody on the stack is.
     pub handling: Option<Handling<'a>>,
-    /// Whoever opened the socket is to blame, for the same reason: the stack of that.
-    pub opening: Option<&'a [Frame]>,
+    /// Whoever opened the socket is.
+    pub opening: Option<Opening<'a>>,
 }
 
 /// What a rule found, beside what the socket itself shows.
@@ -156,7 +157,8 @@ impl<'a> Proof<'a> {
     pub fn frames(&self) -> Option<&'a [Frame]> {
         match &self.evidence {
             Evidence::Acceptor(acceptor) => acceptor.frames,
-            _ => (self.handling.map(|handling| handling.frames())).or(self.opening),
+            _ => (self.handling.map(|handling| handling.frames()))
+                .or(self.opening.map(Opening::frames)),
         }
     }
 

@@ -31,6 +31,10 @@ impl Rule for UpstreamSilent {
         if upstream.link == Link::Time && (view.is_watched() || view.is_polled()) {
             return Answer::No;
         }
+        // Who meets the end again and again does nothing else.
+        if view.reads_on() {
+            return Answer::No;
+        }
         let since = view.now.saturating_sub(upstream.asked_at);
         if since < view.min_age.min(view.age()) / 2 {
             return Answer::No;
@@ -38,14 +42,14 @@ impl Rule for UpstreamSilent {
         let source = EvidenceSource::Asked;
         let looks = looks(view, &upstream);
         let proof = Proof::earned(looks, source, Evidence::Upstream(upstream));
+        let end_was_read = view.socket.history.eof.is_some();
+        let is_sure = upstream.is_its_own && upstream.link == Link::Thread && !end_was_read;
         // Nothing proves that this client waits for that answer but the order of events.
-        Answer::Yes(
-            proof.at_most(if upstream.is_its_own && upstream.link == Link::Thread {
-                Confidence::Medium
-            } else {
-                Confidence::Low
-            }),
-        )
+        Answer::Yes(proof.at_most(if is_sure {
+            Confidence::Medium
+        } else {
+            Confidence::Low
+        }))
     }
 
     /// One request may be slow; what goes on growing does not come back.
@@ -78,6 +82,13 @@ impl Rule for UpstreamSilent {
                  back for {silent}"
             ),
         }];
+        let ended = explanation::how_many(group, |view| view.socket.history.eof.is_some());
+        if ended > 0 {
+            evidence.push(format!(
+                "{ended} of {}: the end was read since, by the event loop; whoever asked may not have been told",
+                group.count()
+            ));
+        }
         let later = explanation::how_many(group, asked_before);
         if later > 0 {
             evidence.push(format!(

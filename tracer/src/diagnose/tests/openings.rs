@@ -1,6 +1,6 @@
 //! Outgoing connections that a loop used last: who opened them is blamed, and it is said that this is all that is known of it.
 
-use super::world::{S, STUCK, conn, frame, libc, names, world};
+use super::world::{S, SERVER, STUCK, conn, frame, libc, names, world};
 use crate::model::{
     report::Site,
     socket::SocketOperation,
@@ -105,4 +105,23 @@ fn nobody_is_blamed_for_accepting_it() {
         .with_stack(2, vec![libc("recv"), libc("run_loop")])
         .site();
     assert_eq!((site.verdict.name(), site.blame), ("lost-reference", None));
+}
+
+/// A server that forks for each connection and forgets its own copy.
+#[test]
+fn who_keeps_what_another_process_used_is_blamed() {
+    let used_by = |pid| {
+        let mut conn = conn(1).accepted().used(SocketOperation::Send, STUCK - S);
+        if let Some(used) = &mut conn.candidate.history.used {
+            (used.pid, used.tid) = (pid, pid);
+        }
+        world([conn])
+            .with_stack(2, vec![libc("send"), frame("serve", 20), frame("main", 1)])
+            .site()
+    };
+    let forked = used_by(900);
+    assert_eq!(forked.blame.as_ref().unwrap().function.raw(), "accept_loop");
+    let says = "another process, which does not hold it any more";
+    assert!(forked.evidence.iter().any(|line| line.contains(says)));
+    assert_eq!(used_by(SERVER).blame.unwrap().function.raw(), "serve");
 }
