@@ -77,3 +77,23 @@ fn clients_that_came_after_the_one_that_was_asked_for_may_wait_for_the_same() {
     );
     assert_eq!(asked.confidence.name(), "low");
 }
+
+/// A handler asks a server and waits; meanwhile its loop reads that the client has left.
+#[test]
+fn who_was_asked_for_before_the_end_was_read_may_still_be_waited_for() {
+    let read = STUCK - 5 * S;
+    let verdict = |asked_at: u64| {
+        let client = conn(1).accepted().used(SocketOperation::Recv, read).eof();
+        let mut asked = open(71, (SocketOperation::Connect, asked_at), 0);
+        asked.1.used = None;
+        let waits = thread(SERVER, "epoll_wait", vec![libc("epoll_wait")]);
+        let site = world([client])
+            .with_threads(SERVER, vec![waits])
+            .with_neighbours(&[asked])
+            .site();
+        format!("{} {}", site.verdict, site.confidence.name())
+    };
+    assert_eq!(verdict(read + 50 * MS), "upstream-silent low");
+    // Nobody was asked for this client.
+    assert!(verdict(read - S).starts_with("eof-ignored"));
+}
