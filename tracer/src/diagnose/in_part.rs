@@ -37,9 +37,13 @@ pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
 /// called it, nobody knows.
 pub fn may_be_a_wrapper(view: &SocketView<'_>) -> bool {
     let source = view.proof.as_ref().map(|proof| proof.evidence_source);
-    let stack = view.stack(source.and_then(|source| source.operation(view)));
-    stack
-        .filter(|stack| stack.one_of_several && !view.is_blamed_elsewhere())
+    let operation = if view.is_blamed_by_opening() {
+        view.socket.history.opened
+    } else {
+        source.and_then(|source| source.operation(view))
+    };
+    view.stack(operation)
+        .filter(|stack| stack.one_of_several && !view.is_blamed_by_listener())
         .is_some_and(|stack| {
             let blamed = view.context.blame(&stack.frames);
             let outer = blamed.and_then(|at| stack.frames.get(at + 1..));

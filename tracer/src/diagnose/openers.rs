@@ -55,9 +55,7 @@ impl SocketView<'_> {
 
 fn opening<'a>(view: &SocketView<'a>, last: Option<LastOperation>) -> Option<Opening<'a>> {
     let (opened, last) = (view.socket.history.opened?, last?);
-    let stack = view
-        .stack(Some(opened))
-        .filter(|opened| !opened.one_of_several)?;
+    let stack = view.stack(Some(opened))?;
     let at = view.context.blame(&stack.frames)?;
     if view.holds(opened.pid) && !view.holds(last.pid) && view.all_holders_seen() {
         return Some(Opening::ByAnother(&stack.frames));

@@ -128,11 +128,6 @@ fn looks(view: &SocketView<'_>) -> Looks {
             "right after the end was read, the same thread wrote elsewhere: it may have passed it on",
         )
         .look(
-            !was_something_asked_before(view),
-            "",
-            "a server was asked after the last data was read, and has not answered: whoever asked may keep the connection",
-        )
-        .look(
             view.threads_known(),
             "",
             "not all threads could be looked at",
@@ -154,13 +149,4 @@ fn was_told_elsewhere(view: &SocketView<'_>) -> bool {
             && next.operation.at - eof.at < AT_ONCE
             && view.context.waits.is_upstream(next.cookie)
     })
-}
-
-/// Between the last data and the end.
-fn was_something_asked_before(view: &SocketView<'_>) -> bool {
-    let history = view.socket.history;
-    let request = history.used.or(history.opened);
-    let pairs = &view.context.pairs;
-    let asked = |pid: &u32| request.is_some_and(|request| pairs.asked_since(*pid, request.at));
-    !view.knows_goroutines() && !view.reads_on() && view.holder_pids().iter().any(asked)
 }

@@ -74,9 +74,9 @@ fn who_used_it_itself_is_blamed_as_before() {
 }
 
 #[test]
-fn nobody_is_blamed_for_opening_it_by_a_path_that_is_one_of_several() {
+fn who_may_only_open_for_others_is_blamed_with_low_confidence() {
     let part = Stack {
-        frames: opened_in("check_stock", 50),
+        frames: vec![libc("connect"), frame("check_stock", 50)],
         one_of_several: true,
         ..Stack::default()
     };
@@ -94,7 +94,8 @@ fn nobody_is_blamed_for_opening_it_by_a_path_that_is_one_of_several() {
             stack: part,
         })
         .site();
-    assert_eq!(site.blame, None);
+    assert_eq!(site.blame.unwrap().function.raw(), "check_stock");
+    assert_eq!(site.confidence.name(), "low");
 }
 
 /// It says nothing of whoever accepted it.

@@ -86,6 +86,7 @@ fn who_was_asked_for_before_the_end_was_read_may_still_be_waited_for() {
         let client = conn(1).accepted().used(SocketOperation::Recv, read).eof();
         let mut asked = open(71, (SocketOperation::Connect, asked_at), 0);
         asked.1.used = None;
+        asked.2.moved = None;
         let waits = thread(SERVER, "epoll_wait", vec![libc("epoll_wait")]);
         let site = world([client])
             .with_threads(SERVER, vec![waits])
