@@ -25,8 +25,7 @@ pub enum Activation<'a> {
     /// The thread began after the connection was opened and has touched no other, but what it waits for may be other
     /// work.
     Began(&'a Thread),
-    /// The frames of its runtime show that the thread executes a piece of work, in which it waits since right after the
-    /// operation; but that may be the next one.
+    /// By its runtime's frames it executes a piece of work, and waits in it since right after that; it may be the next one.
     AtOnce(&'a Thread),
     Unknown,
 }
@@ -380,8 +379,7 @@ fn shared_slots(operation: LastOperation, stack: &Stack, thread: &Thread) -> Opt
     }
 }
 
-/// Since the operation it has left a CPU for the present wait at most; that other tasks took its place meanwhile says
-/// nothing.
+/// Since the operation it has left a CPU for the present wait at most; that other tasks took its place says nothing.
 fn has_waited_once(operation: LastOperation, thread: &Thread) -> bool {
     let known = operation.sp != 0 && thread.switches != 0;
     known && (thread.switches as u32).wrapping_sub(operation.switches) <= 1
