@@ -4,6 +4,7 @@
 mod compile;
 pub mod debian;
 mod library;
+mod lines;
 mod linker;
 mod rustc_script;
 mod sources;

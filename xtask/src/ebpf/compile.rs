@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::library::Sysroot;
+use super::lines;
 use super::rustc_script;
 use super::toolchain::{Toolchain, library_in};
 use crate::{process, repo, say};
@@ -132,20 +133,44 @@ impl Build<'_> {
         Ok(flags.join(OsStr::new("\u{1f}")))
     }
 
-    /// DWARF is nine tenths of the file and nothing that loads the object reads it; BTF stays.
+    /// DWARF is nine tenths of the file and nothing that loads the object reads it; of the rest half is lines of
+    /// source, and relocations that belong to them. BTF and the types of functions stay, which the kernel asks for.
     fn without_dwarf(&self, linked: &Path) -> Result<Vec<u8>> {
-        let bin = self
+        let types = linked.with_extension("btf.ext");
+        let stripped = linked.with_extension("stripped");
+        let lean = linked.with_extension("lean");
+        process::run(
+            self.objcopy()
+                .arg("--strip-debug")
+                .arg(named_section("--dump-section=", &types))
+                .args([linked, &stripped]),
+        )?;
+        let told = fs::read(&types).with_context(|| format!("read {}", types.display()))?;
+        fs::write(&types, lines::removed(&told)?)
+            .with_context(|| format!("write {}", types.display()))?;
+        process::run(
+            self.objcopy()
+                .arg(format!("--remove-section=.rel{}", lines::SECTION))
+                .arg(named_section("--update-section=", &types))
+                .args([&stripped, &lean]),
+        )?;
+        fs::read(&lean).with_context(|| format!("read {}", lean.display()))
+    }
+
+    fn objcopy(&self) -> Command {
+        let host = self
             .toolchain
             .lib()
             .join("rustlib")
-            .join(&self.toolchain.host)
-            .join("bin");
-        let stripped = linked.with_extension("stripped");
-        let mut objcopy = Command::new(bin.join("rust-objcopy"));
-        objcopy.arg("--strip-debug").arg(linked).arg(&stripped);
-        process::run(objcopy.env("LD_LIBRARY_PATH", self.toolchain.lib()))?;
-        fs::read(&stripped).with_context(|| format!("read {}", stripped.display()))
+            .join(&self.toolchain.host);
+        let mut objcopy = Command::new(host.join("bin").join("rust-objcopy"));
+        objcopy.env("LD_LIBRARY_PATH", self.toolchain.lib());
+        objcopy
     }
+}
+
+fn named_section(option: &str, file: &Path) -> OsString {
+    joined(&format!("{option}{}=", lines::SECTION), file)
 }
 
 /// Settings of the caller's cargo that would change flags, profiles or places of this build.
