@@ -24,6 +24,7 @@ pub mod haproxy;
 pub mod http;
 pub mod installed;
 pub mod judge;
+pub mod keeper;
 pub mod lines;
 pub mod manifest;
 pub mod moment;

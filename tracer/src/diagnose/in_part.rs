@@ -98,8 +98,21 @@ fn continues((rule, view): &Classified<'_>, part: &Classified<'_>) -> bool {
     // All functions of a language runtime call through the same frames: that they agree so far says nothing.
     rule.verdict() == of.verdict()
         && source(view) == source(other)
+        && program(view).is_some()
+        && is_of_present_program(view)
+        && is_of_present_program(other)
         && program(view) == program(other)
         && view.context.blame(&whole).is_some()
         && whole.starts_with(&known)
         && !whole.get(known.len()).is_some_and(Frame::is_managed)
+}
+
+/// Who touched it then is the program that its process executes now.
+fn is_of_present_program(view: &SocketView<'_>) -> bool {
+    let source = view.proof.as_ref().map(|proof| proof.evidence_source);
+    let operation = source.and_then(|source| source.operation(view));
+    operation.is_none_or(|operation| {
+        let pid = operation.pid;
+        !view.tracker.has_executed_since(pid, operation.at)
+    })
 }

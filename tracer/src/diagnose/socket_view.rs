@@ -331,9 +331,10 @@ impl<'a> SocketView<'a> {
             .and_then(|pid| self.tracker.process(*pid))
     }
 
-    /// Whoever has the pid and began before this moment had it then.
+    /// Whoever has the pid and began before this moment had it then, unless it had ended when the peer left.
     fn process_before(&self, at: u64) -> Option<&'a Process> {
-        let process = self.tracker.process(*self.holder_pids().first()?)?;
+        let pid = *self.holder_pids().first()?;
+        let process = self.tracker.process_then(pid, self.socket.since)?;
         (process.start_boot != 0 && process.start_boot < at).then_some(process)
     }
 

@@ -1,5 +1,6 @@
 //! Each rule with its proof and its near misses, and what a report is besides its verdicts.
 
+mod clock;
 mod closed;
 mod conn;
 mod crowds;
@@ -8,6 +9,7 @@ mod evidence;
 mod forgotten;
 mod goroutines;
 mod grouping;
+mod in_part;
 
 mod kept;
 mod listeners;

@@ -95,6 +95,11 @@ pub enum Input {
     Tick {
         at: u64,
     },
+    /// The kernel said that a process executes another program from then on.
+    Executed {
+        pid: u32,
+        at: u64,
+    },
 }
 
 /// One way in which the report knows less than it could.
@@ -376,7 +381,9 @@ impl Input {
             Self::Transition(change) | Self::Destroyed(change) => Some(change.at),
             Self::StuckCandidate(candidate) => Some(candidate.since),
             Self::Inventory(inventory) => Some(inventory.to),
-            Self::Tick { at } | Self::ProcessEnded { at, .. } => Some(*at),
+            Self::Tick { at } | Self::ProcessEnded { at, .. } | Self::Executed { at, .. } => {
+                Some(*at)
+            }
             _ => None,
         }
     }

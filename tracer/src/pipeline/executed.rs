@@ -95,10 +95,14 @@ impl Session<'_> {
     /// Nobody has looked at the process while it lived: its name is all there is.
     pub(super) fn learn_of_exit(&mut self, change: &Transition) -> anyhow::Result<()> {
         let exits = change.task.as_ref().filter(|task| task.exiting);
-        let Some(task) = exits.filter(|task| self.tracker.process(task.pid).is_none()) else {
+        let since = self.tracker.since(change.cookie).unwrap_or(0);
+        let is_unknown = |pid| self.tracker.process_then(pid, since).is_none();
+        let Some(task) = exits.filter(|task| is_unknown(task.pid)) else {
             return Ok(());
         };
-        let process = process::read(task.pid, self.options.show_cmdline).unwrap_or_else(|| {
+        // Its pid may be another process's by now, which is not about to exit.
+        let read = process::read(task.pid, self.options.show_cmdline);
+        let process = read.filter(process::is_exiting).unwrap_or_else(|| {
             let mut process = process::named(task.pid, 0, task.comm.clone());
             process.exe = self.program_of(task.pid);
             process

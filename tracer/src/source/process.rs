@@ -33,8 +33,7 @@ pub fn read(pid: u32, with_cmdline: bool) -> Option<Process> {
     if Proc::new(pid as i32).ok()?.stat().ok()?.starttime != stat.starttime {
         return None;
     }
-    let tick = 1_000_000_000 / procfs::ticks_per_second().max(1);
-    let start_boot = stat.starttime.saturating_mul(tick);
+    let start_boot = start_boot(stat.starttime);
     Some(Process {
         pid,
         start_boot,
@@ -51,6 +50,21 @@ pub fn read(pid: u32, with_cmdline: bool) -> Option<Process> {
         open_fds: open_fds(pid),
         frozen: is_frozen(&proc),
     })
+}
+
+/// Whether it is on its way out, and still the one that was read.
+pub fn is_exiting(process: &Process) -> bool {
+    /// include/linux/sched.h
+    const PF_EXITING: u32 = 4;
+    let stat = Proc::new(process.pid as i32).and_then(|proc| proc.stat());
+    stat.is_ok_and(|stat| {
+        stat.flags & PF_EXITING != 0 && start_boot(stat.starttime) == process.start_boot
+    })
+}
+
+/// Nanoseconds, of clock ticks as in /proc.
+fn start_boot(ticks: u64) -> u64 {
+    ticks.saturating_mul(1_000_000_000 / procfs::ticks_per_second().max(1))
 }
 
 /// The process as it begins another program. Cheap, for a build executes thousands; the rest is read when a

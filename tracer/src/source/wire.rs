@@ -4,7 +4,7 @@ use tracer_common::{
     decode::Record,
     event::{
         EPOLL_ADD, EPOLL_DEL, EPOLL_MOD, EpollControl, FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET,
-        FLAG_PROCESS, PROCESS_EXIT, Transition as Wire,
+        FLAG_PROCESS, PROCESS_EXEC, PROCESS_EXIT, Transition as Wire,
     },
 };
 
@@ -14,8 +14,7 @@ use crate::model::{
 };
 use crate::probe::table;
 
-/// The inputs a record stands for. Stack copies and new programs concern the symboliser, not the tracker, and
-/// give none.
+/// The inputs a record stands for. Stack copies concern the symboliser, not the tracker, and give none.
 pub fn inputs(record: &Record) -> Option<Input> {
     match record {
         Record::Transition(wire) => Some(Input::Transition(transition(wire))),
@@ -25,12 +24,20 @@ pub fn inputs(record: &Record) -> Option<Input> {
             let (cookie, history) = table::slots_evicted(evict.slot, &evict.record);
             Some(candidate.map_or(Input::History { cookie, history }, Input::StuckCandidate))
         }
-        Record::Process(process) if process.what == PROCESS_EXIT => Some(Input::ProcessEnded {
-            pid: process.tgid,
-            at: process.header.at,
+        Record::Process(process) => {
+            let (pid, at) = (process.tgid, process.header.at);
+            match process.what {
+                PROCESS_EXIT => Some(Input::ProcessEnded { pid, at }),
+                PROCESS_EXEC => Some(Input::Executed { pid, at }),
+                _ => None,
+            }
+        }
+        Record::Executed(executed) => Some(Input::Executed {
+            pid: executed.tgid,
+            at: executed.header.at,
         }),
         Record::Epoll(wire) => epoll_change(wire).map(|change| Input::EpollChanges(vec![change])),
-        Record::Process(_) | Record::Executed(_) | Record::Stack(_) => None,
+        Record::Stack(_) => None,
     }
 }
 
@@ -89,9 +96,7 @@ pub fn comm(bytes: &[u8; 16]) -> String {
 mod tests {
     use tracer_common::{
         endpoint::Endpoints,
-        event::{
-            Eviction, Header, KIND_DESTROYED, KIND_EVICTION, KIND_TRANSITION, PROCESS_EXEC, Process,
-        },
+        event::{Eviction, Header, KIND_DESTROYED, KIND_EVICTION, KIND_TRANSITION, Process},
         state::{AF_INET, AF_INET6, CLOSE, CLOSE_WAIT, ESTABLISHED, LAST_ACK},
         table::{Entry, LastOperation, Name, OPERATION_RECV, Operation, Slot, SlotRecord},
     };
@@ -244,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_program_is_no_input_and_an_end_is() {
+    fn a_new_program_and_an_end_are_inputs() {
         let told = |what| {
             inputs(&Record::Process(Process {
                 header: change(0).header,
@@ -252,7 +257,8 @@ mod tests {
                 what,
             }))
         };
-        assert_eq!(told(PROCESS_EXEC), None);
+        assert_eq!(told(PROCESS_EXEC), Some(Input::Executed { pid: 1, at: 9 }));
+        assert_eq!(told(77), None);
         assert_eq!(
             told(PROCESS_EXIT),
             Some(Input::ProcessEnded { pid: 1, at: 9 })

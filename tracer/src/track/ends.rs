@@ -97,7 +97,9 @@ impl Tracker {
             .clone()
             .find(|pid| *pid == task.pid)
             .or(holders.min());
-        socket.ended_in = holder.and_then(|pid| self.processes.process(pid).cloned());
+        // It lived when the peer left; one that had ended by then only had the same pid.
+        let since = socket.since;
+        socket.ended_in = holder.and_then(|pid| self.processes.process_then(pid, since).cloned());
         self.ended.insert(socket.cookie, socket);
     }
 

@@ -161,7 +161,8 @@ impl Tracker {
             Input::History { cookie, history } => self.note_history(cookie, history),
             Input::Inventory(inventory) => self.reconcile(inventory),
             Input::Process(process) => self.processes.learn(process),
-            Input::ProcessEnded { pid, .. } => self.processes.exited(pid),
+            Input::ProcessEnded { pid, at } => self.processes.exited(pid, at),
+            Input::Executed { pid, at } => self.processes.executed(pid, at),
             Input::Threads { pid, threads } => {
                 self.processes.looked_at_threads(pid, threads, self.now);
             }

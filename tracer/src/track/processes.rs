@@ -37,8 +37,8 @@ struct Known {
     listeners: Option<Dated<HashMap<u64, Heard>>>,
     epoll: Option<Dated<Vec<Interest>>>,
     loops_watched: Option<LoopsWatched>,
-    /// The kernel said that it ended.
-    exited: bool,
+    /// When it ended, by the kernel's word.
+    exited: Option<u64>,
 }
 
 /// The looks at which a thread ran, one after the other without a gap.
@@ -53,6 +53,8 @@ struct Running {
 pub struct Processes {
     by_pid: BTreeMap<u32, Known>,
     running: BTreeMap<u32, Running>,
+    /// When they last executed another program. What a pid's next process does is later, so nothing is taken out.
+    executed: BTreeMap<u32, u64>,
     pub refused: u64,
 }
 
@@ -70,6 +72,11 @@ impl Processes {
     }
 
     pub fn learn(&mut self, process: Process) {
+        // Only its name is known, and the one that was known has ended.
+        let known = self.by_pid.get(&process.pid);
+        if process.start_boot == 0 && known.is_some_and(|known| known.exited.is_some()) {
+            self.forget(process.pid);
+        }
         // /proc is coarser than the kernel's own record of the start, and may be all there is.
         let known = self.by_pid.get(&process.pid);
         let known = known.map_or(0, |known| known.start_boot);
@@ -91,10 +98,26 @@ impl Processes {
         }
     }
 
-    pub fn exited(&mut self, pid: u32) {
+    pub fn exited(&mut self, pid: u32, at: u64) {
         if let Some(known) = self.by_pid.get_mut(&pid) {
-            known.exited = true;
+            known.exited = Some(at);
         }
+    }
+
+    pub fn executed(&mut self, pid: u32, at: u64) {
+        if self.executed.len() >= KEPT && !self.executed.contains_key(&pid) {
+            let oldest = self.executed.iter().min_by_key(|(_, at)| **at);
+            if let Some(oldest) = oldest.map(|(pid, _)| *pid) {
+                self.executed.remove(&oldest);
+            }
+        }
+        let known = self.executed.entry(pid).or_default();
+        *known = at.max(*known);
+    }
+
+    /// What it did then, another program did.
+    pub fn has_executed_since(&self, pid: u32, at: u64) -> bool {
+        self.executed.get(&pid).is_some_and(|moment| at < *moment)
     }
 
     pub fn looked_at_threads(&mut self, pid: u32, threads: Vec<Thread>, at: u64) {
@@ -165,6 +188,13 @@ impl Processes {
         self.by_pid.get(&pid)?.process.as_ref()
     }
 
+    /// Unless it had ended by then: whoever had the pid at that moment is another, of which nothing is known.
+    pub fn process_then(&self, pid: u32, at: u64) -> Option<&Arc<Process>> {
+        let known = self.by_pid.get(&pid)?;
+        let had_ended = known.exited.is_some_and(|end| end < at);
+        known.process.as_ref().filter(|_| !had_ended)
+    }
+
     /// Looked at since `from`.
     pub fn threads(&self, pid: u32, from: u64) -> &[Thread] {
         let known = self.by_pid.get(&pid);
@@ -227,8 +257,9 @@ impl Processes {
 
     /// Keeps those that somebody still asks about.
     pub fn sweep(&mut self, asked: &BTreeSet<u32>, now: u64) {
-        let gone =
-            |(pid, known): (&u32, &Known)| (known.exited || !asked.contains(pid)).then_some(*pid);
+        let gone = |(pid, known): (&u32, &Known)| {
+            (known.exited.is_some() || !asked.contains(pid)).then_some(*pid)
+        };
         let gone: Vec<u32> = self.by_pid.iter().filter_map(gone).collect();
         for pid in gone {
             self.by_pid.remove(&pid);

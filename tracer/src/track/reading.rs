@@ -60,6 +60,11 @@ impl Tracker {
         self.sockets.get(&cookie)?.history.opened
     }
 
+    /// When it got into the state that it is in, nanoseconds of the events' clock.
+    pub fn since(&self, cookie: u64) -> Option<u64> {
+        Some(self.sockets.get(&cookie)?.since)
+    }
+
     pub fn count(&self) -> usize {
         self.sockets.len()
     }
@@ -120,6 +125,16 @@ impl Tracker {
 
     pub fn process(&self, pid: u32) -> Option<&Process> {
         self.processes.process(pid).map(Arc::as_ref)
+    }
+
+    /// Who had the pid at this moment, as far as that is known.
+    pub fn process_then(&self, pid: u32, at: u64) -> Option<&Process> {
+        self.processes.process_then(pid, at).map(Arc::as_ref)
+    }
+
+    /// Whether the process has executed another program since.
+    pub fn has_executed_since(&self, pid: u32, at: u64) -> bool {
+        self.processes.has_executed_since(pid, at)
     }
 
     /// Processes whose threads were looked at for this report.

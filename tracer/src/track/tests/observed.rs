@@ -126,6 +126,28 @@ fn what_an_exit_closed_keeps_its_process() {
     assert!(asked.processes.is_empty() && asked.threads.is_empty());
 }
 
+/// The process that is known under the pid had ended before the peer left: nobody has looked at the one that exits.
+#[test]
+fn what_an_exit_closed_has_no_process_that_had_ended_before() {
+    let mut end = change(700 * S, CLOSE_WAIT, LAST_ACK, 3, Some(PID));
+    end.task.as_mut().unwrap().exiting = true;
+    let mut tracker = tracker([Input::StuckCandidate(candidate(110 * S))]);
+    tracker.apply(inventory(600 * S, true, vec![item(CLOSE_WAIT, 110 * S)]));
+    tracker.apply(Input::Process(process(50 * S, "server")));
+    tracker.apply(Input::ProcessEnded {
+        pid: PID,
+        at: 109 * S,
+    });
+    tracker.apply(Input::Transition(end));
+    let ended = tracker.ended().next().unwrap();
+    assert!(ended.ended_in.is_none(), "{:?}", ended.ended_in);
+    let report = super::properties::report(&tracker);
+    assert!(report.sites.first().unwrap().process.is_none());
+    // All that is known of the other one is its name.
+    tracker.apply(Input::Process(process(0, "next")));
+    assert_eq!(tracker.process_then(PID, 110 * S).unwrap().comm, "next");
+}
+
 #[test]
 fn what_was_not_looked_at_for_this_report_is_unknown() {
     let mut tracker = tracker([]);
