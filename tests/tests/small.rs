@@ -1,9 +1,10 @@
-//! A socket table of eight places and a ring of one page: what does not fit is counted and told, what is stuck is found
-//! all the same, and a run that lost events is called inconclusive.
+//! A socket table of eight places, a ring of one page, and metrics with a place for one site: what does not fit is counted
+//! and told, what is stuck is found all the same, and a run that lost events is called inconclusive.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use tests::exporter::Exporter;
 use tests::report::Report;
 use tests::rig::Rig;
 use tests::sockleak::{self, Running};
@@ -67,4 +68,38 @@ fn a_run_that_lost_events_is_inconclusive() {
     assert!(events.lost > 0, "{events:?}");
     assert!(!report.window.complete);
     finished.said(125, &["inconclusive"]);
+}
+
+/// One place for a site: the worst one has it, all others are one series, and the report has every one.
+#[test]
+fn room_for_one_site_counts_the_others_together() {
+    if !skip::require_root("room_for_one_site_counts_the_others_together") {
+        return;
+    }
+    let exporter = Exporter::start(&["--max-sites", "1"]);
+    let rigs = ["c-eof-ignored", "c-never-read"].map(|name| {
+        let entry = manifest::entry(name);
+        Rig::leaking(&entry)
+    });
+    let all: usize = rigs.iter().map(|rig| rig.stuck).sum();
+    let told = wait::poll_for(Duration::from_secs(40), || {
+        let report = Report::parse(&exporter.get("/api/report").text());
+        let found = |rig: &Rig| -> usize {
+            let sites = report.on_port(rig.port);
+            sites.iter().map(|site| site.count).sum()
+        };
+        (rigs.iter().map(found).sum::<usize>() >= all).then(|| report.sites.len())
+    });
+    let told = told.expect("a report with all sites");
+    let series = exporter.metrics();
+    let series: Vec<&str> = series
+        .lines()
+        .filter(|line| line.starts_with("sockleak_site_stuck{"))
+        .collect();
+    eprintln!("{told} sites in the report: {series:?}");
+    assert_eq!(series.len(), 2, "{series:?}");
+    let others = series.iter().filter(|line| line.contains("site=\"other\""));
+    assert_eq!(others.count(), 1, "{series:?}");
+    let described = exporter.metrics().matches("\nsockleak_site_info{").count();
+    assert_eq!(described, 1);
 }
