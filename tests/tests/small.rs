@@ -88,7 +88,7 @@ fn room_for_one_site_counts_the_others_together() {
             let sites = report.on_port(rig.port);
             sites.iter().map(|site| site.count).sum()
         };
-        (rigs.iter().map(found).sum::<usize>() >= all).then(|| report.sites.len())
+        (rigs.iter().map(found).sum::<usize>() >= all).then_some(report.sites.len())
     });
     let told = told.expect("a report with all sites");
     let series = exporter.metrics();
