@@ -4,6 +4,7 @@
 //! order goes from what the state alone proves to what needs history; the first rule that can prove its case
 //! answers. `unknown` is an answer; a guess is not.
 
+mod about_to_be_stuck;
 mod asked;
 mod context;
 mod evidence;

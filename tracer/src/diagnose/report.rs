@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Blamer, SocketView,
+    Blamer, SocketView, about_to_be_stuck,
     context::ReportContext,
     evidence,
     grouping::{ReportParameters, groups},
@@ -199,6 +199,7 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
         window: window(tracker, run_header, wall(tracker.now())),
         totals,
         sites,
+        about_to_be_stuck: about_to_be_stuck::all(tracker, run_header, style),
         warnings: warnings(tracker, run_header),
     };
     report.sort_sites();
@@ -299,7 +300,7 @@ fn is_of_the_tree(view: &SocketView<'_>) -> bool {
     header.is_some_and(|header| header.exit_age_ns.is_some()) && view.socket.is_remembered()
 }
 
-fn is_below(cgroup: &str, wanted: &str) -> bool {
+pub(super) fn is_below(cgroup: &str, wanted: &str) -> bool {
     cgroup
         .strip_prefix(wanted.trim_end_matches('/'))
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -163,7 +163,7 @@ fn ports(group: &Group<'_>) -> Vec<u16> {
     ports.into_iter().collect()
 }
 
-fn process(process: &Process) -> report::Process {
+pub(super) fn process(process: &Process) -> report::Process {
     let untrusted = |text: &String| Untrusted::new(text.clone());
     report::Process {
         pid: process.pid,

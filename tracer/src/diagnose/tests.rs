@@ -1,5 +1,6 @@
 //! Each rule with its proof and its near misses, and what a report is besides its verdicts.
 
+mod about_to_be_stuck;
 mod clock;
 mod closed;
 mod conn;

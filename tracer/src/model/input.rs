@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::connection::{Connection, Moved, Relief, TcpFacts};
 pub use super::counters::{CloseCount, Counters};
+pub use super::endangered::{Endangered, OpenLook};
 pub use super::epoll::{EpollChange, EpollOperation, Interest};
 pub use super::task::{AsyncTask, Created};
 use super::{
@@ -100,6 +101,7 @@ pub enum Input {
         pid: u32,
         at: u64,
     },
+    OpenLook(OpenLook),
 }
 
 /// One way in which the report knows less than it could.
@@ -381,6 +383,7 @@ impl Input {
             Self::Transition(change) | Self::Destroyed(change) => Some(change.at),
             Self::StuckCandidate(candidate) => Some(candidate.since),
             Self::Inventory(inventory) => Some(inventory.to),
+            Self::OpenLook(look) => Some(look.at),
             Self::Tick { at } | Self::ProcessEnded { at, .. } | Self::Executed { at, .. } => {
                 Some(*at)
             }

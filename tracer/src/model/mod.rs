@@ -5,6 +5,7 @@ pub mod code_change;
 pub mod connection;
 pub mod cookie;
 pub mod counters;
+pub mod endangered;
 pub mod endpoint;
 pub mod epoll;
 pub mod input;

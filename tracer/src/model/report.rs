@@ -1,6 +1,7 @@
 //! The report: the public JSON contract (docs/report.schema.json), also what every other sink
 //! renders. Every field is always present; `null` means "not known", and fields are only ever added.
 
+mod endangered;
 mod facts;
 mod listeners;
 
@@ -16,6 +17,7 @@ use super::tcp_state::TcpState;
 use super::untrusted::Untrusted;
 use super::verdict::{Confidence, Severity, Verdict};
 
+pub use endangered::{AboutToBeStuck, Danger, EndangeredSocket};
 pub use facts::{Ended, Over, Pool, PoolKind, Upstream, WaitKind, WaitsFor};
 pub use listeners::{Emitter, EventListeners, Listeners};
 
@@ -36,6 +38,9 @@ pub struct Report {
     pub window: Window,
     pub totals: Totals,
     pub sites: Vec<Site>,
+    /// Open connections that are likely to get stuck, the most first.
+    #[serde(default)]
+    pub about_to_be_stuck: Vec<AboutToBeStuck>,
     /// Every way in which this report knows less than it could.
     pub warnings: Vec<String>,
 }

@@ -4,6 +4,7 @@
 mod anchor;
 mod blaming;
 mod closes;
+mod endangered;
 mod enrich;
 mod evidence;
 mod executed;

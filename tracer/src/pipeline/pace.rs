@@ -98,12 +98,14 @@ impl Pace {
         now: Instant,
     ) -> Result<Option<Findings>, Trouble> {
         session.sweep()?;
+        session.look_at_open_in_time()?;
         let lost = session.lost()?;
         let due = session.tracker.older_than(self.min_age_ns) != self.inspected
             || lost > self.lost
             || self.ask_again_at.is_some_and(|at| mono_now_ns() >= at)
             || self.is_due_for_evidence(session)
             || session.loops.has_news()
+            || session.open_looks.has_news()
             || now.duration_since(self.last_inspection) >= RECONCILE;
         if !due || now < self.may_inspect {
             return Ok(None);
@@ -137,6 +139,7 @@ impl Pace {
         self.last_inspection = now;
         self.inspected = session.tracker.older_than(self.min_age_ns);
         let findings = session.findings()?;
+        session.open_looks.reported();
         let cost = spent(session).saturating_sub(spent_before);
         // Reading a program's symbols for the first time will not be needed the next time.
         let expected = cost.min(self.cost);

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::{
     blaming, closes,
+    endangered::OpenLooks,
     evidence::Watched,
     executed,
     loops::Loops,
@@ -59,6 +60,7 @@ pub struct Session<'o> {
     pub(super) looked_for_runtimes: bool,
     pub(super) watched: Option<Watched>,
     pub(super) loops: Loops,
+    pub(super) open_looks: OpenLooks,
     /// Where events are followed.
     collector: Option<Collector>,
 }
@@ -126,6 +128,7 @@ impl<'o> Session<'o> {
             looked_for_runtimes: false,
             watched: Watched::asked(options),
             loops: Loops::default(),
+            open_looks: OpenLooks::default(),
             collector: None,
         };
         session.feed(Input::RunHeader(Box::new(run_header)))?;

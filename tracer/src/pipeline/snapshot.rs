@@ -26,11 +26,17 @@ pub fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
         empty: false,
     };
     let mut session = Session::start(options, host, &nothing)?;
+    session.look_at_open()?;
     session.inspect()?;
     // Keepalive makes what is old look young, and what closes in a moment looks as old as its last data: what
-    // is still there after a moment, untouched, is told.
-    if session.tracker.undecided(ns(options.min_age)) > 0 {
+    // is still there after a moment, untouched, is told. So it is with what nobody seems to read.
+    let undecided = session.tracker.undecided(ns(options.min_age)) > 0;
+    let in_danger = session.tracker.in_danger().next().is_some();
+    if undecided || in_danger {
         thread::sleep(options.look_again.unwrap_or(MOMENT));
+        session.look_at_open()?;
+    }
+    if undecided {
         session.inspect()?;
     }
     output::deliver(session.conclude()?, options, outputs)

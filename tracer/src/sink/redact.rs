@@ -14,6 +14,10 @@ pub fn redact_remote_addresses(report: &mut Report) {
     for site in &mut report.sites {
         redact_site(site);
     }
+    let endangered = report.about_to_be_stuck.iter_mut();
+    for socket in endangered.flat_map(|entry| &mut entry.sockets) {
+        socket.remote = Remote::redacted(socket.remote);
+    }
     for text in &mut report.warnings {
         redact_text(text, &|_| false);
     }

@@ -1,5 +1,6 @@
 //! Where inputs come from: the attached kernel program, /proc, or a recording.
 
+pub mod descriptors;
 pub mod epoll;
 pub mod freezer;
 mod goroutines;

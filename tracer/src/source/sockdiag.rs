@@ -26,10 +26,25 @@ const ANSWER: usize = 32 * 1024;
 /// The connections of the namespace of `pid` that are open in both directions, or closed by this side
 /// only, as far as `wanted` wants them.
 pub fn read(pid: u32, wanted: impl Fn(&Connection) -> bool + Send) -> io::Result<Vec<Connection>> {
+    let path = format!("/proc/{pid}/ns/net");
+    list(Path::new(&path), wanted, |_| true)
+}
+
+/// Those of a namespace that show a sign of danger.
+pub fn endangered(namespace: &Path) -> io::Result<Vec<Connection>> {
+    let may_be = |known: &Connection| known.recv_q > 0 || known.send_q == 0;
+    list(namespace, may_be, |known| known.danger().is_some())
+}
+
+/// `wanted` is asked before what TCP counts is known, `kept` after.
+fn list(
+    namespace: &Path,
+    wanted: impl Fn(&Connection) -> bool + Send,
+    kept: impl Fn(&Connection) -> bool + Send,
+) -> io::Result<Vec<Connection>> {
     // A netlink socket belongs to the namespace it was opened in, so a thread of its own goes there.
     let there = move || {
-        let path = format!("/proc/{pid}/ns/net");
-        netns::enter(Path::new(&path))?;
+        netns::enter(namespace)?;
         let netns = std::fs::metadata("/proc/thread-self/ns/net")?.ino() as u32;
         let mut found = Vec::new();
         for (family, id) in [
@@ -40,11 +55,12 @@ pub fn read(pid: u32, wanted: impl Fn(&Connection) -> bool + Send) -> io::Result
             dump(family, id, |response| {
                 let connection = connection(response, netns).filter(|known| wanted(known));
                 let facts = connection.and_then(|_| facts::of(&response.nlas, now));
-                found.extend(connection.map(|known| Connection {
+                let connection = connection.map(|known| Connection {
                     moved: facts.map(|(moved, _)| moved),
                     tcp: facts.map(|(_, tcp)| tcp),
                     ..known
-                }));
+                });
+                found.extend(connection.filter(|known| kept(known)));
             })?;
         }
         Ok(found)
@@ -168,6 +184,7 @@ mod tests {
     use tracer_common::state::ESTABLISHED;
 
     use super::*;
+    use crate::model::report::Danger;
 
     #[test]
     fn both_ends_of_a_connection_are_seen_with_their_queues_and_cookies() {
@@ -232,6 +249,17 @@ mod tests {
         }
         assert!(client.probes > 0 || client.unacked > 0, "{client:?}");
         assert!(of_server[0].recv_q > 65_536);
+        // No data, and so no FIN behind it, gets in; what the sender waits for is no keepalive.
+        let namespace = Path::new("/proc/self/ns/net");
+        let in_danger = |cookie| {
+            let all = endangered(namespace).unwrap();
+            let found = all.into_iter().find(|seen| seen.cookie == cookie);
+            found.and_then(|seen| Some((seen.danger()?, seen.bytes_read()?)))
+        };
+        if server.receive_window.is_some() {
+            assert_eq!(in_danger(cookie), Some((Danger::WindowClosed, 0)));
+        }
+        assert_eq!(in_danger(of_client[0].cookie), None);
     }
 
     /// Root may try; it answers one way or the other, and nothing that exists is hit.

@@ -3,6 +3,7 @@
 //! contradictory inputs; the next inventory reconciles them.
 
 mod anchors;
+mod endangered;
 mod ends;
 pub mod growth;
 mod losses;
@@ -27,6 +28,7 @@ use crate::model::{
     socket::{Endpoints, History, Holders},
 };
 
+pub use endangered::InDanger;
 pub use ends::{End, Fate};
 pub use socket::{Shown, Socket};
 pub use warnings::Noted;
@@ -102,6 +104,7 @@ pub struct Tracker {
     activity: (u64, Vec<Activity>),
     connections: (u64, Vec<Connection>),
     relief: Option<Relief>,
+    endangered: endangered::AllInDanger,
     counters: Counters,
     losses: Losses,
     drift: Drift,
@@ -188,6 +191,7 @@ impl Tracker {
             Input::Evidence(evidence) => self.evidence = Some(evidence),
             Input::Activity(activity) => self.activity = (self.now, activity),
             Input::Connections(connections) => self.connections = (self.now, connections),
+            Input::OpenLook(look) => self.endangered.look(look),
             Input::Reported => self.passed.reported(),
             Input::Tick { .. } => {}
         }

@@ -6,7 +6,7 @@ use prometheus_client::metrics::MetricType::{Counter, Gauge, Info};
 
 use super::{Family, Sample, Value};
 use crate::{
-    model::untrusted::Untrusted,
+    model::{report::Danger, untrusted::Untrusted},
     serve::published::{Map, Published, is_over},
 };
 
@@ -29,6 +29,22 @@ pub(super) const FAMILIES: &[Family] = &[
             .into_iter()
             .map(|(state, count)| Sample::now(count).with("state", state))
             .collect()
+        },
+    },
+    Family {
+        name: "sockleak_about_to_be_stuck",
+        kind: Gauge,
+        labels: &["danger"],
+        help: "Open connections that are likely to get stuck: not read, with a receive window of 0 (window-closed); with \
+               a peer that does not answer keepalive probes (peer-silent).",
+        bound: "2",
+        samples: |published, _| {
+            let count = |danger: Danger| {
+                let all = published.report.about_to_be_stuck.iter();
+                let of = all.filter(|entry| entry.danger == danger);
+                Sample::now(of.map(|entry| entry.count).sum::<u64>()).with("danger", danger.name())
+            };
+            vec![count(Danger::WindowClosed), count(Danger::PeerSilent)]
         },
     },
     Family {

@@ -1,6 +1,7 @@
 //! The report for a person at a terminal: sites first, worst first, then what could not be seen.
 //! Decides nothing: order, words and numbers come from the report.
 
+mod endangered;
 mod fit;
 mod footer;
 mod frames;
@@ -81,6 +82,7 @@ pub fn write_report(
             &format!("… {places} with {sockets} (-v or --json shows all)"),
         )?;
     }
+    endangered::write(page, report)?;
     page.blank()?;
     footer::write(page, report, options)?;
     page.flush()

@@ -1,7 +1,11 @@
 //! Leaks of one function: a descriptor that nobody closes.
 
 use super::parts::{frame, process, report, site, sockets, text};
-use crate::model::report::{Blame, Direction, Family, Report, Site, Socket, StackName, Stacks};
+use crate::model::cookie::Cookie;
+use crate::model::report::{
+    AboutToBeStuck, Blame, Danger, Direction, EndangeredSocket, Family, Report, Site, Socket,
+    StackName, Stacks,
+};
 use crate::model::stack::Frame;
 use crate::model::tcp_state::TcpState;
 use crate::model::verdict::{Confidence, Severity, Verdict};
@@ -104,7 +108,35 @@ pub(crate) fn idle_pool() -> Report {
         siblings_closed: None,
         ..site(Verdict::IdlePool, "4e07408562bedb8b", 8)
     };
-    report(vec![site])
+    let mut report = report(vec![site]);
+    report.about_to_be_stuck = vec![not_read_any_more()];
+    report
+}
+
+fn not_read_any_more() -> AboutToBeStuck {
+    AboutToBeStuck {
+        danger: Danger::WindowClosed,
+        summary: "2 open connections were not read while watched (1m 30s) and have no room left"
+            .to_owned(),
+        count: 2,
+        process: Some(process(
+            3007,
+            "billing-api",
+            "/opt/billing/billing-api",
+            "billing.service",
+        )),
+        sockets: vec![EndangeredSocket {
+            cookie: Cookie(0x77),
+            netns: 4_026_531_840,
+            local: "10.0.0.5:8080".parse().unwrap(),
+            remote: "203.0.113.4:40112".parse().unwrap(),
+            watched_seconds: 90.0,
+            last_data_seconds: Some(91.5),
+            recv_q: 131_072,
+            probes: 0,
+        }],
+        sockets_omitted: 1,
+    }
 }
 
 /// Reset by the peer: gone from ss, the descriptor is not.

@@ -60,6 +60,7 @@ pub(super) fn report(sites: Vec<Site>) -> Report {
             ..Totals::default()
         },
         sites,
+        about_to_be_stuck: Vec::new(),
         warnings: Vec::new(),
     }
 }
