@@ -1,7 +1,7 @@
 //! When open connections are looked at for signs that they will get stuck, and who holds them.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io::ErrorKind,
     time::{Duration, Instant},
 };
@@ -98,7 +98,7 @@ impl Session<'_> {
             .map(|connection| connection.inode)
             .collect();
         let holders = if inodes.is_empty() {
-            Default::default()
+            BTreeMap::new()
         } else {
             descriptors::holders(&inodes)
         };

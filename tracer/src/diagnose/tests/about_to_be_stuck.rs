@@ -85,7 +85,7 @@ fn a_closed_window_that_nobody_reads_is_told_after_the_threshold() {
     let entry = &told[0];
     assert_eq!((entry.danger, entry.count), (Danger::WindowClosed, 2));
     assert_eq!(entry.process.as_ref().unwrap().pid, SERVER);
-    assert_eq!(entry.sockets[0].watched_seconds, 60.0);
+    assert!((entry.sockets[0].watched_seconds - 60.0).abs() < 0.001);
     assert_eq!(entry.sockets[0].last_data_seconds, Some(160.0));
     assert!(
         entry.summary.contains("8,000 bytes unread"),
