@@ -40,12 +40,23 @@ pub fn build(folder: &Path) -> PathBuf {
     build_below(folder, 0)
 }
 
+/// Another program with other functions and frames, which behaves the same.
+pub fn build_other(folder: &Path) -> PathBuf {
+    let room = "char byte; volatile char room[4000]; room[0] = 1;";
+    let source = SOURCE.replace("handle_client", "serve_peer");
+    compile(folder, "other", &source.replace("char byte;", room))
+}
+
 /// With so many lines inserted above its functions.
 pub fn build_below(folder: &Path, lines: usize) -> PathBuf {
-    let source = folder.join("moment.c");
     let above = "/* another line */\n".repeat(lines);
-    std::fs::write(&source, format!("{above}{SOURCE}")).expect("the source");
-    let program = folder.join("moment");
+    compile(folder, "moment", &format!("{above}{SOURCE}"))
+}
+
+fn compile(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let source = folder.join(name).with_extension("c");
+    std::fs::write(&source, text).expect("the source");
+    let program = folder.join(name);
     let mut gcc = Command::new("gcc");
     gcc.args(["-O1", "-g", "-o"]).arg(&program).arg(&source);
     assert!(gcc.status().expect("gcc").success());

@@ -128,6 +128,46 @@ fn a_program_that_is_gone_by_then_is_named_or_said_to_be_gone() {
     }
 }
 
+/// What is known of a program is used for its next process, and never for another that has taken its path.
+#[test]
+fn a_program_that_takes_the_path_of_another_is_named_by_its_own_functions() {
+    let name = "a_program_that_takes_the_path_of_another_is_named_by_its_own_functions";
+    if !require_root(name) || !require_program(name, "gcc") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = moment::build(folder.path());
+    let other = moment::build_other(folder.path());
+    let (program, other) = (program.display(), other.display());
+    // By another file at the path, then by other contents of the same file.
+    for replace in ["mv", "cp"] {
+        let often = format!("n=0; while [ $n -lt 15 ]; do {program} 2 20; n=$((n + 1)); done");
+        let script =
+            format!("cp {program} {program}.1; {often}; {replace} {other} {program}; {often}");
+        let told = strict(&["sh", "-c", &script]);
+        let stderr = &told.ended.stderr;
+        assert_eq!(told.ended.code(), 23, "{stderr}");
+        let mut named = std::collections::BTreeMap::new();
+        for site in &told.report.sites {
+            let blamed = site.blame.as_ref().map(|blame| blame.function.as_str());
+            *named.entry(blamed.unwrap_or_default()).or_insert(0) += site.count;
+        }
+        // What a file held before it was written over is not there to be read any more, and said to be gone.
+        let is_gone = replace == "cp" && stderr.contains("was replaced on disk");
+        let unnamed: usize = named
+            .iter()
+            .filter(|(function, _)| is_gone && function.starts_with("moment+0x"))
+            .map(|(_, count)| count)
+            .sum();
+        let count = |function| named.get(function).copied().unwrap_or_default();
+        let (first, second) = (count("handle_client"), count("serve_peer"));
+        assert_eq!(second, 30, "{replace}: {stderr}");
+        assert_eq!(first + unnamed, 30, "{replace}: {stderr}");
+        std::fs::copy(format!("{program}.1"), program.to_string()).expect("a copy");
+        moment::build_other(folder.path());
+    }
+}
+
 /// Programs of Go before 1.24 have no build-id that the kernel could tell.
 #[test]
 fn a_go_program_that_ends_at_once_is_named() {

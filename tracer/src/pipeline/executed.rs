@@ -63,8 +63,8 @@ impl Session<'_> {
             // The last moment at which the addresses mean what they meant.
             self.name_stacks(self.stacks.unnamed_of(pid))?;
             self.symbolizer.forget(pid);
-            self.symbolizer.begins_program(pid, mono_now_ns());
             let comm = wire::comm(&executed.comm);
+            self.symbolizer.begins_program(pid, &comm, mono_now_ns());
             let mut process = process::executed(pid, executed.start_boot, comm);
             if process.exe.is_none() {
                 process.exe = self.program_of(pid);

@@ -1,5 +1,6 @@
 //! What the kernel program sends, and what it is told in return: unwind rows and language runtimes.
 
+use anyhow::Context as _;
 use tracer_common::{
     decode::Record,
     event::{PROCESS_EXEC, PROCESS_EXIT},
@@ -48,6 +49,8 @@ impl Session<'_> {
                 }
                 Record::Process(event) if event.what == PROCESS_EXIT => {
                     stacks.process_ended(event.tgid);
+                    let ended = live.rows.ended(event.tgid);
+                    ended.context("take back unwind rows")?;
                 }
                 _ => {}
             }

@@ -40,6 +40,9 @@ use crate::{
     track::Tracker,
 };
 
+/// Where the kernel tells what processes map, nobody has to hurry to see it.
+const GATHER: Duration = Duration::from_millis(2);
+
 pub struct Session<'o> {
     pub live: Live,
     pub tracker: Tracker,
@@ -137,7 +140,11 @@ impl<'o> Session<'o> {
         }
         if live_mode {
             // Not before privileges were given up: threads keep theirs.
-            let collector = session.live.rings.collect();
+            let told = session.mappings.is_some();
+            let collector = session
+                .live
+                .rings
+                .collect(if told { GATHER } else { Duration::ZERO });
             session.collector = Some(collector.context("start the thread that empties the rings")?);
         }
         Ok(session)

@@ -86,8 +86,8 @@ impl Rings {
         (held.received, held.damaged)
     }
 
-    /// Starts the thread; it ends when the result is dropped.
-    pub fn collect(&self) -> io::Result<Collector> {
+    /// Starts the thread; it ends when the result is dropped. What comes within `gather` of the last is told of together.
+    pub fn collect(&self, gather: Duration) -> io::Result<Collector> {
         let stop = eventfd(0, EventfdFlags::CLOEXEC)?;
         let readable = rustix::io::fcntl_dupfd_cloexec(self.held().stacks.as_fd(), 0)?;
         let stopped = rustix::io::fcntl_dupfd_cloexec(&stop, 0)?;
@@ -95,7 +95,7 @@ impl Rings {
         let (rings, tell) = (self.clone(), Arc::clone(&copies));
         let thread = thread::Builder::new()
             .name("rings".to_owned())
-            .spawn(move || rings.keep_empty(&readable, &stopped, &tell))?;
+            .spawn(move || rings.keep_empty(&readable, &stopped, &tell, gather))?;
         Ok(Collector {
             copies,
             stop,
@@ -103,7 +103,7 @@ impl Rings {
         })
     }
 
-    fn keep_empty(&self, readable: &OwnedFd, stopped: &OwnedFd, copies: &Notify) {
+    fn keep_empty(&self, readable: &OwnedFd, stopped: &OwnedFd, copies: &Notify, gather: Duration) {
         loop {
             let mut fds = [
                 PollFd::new(readable, PollFlags::IN),
@@ -122,6 +122,7 @@ impl Rings {
             let came = self.held().empty();
             if came {
                 copies.notify_one();
+                thread::sleep(gather);
             } else if ready {
                 thread::sleep(BUSY);
             }

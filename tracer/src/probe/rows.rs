@@ -2,19 +2,21 @@
 //! under the eyes of programs that read it. How it works: `tracer_common::unwind`.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::Range,
     time::{Duration, Instant},
 };
 
 use aya::maps::{Array, MapData, MapError};
-use tracer_common::unwind::{self, ROWS_PER_SET, RowSet};
+use tracer_common::unwind::{self, ROW_SETS, ROWS_PER_SET, RowSet};
 
 /// Words of a set, as aya wants to see it.
 pub const SET_WORDS: usize = size_of::<RowSet>() / 8;
 
 /// A walk takes microseconds, unless its task loses the CPU meanwhile.
 const REST: Duration = Duration::from_secs(1);
+/// A quarter of the rows that there is room for.
+const MANY: usize = ROW_SETS as usize * ROWS_PER_SET / 4;
 /// Processes whose layout is remembered.
 const MAX_LAYOUTS: usize = 4096;
 
@@ -43,6 +45,8 @@ pub struct Rows {
     sets: HashMap<u32, Set>,
     layouts: HashMap<u32, u64>,
     learnt: u64,
+    /// Since those of processes that ended were looked for.
+    learnt_since: usize,
 }
 
 impl Rows {
@@ -52,6 +56,7 @@ impl Rows {
             sets: HashMap::new(),
             layouts: HashMap::new(),
             learnt: 0,
+            learnt_since: 0,
         }
     }
 
@@ -73,6 +78,18 @@ impl Rows {
         self.layouts.insert(pid, layout);
     }
 
+    /// The process has ended. Forked ones that share its layout and have shown themselves keep their rows; others learn
+    /// them again.
+    pub fn ended(&mut self, pid: u32) -> Result<(), MapError> {
+        self.layouts.remove(&pid);
+        if self.learnt_since < MANY {
+            return Ok(());
+        }
+        self.learnt_since = 0;
+        let alive: HashSet<u64> = self.layouts.values().copied().collect();
+        self.rest(|entry| !alive.contains(&entry.layout))
+    }
+
     /// Tells the kernel program. Where its set has no place left, the oldest row there goes, and the new
     /// one has to be learnt again when that place has rested.
     pub fn learn(&mut self, layout: u64, address: u64, rule: u64) -> Result<(), MapError> {
@@ -83,6 +100,7 @@ impl Rows {
         let index = unwind::set_of(tag);
         let mut set = self.sets.get(&index).copied().unwrap_or([Place::Free; _]);
         self.learnt += 1;
+        self.learnt_since += 1;
         let entry = Entry {
             tag,
             rule,
@@ -119,6 +137,10 @@ impl Rows {
         let gone = |entry: &Entry| {
             entry.layout == layout && ranges.iter().any(|range| range.contains(&entry.address))
         };
+        self.rest(gone)
+    }
+
+    fn rest(&mut self, gone: impl Fn(&Entry) -> bool) -> Result<(), MapError> {
         let mut changed: BTreeMap<u32, Set> = BTreeMap::new();
         for (index, set) in &mut self.sets {
             let mut touched = false;

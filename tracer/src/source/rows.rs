@@ -19,7 +19,7 @@ use super::{runtimes::Search, stacks::Stacks, walk};
 use crate::{
     model::input::Input,
     probe::{host::mono_now_ns, rows::Rows, runtimes::Runtimes},
-    symbolize::{Noted, StackCopy, Symbolizer, Warning},
+    symbolize::{AddressRule, Noted, StackCopy, Symbolizer, Warning},
 };
 
 /// Stacks that the helper process is asked about in one go; others come again.
@@ -33,6 +33,8 @@ pub struct Teacher {
     asked: HashMap<(u64, u64), Instant>,
     /// Of programs without an exact key so far: their first call.
     first_calls: HashMap<u64, FirstCall>,
+    /// By layout: the version of its code for which the kernel program was told all that is known of the program.
+    carried: HashMap<u64, u64>,
     left: u32,
     pub search: Search,
 }
@@ -127,6 +129,9 @@ impl Teacher {
             )
         };
         let mut walked = known(rows);
+        if walked.missing && self.carry(copy, rows, symbolizer) {
+            walked = known(rows);
+        }
         // Java compiles, and throws away what it has compiled: what was right a minute ago is looked at again.
         let compiled = copy.managed_from != [0; 3];
         if (walked.missing || compiled) && self.may_ask(copy, &walked) {
@@ -137,12 +142,7 @@ impl Teacher {
                 microseconds = mono_now_ns().saturating_sub(copy.header.at) / 1000,
                 "unwind rows learnt after the call that missed them"
             );
-            for rule in rules {
-                if let Err(error) = rows.learn(copy.layout, rule.address, rule.rule) {
-                    tracing::warn!(%error, "an unwind row cannot be written");
-                    break;
-                }
-            }
+            learn(rows, copy.layout, &rules);
             walked = known(rows);
         }
         if stack_key::is_of_one_call(copy.key) {
@@ -167,6 +167,22 @@ impl Teacher {
             steps: Some(0),
             functions: false,
         }
+    }
+
+    /// Tells what is known of the program from processes before, once for all that it has mapped. True when that is something.
+    fn carry(&mut self, copy: &Wire, rows: &mut Rows, symbolizer: &mut Symbolizer) -> bool {
+        let Some(version) = symbolizer.version(copy.tgid) else {
+            return false;
+        };
+        if self.carried.len() >= MAX_REMEMBERED {
+            self.carried.clear();
+        }
+        if self.carried.insert(copy.layout, version) == Some(version) {
+            return false;
+        }
+        let rules = symbolizer.carried_rules(copy.tgid);
+        learn(rows, copy.layout, &rules);
+        !rules.is_empty()
     }
 
     /// How long a program's calls have depended on copies of their own.
@@ -206,6 +222,15 @@ impl Teacher {
         self.left -= 1;
         self.asked.insert(place, Instant::now());
         true
+    }
+}
+
+fn learn(rows: &mut Rows, layout: u64, rules: &[AddressRule]) {
+    for rule in rules {
+        if let Err(error) = rows.learn(layout, rule.address, rule.rule) {
+            tracing::warn!(%error, "an unwind row cannot be written");
+            break;
+        }
     }
 }
 

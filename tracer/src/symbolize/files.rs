@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::rc::Rc;
 
+use super::maps::Mapping;
 use super::message::{Key, Unusable};
 use super::open::FileId;
 
@@ -19,6 +20,14 @@ pub(super) struct Held {
     pub file: File,
     /// What the helper said when it loaded the file: its build-id, or why it is of no use.
     pub loaded: OnceCell<Result<Option<String>, Unusable>>,
+}
+
+impl Held {
+    /// It was read, and is what the kernel told of the mapping.
+    pub(super) fn is_proven(&self, mapping: &Mapping) -> bool {
+        let found = self.loaded.get().and_then(|loaded| loaded.as_ref().ok());
+        found.is_some_and(|found| mapping.is_of_build(found.as_deref()))
+    }
 }
 
 #[derive(Default)]
@@ -46,6 +55,14 @@ impl Files {
         });
         self.held.insert(id, (Rc::clone(&held), self.clock));
         (held, self.make_room())
+    }
+
+    /// One that is held already.
+    pub(super) fn known(&mut self, id: FileId) -> Option<Rc<Held>> {
+        self.clock += 1;
+        let (known, used) = self.held.get_mut(&id)?;
+        *used = self.clock;
+        Some(Rc::clone(known))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -97,13 +97,11 @@ pub(super) fn user(pid: u32) -> Option<u32> {
 }
 
 impl CodeMap {
-    pub(super) fn has(&self, mapping: &Mapping) -> bool {
-        let start = |known: &Mapping| known.range.start;
-        let found = self
-            .mappings
-            .binary_search_by_key(&mapping.range.start, start);
-        let found = found.ok().and_then(|place| self.mappings.get(place));
-        found.is_some_and(|known| known == mapping)
+    /// The mapping that begins there.
+    pub(super) fn at(&self, start: u64) -> Option<&Mapping> {
+        let begins = |known: &Mapping| known.range.start;
+        let found = self.mappings.binary_search_by_key(&start, begins);
+        found.ok().and_then(|place| self.mappings.get(place))
     }
 }
 

@@ -4,6 +4,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod calls;
+mod carried;
 mod code;
 mod degraded;
 mod demangle;
@@ -22,6 +23,7 @@ mod message;
 mod names;
 mod open;
 mod process;
+mod programs;
 mod recall;
 mod registers;
 mod remote;
@@ -52,6 +54,7 @@ use std::{ops::Range, path::PathBuf, time::Duration};
 use crate::confine::process::OWN_PROGRAM;
 use crate::model::runtime::Runtimes;
 use crate::model::stack::Stack;
+use carried::Carried;
 use files::Files;
 use link::Link;
 use maps::Start;
@@ -92,6 +95,7 @@ pub struct Symbolizer {
     evicted_processes: u64,
     replaced: Vec<(u32, Vec<Range<u64>>)>,
     told: Told,
+    carried: Carried,
 }
 
 impl Default for Symbolizer {
@@ -121,6 +125,7 @@ impl Symbolizer {
             evicted_processes: 0,
             replaced: Vec::new(),
             told: Told::default(),
+            carried: Carried::default(),
         }
     }
 
@@ -157,11 +162,12 @@ impl Symbolizer {
         }
     }
 
-    pub fn remembered(&self) -> [(&'static str, usize); 3] {
+    pub fn remembered(&self) -> [(&'static str, usize); 4] {
         [
             ("processes_with_code", self.processes.len()),
             ("program_files", self.files.len()),
             ("told_processes", self.told.lives.len()),
+            ("carried_rows", self.carried.places()),
         ]
     }
 
@@ -216,25 +222,22 @@ impl Symbolizer {
         if answer.as_ref().is_some_and(|rules| rules.left_known_code) && self.refresh(copy) {
             answer = self.ask_rules(copy);
         }
-        answer.map(|answer| answer.of_frames).unwrap_or_default()
-    }
-
-    /// Which language runtime the process has; `None` when that cannot be found out now.
-    pub fn runtime(&mut self, copy: &StackCopy<'_>) -> Option<RuntimeOf> {
-        self.prepare(copy).ok()?;
-        let process = &self.processes.get(&copy.pid)?.process;
-        self.link.runtime(process, copy).ok()
+        let rules = answer.map(|answer| answer.of_frames).unwrap_or_default();
+        self.carry_rules(copy.pid, &rules);
+        rules
     }
 
     /// What the noted functions are called. To be asked at once: later other code may lie there.
     pub fn functions(&mut self, copy: &StackCopy<'_>) -> Option<Functions> {
         self.prepare(copy).ok()?;
+        self.learn_user(copy.pid);
         let process = &self.processes.get(&copy.pid)?.process;
         self.link.functions(process, copy).ok()?
     }
 
     fn ask_rules(&mut self, copy: &StackCopy<'_>) -> Option<message::Rules> {
         self.clock += 1;
+        self.learn_user(copy.pid);
         let known = self.processes.get_mut(&copy.pid)?;
         known.used = self.clock;
         self.link.rules(&known.process, copy).ok()

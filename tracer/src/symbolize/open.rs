@@ -31,6 +31,12 @@ impl FileId {
         Ok(Self::from_stat(&rustix::fs::fstat(file)?))
     }
 
+    /// By the numbers that the list of mappings has.
+    pub(super) fn is_of(self, mapping: &Mapping) -> bool {
+        let device = (rustix::fs::major(self.dev), rustix::fs::minor(self.dev));
+        device == mapping.dev && self.ino == mapping.ino
+    }
+
     fn from_stat(stat: &Stat) -> Self {
         Self {
             dev: stat.st_dev,
@@ -105,6 +111,15 @@ pub(super) fn in_root(root: &OwnedFd, mapping: &Mapping) -> Result<(File, FileId
         return Err(OpenError::Replaced);
     }
     readable(&handle, &stat)
+}
+
+/// Which file has that path now.
+pub(super) fn id_in_root(root: &OwnedFd, path: &Path) -> Option<FileId> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let handle = rustix::fs::openat2(root, path, flags, Mode::empty(), inside).ok()?;
+    let stat = rustix::fs::fstat(&handle).ok()?;
+    Some(FileId::from_stat(&stat))
 }
 
 /// Was the file made, and last changed in any way, before then (`CLOCK_MONOTONIC` ns)? File systems take the time from

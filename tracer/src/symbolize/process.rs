@@ -12,6 +12,7 @@ use super::files::{Files, Held};
 use super::maps::{self, Backing, CodeMap, Mapping, Start};
 use super::message::Key;
 use super::open::{self, OpenError};
+use super::told::Moment;
 use super::warning::Warning;
 
 /// The vDSO has 1-3 pages of code; a process can move it but hardly grow it.
@@ -42,6 +43,8 @@ pub(super) struct Process {
     pub replaced: Vec<Range<u64>>,
     /// When the mappings were last compared with the kernel's list.
     pub checked: Instant,
+    /// What the kernel had told of it by then, where it tells.
+    pub told: Option<Moment>,
 }
 
 impl Process {
@@ -60,6 +63,7 @@ impl Process {
         };
         let mut seen = HashMap::new();
         let mut replaced = Vec::new();
+        let mut told = None;
         if let Some(mut old) = old
             && old.start == map.start
         {
@@ -72,12 +76,13 @@ impl Process {
                 old.checked = Instant::now();
                 return Ok(old);
             }
+            // What was told until then is in the list too.
+            told = old.told;
             // Their descriptors keep the inodes from being reused, so the numbers prove identity,
             // also where the path was deleted meanwhile.
             seen.extend(old.code.iter().filter_map(known_file));
-            let gone = |mapping: &&Mapping| !map.has(mapping);
-            let old = old.code.iter().map(|(mapping, _)| mapping).filter(gone);
-            replaced.extend(old.map(|mapping| mapping.range.clone()));
+            let gone = old.code.iter().filter(|code| !is_still(&map, code));
+            replaced.extend(gone.map(|(mapping, _)| mapping.range.clone()));
         }
         let loader = Loader {
             pid,
@@ -87,6 +92,7 @@ impl Process {
         };
         let mut process = Self::build(loader, map, version);
         process.replaced = replaced;
+        process.told = told;
         Ok(process)
     }
 
@@ -103,6 +109,7 @@ impl Process {
             omitted: map.omitted,
             replaced: Vec::new(),
             checked: Instant::now(),
+            told: None,
         }
     }
 
@@ -131,9 +138,25 @@ impl Process {
     }
 }
 
+/// What was told is without the numbers of a file, which the file that was opened for it has.
+fn is_still(map: &CodeMap, (old, source): &(Mapping, Source)) -> bool {
+    let Some(new) = map.at(old.range.start) else {
+        return false;
+    };
+    match source {
+        Source::File(held) if old.build_id.is_some() => {
+            let place = |of: &Mapping| (of.range.clone(), of.offset);
+            place(old) == place(new) && old.path == new.path && held.id.is_of(new)
+        }
+        _ => old == new,
+    }
+}
+
 fn known_file((mapping, source): &(Mapping, Source)) -> Option<(Inode, Result<Rc<Held>, Warning>)> {
     match source {
-        Source::File(held) => Some(((mapping.dev, mapping.ino), Ok(Rc::clone(held)))),
+        Source::File(held) if mapping.build_id.is_none() => {
+            Some(((mapping.dev, mapping.ino), Ok(Rc::clone(held))))
+        }
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 //! what was mapped.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
@@ -44,17 +45,19 @@ impl Symbolizer {
         self.told.lives.retain(|_, life| !ended(life));
     }
 
-    /// The process executes another program: opens it, for it may be gone when it is asked for.
-    pub fn begins_program(&mut self, pid: u32, now: u64) {
+    /// The process executes another program, started as `comm`: opens it, for it may be gone when it is asked for.
+    pub fn begins_program(&mut self, pid: u32, comm: &str, now: u64) {
         let Some(life) = self.told.lives.get_mut(&pid) else {
             return;
         };
         life.program = open::program(pid).map(|(file, id, path)| {
+            let is_plain = !comm.is_empty() && maps::module(&path).starts_with(comm);
             Rc::new(Program {
                 file,
                 id,
                 path,
                 opened: now,
+                is_plain,
             })
         });
     }
@@ -66,10 +69,29 @@ impl Symbolizer {
 
     /// Remembers the code of the process that a stack was copied of then, whether or not it still lives.
     pub fn remember(&mut self, pid: u32, start_boot_ns: u64, at: u64) {
-        let looked = self.look(pid).is_ok();
         let Some(start) = Start::from_boot_ns(start_boot_ns) else {
+            let _ = self.look(pid);
             return;
         };
+        let moment = self.told.life(pid, at).map(|life| life.moment(at));
+        let known = self.processes.get(&pid).map(|known| &known.process);
+        let known = known.filter(|known| known.start.same(start));
+        if moment.is_some() && known.is_some_and(|known| known.told == moment) {
+            return;
+        }
+        self.remember_anew(pid, start, at);
+        if let Some(known) = self.processes.get_mut(&pid)
+            && known.process.start.same(start)
+        {
+            known.process.told = moment;
+        }
+    }
+
+    fn remember_anew(&mut self, pid: u32, start: Start, at: u64) {
+        if self.recall_known(pid, start, at) {
+            return;
+        }
+        let looked = self.look(pid).is_ok();
         let is_its_own = maps::started(pid).is_some_and(|live| live.same(start));
         // One that ends has no memory any more, and one of which files could not be opened may be about to.
         if looked && is_its_own && open::has_program(pid) {
@@ -99,10 +121,71 @@ impl Symbolizer {
             _ => old,
         };
         if let Some(process) = process {
-            let used = self.clock;
-            self.processes.insert(pid, Remembered { process, used });
-            self.make_room();
+            self.keep(process);
         }
+    }
+
+    /// Without a look at the process, where all that it maps are files which are known from others before it: the
+    /// same by build-id, and by inode, size and time of change of what the path leads to.
+    fn recall_known(&mut self, pid: u32, start: Start, at: u64) -> bool {
+        let Some((life, root)) = self.told.life(pid, at).zip(self.told.root.as_ref()) else {
+            return false;
+        };
+        let Some(program) = life.program().filter(|program| program.is_plain) else {
+            return false;
+        };
+        if life.is_full() {
+            return false;
+        }
+        let mut code = Vec::new();
+        for (_, mapping) in life.mappings(at) {
+            let source = if mapping.backing == Backing::File {
+                let id = if mapping.path == program.path {
+                    Some(program.id)
+                } else {
+                    open::id_in_root(root, &mapping.path)
+                };
+                let held = id.and_then(|id| self.files.known(id));
+                let proven =
+                    |held: &Rc<Held>| mapping.build_id.is_some() && held.is_proven(&mapping);
+                match held.filter(proven) {
+                    Some(held) => Source::File(held),
+                    None => return false,
+                }
+            } else {
+                Source::Nothing
+            };
+            code.push((mapping, source));
+        }
+        let old = self.processes.get(&pid).map(|known| &known.process);
+        let old = old.filter(|old| old.start.same(start));
+        let user = old.map_or(NO_USER, |old| old.user);
+        let gone = old.into_iter().flat_map(|old| &old.code);
+        let gone = gone.filter(|old| !code.iter().any(|new| is_same(old, new)));
+        let gone: Vec<Range<u64>> = gone.map(|(mapping, _)| mapping.range.clone()).collect();
+        if !gone.is_empty() {
+            self.replaced.push((pid, gone));
+        }
+        self.clock += 1;
+        self.keep(Process {
+            pid,
+            start,
+            user,
+            code,
+            version: self.clock,
+            omitted: false,
+            replaced: Vec::new(),
+            checked: Instant::now(),
+            told: None,
+        });
+        true
+    }
+
+    fn keep(&mut self, process: Process) {
+        let used = self.clock;
+        self.processes
+            .insert(process.pid, Remembered { process, used });
+        self.make_room();
     }
 }
 
@@ -130,6 +213,7 @@ impl Recall<'_> {
             omitted: self.life.is_full(),
             replaced: Vec::new(),
             checked: Instant::now(),
+            told: None,
         }
     }
 
@@ -191,6 +275,16 @@ impl Recall<'_> {
         }
         Ok((file, id))
     }
+}
+
+/// The same code at the same place, whether it was told or looked at.
+fn is_same((old, behind_old): &(Mapping, Source), (new, behind_new): &(Mapping, Source)) -> bool {
+    let place = |of: &Mapping| (of.range.clone(), of.offset, of.backing);
+    let file = |source: &Source| match source {
+        Source::File(held) => Some(held.key),
+        _ => None,
+    };
+    place(old) == place(new) && file(behind_old) == file(behind_new)
 }
 
 /// As `d_path` names a file before it is unlinked.

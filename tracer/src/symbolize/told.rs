@@ -41,7 +41,12 @@ pub(super) struct Program {
     pub id: FileId,
     pub path: PathBuf,
     pub opened: u64,
+    /// Its file's name says as much as what it was started as.
+    pub is_plain: bool,
 }
+
+/// What of a process's code was told until a moment: the program that it executed, and how many mappings since.
+pub(super) type Moment = (u64, usize);
 
 impl Told {
     pub(super) fn apply(&mut self, change: CodeChange) {
@@ -123,6 +128,12 @@ impl Life {
         kept.into_iter()
             .map(|(when, code)| (*when, mapping(code)))
             .collect()
+    }
+
+    /// Nothing was mapped as code between two moments that are equal.
+    pub(super) fn moment(&self, at: u64) -> Moment {
+        let until = self.code.partition_point(|(when, _)| *when <= at);
+        (self.executed, until)
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -109,6 +109,7 @@ impl Link {
 
     pub(super) fn forget(&mut self, pid: u32) {
         for (_, running) in &mut self.running {
+            running.asked_for_memory.remove(&pid);
             if running.processes.remove(&pid).is_some() {
                 running.later.push(Request::Forget { pid });
             }
@@ -152,16 +153,18 @@ impl Link {
         })
     }
 
-    /// Which language runtime the process has.
+    /// Which language runtime the process has, and whether its files alone have told that, without its memory.
     pub(super) fn runtime(
         &mut self,
         process: &Process,
         copy: &StackCopy<'_>,
-    ) -> Result<RuntimeOf, Warning> {
+    ) -> Result<(RuntimeOf, bool), Warning> {
         self.ask(process, |running, number, refused, warnings| {
             let request = Request::Runtime(owned(copy, number, running.runtimes));
             match running.ask_of_memory(process, &request, number, refused, warnings)? {
-                Answer::Runtime { found, .. } => Ok(found),
+                Answer::Runtime { found, .. } => {
+                    Ok((found, !running.asked_for_memory.contains(&process.pid)))
+                }
                 _ => Err(stacks_of(process, Broken::Malformed)),
             }
         })

@@ -44,6 +44,8 @@ pub(super) struct Running {
     pub files: HashSet<Key>,
     /// With the version that was sent.
     pub processes: HashMap<u32, u64>,
+    /// Of these it has asked for memory.
+    pub asked_for_memory: HashSet<u32>,
     /// Processes whose runtime's names were sent, with the number of the list; oldest first.
     lists: VecDeque<(u32, u64)>,
     /// To be said with the next request.
@@ -69,6 +71,7 @@ impl Running {
             ready: false,
             files: HashSet::new(),
             processes: HashMap::new(),
+            asked_for_memory: HashSet::new(),
             lists: VecDeque::new(),
             later: Vec::new(),
             evicted_names: 0,
@@ -255,6 +258,7 @@ impl Running {
                     Err(Broken::Malformed)
                 }
                 Answer::Need { pages } => {
+                    self.asked_for_memory.insert(process.pid);
                     remote.get_or_init(|| Remote::open(process.pid, process.start, most));
                     let memory = remote.get_mut().and_then(Option::as_mut);
                     self.send_memory(memory, &pages, whole)?;
