@@ -28,7 +28,10 @@ fn systemd_finds_nothing_wrong_with_the_units_and_little_exposed() {
     }
     // The manual pages are installed with the program.
     let said = analyze(folder.path(), &["verify", "--man=no"], &UNITS);
-    assert_eq!(said, "", "systemd-analyze verify");
+    // It reads the units of other packages on the machine too.
+    let of_others = |line: &&str| line.starts_with("/lib/") || line.starts_with("/usr/lib/");
+    let ours: Vec<&str> = said.lines().filter(|line| !of_others(line)).collect();
+    assert_eq!(ours, [""; 0], "systemd-analyze verify");
     let security = ["security", "--offline=true", "--no-pager", EXPOSURE];
     let said = analyze(folder.path(), &security, &UNITS[..1]);
     assert!(said.contains("Overall exposure level"), "{said}");
