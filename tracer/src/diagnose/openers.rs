@@ -1,6 +1,6 @@
 //! Who opened a connection: whom to blame where the last use of an outgoing one was made by an event loop or a library's thread,
-//! with no function of the program's own on the stack, or by another process that does not hold it any more. Where it should
-//! be closed this does not prove.
+//! with no function of the program's own on the stack, by another process that does not hold it any more, or by whom is not
+//! known. Where it should be closed this does not prove.
 
 use super::{EvidenceSource, Group, Proof, SocketView, explanation};
 use crate::model::{report::Direction, socket::LastOperation, stack::Frame, verdict::Confidence};
@@ -12,12 +12,21 @@ pub enum Opening<'a> {
     ByLoop(&'a [Frame]),
     /// Another process did, and does not hold it any more.
     ByAnother(&'a [Frame]),
+    /// Of the stack of that not all is known, and none of the program's own functions.
+    Unknown(&'a [Frame]),
 }
 
 impl<'a> Opening<'a> {
     pub const fn frames(self) -> &'a [Frame] {
         match self {
-            Self::ByLoop(frames) | Self::ByAnother(frames) => frames,
+            Self::ByLoop(frames) | Self::ByAnother(frames) | Self::Unknown(frames) => frames,
+        }
+    }
+
+    const fn at_most(self) -> Confidence {
+        match self {
+            Self::ByLoop(_) | Self::ByAnother(_) => Confidence::Medium,
+            Self::Unknown(_) => Confidence::Low,
         }
     }
 }
@@ -34,8 +43,8 @@ impl<'a> Proof<'a> {
             return self;
         }
         self.opening = opening(view, last);
-        if self.opening.is_some() {
-            self.confidence = self.confidence.min(Confidence::Medium);
+        if let Some(opening) = self.opening {
+            self.confidence = self.confidence.min(opening.at_most());
         }
         self
     }
@@ -63,14 +72,20 @@ fn opening<'a>(view: &SocketView<'a>, last: Option<LastOperation>) -> Option<Ope
     if view.direction() != Some(Direction::Connected) {
         return None;
     }
-    let used = view.stack(Some(last));
-    let used = used.and_then(|used| used.frames.get(view.context.blame(&used.frames)?));
+    let used_on = view.stack(Some(last));
+    let used = used_on.and_then(|used| used.frames.get(view.context.blame(&used.frames)?));
     let is_better = used.is_none_or(|used| {
         // If both were on one stack, one of these would be blamed.
         let both = [used].into_iter().chain(stack.frames.get(at)).cloned();
         view.context.blame(&both.collect::<Vec<Frame>>()) == Some(1)
     });
-    is_better.then_some(Opening::ByLoop(&stack.frames))
+    let is_whole = used_on
+        .is_some_and(|used| !used.truncated && !used.one_of_several && !used.frames.is_empty());
+    is_better.then_some(if is_whole {
+        Opening::ByLoop(&stack.frames)
+    } else {
+        Opening::Unknown(&stack.frames)
+    })
 }
 
 /// Goes on a sentence about the connections.
@@ -81,14 +96,20 @@ pub fn summary(group: &Group<'_>) -> Option<String> {
 pub fn evidence(group: &Group<'_>) -> Option<String> {
     let n = explanation::number(group.count());
     let name = name(group)?;
-    let mut openings = group
-        .views
-        .iter()
-        .filter_map(|view| view.proof.as_ref()?.opening);
-    Some(match openings.next()? {
+    let openings = || {
+        let views = group.views.iter();
+        views.filter_map(|view| view.proof.as_ref()?.opening)
+    };
+    // Said of all: what holds of the one that is known least.
+    let unknown = openings().find(|opening| matches!(opening, Opening::Unknown(_)));
+    Some(match unknown.or_else(|| openings().next())? {
         Opening::ByLoop(_) => format!(
             "{} last use was made by an event loop or a library, with no function of the program's own on the stack; {} {} \
              opened in {name}",
+            n.their, n.they, n.were,
+        ),
+        Opening::Unknown(_) => format!(
+            "who made {} last use is not known to the end of the stack; {} {} opened in {name}",
             n.their, n.they, n.were,
         ),
         Opening::ByAnother(_) => format!(
