@@ -17,6 +17,22 @@ pub fn command(entry: &Entry) -> Vec<PathBuf> {
     }
 }
 
+/// A C program of a test's own, compiled to `folder`/`name` with these further options.
+pub fn c(folder: &Path, name: &str, text: &str, options: &[&str]) -> PathBuf {
+    let source = folder.join(format!("{name}.c"));
+    let program = folder.join(name);
+    fs::write(&source, text).expect("write the program");
+    let done = Command::new("gcc")
+        .args(["-O1", "-g"])
+        .args(options)
+        .arg("-o")
+        .args([&program, &source])
+        .status()
+        .expect("run gcc");
+    assert!(done.success(), "gcc ended with {done}");
+    program
+}
+
 /// The program that runs `entry`, for languages whose programs are no executables of their own.
 pub fn runtime(entry: &Entry) -> Option<&str> {
     let usual = match entry.language.as_str() {

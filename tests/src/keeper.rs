@@ -1,9 +1,8 @@
 //! A program made to be ended, replaced or flooded with: it keeps connections whose clients have left, in one
 //! function whose name the test chooses, for as long as the test says. Two of them are two executables.
 use crate::lines::Lines;
-use crate::process;
+use crate::{compile, process};
 use rustix::process::Signal;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -13,16 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The program whose function `keep` reads the end of every connection and forgets it. `lines` of other code come
 /// before that function, so that no two of these programs have it at one address.
 pub fn compiled(folder: &Path, keep: &str, lines: usize) -> PathBuf {
-    let source = folder.join(format!("{keep}.c"));
-    let program = folder.join(keep);
-    fs::write(&source, SOURCE.replace("@KEEP@", keep)).expect("write the program");
-    let done = Command::new("gcc")
-        .args(["-O1", "-g", &format!("-DLINES={lines}"), "-o"])
-        .args([&program, &source])
-        .status()
-        .expect("run gcc");
-    assert!(done.success(), "gcc ended with {done}");
-    program
+    let text = SOURCE.replace("@KEEP@", keep);
+    compile::c(folder, keep, &text, &[&format!("-DLINES={lines}")])
 }
 
 /// It, running; killed when dropped.

@@ -6,15 +6,14 @@
     reason = "a test fails by panicking"
 )]
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tests::keeper::{self, Keeper};
 use tests::lines::Lines;
 use tests::report::Report;
 use tests::sockleak::{self, Running};
-use tests::{skip, wait};
+use tests::{compile, skip, wait};
 
 /// A 64th of what it is: the flood need not be so large that the machine has no time for the rest.
 const RING: (&str, &str) = ("SOCKLEAK_RING_BYTES", "65536");
@@ -33,7 +32,7 @@ fn a_flood_by_one_program_does_not_hide_what_others_leak() {
         return;
     }
     let folder = tempfile::tempdir().expect("a folder");
-    let flood = compiled(folder.path());
+    let flood = compile::c(folder.path(), "flood", SOURCE, &[]);
     let [before, among] = [BEFORE, AMONG].map(|keep| keeper::compiled(folder.path(), keep, 0));
     let mut command = sockleak::command(["watch", "-v", "--json", "--min-age", "1s"]);
     command.args(["--sockets-per-site", "100000"]);
@@ -110,19 +109,6 @@ impl Drop for Flood {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn compiled(folder: &Path) -> PathBuf {
-    let source = folder.join("flood.c");
-    let program = folder.join("flood");
-    fs::write(&source, SOURCE).expect("write the program");
-    let done = Command::new("gcc")
-        .args(["-O1", "-g", "-o"])
-        .args([&program, &source])
-        .status()
-        .expect("run gcc");
-    assert!(done.success());
-    program
 }
 
 /// Waves of connections whose clients have left, which it all closes at once a second later; then it stays.

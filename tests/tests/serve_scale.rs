@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 use tests::exporter::{Exporter, sum};
-use tests::{http, skip, wait};
+use tests::{compile, http, skip, wait};
 
 /// Five processes: none may have more than 20,000 files here.
 const PROCESSES: usize = 5;
@@ -143,22 +143,13 @@ impl Drop for Leaker {
 }
 
 fn compiled(folder: &Path) -> std::path::PathBuf {
-    let source = folder.join("many.c");
     let list = |of: fn(usize) -> String| (0..PLACES).map(of).collect::<Vec<_>>();
     let places = list(|number| format!("PLACE({number})")).join("\n");
     let table = list(|number| format!("keep_{number}")).join(", ");
     let text = SOURCE
         .replace("@PLACES@", &places)
         .replace("@TABLE@", &table);
-    fs::write(&source, text).expect("write the program");
-    let program = folder.join("many");
-    let done = Command::new("gcc")
-        .args(["-O1", "-g", "-o"])
-        .args([&program, &source])
-        .status()
-        .expect("run gcc");
-    assert!(done.success());
-    program
+    compile::c(folder, "many", &text, &[])
 }
 
 /// Reads the end of each connection at one of the places and keeps it.

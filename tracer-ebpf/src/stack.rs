@@ -265,7 +265,8 @@ fn copy_managed(record: *mut StackCopy, runtime: u64, layout: u64, task: Ptr<Typ
 
 /// Copies page by page, because a read that meets an unmapped page gives nothing at all
 /// (mm/maccess.c:copy_from_user_nofault). A page among them that the program has never written to is left as the helper
-/// leaves it, all zero, which is what such a page holds. Returns the number of whole pages that can be used.
+/// leaves it, all zero, which is what such a page holds; in one that was swapped out no return address is
+/// found then. Returns the number of whole pages that can be used.
 #[inline(always)]
 fn copy_pages(to: *mut u8, sp: u64) -> u32 {
     let skip = (sp as usize) & (PAGE - 1);

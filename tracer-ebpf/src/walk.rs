@@ -172,7 +172,7 @@ impl Walk {
 
     /// Fails where a page is not in memory; the whole read fails then (mm/maccess.c:copy_from_user_nofault). The next page
     /// may be one that the program has never written to, as of a large buffer of which the beginning is used: it is
-    /// left zero, which is what it holds.
+    /// left zero, which is what it holds. So is one that was swapped out: a return address of 0 ends the walk.
     #[inline(always)]
     fn fill(&mut self, words: *mut Words, at: u64) -> bool {
         self.window = at;
