@@ -1,5 +1,10 @@
 //! What the kernel program sends, and what it is told in return: unwind rows and language runtimes.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use anyhow::Context as _;
 use tracer_common::{
     decode::Record,
@@ -14,7 +19,25 @@ use crate::{
     source::{rows::Taught, wire},
 };
 
+/// How long an event may take from its place in the ring to being filled in.
+const FILLED: Duration = Duration::from_millis(50);
+const BETWEEN: Duration = Duration::from_micros(200);
+
 impl Session<'_> {
+    /// Takes in at least the first `submitted` events, and returns how many of them have come. A record that a CPU has
+    /// reserved and not yet filled holds up all that follow it in the ring (`kernel/bpf/ringbuf.c`).
+    pub fn drain_to(&mut self, submitted: u64) -> anyhow::Result<u64> {
+        let patience = Instant::now() + FILLED;
+        loop {
+            self.drain()?;
+            let (received, _damaged) = self.live.rings.counts();
+            if received >= submitted || Instant::now() >= patience {
+                return Ok(received.min(submitted));
+            }
+            thread::sleep(BETWEEN);
+        }
+    }
+
     /// Takes in what the rings hold.
     pub fn drain(&mut self) -> anyhow::Result<()> {
         let mut inputs = Vec::new();

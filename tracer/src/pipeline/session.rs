@@ -236,9 +236,9 @@ impl<'o> Session<'o> {
         self.anchor()?;
         // Counters first: a loss after this moment is not repaired by this inventory. What was
         // submitted must have been received for them to balance.
-        self.drain()?;
         let counters = self.live.counters();
         let mut counters = counters.map_err(|error| Trouble::of("read the counters", error))?;
+        counters.received = self.drain_to(counters.submitted)?;
         let evicted = self.symbolizer.evicted();
         counters.evicted = self.stacks.evicted + evicted.processes + evicted.images + evicted.names;
         self.feed(Input::Counters(counters))?;

@@ -28,6 +28,9 @@ use super::{
 };
 use crate::model::input::{CloseCount, Counters, Inventory};
 
+/// One takes some microseconds: at 100,000 events a second every second one adds up.
+const MAX_READINGS: u32 = 100;
+
 #[derive(Debug, Error)]
 pub enum StartError {
     #[error("this kernel's type information (BTF) cannot be used: {0}")]
@@ -222,15 +225,14 @@ impl Live {
     }
 
     pub fn counters(&self) -> Result<Counters, MapError> {
-        let sum = |counter: Counter| -> Result<u64, MapError> {
-            Ok(self.counters.get(&(counter as u32), 0)?.iter().sum())
-        };
+        let sum = |counter| self.sum(counter);
+        let [seen, submitted, lost] = self.events()?;
         let (received, damaged) = self.rings.counts();
         Ok(Counters {
-            seen: sum(Counter::Seen)?,
-            submitted: sum(Counter::Submitted)?,
+            seen,
+            submitted,
             received,
-            lost: sum(Counter::Lost)?,
+            lost,
             missed: self.missed(),
             stacks_limited: sum(Counter::StackLimited)?,
             stacks_lost: sum(Counter::StackLost)?,
@@ -242,6 +244,26 @@ impl Live {
             closes_uncounted: sum(Counter::CloseUncounted)?,
             epoll_changes_lost: sum(Counter::EpollLost)?,
         })
+    }
+
+    /// Seen, submitted and lost. All CPUs go on counting while this reads: sums that do not add up are read again.
+    fn events(&self) -> Result<[u64; 3], MapError> {
+        let mut readings = 0;
+        loop {
+            let [seen, submitted, lost] = [
+                self.sum(Counter::Seen)?,
+                self.sum(Counter::Submitted)?,
+                self.sum(Counter::Lost)?,
+            ];
+            readings += 1;
+            if seen == submitted + lost || readings == MAX_READINGS {
+                return Ok([seen, submitted, lost]);
+            }
+        }
+    }
+
+    fn sum(&self, counter: Counter) -> Result<u64, MapError> {
+        Ok(self.counters.get(&(counter as u32), 0)?.iter().sum())
     }
 
     /// Runs the kernel skipped because the same program was running on that CPU
