@@ -9,7 +9,24 @@ pub struct Report {
     pub window: Window,
     pub totals: Totals,
     pub sites: Vec<Site>,
+    pub about_to_be_stuck: Vec<AboutToBeStuck>,
     pub warnings: Vec<String>,
+}
+
+/// Open connections that are likely to get stuck.
+#[derive(Debug, Clone, Deserialize)]
+pub struct AboutToBeStuck {
+    pub danger: String,
+    pub summary: String,
+    pub process: Option<Process>,
+    pub sockets: Vec<Endangered>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Endangered {
+    pub local: String,
+    pub watched_seconds: f64,
+    pub recv_q: u64,
 }
 
 #[derive(Debug, Clone, Deserialize)]
