@@ -3,6 +3,7 @@
 
 mod binary;
 mod check;
+mod image;
 mod package;
 mod pages;
 
@@ -23,8 +24,8 @@ const LARGEST: u64 = 8 << 20;
 /// Build the one static file to ship, its checksum, manual pages, completions and a Debian package
 #[derive(clap::Args)]
 pub struct Args {
-    /// And try them: the same bytes from another folder, alone in a chroot, and the package installed,
-    /// upgraded and removed in a Debian root of its own
+    /// And try them: the same bytes from another folder, alone in a chroot, as the image of
+    /// contrib/container, and the package installed, upgraded and removed in a Debian root of its own
     #[arg(long)]
     check: bool,
 }

@@ -1,5 +1,5 @@
-//! Tries what is shipped where nothing else is: built again elsewhere, alone in a chroot, and as a
-//! package in a Debian root of its own.
+//! Tries what is shipped where nothing else is: built again elsewhere, alone in a chroot, as the
+//! container image, and as a package in a Debian root of its own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,12 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{VERSION, binary, package, sum};
+use super::{VERSION, binary, image, package, sum};
 use crate::{debian_root, process, repo, say, test};
 
-const NEEDS: [test::Need; 2] = [
+const NEEDS: [test::Need; 3] = [
     debian_root::NEED,
+    image::NEED,
     test::Need {
         program: "dpkg-deb",
         package: "dpkg",
@@ -42,6 +43,10 @@ fn all(rooms: &Rooms, program: &Path, pages: &Path, epoch: &str) -> Result<()> {
     alone(program, &rooms.0.join("alone"))?;
     say::result(
         "alone: it runs in a chroot that holds nothing but it, and traces with /proc and /sys",
+    );
+    image::check(program, &rooms.0.join("image"))?;
+    say::result(
+        "image: built of the Containerfile, with the program and nothing else in it, and started",
     );
     installed(program, pages, epoch, &rooms.0)?;
     say::result("package: installed, upgraded, removed and purged; no file is left");
