@@ -10,6 +10,7 @@ mod floor;
 mod generator;
 mod hooks;
 mod load;
+mod million;
 pub mod proc;
 mod runs;
 mod runtimes;
@@ -48,6 +49,8 @@ enum What {
     Runtimes(runtimes::Args),
     /// Time and memory with 80,000 stuck sockets
     Scale(scale::Args),
+    /// The tracker and the report with a million made-up stuck sockets; needs no root
+    Million(million::Args),
     #[command(hide = true)]
     LoadGenerator,
     #[command(hide = true)]
@@ -79,6 +82,10 @@ pub fn run(args: &Args) -> Result<()> {
         What::Scale(args) => {
             let _lock = prepare()?;
             scale::run(args)
+        }
+        What::Million(args) => {
+            fs::create_dir_all(folder()).context("create the folder for raw figures")?;
+            million::run(args)
         }
         What::LoadGenerator => load::serve(),
         What::FloorHolder(args) => floor::hold(args),

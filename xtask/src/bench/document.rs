@@ -11,7 +11,7 @@ use super::folder;
 use crate::{repo, say};
 
 /// In the order in which they stand in the document.
-const SECTIONS: &[&str] = &["hooks", "churn", "run", "runtimes", "scale"];
+const SECTIONS: &[&str] = &["hooks", "churn", "run", "runtimes", "scale", "million"];
 
 const HEAD: &str = "# What sockleak costs
 
