@@ -148,7 +148,8 @@ fn in_standard(file: &str, folder: &str) -> bool {
 
 /// Files of interpreters, without the number of their release.
 const INTERPRETERS: &[&str] = &[
-    "beam.smp", "libperl", "libphp", "libruby", "perl", "php", "php-cgi", "php-fpm", "ruby",
+    "beam.smp", "guile", "libR", "libguile", "libperl", "libphp", "libruby", "libtcl8", "libtcl9",
+    "lua", "luajit", "perl", "php", "php-cgi", "php-fpm", "ruby", "tclsh", "wish",
 ];
 
 const PACKAGES: &[&str] = &["/site-packages/", "/dist-packages/"];

@@ -73,12 +73,19 @@ pub(super) const MODULES: &[&str] = &[
     "libhostpolicy",
     "libphp",
     "libclrjit",
+    "liblua5",
+    "libluajit",
+    "libtcl8",
+    "libtcl9",
+    "libguile",
+    "libR",
+    "libmozjs",
 ];
 
 /// Programs that run other people's code: none of their own functions is the application.
 pub(super) const HOSTS: &[&str] = &[
     "python", "pypy", "node", "nodejs", "java", "ruby", "perl", "php", "php-fpm", "lua", "luajit",
-    "beam.smp", "dotnet", "deno", "bun",
+    "beam.smp", "dotnet", "deno", "bun", "tclsh", "wish", "guile", "R",
 ];
 
 /// Functions by the start of their name, in whatever module: programs are linked statically.
@@ -96,6 +103,10 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "__gnu_cxx::",
     "__cxxabiv1::",
     "boost::asio::",
+    "asio::",
+    "folly::",
+    "seastar::",
+    "Poco::",
     // Rust, its standard library and the runtimes that drive tasks
     "core::",
     "alloc::",

@@ -72,6 +72,26 @@ fn libraries_and_runtimes_are_not_applications() {
         ("app", "_start"),
         ("app", "recv"),
         ("server", "evbuffer_read"),
+        (
+            "server",
+            "asio::detail::epoll_reactor::run(long, asio::detail::op_queue<asio::detail::scheduler_operation>&)",
+        ),
+        (
+            "server",
+            "boost::asio::detail::scheduler::run(boost::system::error_code&)",
+        ),
+        ("server", "folly::EventBase::loopBody(int)"),
+        ("server", "seastar::reactor::run()"),
+        ("server", "Poco::Net::SocketReactor::run()"),
+        ("liblua5.3.so.0", "lua_pcallk"),
+        ("libluajit-5.1.so.2", "lj_vm_call"),
+        ("libtcl8.6.so", "TcpInputProc"),
+        ("libguile-3.0.so.1", "scm_call_n"),
+        ("libR.so", "Rf_eval"),
+        ("lua5.3", "?"),
+        ("tclsh8.6", "main"),
+        ("guile", "main"),
+        ("R", "main"),
     ] {
         assert!(
             !is_application(&frame(module, function)),
@@ -97,6 +117,9 @@ fn what_people_write_is_an_application() {
         ("libc++app.so", "?"),
         ("pythonic-server", "run"),
         ("libmine.so", "net_read"),
+        ("luanti", "Server::handle"),
+        ("Rserver", "accept_one"),
+        ("guile-like", "run"),
     ] {
         assert!(
             is_application(&frame(module, function)),
@@ -280,4 +303,30 @@ fn a_module_is_spared_by_its_name_without_version_and_suffix() {
     };
     assert!(policy.spares_module("libcurl.so.4.8.0") && policy.spares_module("libcurl"));
     assert!(!policy.spares_module("libcurl-gnutls.so.4") && !policy.spares_module("app"));
+}
+
+#[test]
+fn what_an_interpreter_without_names_calls_is_its_own() {
+    for (extension, library, program) in [
+        ("core.so", "liblua5.3.so.0", "lua5.3"),
+        ("Socket.so", "libperl.so.5.36", "perl"),
+        ("sockets.so", "libtcl8.6.so", "tclsh8.6"),
+        ("sockets.so", "libguile-3.0.so.1", "guile"),
+    ] {
+        let frames = [
+            frame("libc.so.6", "recv"),
+            frame(extension, "read_some"),
+            frame(library, "?"),
+            frame(program, "main"),
+        ];
+        assert_eq!(blamed(&frames), None, "{program}");
+    }
+    // A program that runs scripts inside is no interpreter.
+    let server = [
+        frame("libc.so.6", "recv"),
+        frame("server", "read_for_script"),
+        frame("libluajit-5.1.so.2", "lj_BC_FUNCC"),
+        frame("server", "main"),
+    ];
+    assert_eq!(blamed(&server), Some(1));
 }

@@ -15,9 +15,16 @@ enum Language {
     Erlang,
     Ruby,
     Php,
-    Perl,
+    /// Nothing reads its functions, and no flag names them.
+    Nameless(&'static str),
     Other,
 }
+
+const PERL: Language = Language::Nameless("Perl");
+const LUA: Language = Language::Nameless("Lua");
+const TCL: Language = Language::Nameless("Tcl");
+const GUILE: Language = Language::Nameless("Guile");
+const R: Language = Language::Nameless("R");
 
 /// One warning for a stack in which functions of a runtime's language have no names. `modules` are
 /// all that the process has loaded.
@@ -46,12 +53,11 @@ pub(in crate::symbolize) fn missing<'a>(
     }
     let in_interpreter = frames.iter().any(|frame| module(frame, super::INTERPRETER));
     let (code, remedy) = told(language, in_interpreter, pid);
-    let code = code.to_owned();
     Some(Warning::JitUnnamed { pid, code, remedy })
 }
 
-fn told(language: Language, interpreted: bool, pid: u32) -> (&'static str, String) {
-    match language {
+fn told(language: Language, interpreted: bool, pid: u32) -> (String, String) {
+    let (code, remedy) = match language {
         Language::Java if interpreted => (
             "Java methods that are interpreted",
             format!("`jcmd {pid} Thread.print` shows what threads do at the moment"),
@@ -99,12 +105,18 @@ fn told(language: Language, interpreted: bool, pid: u32) -> (&'static str, Strin
                 .to_owned(),
         ),
         Language::Php => ("PHP functions", "no flag of PHP names them".to_owned()),
-        Language::Perl => ("Perl functions", "no flag of Perl names them".to_owned()),
+        Language::Nameless(name) => {
+            return (
+                format!("functions of {name}"),
+                format!("no flag of {name} names them"),
+            );
+        }
         Language::Other => (
             "functions made at run time",
             "let the language runtime write /tmp/perf-PID.map".to_owned(),
         ),
-    }
+    };
+    (code.to_owned(), remedy)
 }
 
 fn is_interpreter(function: &str) -> bool {
@@ -121,7 +133,11 @@ fn is_interpreter(function: &str) -> bool {
 const fn is_nameless(language: Language) -> bool {
     matches!(
         language,
-        Language::Ruby | Language::Php | Language::Perl | Language::Erlang | Language::Dotnet
+        Language::Ruby
+            | Language::Php
+            | Language::Nameless(_)
+            | Language::Erlang
+            | Language::Dotnet
     )
 }
 
@@ -140,7 +156,7 @@ fn of_module(module: &str) -> Option<Language> {
         ("libcoreclr.so", Language::Dotnet),
         ("libruby", Language::Ruby),
         ("libphp", Language::Php),
-        ("libperl.so", Language::Perl),
+        ("libperl.so", PERL),
     ];
     /// Programs, with the number of their release or without.
     const PROGRAMS: &[(&str, Language)] = &[
@@ -151,7 +167,13 @@ fn of_module(module: &str) -> Option<Language> {
         ("php", Language::Php),
         ("php-fpm", Language::Php),
         ("php-cgi", Language::Php),
-        ("perl", Language::Perl),
+        ("perl", PERL),
+        ("lua", LUA),
+        ("luajit", LUA),
+        ("tclsh", TCL),
+        ("wish", TCL),
+        ("guile", GUILE),
+        ("R", R),
     ];
     let python = module
         .strip_prefix("libpython")
@@ -232,6 +254,11 @@ mod tests {
             ("libphp8.2.so", "no flag of PHP"),
             ("perl", "no flag of Perl"),
             ("libperl.so.5.36", "no flag of Perl"),
+            ("lua5.3", "no flag of Lua"),
+            ("luajit", "no flag of Lua"),
+            ("tclsh8.6", "no flag of Tcl"),
+            ("guile", "no flag of Guile"),
+            ("R", "no flag of R"),
         ] {
             let told = advised(module, &[(module, Some("run_ops"))]).unwrap();
             assert!(told.contains(says), "{told}");
@@ -240,6 +267,8 @@ mod tests {
         }
         assert_eq!(of_module("pythonic-server"), None);
         assert_eq!(of_module("perlin-noise"), None);
+        assert_eq!(of_module("luanti"), None);
+        assert_eq!(of_module("Rscript-like"), None);
         assert_eq!(advised("server", &[("server", Some("main"))]), None);
     }
 }
