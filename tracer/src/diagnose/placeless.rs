@@ -1,7 +1,8 @@
 //! Sockets of which nothing tells where they were used: they were there before the tracer, or an idle thread
 //! touched them last. A few of them beside many of one finding, on the same port of the same program, are most
 //! likely of that finding: they are told with it, and its evidence says so. So are a few of which nothing is proven
-//! beside many of which something is, though nobody is to blame. Many stand for themselves.
+//! beside many of which something is, though nobody is to blame, and a few that the same calls used last, of whose thread
+//! no more could be learnt. Many stand for themselves.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -112,6 +113,7 @@ fn may_be_of((rule, own): &Classified<'_>, (of, other): &Classified<'_>) -> bool
     let verdict = of.verdict();
     (verdict == Verdict::Unknown
         || has_place(own) && verdict == rule.verdict()
+        || has_place(own) && is_low(other) && is_used_alike(own, other)
         || may_be_parked(verdict, other) && rule.verdict() == Verdict::Parked)
         && rule.verdict() != Verdict::Unknown
         && program(own).is_some()
@@ -122,9 +124,22 @@ fn may_be_of((rule, own): &Classified<'_>, (of, other): &Classified<'_>) -> bool
 
 /// It left its epoll set, if it was in one, before that was watched.
 fn may_be_parked(verdict: Verdict, view: &SocketView<'_>) -> bool {
+    verdict == Verdict::LostReference && is_low(view)
+}
+
+fn is_low(view: &SocketView<'_>) -> bool {
     let proof = view.proof.as_ref();
-    verdict == Verdict::LostReference
-        && proof.is_some_and(|proof| proof.confidence == Confidence::Low)
+    proof.is_some_and(|proof| proof.confidence == Confidence::Low)
+}
+
+/// The same calls used both last, as far out as the stack is known.
+fn is_used_alike(own: &SocketView<'_>, other: &SocketView<'_>) -> bool {
+    let stack = |view: &SocketView<'_>| {
+        let last = view.last_operation()?;
+        let known = view.stack(Some(last))?;
+        (last.stack != 0 && !known.truncated && !known.one_of_several).then_some(last.stack)
+    };
+    stack(own).is_some() && stack(own) == stack(other)
 }
 
 /// What they came in through, or where they go to.

@@ -75,10 +75,10 @@ impl Frame {
     /// What a function of JavaScript is called that has no name.
     pub const ANONYMOUS: &str = "(anonymous)";
 
-    /// Of a runtime that runs many tasks on few threads: Go's sockets, and the async runtimes of Rust.
+    /// Of a runtime that runs many tasks on few threads: Go's sockets, the async runtimes of Rust, Erlang's machine.
     pub fn is_of_tasks(&self) -> bool {
         const RUNTIMES: [&str; 3] = ["internal/poll.", "tokio::", "async_io::"];
-        if self.is_of_greenlets() {
+        if self.is_of_greenlets() || self.module.as_deref() == Some("beam.smp") {
             return true;
         }
         self.function.as_deref().is_some_and(|name| {

@@ -39,12 +39,7 @@ impl Rule for EventLost {
                 "a thread waits for events of that very set",
                 "nobody was seen waiting for that set",
             )
-            .look(
-                // Another thread may have been handed the socket.
-                loss != Loss::Edge,
-                "",
-                "another thread may have been handed it",
-            )
+            .look(false, "", loss.otherwise())
             .doubt(
                 was_something_asked(view),
                 "the process has asked a server since, which has not answered",
@@ -56,7 +51,7 @@ impl Rule for EventLost {
         Answer::Yes(proof.at_most(if view.waiter(watch).is_none() {
             Confidence::Low
         } else {
-            Confidence::High
+            Confidence::Medium
         }))
     }
 
@@ -152,6 +147,16 @@ impl Loss {
             Some(Self::Edge)
         } else {
             None
+        }
+    }
+
+    /// What else it may be, which no look excludes.
+    const fn otherwise(self) -> &'static str {
+        match self {
+            Self::NotAsked | Self::OneShotSpent => {
+                "whether it is left alone on purpose while a timer, a child or a worker has to do with it is not known"
+            }
+            Self::Edge => "another thread may have been handed it",
         }
     }
 

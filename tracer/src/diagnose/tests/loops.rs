@@ -32,7 +32,7 @@ fn watches(conn: Conn, events: u32) -> World {
 
 #[test]
 fn an_event_is_lost_when_the_mask_cannot_tell_of_it() {
-    let lost = "event-lost high leak";
+    let lost = "event-lost medium leak";
     assert_eq!(watched(0x4).verdict(), lost);
     assert_eq!(watched(0x4000_0000).verdict(), lost);
     assert_eq!(watched(0x2000).verdict(), "unknown low suspect");
