@@ -192,6 +192,7 @@ pub struct HolderThread {
     pub fd: Option<u32>,
     pub since_seconds: Option<f64>,
     pub stack: Option<Vec<Frame>>,
+    pub samples: Option<u32>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

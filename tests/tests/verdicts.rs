@@ -71,6 +71,7 @@ rigs! {
     c_worker_starvation: "c-worker-starvation"
     c_worker_starvation_by_a_lock: "c-worker-starvation-lock"
     c_worker_starvation_by_a_silent_service: "c-worker-starvation-downstream"
+    c_worker_starvation_by_computing: "c-worker-starvation-cpu"
     c_never_read_beside_idle_workers: "c-never-read-idle-workers"
     c_owner_blocked_by_a_lock: "c-owner-blocked-lock"
     c_owner_blocked_by_a_silent_service: "c-owner-blocked-downstream"

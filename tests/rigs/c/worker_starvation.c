@@ -1,7 +1,8 @@
 /* worker-starvation: a dispatcher goes on accepting while every worker of the pool is stuck. By
  * --cause: in a write to a client that has stopped reading (the default); lock: each waits for a lock
- * that is never released; downstream: for the answer of a service that is silent. Later clients queue
- * behind them, time out and close; their request is never read. The healthy twin gives up.
+ * that is never released; downstream: for the answer of a service that is silent; cpu: each computes
+ * for ever. Later clients queue behind them, time out and close; their request is never read. The
+ * healthy twin gives up.
  * --cause unqueued is its opposite: never-read, the workers wait for work that nobody queues. */
 #include "rig.h"
 #include <pthread.h>
@@ -49,8 +50,16 @@ APP int ask_downstream(const struct rig *r) {
     return (int)got;
 }
 
+APP unsigned compute_answer(int fd) {
+    /* Volatile, or a loop without an end or an effect may be left out. */
+    volatile unsigned answer = (unsigned)fd;
+    for (;;) answer = answer * 1103515245u + 12345u;
+    return answer;
+}
+
 APP int find_answer(const struct rig *r, int fd) {
     if (r->healthy || !*r->cause) return write_metrics(fd);
+    if (!strcmp(r->cause, "cpu")) return (int)compute_answer(fd);
     int found = strcmp(r->cause, "lock") ? ask_downstream(r) : query_database(fd);
     return found + write_metrics(fd);
 }
@@ -95,6 +104,7 @@ int main(int argc, char **argv) {
     pool.queue = (int *)calloc((size_t)r.connections + WORKERS, sizeof *pool.queue);
     if (!pool.queue) rig_fail("calloc");
     int unqueued = !strcmp(r.cause, "unqueued");
+    if (!strcmp(r.cause, "cpu")) setpriority(PRIO_PROCESS, 0, 10);
     pthread_mutex_lock(&database); /* somebody else's transaction */
     for (int i = 0; i < WORKERS; i++) {
         pthread_t thread;

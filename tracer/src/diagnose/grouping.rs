@@ -265,7 +265,7 @@ pub fn frames_of<'a>(
 ) -> Option<&'a [Frame]> {
     let proof = view.proof.as_ref()?;
     let frames = match (proof.shows(), proof.frames()) {
-        (Some(thread), _) if !thread.stack.is_empty() => thread.stack.as_slice(),
+        (Some(thread), _) if shows(view, thread) => thread.stack.as_slice(),
         (_, Some(frames)) => frames,
         _ => view
             .stack(evidence_source.operation(view))?
@@ -275,11 +275,28 @@ pub fn frames_of<'a>(
     (!frames.is_empty()).then_some(frames)
 }
 
+/// Samples that do not tell what a thread computes tell less than what it did last.
+fn shows(view: &SocketView<'_>, thread: &Thread) -> bool {
+    let computes = || view.context.waits.computes(thread).is_some();
+    !thread.stack.is_empty() && (thread.sampled.is_none() || computes())
+}
+
 /// Where nobody is to blame, what the runtime and the libraries do on the way tells nothing: it differs from call to
 /// call, and of some members less of it is known.
 fn blamed(evidence_source: EvidenceSource, view: &SocketView<'_>) -> Option<String> {
     let frames = frames_of(evidence_source, view)?;
-    Some(identity(frames.get(view.context.blame(frames)?)?))
+    let frame = frames.get(view.context.blame(frames)?)?;
+    let thread = view.proof.as_ref()?.shows();
+    // What is sampled is in many places of one function.
+    let function = frame.function.as_deref();
+    let function = function.filter(|_| thread.is_some_and(|thread| is_sampled(thread, frames)));
+    Some(match function {
+        Some(function) => {
+            let module = frame.module.as_deref().unwrap_or("?");
+            format!("{} {function}", frame.build_id.as_deref().unwrap_or(module))
+        }
+        None => identity(frame),
+    })
 }
 
 /// Contains build-ids and offsets, never addresses, so that it is the same after a restart.
@@ -290,6 +307,10 @@ fn key(place: &Place, view: &SocketView<'_>, blamed: &str) -> String {
     };
     let source = place.evidence_source.id();
     format!("{}|{program}|{source}|{blamed}", place.verdict.name())
+}
+
+fn is_sampled(thread: &Thread, frames: &[Frame]) -> bool {
+    thread.sampled.is_some() && std::ptr::eq(thread.stack.as_slice(), frames)
 }
 
 fn identity(frame: &Frame) -> String {

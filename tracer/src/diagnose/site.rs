@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Group, SocketView,
-    context::waits,
+    context::waits::Waits,
     explanation, fingerprint, forecast,
     grouping::ReportParameters,
     handed, in_part, listeners, openers, placeless,
@@ -244,7 +244,8 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
         let place = evidence_source
             .iter()
             .position(|actor| *actor == thread.actor());
-        (place.unwrap_or(usize::MAX), in_runtime(thread))
+        let waits = oldest.context.waits.computes(thread).is_none();
+        (place.unwrap_or(usize::MAX), waits, in_runtime(thread))
     });
     threads
         .into_iter()
@@ -261,17 +262,31 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
                 .map(|since| seconds(oldest.now.saturating_sub(since))),
             stack: thread.stack.clone(),
             name: thread.name.clone().map(Untrusted::new),
-            waits_for: waits_for(oldest.context.waits.of(thread)),
-            samples: None,
+            waits_for: waits_for(&oldest.context.waits, thread),
+            samples: samples(thread),
             goroutine: thread.goroutine.map(|goroutine| goroutine.id),
         })
         .collect()
 }
 
-fn waits_for(waits: waits::WaitsFor<'_>) -> Option<report::WaitsFor> {
+fn waits_for(waits: &Waits<'_>, thread: &Thread) -> Option<report::WaitsFor> {
+    let other = waits.of(thread);
+    let computes = waits.computes(thread);
     Some(report::WaitsFor {
-        kind: waits.kind()?,
-        text: waits.words().into_owned(),
+        kind: other.kind()?,
+        text: computes.map_or_else(
+            || other.words().into_owned(),
+            |computes| format!("nothing: it {computes}"),
+        ),
+    })
+}
+
+/// How often it was seen in the calls of its stack; where samples tell none, on a CPU.
+fn samples(thread: &Thread) -> Option<u32> {
+    let moments = thread.sampled?;
+    Some(match moments.inside {
+        0 => moments.count,
+        inside => inside,
     })
 }
 

@@ -3,6 +3,7 @@
 mod about_to_be_stuck;
 mod clock;
 mod closed;
+mod computing;
 mod conn;
 mod crowds;
 mod elsewhere;

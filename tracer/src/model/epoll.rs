@@ -37,3 +37,11 @@ pub enum EpollOperation {
     Modify,
     Remove,
 }
+
+/// It was seen what these event loops did with their sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoopsWatched {
+    pub pid: u32,
+    pub from: u64,
+    pub to: u64,
+}

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 pub use super::connection::{Connection, Moved, Relief, TcpFacts};
 pub use super::counters::{CloseCount, Counters};
 pub use super::endangered::{Endangered, OpenLook};
-pub use super::epoll::{EpollChange, EpollOperation, Interest};
+pub use super::epoll::{EpollChange, EpollOperation, Interest, LoopsWatched};
 pub use super::task::{AsyncTask, Created};
 use super::{
     actor::{self, Actor, Goroutine},
     listeners::SocketListeners,
     report::{Hook, Host, Tool},
+    samples::{Moments, Samples},
     socket::{Endpoints, Entry, History, Holders},
     stack::{Frame, FrameAddress, Stack},
     wait::Wait,
@@ -102,6 +103,11 @@ pub enum Input {
         at: u64,
     },
     OpenLook(OpenLook),
+    /// Of threads that ran at the last look.
+    Samples {
+        pid: u32,
+        threads: Vec<Samples>,
+    },
 }
 
 /// One way in which the report knows less than it could.
@@ -348,6 +354,9 @@ pub struct Thread {
     /// Not a thread but this task; it is on none while it is suspended.
     #[serde(default)]
     pub task: Option<actor::Task>,
+    /// It runs, and was sampled: where that told calls, its stack is these. Added by the tracker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled: Option<Moments>,
 }
 
 impl Thread {
@@ -365,14 +374,6 @@ impl Thread {
 pub struct Activity {
     pub cookie: u64,
     pub history: History,
-}
-
-/// It was seen what these event loops did with their sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoopsWatched {
-    pub pid: u32,
-    pub from: u64,
-    pub to: u64,
 }
 
 impl Input {

@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod quantity;
 pub mod report;
 pub mod runtime;
+pub mod samples;
 pub mod socket;
 pub mod stack;
 pub mod task;

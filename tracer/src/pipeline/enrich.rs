@@ -32,6 +32,7 @@ impl Session<'_> {
         // What follows takes a while. A socket that reaches the threshold meanwhile has not been asked about, and
         // would be judged without its stacks: the report speaks of this moment.
         self.feed(Input::Tick { at: mono_now_ns() })?;
+        self.take_samples()?;
         let policy = blaming::policy(self.options);
         let filter = &self.options.filter;
         if filter.comm.is_some() || filter.cgroup.is_some() {
@@ -118,6 +119,7 @@ impl Session<'_> {
             let refused = jvms.name(looked, &mut threads);
             self.warn(refused)?;
         }
+        self.note_running(processes, &threads, |tid| requests.threads.contains(&tid));
         self.read_tasks(processes, &threads)?;
         self.read_listeners(processes, requests)?;
         let seen = threads.into_iter().zip(goroutines);

@@ -15,6 +15,7 @@ mod loops;
 mod output;
 mod pace;
 mod replay;
+mod samples;
 mod scope;
 mod serve;
 mod session;

@@ -105,9 +105,10 @@ impl Pace {
             || self.ask_again_at.is_some_and(|at| mono_now_ns() >= at)
             || self.is_due_for_evidence(session)
             || session.loops.has_news()
+            || session.samplings.has_news()
             || session.open_looks.has_news()
             || now.duration_since(self.last_inspection) >= RECONCILE;
-        if !due || now < self.may_inspect {
+        if !due || now < self.may_inspect || session.samplings.holds_back() {
             return Ok(None);
         }
         self.lost = lost;
@@ -139,6 +140,7 @@ impl Pace {
         self.last_inspection = now;
         self.inspected = session.tracker.older_than(self.min_age_ns);
         let findings = session.findings()?;
+        session.begin_sampling()?;
         session.open_looks.reported();
         let cost = spent(session).saturating_sub(spent_before);
         // Reading a program's symbols for the first time will not be needed the next time.

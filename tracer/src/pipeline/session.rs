@@ -13,6 +13,7 @@ use super::{
     executed,
     loops::Loops,
     output::Conclusion,
+    samples::Samplings,
     scope,
     start::{self, ITER_STATES, Started, WITHOUT_STACKS, grace, hook, observes, without_threads},
     trouble::Trouble,
@@ -63,6 +64,7 @@ pub struct Session<'o> {
     pub(super) looked_for_runtimes: bool,
     pub(super) watched: Option<Watched>,
     pub(super) loops: Loops,
+    pub(super) samplings: Samplings,
     pub(super) open_looks: OpenLooks,
     /// Where events are followed.
     collector: Option<Collector>,
@@ -131,6 +133,7 @@ impl<'o> Session<'o> {
             looked_for_runtimes: false,
             watched: Watched::asked(options),
             loops: Loops::default(),
+            samplings: Samplings::default(),
             open_looks: OpenLooks::default(),
             collector: None,
         };

@@ -1,6 +1,9 @@
 //! `sockleak snapshot`: what is stuck now, from the iterators alone. Nothing is attached.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::{
     output::{self, Outputs},
@@ -32,12 +35,18 @@ pub fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     // is still there after a moment, untouched, is told. So it is with what nobody seems to read.
     let undecided = session.tracker.undecided(ns(options.min_age)) > 0;
     let in_danger = session.tracker.in_danger().next().is_some();
+    let looked = Instant::now();
+    // Only where a thread of a holder runs.
+    let sampled = session.sample_at_once()?;
     if undecided || in_danger {
-        thread::sleep(options.look_again.unwrap_or(MOMENT));
+        let moment = options.look_again.unwrap_or(MOMENT);
+        thread::sleep(moment.saturating_sub(looked.elapsed()));
         session.look_at_open()?;
     }
     if undecided {
         session.inspect()?;
+    } else if sampled {
+        session.enrich()?;
     }
     output::deliver(session.conclude()?, options, outputs)
 }

@@ -77,12 +77,16 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     session.sweep()?;
     session.look_at_open()?;
     session.inspect()?;
+    session.begin_sampling()?;
     // A rule that needs a second look gets it, a second at most.
     let again = session
         .findings()?
         .and_then(|findings| findings.ask_again_at);
     if let Some(at) = again {
         sleep(Duration::from_nanos(at.saturating_sub(mono_now_ns()))).await;
+        session.inspect()?;
+    }
+    if session.sample_at_once()? {
         session.inspect()?;
     }
     output::deliver(session.conclude()?, options, outputs)

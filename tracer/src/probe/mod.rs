@@ -22,6 +22,7 @@ mod pruned;
 pub mod rings;
 pub mod rows;
 pub mod runtimes;
+pub mod samples;
 pub mod status;
 pub mod table;
 pub mod target;

@@ -101,6 +101,7 @@ fn waiting(process: &Process, found: &Goroutines, one: &Goroutine, with_stack: b
         frames_at,
         goroutine: None,
         created: None,
+        sampled: None,
         task: None,
     }
 }

@@ -10,6 +10,7 @@ pub mod process;
 pub mod recording;
 pub mod rows;
 pub mod runtimes;
+pub mod samples;
 pub mod service;
 pub mod sockdiag;
 pub mod stacks;

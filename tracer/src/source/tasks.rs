@@ -49,6 +49,7 @@ fn task(process: &Process, one: &SuspendedTask, stack: &[Frame]) -> AsyncTask {
             frames_at: Vec::new(),
             goroutine: None,
             created: None,
+            sampled: None,
             task: Some(actor::Task {
                 pid: process.pid,
                 id: one.id,

@@ -289,6 +289,7 @@ impl Caught {
             began: began(seen.began_boot),
             goroutine: None,
             created: None,
+            sampled: None,
             task: None,
         }
     }

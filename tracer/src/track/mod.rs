@@ -10,6 +10,7 @@ mod losses;
 mod processes;
 mod reading;
 mod retention;
+mod samples;
 mod socket;
 mod stacks;
 #[cfg(test)]
@@ -192,6 +193,7 @@ impl Tracker {
             Input::Activity(activity) => self.activity = (self.now, activity),
             Input::Connections(connections) => self.connections = (self.now, connections),
             Input::OpenLook(look) => self.endangered.look(look),
+            Input::Samples { pid, threads } => self.processes.sampled(pid, threads, self.now),
             Input::Reported => self.passed.reported(),
             Input::Tick { .. } => {}
         }

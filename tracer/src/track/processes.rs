@@ -7,9 +7,11 @@ use std::{
     sync::Arc,
 };
 
+use super::samples::AllSamples;
 use crate::model::{
     input::{AsyncTask, Interest, LoopsWatched, Process, ProcessKey, Thread},
     listeners::{Heard, SocketListeners},
+    samples::Samples,
 };
 
 /// Looks at a thread that lie further apart than this are two series: 45 s, half as long again as the longest
@@ -53,6 +55,7 @@ struct Running {
 pub struct Processes {
     by_pid: BTreeMap<u32, Known>,
     running: BTreeMap<u32, Running>,
+    samples: AllSamples,
     /// When they last executed another program. What a pid's next process does is later, so nothing is taken out.
     executed: BTreeMap<u32, u64>,
     pub refused: u64,
@@ -120,7 +123,7 @@ impl Processes {
         self.executed.get(&pid).is_some_and(|moment| at < *moment)
     }
 
-    pub fn looked_at_threads(&mut self, pid: u32, threads: Vec<Thread>, at: u64) {
+    pub fn looked_at_threads(&mut self, pid: u32, mut threads: Vec<Thread>, at: u64) {
         let runs = |tid| {
             threads
                 .iter()
@@ -142,9 +145,39 @@ impl Processes {
             };
             self.running.insert(thread.tid, running);
         }
+        self.add_samples(pid, &mut threads, at);
         if let Some(known) = self.entry(pid) {
             known.threads = Some(Dated { at, what: threads });
             known.goroutines = None;
+        }
+    }
+
+    /// They ran when they were looked at last, and perhaps since.
+    pub fn sampled(&mut self, pid: u32, samples: Vec<Samples>, at: u64) {
+        for one in samples {
+            self.samples.learn(pid, one);
+        }
+        let known = self.by_pid.get_mut(&pid);
+        let dated = known.and_then(|known| known.threads.take());
+        if let Some(mut dated) = dated {
+            self.add_samples(pid, &mut dated.what, at);
+            if let Some(known) = self.by_pid.get_mut(&pid) {
+                known.threads = Some(dated);
+            }
+        }
+    }
+
+    fn add_samples(&mut self, pid: u32, threads: &mut [Thread], at: u64) {
+        let running = &self.running;
+        self.samples
+            .retain(|of, tid| of != pid || running.contains_key(&tid));
+        let runs = |thread: &&mut Thread| thread.state == 'R' && thread.goroutine.is_none();
+        for thread in threads.iter_mut().filter(runs) {
+            let series = running.get(&thread.tid).filter(|series| series.pid == pid);
+            if let Some(series) = series {
+                let lately = at.saturating_sub(LONGEST_PAUSE);
+                self.samples.add(pid, thread, series.since, lately);
+            }
         }
     }
 
@@ -268,15 +301,18 @@ impl Processes {
             self.by_pid.contains_key(&running.pid)
                 && now.saturating_sub(running.last) <= LONGEST_PAUSE
         });
+        let running = &self.running;
+        self.samples.retain(|_, tid| running.contains_key(&tid));
     }
 
     pub fn len(&self) -> usize {
-        self.by_pid.len() + self.running.len()
+        self.by_pid.len() + self.running.len() + self.samples.len()
     }
 
     fn forget(&mut self, pid: u32) {
         self.by_pid.remove(&pid);
         self.running.retain(|_, running| running.pid != pid);
+        self.samples.retain(|of, _| of != pid);
     }
 
     fn entry(&mut self, pid: u32) -> Option<&mut Known> {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use tracer_common::event::OUTSIDE;
 
-use super::{ReportContext, idle, locks, waits::WaitsFor};
+use super::{ReportContext, common::Common, idle, locks, waits::WaitsFor};
 use crate::model::{
     input::{Connection, Thread},
     socket::LastOperation,
@@ -72,6 +72,8 @@ pub struct Sameness<'a> {
     pub own_goroutine: bool,
     /// And is at a piece of work of the server that started it for this connection alone.
     pub started_for: bool,
+    /// It computes, by samples of all of which the function that made the operation was in the same place.
+    pub in_call: bool,
 }
 
 impl Sameness<'_> {
@@ -192,16 +194,27 @@ impl<'a> ReportContext<'a> {
             return Activation::Over(Over::LeftBehind);
         }
         let alone = self.tracker.threads(operation.pid).len() == 1;
-        let nothing_else = alone && (matches!(waits, WaitsFor::Futex) || !waits.may_bring_work());
+        let computes = self.waits.computes(thread).is_some();
+        let in_call =
+            computes && stack.is_some_and(|stack| self.is_in_call(operation, stack, thread));
+        let nothing_else = alone
+            && (matches!(waits, WaitsFor::Futex) || !waits.may_bring_work())
+            && (in_call || !computes);
         // A wait that may bring work looks the same in a worker that is free, unless all that sit in it have
         // a connection each.
-        let of_work = waits.is_of_work() || crowd.threads > 1 && crowd.free == 0;
+        let together = crowd.threads > 1 && crowd.free == 0 && thread.sampled.is_none();
+        let of_work = waits.is_of_work() || computes || together;
         let frames = common == Common::Inside && of_work;
         // Where the two stacks cannot be compared, the wait alone has to show that there was no other work.
         let kept = locks::is_kept(thread, self.blamer);
-        let at_work = waits.is_of_work() || kept || locks::is_bare(thread, self.blamer);
+        let at_work = waits.is_of_work() || computes || kept || locks::is_bare(thread, self.blamer);
         let no_work = common == Common::Unknown && at_work;
-        let waited_once = has_waited_once(operation, thread) && (frames || nothing_else || no_work);
+        let stayed = if computes {
+            has_not_waited(operation, thread)
+        } else {
+            has_waited_once(operation, thread)
+        };
+        let waited_once = stayed && (frames || nothing_else || no_work);
         // A runtime may make its threads wait in between, for itself.
         let began_for = (crowd.threads <= 1 || crowd.free == 0) && self.began_for(cookie, thread);
         let own_thread = !waited_once && at_work && began_for;
@@ -215,6 +228,7 @@ impl<'a> ReportContext<'a> {
                 nothing_else: nothing_else && waited_once,
                 own_thread,
                 only_thread,
+                in_call,
                 ..Sameness::default()
             };
             return Activation::Same(thread, sameness);
@@ -295,94 +309,17 @@ impl<'a> ReportContext<'a> {
                     && self.last_place_of(touch.operation.stack) == place
             })
     }
-
-    fn common(&self, operation: LastOperation, stack: &Stack, thread: &Thread) -> Common {
-        // Of a stack that is known in part only, the callers may be others.
-        if thread.stack.is_empty() || stack.frames.is_empty() || stack.one_of_several {
-            return Common::Unknown;
-        }
-        let shared = shared(operation, stack, thread);
-        let Some(shared) = shared else {
-            return Common::Unknown;
-        };
-        let outer = stack.frames.len().saturating_sub(shared);
-        let outer = stack.frames.get(outer..).unwrap_or_default();
-        let own: Vec<usize> = (0..outer.len())
-            .filter(|at| (self.blamer)(outer.get(*at..=*at).unwrap_or_default()).is_some())
-            .collect();
-        match own.as_slice() {
-            [] => Common::Nothing,
-            // The thread's own outermost function may well be its loop.
-            [_] => Common::Outermost,
-            _ => Common::Inside,
-        }
-    }
-}
-
-/// What the stack of an operation and the present one of its thread have in common, from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Common {
-    /// None of the program's functions.
-    Nothing,
-    /// Only the one that the thread began with, or the program's main function.
-    Outermost,
-    /// Functions of the program inside of that.
-    Inside,
-    Unknown,
-}
-
-/// How many frames of the operation's stack, from outside, the thread still has. `None` when they cannot be
-/// compared: other stacks, or stacks without their outermost callers.
-fn shared(operation: LastOperation, stack: &Stack, thread: &Thread) -> Option<usize> {
-    if operation.sp != 0 && !stack.frames_at.is_empty() && !thread.frames_at.is_empty() {
-        return shared_slots(operation, stack, thread);
-    }
-    if stack.truncated {
-        return None;
-    }
-    let mut shared = 0;
-    let outward = stack.frames.iter().rev().zip(thread.stack.iter().rev());
-    for (then, now) in outward {
-        if !then.is_same_code(now) {
-            break;
-        }
-        shared += 1;
-        if then.offset != now.offset {
-            break;
-        }
-    }
-    (shared > 0).then_some(shared)
-}
-
-/// By the places of frames on the stack and where they return to.
-fn shared_slots(operation: LastOperation, stack: &Stack, thread: &Thread) -> Option<usize> {
-    let now: HashSet<(u64, u64)> = thread
-        .frames_at
-        .iter()
-        .map(|frame| (frame.cfa, frame.return_address))
-        .collect();
-    let (mut from, mut all) = (None, true);
-    for frame in stack.frames_at.iter().rev() {
-        let slot = (operation.sp.wrapping_add(frame.cfa), frame.return_address);
-        if !now.contains(&slot) {
-            all = false;
-            break;
-        }
-        from = Some(frame.frame);
-    }
-    let last = stack.frames.len().checked_sub(1)? as u32;
-    match from {
-        None => None,
-        Some(_) if all => Some(stack.frames.len()),
-        // A slot's functions end with that of its number; inlined ones lie before.
-        Some(outermost) => Some((last - outermost.min(last)) as usize + 1),
-    }
 }
 
 /// Since the operation it has left a CPU for the present wait at most; that other tasks took its place says nothing.
 fn has_waited_once(operation: LastOperation, thread: &Thread) -> bool {
     let known = operation.sp != 0 && thread.switches != 0;
     known && (thread.switches as u32).wrapping_sub(operation.switches) <= 1
+}
+
+/// Nor for any: it computes, and there is no present wait.
+fn has_not_waited(operation: LastOperation, thread: &Thread) -> bool {
+    has_waited_once(operation, thread) && thread.switches as u32 == operation.switches
 }
 
 /// The present wait began so soon after the operation that there was no time for much else. A loop that sleeps does

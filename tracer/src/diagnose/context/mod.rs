@@ -5,6 +5,8 @@ pub mod acceptors;
 pub mod activations;
 pub mod behind;
 mod closes;
+mod common;
+pub mod computing;
 pub mod decoded;
 mod goroutines;
 mod idle;
@@ -76,7 +78,7 @@ pub struct ReportContext<'a> {
 impl<'a> ReportContext<'a> {
     pub fn new(tracker: &'a Tracker, blamer: Blamer<'a>) -> Self {
         let threads = Threads::new(tracker);
-        let waits = Waits::new(tracker, &threads);
+        let waits = Waits::new(tracker, &threads, blamer);
         let pairs = Pairs::new(tracker, &threads, &waits);
         let writers = writers(tracker, &waits);
         let mut context = Self {

@@ -43,7 +43,12 @@ impl ReportContext<'_> {
                 }
                 let frames = thread.stack.iter().map(|frame| {
                     let function = frame.function.as_deref();
-                    (frame.module.as_deref(), function, frame.offset)
+                    // What is sampled is in many places of one function.
+                    let offset = match thread.sampled {
+                        Some(_) => 0,
+                        None => frame.offset,
+                    };
+                    (frame.module.as_deref(), function, offset)
                 });
                 let next = places.crowds.len();
                 let place = *known.entry((pid, frames.collect())).or_insert(next);

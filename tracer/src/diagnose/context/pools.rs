@@ -61,7 +61,7 @@ impl<'a> ReportContext<'a> {
             let kind = (stem_of(thread), start(thread, self.blamer));
             pools.entry(kind).or_default().push(thread);
         }
-        let pools = pools
+        let pools = with_unknown(pools)
             .into_iter()
             .filter_map(|((stem, _), threads)| self.all_busy(pid, stem, &threads));
         pools.max_by_key(|pool| pool.size)
@@ -78,10 +78,41 @@ impl<'a> ReportContext<'a> {
         Some(Pool {
             pid,
             stem,
-            busy: crowd(threads),
+            busy: self.crowd(threads),
             size: threads.len(),
             sure: workers.iter().all(|worker| *worker == Worker::Busy),
         })
+    }
+
+    /// First those at the place in the program that most of them are at, the longest blocked before the others, and of
+    /// those that run who is known to compute.
+    fn crowd(&self, threads: &[&'a Thread]) -> Vec<&'a Thread> {
+        let place = |thread: &&'a Thread| {
+            // What is sampled is in many places of one function.
+            let offset = |frame: &Frame| thread.sampled.map_or(frame.offset, |_| 0);
+            let frame = |frame: &'a Frame| (&frame.module, &frame.function, offset(frame));
+            let frames: Vec<_> = thread.stack.iter().map(frame).collect();
+            (!frames.is_empty(), frames)
+        };
+        let mut groups: BTreeMap<_, Vec<Actor>> = BTreeMap::new();
+        for thread in threads {
+            groups
+                .entry(place(thread))
+                .or_default()
+                .push(thread.actor());
+        }
+        let together = groups
+            .into_values()
+            .max_by_key(Vec::len)
+            .unwrap_or_default();
+        let mut all = threads.to_vec();
+        all.sort_by_key(|thread| {
+            let elsewhere = !together.contains(&thread.actor());
+            let since = thread.since.unwrap_or(u64::MAX);
+            let runs = self.waits.computes(thread).is_none();
+            (elsewhere, since, runs, thread.actor())
+        });
+        all
     }
 
     pub fn worker(&self, thread: &'a Thread) -> Worker {
@@ -143,7 +174,8 @@ impl<'a> ReportContext<'a> {
             _ if self.serves(thread) || touches || waits.is_of_work() => Queue::Likely,
             _ if idle::is_at_work(thread, self.blamer) => Queue::Likely,
             _ if thread.stack.iter().any(|frame| self.is_own(frame)) => Queue::Possible,
-            _ if thread.stack.is_empty() => Queue::Possible,
+            // What it did in other moments than most of those that were sampled is not known.
+            _ if thread.stack.is_empty() || thread.sampled.is_some() => Queue::Possible,
             _ => Queue::No,
         }
     }
@@ -160,6 +192,30 @@ impl<'a> ReportContext<'a> {
     }
 }
 
+type Kind = (String, String);
+
+/// Of a thread that runs and was not sampled it is not known what it began with: it may be one of the only pool with
+/// its name.
+fn with_unknown<'a>(mut pools: BTreeMap<Kind, Vec<&'a Thread>>) -> BTreeMap<Kind, Vec<&'a Thread>> {
+    let runs = |thread: &&Thread| thread.state == 'R' && thread.stack.is_empty();
+    let unknown = pools
+        .iter()
+        .filter(|((_, start), threads)| start.is_empty() && threads.iter().all(runs));
+    let unknown: Vec<Kind> = unknown.map(|(kind, _)| kind.clone()).collect();
+    for kind in unknown {
+        let mut mates = pools
+            .keys()
+            .filter(|other| other.0 == kind.0 && !other.1.is_empty());
+        let mate = mates.next().filter(|_| mates.next().is_none()).cloned();
+        if let Some(mate) = mate
+            && let Some(threads) = pools.remove(&kind)
+        {
+            pools.entry(mate).or_default().extend(threads);
+        }
+    }
+    pools
+}
+
 /// The function of the program that the thread began with.
 fn start(thread: &Thread, blamer: super::Blamer<'_>) -> String {
     let own = (0..thread.stack.len()).rev().find(|at| {
@@ -170,32 +226,6 @@ fn start(thread: &Thread, blamer: super::Blamer<'_>) -> String {
     frame
         .and_then(|frame| frame.function.clone())
         .unwrap_or_default()
-}
-
-/// First those at the place in the program that most of them are at, the longest blocked before the others.
-fn crowd<'a>(threads: &[&'a Thread]) -> Vec<&'a Thread> {
-    let place = |thread: &&'a Thread| {
-        let frame = |frame: &'a Frame| (&frame.module, &frame.function, frame.offset);
-        let frames: Vec<_> = thread.stack.iter().map(frame).collect();
-        (!frames.is_empty(), frames)
-    };
-    let mut groups: BTreeMap<_, Vec<Actor>> = BTreeMap::new();
-    for thread in threads {
-        groups
-            .entry(place(thread))
-            .or_default()
-            .push(thread.actor());
-    }
-    let together = groups
-        .into_values()
-        .max_by_key(Vec::len)
-        .unwrap_or_default();
-    let mut all = threads.to_vec();
-    all.sort_by_key(|thread| {
-        let elsewhere = !together.contains(&thread.actor());
-        (elsewhere, thread.since.unwrap_or(u64::MAX), thread.actor())
-    });
-    all
 }
 
 fn stem_of(thread: &Thread) -> String {

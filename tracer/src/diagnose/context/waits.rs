@@ -7,6 +7,8 @@ use std::{
 
 use tracer_common::state::{CLOSE_WAIT, ESTABLISHED, SYN_SENT};
 
+use super::Blamer;
+use super::computing::{self, Computes};
 use super::decoded::decoded;
 use super::locks::is_for_lock;
 use super::threads::Threads;
@@ -30,6 +32,7 @@ pub struct Waits<'a> {
     /// Cookies of those that their process opened.
     upstreams: HashSet<u64>,
     opened: HashMap<u64, u64>,
+    computing: HashMap<Actor, Computes>,
 }
 
 /// The other end of what a thread waits for.
@@ -77,8 +80,11 @@ pub enum WaitsFor<'a> {
 }
 
 impl<'a> Waits<'a> {
-    pub fn new(tracker: &'a Tracker, threads: &Threads<'a>) -> Self {
-        let mut waits = Self::default();
+    pub fn new(tracker: &'a Tracker, threads: &Threads<'a>, blamer: Blamer<'_>) -> Self {
+        let mut waits = Self {
+            computing: computing::find(tracker, blamer),
+            ..Self::default()
+        };
         for connection in tracker.connections() {
             waits.by_inode.insert(connection.inode, connection);
             waits.by_cookie.insert(connection.cookie, connection);
@@ -179,6 +185,20 @@ impl<'a> Waits<'a> {
             .zip(thread.since)
             .is_none_or(|(at, since)| at <= since);
         before.then_some(*connection)
+    }
+
+    /// It runs, and samples tell in which function of the program.
+    pub fn computes(&self, thread: &Thread) -> Option<&Computes> {
+        self.computing.get(&thread.actor())
+    }
+
+    /// Follows the name of a thread: `waits for …`, `computes in …`.
+    pub fn doing(&self, thread: &Thread) -> Cow<'static, str> {
+        match (self.computes(thread), self.of(thread)) {
+            (Some(computes), _) => computes.to_string().into(),
+            (None, WaitsFor::Cpu) => "was on the CPU when looked at".into(),
+            (None, waits) => format!("waits for {}", waits.words()).into(),
+        }
     }
 
     pub fn connection_of(&self, cookie: u64) -> Option<&'a Connection> {
@@ -356,12 +376,7 @@ pub fn one(waits: &Waits<'_>, thread: &Thread, now: u64) -> String {
             Some(fd) => format!(" ({call}(), fd {fd})"),
             None => format!(" ({call}())"),
         });
-    let words = waits.of(thread);
-    let verb = if matches!(words, WaitsFor::Cpu) {
-        "was on the CPU when looked at".to_owned()
-    } else {
-        format!("waits for {}", words.words())
-    };
+    let verb = waits.doing(thread);
     match thread.actor() {
         Actor::Thread(tid) => format!("{name} (tid {tid}): {verb}{call}{since}"),
         goroutine @ Actor::Goroutine(_) => format!("{goroutine}: {verb}{call}{since}"),

@@ -3,7 +3,8 @@
 //! queue, which a last read of data together with the FIN leaves as well.
 
 use super::{
-    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
+    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView,
+    looks::{self, Looks},
 };
 use crate::diagnose::{context::activations::Activation, explanation};
 use crate::model::{
@@ -118,6 +119,11 @@ fn looks(view: &SocketView<'_>) -> Looks {
         ),
     };
     looks
+        .look(
+            !looks::computes_else(view),
+            "",
+            "the thread that touched it last computes something else, after which it may come back to it",
+        )
         .doubt(
             view.runs_tasks(),
             "the program runs tasks of its own: another one than the reader may keep the connection",

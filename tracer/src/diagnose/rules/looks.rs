@@ -87,7 +87,13 @@ pub fn nobody(view: &SocketView<'_>) -> Looks {
             .by_elimination(),
     };
     // Pools keep connections that no goroutine has to do with.
-    let looks = looks.look(
+    let looks = looks
+        .look(
+            !computes_else(view),
+            "",
+            "the thread that touched it last computes something else, after which it may come back to it",
+        )
+    .look(
         !matches!(view.activation(), Activation::Over(Over::GoroutineEnded)),
         "",
         "whether an object of the program still refers to it is not known",
@@ -189,6 +195,17 @@ fn queue(view: &SocketView<'_>) -> Queue {
     let others = threads.filter(|thread| thread.actor() != last.actor());
     let queues = others.map(|thread| view.context.queue_before(thread));
     queues.max().unwrap_or(Queue::No)
+}
+
+/// By samples, who touched it last computes, and no longer in the call that did it.
+pub fn computes_else(view: &SocketView<'_>) -> bool {
+    let left = matches!(
+        view.activation(),
+        Activation::Over(Over::Returned | Over::LeftBehind)
+    );
+    let last = view.last_operation();
+    let thread = last.and_then(|last| view.context.threads.seen(last.actor()));
+    left && !view.reads_on() && thread.is_some_and(|thread| thread.sampled.is_some())
 }
 
 /// Caches ask once for all that want the same thing, and put the others on a list.

@@ -1,6 +1,7 @@
 //! One rule a file, one verdict a rule: may this socket be called that, by what evidence, and how is it said?
 
 mod closed_at_exit;
+mod computing;
 mod eof_ignored;
 mod event_lost;
 mod fd_in_flight;

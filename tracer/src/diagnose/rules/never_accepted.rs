@@ -188,10 +188,13 @@ impl Acceptor<'_> {
         let waits = &group.oldest()?.context.waits;
         match self.thread {
             Some(thread) => {
-                let waits = waits.of(thread);
-                let doing = match waits {
+                let other = waits.of(thread);
+                let doing = match other {
+                    waits::WaitsFor::Cpu if waits.computes(thread).is_some() => {
+                        "computes".to_owned()
+                    }
                     waits::WaitsFor::Cpu => "was on the CPU when looked at".to_owned(),
-                    _ => format!("waits for {}", waits.words()),
+                    _ => format!("waits for {}", other.words()),
                 };
                 let who = match self.of_serving {
                     Some(all) => format!(

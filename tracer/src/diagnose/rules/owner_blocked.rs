@@ -4,8 +4,8 @@
 //! suspended task that has the socket does.
 
 use super::{
-    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
-    suspended,
+    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, computing,
+    looks::Looks, suspended,
 };
 use crate::{
     diagnose::{
@@ -24,9 +24,6 @@ use crate::{
 };
 
 pub struct OwnerBlocked;
-
-/// Seen on the CPU at every look for at least this long: 1 s.
-const RUNS_LONG: u64 = 1_000_000_000;
 
 /// The thread that serves a socket, kept from it.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +49,11 @@ pub enum How<'a> {
     Loop,
     /// A suspended task whose coroutines lead to it.
     Has,
-    /// On the CPU at every look since then.
-    Computes { since: u64 },
+    /// On the CPU at every look since then, or sampled there; and how it is known that the call still runs, if it is.
+    Computes {
+        since: u64,
+        call: Option<Sameness<'a>>,
+    },
 }
 
 impl Rule for OwnerBlocked {
@@ -66,10 +66,10 @@ impl Rule for OwnerBlocked {
         if view.reads_on() {
             return Answer::No;
         }
-        if let Some(at) = may_be_busy(view) {
+        if let Some(at) = computing::may_be_busy(view) {
             return Answer::AskAgainAt(at);
         }
-        let found = computes(view)
+        let found = computing::computes(view)
             .or_else(|| called(view))
             .or_else(|| in_loop(view))
             .or_else(|| suspended::had(view));
@@ -81,6 +81,10 @@ impl Rule for OwnerBlocked {
         let proof = Proof::earned(looks, EvidenceSource::ServingThread, Evidence::AtWork(work));
         Answer::Yes(proof.at_most(match work.how {
             How::Call(sameness) if sameness.is_sure() => Confidence::High,
+            // Busy is not busy with this socket.
+            How::Computes {
+                call: Some(call), ..
+            } if call.is_sure() && call.in_call => Confidence::High,
             How::Place | How::Began | How::AtOnce => Confidence::Low,
             _ => Confidence::Medium,
         }))
@@ -115,10 +119,9 @@ impl Rule for OwnerBlocked {
                 work.how.says()
             ));
             evidence.push(match work.how {
-                How::Computes { since } => format!(
-                    "it was on the CPU whenever it was looked at, for {}",
-                    explanation::span(group.now.saturating_sub(since))
-                ),
+                How::Computes { since, .. } => {
+                    computing::says(&view.context.waits, work.thread, since, group.now)
+                }
                 _ => format!(
                     "now: {}",
                     waits::one(&view.context.waits, work.thread, group.now)
@@ -156,7 +159,10 @@ impl Rule for OwnerBlocked {
                     "serves"
                 },
                 n.them,
-                explanation::within(group)
+                match work.how {
+                    How::Computes { .. } => computing::within(group, work.thread),
+                    _ => explanation::within(group),
+                }
             ),
             evidence,
             advice: format!(
@@ -176,7 +182,8 @@ impl Rule for OwnerBlocked {
                     and has not left a CPU since but for the present wait, or it waits on a connection \
                     that this call opened; or the thread whose epoll set would tell of the connection \
                     waits for something else; or the coroutines of a suspended task, and of no other one, lead to \
-                    it; or it was on the CPU at every look for at least a second.",
+                    it; or it was on the CPU at every look for at least a second, and samples do not show that it left the \
+                    call.",
             blamed: "the function in which that thread is now, or those are that it has started and waits for",
             remedy: "Put a time limit on what blocks the thread, or move it off the thread that serves \
                      connections.",
@@ -223,6 +230,11 @@ impl How<'_> {
             }
             Self::Loop => "its epoll set would tell of the hang-up, and nobody waits for that set",
             Self::Has => "its coroutines lead to the connection",
+            Self::Computes {
+                call: Some(call), ..
+            } if call.in_call => {
+                "it is still in that call, has not waited since, and has touched nothing else"
+            }
             Self::Computes { .. } => "it has touched nothing else since",
         }
     }
@@ -318,37 +330,6 @@ fn in_loop<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
         how,
         behind: None,
     })
-}
-
-/// It made the last operation, has turned to nothing else, and was on the CPU at every look.
-fn runs<'a>(view: &SocketView<'a>) -> Option<(&'a Thread, u64)> {
-    // Which thread a goroutine is on says little.
-    let operation = view
-        .last_operation()
-        .filter(|operation| operation.goroutine.is_none())?;
-    let since = view.tracker.running_since(operation.tid)?;
-    let threads = &view.context.threads;
-    let thread = threads.seen(operation.actor())?;
-    let serves_another = threads.went_on(operation.actor(), view.socket.cookie, operation.at);
-    // The loop of all of them is busy with one: the others wait for it as well.
-    let in_its_loop = view.watch().is_some() && !view.runs_tasks();
-    (serves_another.is_none() || in_its_loop).then_some((thread, since))
-}
-
-fn computes<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
-    let (thread, since) = runs(view)?;
-    (view.now.saturating_sub(since) >= RUNS_LONG).then_some(AtWork {
-        thread,
-        waits: WaitsFor::Cpu,
-        how: How::Computes { since },
-        behind: None,
-    })
-}
-
-/// On the CPU, but not for long enough to say that it does nothing else.
-fn may_be_busy(view: &SocketView<'_>) -> Option<u64> {
-    let (_, since) = runs(view)?;
-    (view.now.saturating_sub(since) < RUNS_LONG).then_some(since + RUNS_LONG)
 }
 
 fn looks(view: &SocketView<'_>, work: &AtWork<'_>) -> Looks {

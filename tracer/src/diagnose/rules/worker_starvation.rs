@@ -58,9 +58,13 @@ impl Rule for WorkerStarvation {
         };
         let waits = &view.context.waits;
         let busy = pool.busy.len();
-        let what = pool.busy.first().map_or_else(String::new, |thread| {
-            format!("; the longest waits for {}", waits.of(thread).words())
-        });
+        let what =
+            pool.busy
+                .first()
+                .map_or_else(String::new, |thread| match waits.computes(thread) {
+                    Some(computes) => format!("; one of them {computes}"),
+                    None => format!("; the longest waits for {}", waits.of(thread).words()),
+                });
         let mut evidence = vec![format!(
             "{busy} of {} threads of the pool {} {} busy{}{what}",
             pool.size,
@@ -136,7 +140,7 @@ impl Rule for WorkerStarvation {
             proof: "No worker has touched the connection, no epoll set watches it, and every thread of a \
                     pool of the program is busy: it waits for a server it asked, for a client that does \
                     not read or sends nothing, for a lock inside the call that used a connection last, for \
-                    the disk; or its runtime's frames show that it executes a piece of work.",
+                    the disk; or samples show that it computes inside of that call; or its runtime's frames show that it executes a piece of work.",
             blamed: "the function in which the workers are stuck",
             remedy: "Put a time limit on what blocks them: a send timeout, a deadline on downstream \
                      requests. Bound the queue: stop accepting when all workers are busy.",

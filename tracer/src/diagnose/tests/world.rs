@@ -64,6 +64,7 @@ pub fn thread(tid: u32, syscall: &str, stack: Vec<Frame>) -> Thread {
         began: 0,
         goroutine: None,
         created: None,
+        sampled: None,
         task: None,
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use super::HumanOptions;
 use super::frames;
 use super::style::{DIM, PLAIN, Page};
-use crate::model::report::{Direction, Site, StackName};
+use crate::model::report::{Direction, Holder, Site, StackName};
 use crate::sink::telling::{frames_of, holder, telling};
 
 const ALL: [StackName; 5] = [
@@ -81,7 +81,7 @@ fn holders_heading(site: &Site) -> String {
         .stacks
         .holders
         .iter()
-        .filter(|other| other.stack == first.stack)
+        .filter(|other| is_same(other, first))
         .count();
     let threads = site.stacks.holders.len();
     let are = if first.goroutine.is_some() {
@@ -89,10 +89,36 @@ fn holders_heading(site: &Site) -> String {
     } else {
         "threads"
     };
+    let when = if first.samples.is_some() {
+        "were when sampled"
+    } else {
+        "are now"
+    };
     match (here, first.goroutine) {
+        (0 | 1, None) if first.samples.is_some() => {
+            format!(
+                "where thread {} (tid {}) was when sampled",
+                first.called(),
+                first.tid
+            )
+        }
         (0 | 1, Some(id)) => format!("where goroutine {id} is now"),
         (0 | 1, None) => format!("where thread {} (tid {}) is now", first.called(), first.tid),
-        (same, _) if same == threads => format!("where all {same} {are} are now"),
-        (same, _) => format!("where {same} of the {threads} {are} are now"),
+        (same, _) if same == threads => format!("where all {same} {are} {when}"),
+        (same, _) => format!("where {same} of the {threads} {are} {when}"),
     }
+}
+
+/// What is sampled is in many places of one function.
+fn is_same(one: &Holder, other: &Holder) -> bool {
+    if one.samples.is_none() || other.samples.is_none() {
+        return one.stack == other.stack;
+    }
+    let functions = |holder: &Holder| -> Vec<_> {
+        let frames = holder.stack.iter();
+        frames
+            .map(|frame| (frame.module.clone(), frame.function.clone()))
+            .collect()
+    };
+    functions(one) == functions(other)
 }

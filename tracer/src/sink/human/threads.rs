@@ -6,6 +6,8 @@ use super::HumanOptions;
 use super::style::{DIM, PLAIN, Page};
 use crate::model::quantity::{age, counted};
 use crate::model::report::{Holder, Site};
+use crate::model::stack::Frame;
+use crate::model::untrusted::Untrusted;
 use crate::model::verdict::Verdict;
 
 const MAX_SHOWN: usize = 5;
@@ -38,7 +40,7 @@ pub(super) fn write(
         return Ok(());
     };
     for holder in site.stacks.holders.iter().take(shown) {
-        page.labelled(label, PLAIN, &describe(holder, site.verdict))?;
+        page.labelled(label, PLAIN, &describe(holder, site.verdict, options))?;
         label = "";
     }
     match site.stacks.holders.len().saturating_sub(shown) {
@@ -50,7 +52,7 @@ pub(super) fn write(
     }
 }
 
-fn describe(holder: &Holder, verdict: Verdict) -> String {
+fn describe(holder: &Holder, verdict: Verdict, options: &HumanOptions<'_>) -> String {
     let name = if let Some(id) = holder.goroutine {
         format!("goroutine {id} of {}[{}]", holder.comm, holder.pid)
     } else if holder.tid == 0 {
@@ -74,6 +76,7 @@ fn describe(holder: &Holder, verdict: Verdict) -> String {
         .filter(|_| holder.goroutine.is_some() || holder.tid == 0);
     let doing = waits
         .map(|waits| format!("waiting for {}", waits.text))
+        .or_else(|| sampled(holder, options))
         .or_else(|| doing(holder))
         .map(|text| format!(", {text}"))
         .unwrap_or_default();
@@ -85,6 +88,18 @@ fn describe(holder: &Holder, verdict: Verdict) -> String {
         .since_seconds
         .map(|since| format!(" for {}", age(since)));
     format!("{name}{doing}{fd}{}", since.unwrap_or_default())
+}
+
+/// Where it was on a CPU, and how often it was met there.
+fn sampled(holder: &Holder, options: &HumanOptions<'_>) -> Option<String> {
+    let samples = counted(u64::from(holder.samples?), "sample");
+    let mut own = holder.stack.iter();
+    let own = own.find(|frame| (options.is_application)(frame));
+    let name = |frame: &Frame| frame.function.clone().unwrap_or_else(|| frame.place());
+    Some(match own {
+        Some(frame) => format!("on CPU in {} ({samples})", Untrusted::new(name(frame))),
+        None => format!("on CPU ({samples})"),
+    })
 }
 
 /// The state letter of /proc/PID/stat in words.

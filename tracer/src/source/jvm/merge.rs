@@ -95,6 +95,7 @@ mod tests {
             tid,
             goroutine: None,
             created: None,
+            sampled: None,
             task: None,
             comm: "pool-1-thread-1".to_owned(),
             state: 'S',

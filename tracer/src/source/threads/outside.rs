@@ -67,6 +67,7 @@ pub(super) fn read(
                 tid,
                 goroutine: None,
                 created: None,
+                sampled: None,
                 task: None,
                 comm: stat.comm,
                 state: stat.state,

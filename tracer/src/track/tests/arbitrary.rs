@@ -175,6 +175,7 @@ prop_compose! {
         Thread {
             goroutine: None,
             created: None,
+            sampled: None,
             task: None,
             tid, comm: "worker".into(), state: 'S', syscall: syscall.map(str::to_owned),
             fd: None, stack: stack.frames, since: None, socket: None, name: None, frames_at: Vec::new(), wait: Wait::default(), switches: 0, began: 0,}

@@ -9,6 +9,8 @@ use super::{
 use crate::{
     model::{
         input::{Input, Interest, Inventory, Process, ProcessKey, Thread},
+        samples::{Moments, Samples},
+        stack::Frame,
         wait::Wait,
     },
     track::Tracker,
@@ -39,6 +41,7 @@ fn running(tid: u32) -> Thread {
     Thread {
         goroutine: None,
         created: None,
+        sampled: None,
         task: None,
         tid,
         comm: "worker".to_owned(),
@@ -182,4 +185,62 @@ fn a_series_of_looks_ends_at_a_gap() {
     // And not looked at again, it is unknown.
     tracker.apply(inventory(604 * S, true, vec![item(CLOSE_WAIT, 110 * S)]));
     assert_eq!(tracker.running_since(7), None);
+}
+
+#[test]
+fn samples_hold_for_as_long_as_their_thread_runs_on() {
+    let frame = || Frame {
+        function: Some("compute".to_owned()),
+        ..Frame::default()
+    };
+    let samples = |began| Samples {
+        tid: 7,
+        began,
+        moments: Moments {
+            from: 601 * S,
+            to: 602 * S,
+            count: 60,
+            inside: 58,
+        },
+        stack: vec![frame()],
+        frames_at: Vec::new(),
+    };
+    let sampled = |began: u64, looks: &[(u64, bool)]| {
+        let mut tracker = tracker([]);
+        let of_7 = |runs| if runs { vec![running(7)] } else { Vec::new() };
+        looked_at(&mut tracker, 600 * S, of_7(true));
+        let threads = vec![samples(began)];
+        tracker.apply(Input::Samples { pid: PID, threads });
+        for (at, runs) in looks {
+            looked_at(&mut tracker, at * S, of_7(*runs));
+        }
+        let thread = tracker.threads(PID).first()?.clone();
+        let told = thread.sampled.map(|moments| moments.inside);
+        assert_eq!(told.is_some(), !thread.stack.is_empty());
+        told
+    };
+    assert_eq!(sampled(0, &[]), Some(58));
+    assert_eq!(sampled(0, &[(603, true), (640, true)]), Some(58));
+    // A look at which it did not run, a minute without samples, a thread that has its number now.
+    assert_eq!(sampled(0, &[(603, false), (604, true)]), None);
+    assert_eq!(sampled(0, &[(630, true), (660, true)]), None);
+    let mut other = running(7);
+    other.began = 50 * S;
+    let mut tracker = tracker([]);
+    looked_at(&mut tracker, 600 * S, vec![other.clone()]);
+    let threads = vec![samples(20 * S)];
+    tracker.apply(Input::Samples { pid: PID, threads });
+    assert_eq!(tracker.threads(PID)[0].sampled, None);
+    // While it waits for a CPU its stack can be read, and is elsewhere.
+    other.began = 0;
+    other.stack = vec![Frame {
+        function: Some("answer".to_owned()),
+        ..Frame::default()
+    }];
+    looked_at(&mut tracker, 604 * S, vec![other]);
+    let threads = vec![samples(0)];
+    tracker.apply(Input::Samples { pid: PID, threads });
+    let thread = &tracker.threads(PID)[0];
+    assert_eq!(thread.sampled, None);
+    assert_eq!(thread.stack[0].function.as_deref(), Some("answer"));
 }
