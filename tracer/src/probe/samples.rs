@@ -166,11 +166,11 @@ impl Sampled {
         };
         let mut executed = false;
         while let Some(record) = ring.next_record() {
-            let executes = record.misc() & MISC_COMM_EXEC != 0;
+            let by_exec = record.misc() & MISC_COMM_EXEC != 0;
             match record.parse_record() {
                 Ok(Record::Sample(sample)) => self.samples.extend(sample_of(&sample)),
                 // Its addresses mean something else now.
-                Ok(Record::Comm(_)) if executes => {
+                Ok(Record::Comm(_)) if by_exec => {
                     executed = true;
                     break;
                 }

@@ -196,7 +196,7 @@ type Kind = (String, String);
 
 /// Of a thread that runs and was not sampled it is not known what it began with: it may be one of the only pool with
 /// its name.
-fn with_unknown<'a>(mut pools: BTreeMap<Kind, Vec<&'a Thread>>) -> BTreeMap<Kind, Vec<&'a Thread>> {
+fn with_unknown(mut pools: BTreeMap<Kind, Vec<&Thread>>) -> BTreeMap<Kind, Vec<&Thread>> {
     let runs = |thread: &&Thread| thread.state == 'R' && thread.stack.is_empty();
     let unknown = pools
         .iter()

@@ -172,6 +172,9 @@ fn holders(holders: &[Holder], blame: Option<&Blame>) -> Markup {
                     summary {
                         (holder.called()) " [" (holder.tid) "]"
                         @if let Some(syscall) = &holder.syscall { " in " (shown(syscall)) }
+                        @if let Some(samples) = holder.samples {
+                            " on CPU (" (counted(u64::from(samples), "sample")) ")"
+                        }
                         @if let Some(since) = holder.since_seconds { " for " (age(since)) }
                     }
                     (stack(&holder.stack, blame))

@@ -48,6 +48,32 @@ fn verbose_adds_sockets_threads_and_stacks() {
     );
 }
 
+/// The calls of a thread that runs are not those of now.
+#[test]
+fn a_thread_that_was_sampled_is_told_with_what_it_was_in() {
+    let mut report = samples::worker_starvation();
+    for holder in &mut report.sites[0].stacks.holders {
+        (holder.state, holder.syscall, holder.fd) = (Some('R'), None, None);
+        (holder.since_seconds, holder.samples) = (None, Some(50));
+    }
+    let first = report.sites[0].stacks.holders[0].stack.iter();
+    let own = first.clone().find(|frame| is_application(frame));
+    let own = own.and_then(|frame| frame.function.clone()).unwrap();
+    let text = rendered(&report, &options(200));
+    assert!(
+        text.contains(&format!(", on CPU in {own} (50 samples)")),
+        "{text}"
+    );
+    assert!(
+        text.contains("were when sampled, innermost call first"),
+        "{text}"
+    );
+    report.sites[0].stacks.holders[0].stack.clear();
+    report.sites[0].stacks.holders.truncate(1);
+    let text = rendered(&report, &options(200));
+    assert!(text.contains(", on CPU (50 samples)"), "{text}");
+}
+
 /// Whoever reads it should not look for the fault in the library.
 #[test]
 fn a_library_is_named_as_such() {

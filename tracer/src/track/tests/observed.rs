@@ -205,7 +205,7 @@ fn samples_hold_for_as_long_as_their_thread_runs_on() {
         stack: vec![frame()],
         frames_at: Vec::new(),
     };
-    let sampled = |began: u64, looks: &[(u64, bool)]| {
+    let told_after = |began: u64, looks: &[(u64, bool)]| {
         let mut tracker = tracker([]);
         let of_7 = |runs| if runs { vec![running(7)] } else { Vec::new() };
         looked_at(&mut tracker, 600 * S, of_7(true));
@@ -219,11 +219,11 @@ fn samples_hold_for_as_long_as_their_thread_runs_on() {
         assert_eq!(told.is_some(), !thread.stack.is_empty());
         told
     };
-    assert_eq!(sampled(0, &[]), Some(58));
-    assert_eq!(sampled(0, &[(603, true), (640, true)]), Some(58));
+    assert_eq!(told_after(0, &[]), Some(58));
+    assert_eq!(told_after(0, &[(603, true), (640, true)]), Some(58));
     // A look at which it did not run, a minute without samples, a thread that has its number now.
-    assert_eq!(sampled(0, &[(603, false), (604, true)]), None);
-    assert_eq!(sampled(0, &[(630, true), (660, true)]), None);
+    assert_eq!(told_after(0, &[(603, false), (604, true)]), None);
+    assert_eq!(told_after(0, &[(630, true), (660, true)]), None);
     let mut other = running(7);
     other.began = 50 * S;
     let mut tracker = tracker([]);
