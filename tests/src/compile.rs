@@ -38,6 +38,7 @@ pub fn runtime(entry: &Entry) -> Option<&str> {
     let usual = match entry.language.as_str() {
         "java" => "java",
         "javascript" => "node",
+        "php" => "php",
         "python" => "python3",
         "ruby" => "ruby",
         _ => return None,

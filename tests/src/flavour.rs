@@ -170,6 +170,11 @@ fn interpreters() -> Vec<Flavour> {
             interpreted("ruby-eof", "ruby", "ruby/eof_ignored.rb", &[]),
         ),
         flavour(
+            "PHP",
+            "as it comes",
+            interpreted("php-eof", "php", "php/eof_ignored.php", &[]),
+        ),
+        flavour(
             "Node",
             "as it comes",
             interpreted("node-eof", "javascript", node, &[]),

@@ -49,6 +49,14 @@ fn rubies() -> Vec<PathBuf> {
     found.filter(|ruby| ruby.is_file()).collect()
 }
 
+/// The distribution's PHP, and any that are named beside.
+fn phps() -> Vec<PathBuf> {
+    let beside = std::env::var("SOCKLEAK_TEST_PHP").unwrap_or_default();
+    let beside = beside.split(':').map(PathBuf::from);
+    let found = beside.chain([PathBuf::from("/usr/bin/php")]);
+    found.filter(|php| php.is_file()).collect()
+}
+
 /// Starts the rig under a watch, which sees it from its first call on, and takes the report once it leaks.
 fn watched(rig: &mut Command) -> Report {
     let program = Path::new(rig.get_program());
@@ -195,6 +203,39 @@ fn two_ruby_methods_with_one_call_each_are_two_findings() {
                 ["block in serve", "serve", "<main>"],
                 "{names:?}"
             );
+        }
+    }
+}
+
+#[test]
+fn two_php_functions_with_one_call_each_are_two_findings() {
+    let name = "two_php_functions_with_one_call_each_are_two_findings";
+    if !skip::require_root(name) {
+        return;
+    }
+    let phps = phps();
+    assert!(!phps.is_empty(), "no php at all");
+    for php in phps {
+        let rig = || {
+            let mut rig = Command::new(&php);
+            rig.arg(paths::tests_dir().join("rigs/php/one_call_each.php"));
+            rig.arg("5");
+            rig
+        };
+        let report = told(
+            rig,
+            [("read_orders", 12, 5), ("read_stock", 17, 5)],
+            Count::All,
+        );
+        for site in &report.sites {
+            let read = site.stacks.named("eof");
+            let names: Vec<String> = read[0].iter().map(tests::report::Frame::name).collect();
+            assert!(names[0].contains("recv"), "{names:?}");
+            let [.., reader, server, outside] = &names[..] else {
+                panic!("{names:?}");
+            };
+            assert!(reader.starts_with("read_"), "{names:?}");
+            assert_eq!([server, outside], ["serve", "{main}"], "{names:?}");
         }
     }
 }

@@ -41,7 +41,7 @@ fn names_are_as_documented() {
     let mut table = HEAD.to_owned();
     // Two of one interpreter would be one site.
     let is_interpreted =
-        |flavour: &Flavour| ["Python", "Ruby", "Node", "Java"].contains(&flavour.language);
+        |flavour: &Flavour| ["Python", "Ruby", "PHP", "Node", "Java"].contains(&flavour.language);
     let (alone, together) = flavours.into_iter().partition::<Vec<_>, _>(&is_interpreted);
     for some in together.chunks(AT_ONCE).chain(alone.chunks(1)) {
         // Nothing is named before the list that is to name it was asked for.
@@ -203,7 +203,7 @@ fn is_own(rig: &str, frame: &Frame) -> bool {
     let main = ["main", "main.main", "eof_ignored::main"].contains(&function);
     let module = frame.module.as_deref().unwrap_or_default();
     let is_its = module == rig
-        || ["[jit]", "[python]", "[java]", "[ruby]"].contains(&module)
+        || ["[jit]", "[python]", "[java]", "[ruby]", "[php]"].contains(&module)
         || module == format!("{rig}.plugin.so");
     is_its && (main || own.iter().any(|name| function.contains(name)))
 }

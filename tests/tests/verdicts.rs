@@ -119,6 +119,8 @@ rigs! {
     haproxy_eof_ignored: "haproxy-eof-ignored"
     urllib3_idle_pool: "urllib3-idle-pool"
     python_inherited_fd: "python-inherited-fd"
+    php_eof_ignored: "php-eof-ignored"
+    php_lost_reference: "php-lost-reference"
     node_eof_ignored: "node-eof-ignored"
     node_never_read: "node-never-read"
     node_body_not_read: "node-body-not-read"

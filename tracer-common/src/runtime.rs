@@ -22,6 +22,8 @@ pub const KIND_INTERPRETER: u64 = 0;
 pub const KIND_GO: u64 = 1;
 /// HotSpot, of which frames are walked.
 pub const KIND_HOTSPOT: u64 = 2;
+/// An interpreter that runs in the first thread only: `state` is where the program has the pointer to its innermost frame (PHP).
+pub const KIND_ONE_THREAD: u64 = 3;
 
 wire! {
     /// Where a runtime keeps what a thread executes. Places within a frame of an interpreter are counted in bits.
@@ -64,7 +66,9 @@ wire! {
         pub stride: u64,
         /// From the state to start and length in words of the memory at whose end the outermost of them is.
         pub values: u64,
-        pub reserved: u64,
+        /// Bits of the first word of a function of which one is set where it has instructions of its own, and these tell
+        /// which it is: several objects may stand for one function. 0 where all have (PHP).
+        pub has_instructions: u64,
     }
 }
 
@@ -94,7 +98,7 @@ impl Runtime {
         compile_id: 0,
         stride: 0,
         values: 0,
-        reserved: 0,
+        has_instructions: 0,
     };
 }
 
@@ -124,6 +128,8 @@ pub mod goroutine {
 
 /// Owners from here on only mark where C code has called the interpreter.
 pub const NO_FUNCTION: u64 = 3;
+/// Instructions with all of these bits tell the function they belong to, whichever object stands for it.
+pub const ALONE: u64 = 3 << 62;
 /// References on a stack carry a tag in these bits (CPython since 3.14).
 pub const REFERENCE_TAG: u64 = 7;
 

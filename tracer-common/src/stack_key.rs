@@ -49,10 +49,12 @@ pub const fn in_process(key: u64, tgid: u32) -> u64 {
 /// What stands for frames of a runtime that are there and could not be read.
 pub const UNREAD: u64 = 1;
 
-/// Takes in a function of a language runtime and where it is executed; begins with 0.
+/// Takes in a function of a language runtime and where it is executed, or that alone (`runtime::ALONE`); begins with 0.
 #[inline(always)]
 pub const fn fold_managed(hash: u64, code: u64, instruction: u64) -> u64 {
-    fold(fold(hash, code), instruction) | 2
+    // Without a branch: all bits, or none where the two highest are set.
+    let kept = (((instruction >> 62) + 1) >> 2).wrapping_sub(1);
+    fold(fold(hash, code & kept), instruction) | 2
 }
 
 /// The key of native calls below these frames of a runtime: their hash, 0 for none, or [`UNREAD`].

@@ -3,12 +3,12 @@
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
-use aya_ebpf::helpers::generated::bpf_probe_read_user;
+use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_probe_read_user};
 use tracer_common::{
     runtime::{
-        Activation, KIND_GO, KIND_INTERPRETER, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD,
-        MANAGED_WHOLE, MAX_FRAME_BYTES, MAX_MANAGED, NO_FUNCTION, NOWHERE, REFERENCE_TAG, Runtime,
-        goroutine, places_of,
+        ALONE, Activation, KIND_GO, KIND_INTERPRETER, KIND_ONE_THREAD, MANAGED_DEEPER,
+        MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE, MAX_FRAME_BYTES, MAX_MANAGED, NO_FUNCTION,
+        NOWHERE, REFERENCE_TAG, Runtime, goroutine, places_of,
     },
     stack_key,
 };
@@ -139,12 +139,17 @@ pub fn walk(
     };
     // SAFETY: a valid map element.
     let layout = unsafe { &*entry };
-    if layout.kind != KIND_INTERPRETER {
-        return (MANAGED_NONE, 0);
+    let mut state = layout.state;
+    match layout.kind {
+        KIND_INTERPRETER => {
+            let Some(of_thread) = word(thread.wrapping_add(state)) else {
+                return (MANAGED_UNREAD, 0);
+            };
+            state = of_thread;
+        }
+        KIND_ONE_THREAD if is_first_thread() => {}
+        _ => return (MANAGED_NONE, 0),
     }
-    let Some(state) = word(thread.wrapping_add(layout.state)) else {
-        return (MANAGED_UNREAD, 0);
-    };
     if state == 0 {
         return (MANAGED_NONE, 0);
     }
@@ -220,21 +225,32 @@ impl<F: FnMut(usize, Activation)> Turn for Frames<'_, F> {
         };
         let layout = self.layout;
         let function = at(layout.owner) & layout.owner_mask < NO_FUNCTION;
-        let kept = u64::from(function).wrapping_neg();
+        let mut kept = u64::from(function).wrapping_neg();
+        let mut code = at(layout.code) & !REFERENCE_TAG;
+        let mut instruction = at(layout.instruction) & layout.instruction_mask;
+        if layout.has_instructions != 0 {
+            // What cannot be read is none: the helper leaves 0 there.
+            let first = word(code).unwrap_or(0);
+            kept &= !if_equal(first & layout.has_instructions, 0, u64::MAX);
+            instruction |= ALONE;
+        }
+        code &= kept;
         let number = number as usize & (MAX_MANAGED - 1);
-        (self.on_frame)(
-            number,
-            Activation {
-                code: at(layout.code) & !REFERENCE_TAG & kept,
-                instruction: at(layout.instruction) & layout.instruction_mask,
-            },
-        );
+        (self.on_frame)(number, Activation { code, instruction });
         let leads = if_equal(layout.stride, 0, u64::MAX);
         let above = self.at.wrapping_add(layout.stride);
         self.at = at(layout.previous) & leads | above & if_below(above, self.end);
         self.seen = number as u32 + 1;
         false
     }
+}
+
+/// Of its process.
+#[inline(always)]
+fn is_first_thread() -> bool {
+    // SAFETY: takes nothing and touches no memory.
+    let ids = unsafe { bpf_get_current_pid_tgid() };
+    ids >> 32 == ids & 0xffff_ffff
 }
 
 /// Start and length of memory of which frames are an array.

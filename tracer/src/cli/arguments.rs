@@ -255,7 +255,7 @@ pub(super) struct Looking {
     #[arg(long)]
     pub no_jvm_attach: bool,
     /// Read what threads execute, and of Node.js who listens to sockets, from the structures of
-    /// these language runtimes only: of python,java,go,node,ruby, or none
+    /// these language runtimes only: of python,java,go,node,ruby,php, or none
     #[arg(long, value_name = "LIST", value_parser = runtimes)]
     pub runtimes: Option<Runtimes>,
 }
@@ -272,9 +272,10 @@ pub(super) fn runtimes(text: &str) -> Result<Runtimes, String> {
             "go" => found.go = true,
             "node" => found.node = true,
             "ruby" => found.ruby = true,
+            "php" => found.php = true,
             _ => {
                 return Err(
-                    "known are python, java, go, node and ruby, separated by commas, or none"
+                    "known are python, java, go, node, ruby and php, separated by commas, or none"
                         .to_owned(),
                 );
             }

@@ -54,7 +54,7 @@ pub(super) struct Serve {
     #[arg(long)]
     pub jvm_attach: bool,
     /// Read what threads execute, and of Node.js who listens to sockets, from the structures of
-    /// these language runtimes only: of python,java,go,node,ruby, or none
+    /// these language runtimes only: of python,java,go,node,ruby,php, or none
     #[arg(long, value_name = "LIST", value_parser = super::arguments::runtimes)]
     pub runtimes: Option<Runtimes>,
     /// Learn accept sites by auto, fexit, syscall (slows all system calls by 50 ns) or none

@@ -13,6 +13,8 @@ pub struct Runtimes {
     pub node: bool,
     #[serde(default)]
     pub ruby: bool,
+    #[serde(default)]
+    pub php: bool,
 }
 
 impl Runtimes {
@@ -22,6 +24,7 @@ impl Runtimes {
         go: true,
         node: true,
         ruby: true,
+        php: true,
     };
     pub const NONE: Self = Self {
         python: false,
@@ -29,6 +32,7 @@ impl Runtimes {
         go: false,
         node: false,
         ruby: false,
+        php: false,
     };
 }
 

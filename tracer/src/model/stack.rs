@@ -17,6 +17,9 @@ pub const NODE: &str = "[node]";
 /// The module of frames that are methods and blocks of Ruby, as its virtual machine keeps them.
 pub const RUBY: &str = "[ruby]";
 
+/// The module of frames that are functions of PHP, as its executor keeps them.
+pub const PHP: &str = "[php]";
+
 /// One frame of the public report. `function` is `None` when no symbol covers the address; then
 /// `module` and `offset` say where it is and `build_id` says in which build.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,6 +50,7 @@ pub enum Runtime {
     Go,
     Node,
     Ruby,
+    Php,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -101,7 +105,7 @@ impl Frame {
     /// Of a function that its runtime's own structures tell of.
     pub fn is_managed(&self) -> bool {
         let module = self.module.as_deref();
-        module.is_some_and(|module| [PYTHON, JAVA, NODE, RUBY].contains(&module))
+        module.is_some_and(|module| [PYTHON, JAVA, NODE, RUBY, PHP].contains(&module))
     }
 
     pub fn step(&self) -> Step<'_> {

@@ -2,7 +2,7 @@
 
 use crate::model::input::Warning;
 use crate::model::report::Report;
-use crate::model::stack::{Frame, JAVA, PYTHON, RUBY, Runtime};
+use crate::model::stack::{Frame, JAVA, PHP, PYTHON, RUBY, Runtime};
 use crate::model::untrusted::Untrusted;
 use crate::options::Options;
 use crate::symbolize::blame::{Policy, Wrappers};
@@ -32,6 +32,7 @@ pub fn say_whose(report: &mut Report) {
                 Some(PYTHON) => Some(Runtime::Python),
                 Some(JAVA) => Some(Runtime::Jvm),
                 Some(RUBY) => Some(Runtime::Ruby),
+                Some(PHP) => Some(Runtime::Php),
                 _ => frame.runtime,
             };
         }

@@ -245,6 +245,7 @@ fn view(copy: &Wire) -> StackCopy<'_> {
         bytes: copy.bytes(),
         walked: copy.walked(),
         thread: 0,
+        first_thread: false,
         noted: if copy.managed_from == [0; 3] {
             Noted::Nothing
         } else {

@@ -78,6 +78,7 @@ fn whole(thread: Thread, sample: &Sample, symbolizer: &mut Symbolizer) -> Option
         lr: sample.lr,
         // The moment has passed.
         thread: 0,
+        first_thread: false,
         noted: Noted::Nothing,
         bytes: &sample.stack,
         walked: &[],

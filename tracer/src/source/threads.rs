@@ -265,7 +265,7 @@ impl Caught {
         let stack = self.stack.as_ref().filter(|_| unmoved);
         let (stack, frames_at) = entry
             .zip(stack)
-            .map(|(entry, bytes)| frames(process, &entry, bytes, symbolizer))
+            .map(|(entry, bytes)| frames(process, (seen.tid, &entry), bytes, symbolizer))
             .unwrap_or_default();
         let wait = if unmoved {
             let looks = (self.mutex, mutex(&self.wait, memory));
@@ -305,7 +305,7 @@ impl Caught {
             thread_pointer: 0,
             ..entry
         };
-        frames(process, &entry, bytes, symbolizer)
+        frames(process, (self.seen.tid, &entry), bytes, symbolizer)
     }
 }
 
@@ -325,7 +325,7 @@ type Frames = (Vec<Frame>, Vec<FrameAddress>);
 
 fn frames(
     process: &Process,
-    entry: &KernelEntry,
+    (tid, entry): (u32, &KernelEntry),
     bytes: &[u8],
     symbolizer: &mut Symbolizer,
 ) -> Frames {
@@ -337,6 +337,7 @@ fn frames(
         fp: entry.fp,
         lr: entry.lr,
         thread: entry.thread_pointer,
+        first_thread: tid == process.pid,
         noted: Noted::Nothing,
         bytes,
         walked: &[],

@@ -126,6 +126,7 @@ pub(super) struct Copy {
     pub fp: u64,
     pub lr: u64,
     pub thread: u64,
+    pub first_thread: bool,
     /// Language runtimes that may be read.
     pub runtimes: Runtimes,
     pub noted: OwnNoted,

@@ -22,6 +22,8 @@ pub struct StackCopy<'a> {
     /// The thread pointer, for a thread that has not run since and does not: then what its language runtime executes can
     /// be read from the process. 0 for a moment that has passed.
     pub thread: u64,
+    /// That thread is its process's first.
+    pub first_thread: bool,
     /// What the kernel program has noted of its language runtime at a moment that has passed.
     pub noted: Noted<'a>,
     /// Memory from `sp` upwards.
@@ -43,6 +45,7 @@ impl StackCopy<'_> {
             fp: 0,
             lr: 0,
             thread: 0,
+            first_thread: false,
             noted: Noted::Nothing,
             bytes: &[],
             walked: &[],

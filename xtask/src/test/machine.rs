@@ -55,6 +55,11 @@ const NEEDS: &[Need] = &[
         why: "programs in Ruby",
     },
     Need {
+        program: "/usr/bin/php",
+        package: "php-cli",
+        why: "programs in PHP",
+    },
+    Need {
         program: "prometheus",
         package: "prometheus",
         why: "real scrapes of a metrics endpoint",

@@ -124,6 +124,7 @@ impl Copy {
             fp: self.fp,
             lr: self.lr,
             thread: 0,
+            first_thread: false,
             noted: self.functions.view(),
             bytes: &self.bytes,
             walked: &self.walked,

@@ -55,7 +55,7 @@ pub(super) fn read(
                 && switches(process.pid, tid) == before;
             let stack = stack.filter(|_| unmoved);
             let (stack, frames_at) = stack
-                .map(|(entry, bytes)| frames(process, &entry, &bytes, symbolizer))
+                .map(|(entry, bytes)| frames(process, (tid, &entry), &bytes, symbolizer))
                 .unwrap_or_default();
             let wait = if unmoved {
                 let looks = (first, mutex(&wait, memory.as_ref()));

@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use super::ruby;
 use super::table::{JIT, JIT_FUNCTIONS};
-use crate::model::stack::{Frame, JAVA, NODE, PYTHON, RUBY};
+use super::{php, ruby};
+use crate::model::stack::{Frame, JAVA, NODE, PHP, PYTHON, RUBY};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tier {
@@ -39,6 +39,7 @@ pub(super) fn tier(frame: &Frame) -> Option<Tier> {
     match frame.module.as_deref() {
         _ if is_python(frame) => Some(of_python(frame.file.as_deref().unwrap_or_default())),
         Some(RUBY) => Some(ruby::tier(frame.file.as_deref().unwrap_or_default())),
+        Some(PHP) => Some(php::tier(frame.file.as_deref().unwrap_or_default())),
         Some(JAVA) => Some(of_java(frame.function.as_deref().unwrap_or_default())),
         Some(NODE) => Some(of_node(frame.file.as_deref().unwrap_or_default())),
         _ => None,
@@ -61,6 +62,9 @@ pub(super) fn library(frame: &Frame) -> Option<String> {
     if frame.module.as_deref() == Some(RUBY) {
         return ruby::library(frame.file.as_deref()?).map(str::to_owned);
     }
+    if frame.module.as_deref() == Some(PHP) {
+        return php::library(frame.file.as_deref()?).map(str::to_owned);
+    }
     let function = frame.function.as_deref()?;
     let of = LIBRARIES
         .iter()
@@ -74,6 +78,9 @@ pub(super) fn is_loop(frame: &Frame) -> bool {
     let function = frame.function.as_deref().unwrap_or_default();
     if frame.module.as_deref() == Some(RUBY) {
         return ruby::is_loop(file, function);
+    }
+    if frame.module.as_deref() == Some(PHP) {
+        return php::is_loop(function);
     }
     let function = function.rsplit('.').next().unwrap_or_default();
     let here = |(end, name): &(&str, &str)| *name == function && file.ends_with(end);

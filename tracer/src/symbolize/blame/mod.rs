@@ -2,6 +2,7 @@
 //! Decides by names alone; what counts as library and runtime code is a table.
 
 mod managed;
+mod php;
 mod ruby;
 mod table;
 mod wrappers;

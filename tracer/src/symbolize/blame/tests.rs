@@ -228,6 +228,43 @@ fn a_library_is_blamed_rather_than_nobody_and_a_loop_never() {
 }
 
 #[test]
+fn of_php_its_functions_are_meant_and_never_what_they_are_built_on() {
+    let of = |file: &str, function| Frame {
+        file: Some(file.to_owned()),
+        ..frame("[php]", function)
+    };
+    let [recv, extension] = [frame("libc.so.6", "recv"), frame("redis.so", "redis_read")];
+    let driver = of(
+        "/srv/vendor/react/stream/src/DuplexResourceStream.php",
+        "React\\Stream\\DuplexResourceStream::handleData",
+    );
+    let library = of(
+        "/srv/vendor/predis/predis/src/Client.php",
+        "Predis\\Client::read",
+    );
+    let own = of("/srv/src/Shop.php", "App\\Shop::ask");
+    let event_loop = of(
+        "/srv/vendor/react/event-loop/src/StreamSelectLoop.php",
+        "React\\EventLoop\\StreamSelectLoop::run",
+    );
+    let main = of("/srv/server.php", "{main}");
+    let embedding = frame("server", "serve");
+    let stack = [
+        recv, extension, driver, library, own, event_loop, main, embedding,
+    ];
+    assert_eq!(blamed(&stack), Some(4));
+    assert_eq!(blamed(&stack[..4]), Some(3));
+    assert_eq!(blamed(&stack[..3]), None, "not the extension module");
+    assert_eq!(
+        blamed(&stack[5..]),
+        None,
+        "who runs the loop has not called it"
+    );
+    assert_eq!(blamed(&stack[6..]), Some(0));
+    assert_eq!(Policy::library(&stack[3]).as_deref(), Some("predis/predis"));
+}
+
+#[test]
 fn the_innermost_application_frame_is_blamed() {
     let stack = [
         frame("libc.so.6", "recv"),

@@ -22,7 +22,7 @@ pub(super) fn present(socket: &OwnedFd, known: &Known, copy: &Copy) -> Option<Ma
     }
     let mut fetch = |pages: &[u64]| fetch(socket, pages).unwrap_or_default();
     let mut memory = Memory::new(&mut fetch);
-    learnt(known, copy.runtimes, &mut memory)?.present(&mut memory, copy.thread)
+    learnt(known, copy.runtimes, &mut memory)?.present(&mut memory, copy.thread, copy.first_thread)
 }
 
 /// What the noted functions are called; `None` where none were, or the process's memory is gone.
@@ -34,7 +34,9 @@ pub(super) fn named(socket: &OwnedFd, known: &Known, copy: &Copy) -> Option<Func
     let mut memory = Memory::new(&mut fetch);
     let runtime = learnt(known, copy.runtimes, &mut memory)?;
     let told = match &copy.noted {
-        OwnNoted::Functions { functions, .. } => runtime.noted(&mut memory, functions)?,
+        OwnNoted::Functions { functions, deeper } => {
+            runtime.noted(&mut memory, functions, !deeper)?
+        }
         OwnNoted::Cut { from } => runtime.copied(&mut memory, *from, stack(copy))?,
         _ => return None,
     };

@@ -323,6 +323,7 @@ fn view(copy: &Copy) -> StackCopy<'_> {
         fp: copy.fp,
         lr: copy.lr,
         thread: copy.thread,
+        first_thread: copy.first_thread,
         noted: Noted::Nothing,
         bytes: &copy.bytes,
         walked: &copy.walked,

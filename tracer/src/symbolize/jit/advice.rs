@@ -1,6 +1,8 @@
 //! What would make a runtime name its functions, by the modules it is made of: only what works for that very version, or
 //! that nothing does.
 
+use std::ops::RangeInclusive;
+
 use crate::model::stack::Frame;
 use crate::symbolize::warning::Warning;
 
@@ -14,7 +16,8 @@ enum Language {
     Dotnet,
     Erlang,
     Ruby,
-    Php,
+    /// With the number of its release, where its file tells it.
+    Php(Option<(u32, u32)>),
     /// Nothing reads its functions, and no flag names them.
     Nameless(&'static str),
     Other,
@@ -104,7 +107,19 @@ fn told(language: Language, interpreted: bool, pid: u32) -> (String, String) {
             "of Ruby 3.0 to 4.0 they are read (`--runtimes ruby`) from some 50 ms after its first call on; no flag of Ruby names them"
                 .to_owned(),
         ),
-        Language::Php => ("PHP functions", "no flag of PHP names them".to_owned()),
+        Language::Php(Some(release)) if !PHP_READ.contains(&release) => (
+            "PHP functions",
+            format!(
+                "of PHP {}.{} they are not read, and no flag of PHP names them",
+                release.0, release.1
+            ),
+        ),
+        Language::Php(_) => (
+            "PHP functions",
+            "of PHP 8.0 to 8.4 they are read (`--runtimes php`) from some 50 ms after its first call on, but not of builds for threads \
+             (`php -v` says ZTS); no flag of PHP names them"
+                .to_owned(),
+        ),
         Language::Nameless(name) => {
             return (
                 format!("functions of {name}"),
@@ -118,6 +133,9 @@ fn told(language: Language, interpreted: bool, pid: u32) -> (String, String) {
     };
     (code.to_owned(), remedy)
 }
+
+/// Releases of PHP whose structures are known.
+const PHP_READ: RangeInclusive<(u32, u32)> = (8, 0)..=(8, 4);
 
 fn is_interpreter(function: &str) -> bool {
     [
@@ -134,7 +152,7 @@ const fn is_nameless(language: Language) -> bool {
     matches!(
         language,
         Language::Ruby
-            | Language::Php
+            | Language::Php(_)
             | Language::Nameless(_)
             | Language::Erlang
             | Language::Dotnet
@@ -155,7 +173,6 @@ fn of_module(module: &str) -> Option<Language> {
         ("libnode.so", Language::Node),
         ("libcoreclr.so", Language::Dotnet),
         ("libruby", Language::Ruby),
-        ("libphp", Language::Php),
         ("libperl.so", PERL),
     ];
     /// Programs, with the number of their release or without.
@@ -164,9 +181,6 @@ fn of_module(module: &str) -> Option<Language> {
         ("nodejs", Language::Node),
         ("beam.smp", Language::Erlang),
         ("ruby", Language::Ruby),
-        ("php", Language::Php),
-        ("php-fpm", Language::Php),
-        ("php-cgi", Language::Php),
         ("perl", PERL),
         ("lua", LUA),
         ("luajit", LUA),
@@ -186,6 +200,13 @@ fn of_module(module: &str) -> Option<Language> {
         return known.then_some(Language::Python(minor));
     }
     let numbered = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let php = ["php-fpm", "php-cgi", "libphp", "php"];
+    if let Some(rest) = php.iter().find_map(|name| module.strip_prefix(name)) {
+        let rest = rest.split_once(".so").map_or(rest, |(rest, _)| rest);
+        let release = rest.split_once('.').filter(|_| numbered(rest));
+        let release = release.and_then(|(of, minor)| Some((of.parse().ok()?, minor.parse().ok()?)));
+        return numbered(rest).then_some(Language::Php(release));
+    }
     let program = |(name, _): &&(&str, Language)| module.strip_prefix(name).is_some_and(numbered);
     let library = |(name, _): &&(&str, Language)| module.starts_with(name);
     let found = PROGRAMS.iter().find(program);
@@ -249,9 +270,16 @@ mod tests {
         for (module, says) in [
             ("libruby-3.1.so.3.1", "no flag of Ruby"),
             ("ruby3.3", "no flag of Ruby"),
-            ("php8.2", "no flag of PHP"),
+            ("php8.2", "8.0 to 8.4 they are read (`--runtimes php`)"),
+            ("php-fpm", "but not of builds for threads"),
             ("php-fpm8.2", "no flag of PHP"),
-            ("libphp8.2.so", "no flag of PHP"),
+            ("php-cgi8.4", "--runtimes php"),
+            ("libphp8.2.so", "--runtimes php"),
+            ("libphp.so", "--runtimes php"),
+            ("php7.4", "of PHP 7.4 they are not read, and no flag of PHP"),
+            ("libphp7.4.so", "of PHP 7.4 they are not read"),
+            ("php8.5", "of PHP 8.5 they are not read"),
+            ("libphp5.so", "no flag of PHP"),
             ("perl", "no flag of Perl"),
             ("libperl.so.5.36", "no flag of Perl"),
             ("lua5.3", "no flag of Lua"),
@@ -269,6 +297,7 @@ mod tests {
         assert_eq!(of_module("perlin-noise"), None);
         assert_eq!(of_module("luanti"), None);
         assert_eq!(of_module("Rscript-like"), None);
+        assert_eq!(of_module("phpstan-server"), None);
         assert_eq!(advised("server", &[("server", Some("main"))]), None);
     }
 }

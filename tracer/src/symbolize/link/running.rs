@@ -344,6 +344,7 @@ pub(super) fn owned(copy: &StackCopy<'_>, number: u64, runtimes: Runtimes) -> Co
         fp: copy.fp,
         lr: copy.lr,
         thread: copy.thread,
+        first_thread: copy.first_thread,
         runtimes,
         noted: OwnNoted::of(copy.noted),
         bytes: copy.bytes.to_vec(),

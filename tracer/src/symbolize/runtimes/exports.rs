@@ -17,22 +17,37 @@ pub(in crate::symbolize) struct Exports {
     pub(super) python: [Option<u64>; 3],
     /// `ruby_current_vm_ptr` and `ruby_version`.
     pub(super) ruby: [Option<u64>; 2],
+    /// `module_registry`, `executor_globals` and `sapi_module`.
+    pub(super) php: [Option<u64>; 3],
 }
 
 impl Exports {
     pub(super) fn of(image: &Image) -> &Self {
-        const NAMES: [&str; 5] = [
+        const NAMES: [&str; 8] = [
             "_PyRuntime",
             "PyCode_Type",
             "Py_Version",
             "ruby_current_vm_ptr",
             "ruby_version",
+            "module_registry",
+            "executor_globals",
+            "sapi_module",
         ];
         image.exports.get_or_init(|| {
-            let [runtime, code_type, version, machine, release] = find(&image.file, NAMES);
+            let [
+                runtime,
+                code_type,
+                version,
+                machine,
+                release,
+                modules,
+                executor,
+                server,
+            ] = find(&image.file, NAMES);
             Self {
                 python: [runtime, code_type, version],
                 ruby: [machine, release],
+                php: [modules, executor, server],
             }
         })
     }

@@ -1,5 +1,5 @@
 //! What managed runtimes execute, read from their own structures in the memory of the process: frames of Python,
-//! Ruby and Java, goroutines, and of Node.js who listens to sockets.
+//! Ruby, PHP and Java, goroutines, and of Node.js who listens to sockets.
 //! Runs in the helper; knows no privilege and no file but the program's own.
 
 pub(super) mod cpython;
@@ -9,6 +9,7 @@ pub(super) mod golang;
 mod hotspot;
 pub(super) mod memory;
 pub(super) mod node;
+mod php;
 mod ruby;
 mod threads;
 
@@ -22,6 +23,7 @@ use golang::Golang;
 use hotspot::Hotspot;
 use memory::Memory;
 use node::Node;
+use php::Php;
 use ruby::Ruby;
 
 /// The runtime of one process.
@@ -30,6 +32,7 @@ pub(super) struct Runtime(Kind);
 enum Kind {
     Python(Box<Cpython>),
     Ruby(Ruby),
+    Php(Php),
     Java(Box<Hotspot>),
     Go(Golang),
     Node(Box<Node>),
@@ -95,6 +98,11 @@ impl Runtime {
         {
             return Some(Self(Kind::Ruby(ruby)));
         }
+        if wanted.php
+            && let Some(php) = Php::learn(code, memory)
+        {
+            return Some(Self(Kind::Php(php)));
+        }
         if wanted.java
             && let Some(java) = Hotspot::learn(code, memory)
         {
@@ -112,6 +120,7 @@ impl Runtime {
         match &self.0 {
             Kind::Python(python) => Some(python.image),
             Kind::Ruby(ruby) => Some(ruby.image),
+            Kind::Php(php) => Some(php.image),
             // Elsewhere the kernel program cannot walk its frames.
             Kind::Java(java) => cfg!(target_arch = "x86_64").then_some(java.image),
             Kind::Go(_) | Kind::Node(_) => None,
@@ -147,21 +156,25 @@ impl Runtime {
         match &self.0 {
             Kind::Python(python) => python.to_note(code, memory),
             Kind::Ruby(ruby) => ruby.to_note(code, memory),
+            Kind::Php(php) => php.to_note(code),
             Kind::Java(java) => java.to_note(memory),
             Kind::Go(go) => go.to_note(),
             Kind::Node(_) => RuntimeOf::Nobody,
         }
     }
 
-    /// Functions that the kernel program has noted; up to the first that is not what it was.
+    /// Functions that the kernel program has noted; up to the first that is not what it was. `whole` says that the last is
+    /// the outermost.
     pub(super) fn noted(
         &self,
         memory: &mut Memory<'_>,
         functions: &[(u64, u64)],
+        whole: bool,
     ) -> Option<Functions> {
         match &self.0 {
             Kind::Python(python) => python.noted(memory, functions),
             Kind::Ruby(ruby) => Some(ruby.noted(memory, functions)),
+            Kind::Php(php) => Some(php.noted(memory, functions, whole)),
             Kind::Java(java) => java.noted(memory, functions),
             Kind::Go(_) | Kind::Node(_) => None,
         }
@@ -175,7 +188,7 @@ impl Runtime {
         stack: CopiedStack<'_>,
     ) -> Option<Functions> {
         match &self.0 {
-            Kind::Python(_) | Kind::Ruby(_) | Kind::Go(_) | Kind::Node(_) => None,
+            Kind::Python(_) | Kind::Ruby(_) | Kind::Php(_) | Kind::Go(_) | Kind::Node(_) => None,
             Kind::Java(java) => java.copied(memory, from, stack),
         }
     }
@@ -188,13 +201,21 @@ impl Runtime {
         stack: CopiedStack<'_>,
     ) -> Vec<AddressRule> {
         match &self.0 {
-            Kind::Python(_) | Kind::Ruby(_) | Kind::Go(_) | Kind::Node(_) => Vec::new(),
+            Kind::Python(_) | Kind::Ruby(_) | Kind::Php(_) | Kind::Go(_) | Kind::Node(_) => {
+                Vec::new()
+            }
             Kind::Java(java) => java.rules(memory, from, stack),
         }
     }
 
-    /// What a thread that does not run executes; `None` when it is none of the runtime's, or nothing is known.
-    pub(super) fn present(&self, memory: &mut Memory<'_>, thread: u64) -> Option<Managed> {
+    /// What a thread that does not run executes; `None` when it is none of the runtime's, or nothing is known. `first`
+    /// says that it is its process's first thread.
+    pub(super) fn present(
+        &self,
+        memory: &mut Memory<'_>,
+        thread: u64,
+        first: bool,
+    ) -> Option<Managed> {
         let (frames, truncated, image) = match &self.0 {
             Kind::Python(python) => {
                 let (stack, truncated) = python.walk(memory, thread)?;
@@ -205,6 +226,10 @@ impl Runtime {
             Kind::Ruby(ruby) => {
                 let (frames, truncated) = ruby.present(memory, thread)?;
                 (frames, truncated, ruby.image)
+            }
+            Kind::Php(php) => {
+                let (frames, truncated) = php.present(memory, first)?;
+                (frames, truncated, php.image)
             }
             Kind::Java(java) => {
                 let (frames, truncated) = java.present(memory, thread)?;

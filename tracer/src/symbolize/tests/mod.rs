@@ -13,6 +13,7 @@ mod libcs;
 mod made;
 mod native;
 mod node;
+mod php;
 mod program;
 mod python;
 mod ruby;

@@ -136,6 +136,7 @@ pub(super) struct OwnedCopy {
     pub fp: u64,
     /// 0 where only what was copied may be used, as at an event.
     pub thread: u64,
+    pub first_thread: bool,
     pub bytes: Vec<u8>,
 }
 
@@ -149,6 +150,7 @@ impl OwnedCopy {
             fp: self.fp,
             lr: 0,
             thread: self.thread,
+            first_thread: self.first_thread,
             noted: Noted::Nothing,
             bytes: &self.bytes,
             walked: &[],
@@ -247,6 +249,7 @@ impl Blocked {
             sp: 0,
             fp: 0,
             thread: 0,
+            first_thread: false,
             bytes: Vec::new(),
         }
     }
@@ -279,6 +282,7 @@ impl Blocked {
         let (_, thread) = frame_and_thread_pointer(self.pid());
         OwnedCopy {
             thread,
+            first_thread: true,
             ..self.copy()
         }
     }
