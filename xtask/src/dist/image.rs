@@ -56,7 +56,8 @@ pub fn check(program: &Path, room: &Path) -> Result<()> {
     let said = inside(&["--version"])?;
     ensure!(said == format!("sockleak {VERSION}"), "it says {said:?}");
     let mounted = store.run(&["mount", &container], &[])?;
-    let files = process::read(Command::new("find").args([&mounted, "-type", "f", "-size", "+0"]))?;
+    let mut find = test::root_command("find")?;
+    let files = process::read(find.args([&mounted, "-type", "f", "-size", "+0"]))?;
     ensure!(
         files == format!("{mounted}/sockleak"),
         "in the image are {files}"
