@@ -33,6 +33,8 @@ const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
 const MOST_MORE: f64 = 2.5;
 const PLACES: u64 = 20;
 const PROCESSES: u64 = 5;
+/// Addresses, the same for any number of sockets: the report names them.
+const CLIENTS: u64 = 100;
 /// Nanoseconds of the events' clock.
 const S: u64 = 1_000_000_000;
 const LISTED: usize = 5;
@@ -278,7 +280,10 @@ fn endpoints(number: u64) -> Endpoints {
     let host = |last: u64| IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + last as u32));
     Endpoints {
         local: SocketAddr::new(host(1), 80),
-        remote: SocketAddr::new(host(256 + number / 60_000), 1024 + (number % 60_000) as u16),
+        remote: SocketAddr::new(
+            host(256 + number % CLIENTS),
+            1024 + (number / CLIENTS) as u16,
+        ),
     }
 }
 
