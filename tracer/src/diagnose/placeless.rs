@@ -51,34 +51,50 @@ pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
     }
 }
 
-/// Says of how many members that is so.
-pub fn evidence(group: &Group<'_>) -> Option<String> {
+/// Says of how many members that is so, and by what they belong here.
+pub fn evidence(group: &Group<'_>) -> Vec<String> {
     let shared = match group.direction() {
         Some(Direction::Connected) => "server",
         _ => "port",
     };
-    let (count, what) = if group.blamed.is_some() {
-        let unlike = |view: &&SocketView<'_>| {
-            !has_place(view) && !is_in_part(view) && !handed::is_moved(view)
-        };
-        let count = group.views.iter().filter(unlike).count();
-        (count, "tells where they were used")
+    let guests: Vec<&SocketView<'_>> = if group.blamed.is_some() {
+        let unlike = |view: &&SocketView<'_>| !has_place(view) && !is_in_part(view);
+        group.views.iter().filter(unlike).collect()
     } else {
-        (
-            group
-                .views
-                .iter()
-                .filter(|view| is_unproven(view) && !handed::is_moved(view))
-                .count(),
-            "proves why they are stuck",
-        )
+        group
+            .views
+            .iter()
+            .filter(|view| is_unproven(view))
+            .collect()
     };
-    (0 < count && count < group.count()).then(|| {
-        format!(
-            "of {count} of the {} nothing {what}: the same {shared} and program as the others",
-            group.count()
-        )
-    })
+    let (alike, others): (Vec<_>, Vec<_>) = guests
+        .into_iter()
+        .filter(|view| !handed::is_moved(view))
+        .partition(|view| telling(group).is_some_and(|own| is_used_alike(own, view)));
+    let others_lack = if group.blamed.is_some() {
+        "tells where they were used"
+    } else {
+        "proves why they are stuck"
+    };
+    let count = group.count();
+    let say = |of: usize, lack: &str, same: &str| {
+        (0 < of && of < count).then(|| format!("of {of} of the {count} nothing {lack}: {same}"))
+    };
+    [
+        say(
+            alike.len(),
+            "else is known",
+            "the same calls used them last as the others",
+        ),
+        say(
+            others.len(),
+            others_lack,
+            &format!("the same {shared} and program as the others"),
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The oldest member that has a place of its own: what the finding says is proven of it.

@@ -1,6 +1,7 @@
 //! Each rule with its proof and its near misses, and what a report is besides its verdicts.
 
 mod about_to_be_stuck;
+mod alike;
 mod clock;
 mod closed;
 mod computing;

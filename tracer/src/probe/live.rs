@@ -28,7 +28,7 @@ use super::{
 };
 use crate::model::input::{CloseCount, Counters, Inventory};
 
-/// One takes some microseconds: at 100,000 events a second every second one adds up.
+/// Readings of sums that do not add up: a defect would keep them so for ever.
 const MAX_READINGS: u32 = 100;
 
 #[derive(Debug, Error)]

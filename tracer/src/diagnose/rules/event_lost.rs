@@ -10,7 +10,7 @@ use crate::diagnose::{
     explanation,
     watching::{EDGE, ONE_SHOT, PRIVATE, TELLS_OF_FIN},
 };
-use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
+use crate::model::verdict::{Severity, Verdict, VerdictDoc};
 
 pub struct EventLost;
 
@@ -45,14 +45,11 @@ impl Rule for EventLost {
                 "the process has asked a server since, which has not answered",
             )
             .look(view.nothing_lost(), "", "some events were lost");
-        let source = EvidenceSource::LastUsed;
-        let proof = Proof::earned(looks, source, Evidence::Loss(loss));
-        // Who does not wait for events may be at work on the socket, which it disarmed meanwhile.
-        Answer::Yes(proof.at_most(if view.waiter(watch).is_none() {
-            Confidence::Low
-        } else {
-            Confidence::Medium
-        }))
+        Answer::Yes(Proof::earned(
+            looks,
+            EvidenceSource::LastUsed,
+            Evidence::Loss(loss),
+        ))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
