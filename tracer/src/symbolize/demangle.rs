@@ -31,7 +31,7 @@ const CLONE_MARKS: [&str; 7] = [
 pub(super) fn readable(symbol: &str) -> String {
     let base = without_clone_marks(without_version(symbol));
     if base.len() <= MAX_MANGLED
-        && let Some(name) = rust(base).or_else(|| cpp(base))
+        && let Some(name) = rust(base).or_else(|| cpp(base)).or_else(|| ocaml(base))
     {
         return name;
     }
@@ -83,6 +83,19 @@ fn cpp(symbol: &str) -> Option<String> {
         Err(_) => return None,
     }
     Some(cut(&without_defaults(&out.text), MAX_NAME).to_owned())
+}
+
+/// `camlApp__handle_client_82` (5.1: `camlApp.handle_client_82`) → `App.handle_client`: the number counts the functions of a
+/// module, so it changes with every build. Dune's folders stay: `Dune.exe.Main.serve`.
+fn ocaml(symbol: &str) -> Option<String> {
+    let path = symbol.strip_prefix("caml")?;
+    if !path.starts_with(|first: char| first.is_ascii_uppercase()) {
+        return None;
+    }
+    let (name, number) = path.rsplit_once('_')?;
+    let counted = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let (_, function) = name.rsplit_once("__").or_else(|| name.rsplit_once('.'))?;
+    (counted && !function.is_empty()).then(|| name.replace("__", "."))
 }
 
 /// As it is written in the source, where template arguments that nobody chose are left out.
@@ -173,6 +186,12 @@ mod tests {
             ("handle_client.constprop.0", "handle_client"),
             ("handle_client.part.0.cold", "handle_client"),
             ("recv@@GLIBC_2.2.5", "recv"),
+            ("camlApp__handle_client_82", "App.handle_client"),
+            ("camlApp.handle_client_82", "App.handle_client"),
+            ("camlDune__exe__Main__serve_7", "Dune.exe.Main.serve"),
+            ("camlApp__entry", "camlApp__entry"),
+            ("caml_start_program", "caml_start_program"),
+            ("camlApp__152", "camlApp__152"),
             ("_Zgarbage", "_Zgarbage"),
             (".cold", ".cold"),
             ("main.(*Server).serve", "main.(*Server).serve"),

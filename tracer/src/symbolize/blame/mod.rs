@@ -10,7 +10,7 @@ mod wrappers;
 use crate::model::stack::{self, Frame};
 use managed::Tier;
 use table::{
-    EXACT, FUNCTIONS, HOSTS, JIT, JIT_FILES, JIT_FOLDERS, JIT_FUNCTIONS, MODULES, PACKAGES,
+    EXACT, FUNCTIONS, HOSTS, JIT, JIT_FILES, JIT_FOLDERS, JIT_FUNCTIONS, MODULES, PACKAGES, SYSTEM,
 };
 
 pub use wrappers::Wrappers;
@@ -47,8 +47,8 @@ impl Policy {
     /// Where a runtime's own structures told what it executes, only its functions are meant, never what they are built on
     /// or called by; a library's only when none of the program's own is there.
     pub fn blamed(&self, frames: &[Frame]) -> Option<usize> {
-        let is_made = |frame: &&Frame| frame.module.as_deref().is_some_and(|m| JIT.contains(&m));
-        let of_python = frames.iter().find(is_made).is_some_and(managed::is_python);
+        let made = frames.iter().find(|frame| is_made_at_run_time(frame));
+        let of_python = made.is_some_and(managed::is_python);
         if of_python || frames.iter().any(Frame::is_managed) {
             return self.blamed_in_runtime(frames);
         }
@@ -64,7 +64,11 @@ impl Policy {
         let frames = frames
             .get(..inside.unwrap_or(frames.len()))
             .unwrap_or_default();
-        let application = |frame: &Frame| self.is_application(frame);
+        // With code that a runtime made and nobody named, the native functions are the runtime's.
+        let runs_others = frames.iter().any(is_unnamed_at_run_time);
+        let application = |frame: &Frame| {
+            self.is_application(frame) && (!runs_others || is_made_at_run_time(frame))
+        };
         let outwards = |frame: &Frame| application(frame) && !self.wrappers.has(frame);
         first(frames, |frame| outwards(frame) && !is_of_package(frame))
             .or_else(|| first(frames, |frame| application(frame) && !is_of_package(frame)))
@@ -211,10 +215,19 @@ fn is_host(module: &str, host: &str) -> bool {
     })
 }
 
-/// Made from a file that the language's package manager keeps.
+fn is_made_at_run_time(frame: &Frame) -> bool {
+    frame.module.as_deref().is_some_and(|m| JIT.contains(&m))
+}
+
+fn is_unnamed_at_run_time(frame: &Frame) -> bool {
+    is_made_at_run_time(frame) && frame.function.is_none()
+}
+
+/// Made from a file that the language's package manager keeps, or the system.
 fn is_of_package(frame: &Frame) -> bool {
     let file = frame.file.as_deref().unwrap_or_default();
     PACKAGES.iter().any(|folder| file.contains(folder))
+        || SYSTEM.iter().any(|folder| file.starts_with(folder))
 }
 
 /// The part of a name that says whose code it is. Rust writes `<alloc::vec::Vec<T> as

@@ -80,12 +80,39 @@ pub(super) const MODULES: &[&str] = &[
     "libguile",
     "libR",
     "libmozjs",
+    "libpypy3",
+    "libpypy",
+    "libmono",
+    "libmonosgen-2",
+    "libmono-native",
+    "libmonoboehm-2",
 ];
 
 /// Programs that run other people's code: none of their own functions is the application.
 pub(super) const HOSTS: &[&str] = &[
-    "python", "pypy", "node", "nodejs", "java", "ruby", "perl", "php", "php-fpm", "lua", "luajit",
-    "beam.smp", "dotnet", "deno", "bun", "tclsh", "wish", "guile", "R",
+    "python",
+    "pypy",
+    "node",
+    "nodejs",
+    "java",
+    "ruby",
+    "perl",
+    "php",
+    "php-fpm",
+    "lua",
+    "luajit",
+    "beam.smp",
+    "dotnet",
+    "deno",
+    "bun",
+    "tclsh",
+    "wish",
+    "guile",
+    "R",
+    "mono",
+    "mono-sgen",
+    "mono-boehm",
+    "sbcl",
 ];
 
 /// Functions by the start of their name, in whatever module: programs are linked statically.
@@ -187,6 +214,15 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "io_uring_",
     "g_main_",
     "g_socket_",
+    // OCaml: its runtime in C, and its own libraries
+    "caml_",
+    "Camlinternal",
+    "Stdlib.",
+    "Unix.",
+    "UnixLabels.",
+    "Thread.",
+    "Lwt.",
+    "Lwt_",
     // JavaScript engines
     "node::",
     "v8::",
@@ -213,6 +249,16 @@ pub(super) const FUNCTIONS: &[&str] = &[
 
 /// Folders on the way to files of packages: Cargo's, and Go's module cache.
 pub(super) const PACKAGES: &[&str] = &["/registry/src/", "/git/checkouts/", "/pkg/mod/"];
+
+/// Where a system keeps what programs are compiled with: headers, and the libraries of languages that ship as source.
+pub(super) const SYSTEM: &[&str] = &[
+    "/usr/include/",
+    "/usr/lib/",
+    "/usr/share/",
+    "/usr/local/include/",
+    "/usr/local/lib/",
+    "/usr/local/share/",
+];
 
 /// Modules of code that a language runtime made and named.
 pub(super) const JIT: &[&str] = &["[jit]", crate::model::stack::JAVA];
@@ -344,4 +390,17 @@ pub(super) const EXACT: &[&str] = &[
     "fclose",
     "exit",
     "_exit",
+    // OCaml before 5.0
+    "unix_accept",
+    "unix_close",
+    "unix_connect",
+    "unix_read",
+    "unix_recv",
+    "unix_recvfrom",
+    "unix_select",
+    "unix_send",
+    "unix_sendto",
+    "unix_shutdown",
+    "unix_single_write",
+    "unix_write",
 ];

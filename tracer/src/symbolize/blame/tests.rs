@@ -18,12 +18,40 @@ fn code_of_packages_is_blamed_only_without_code_of_the_programs_own() {
     };
     let cargo = "/home/me/.cargo/registry/src/index-1949cf8c6b5b557f/pool-1.2.0/src/lib.rs";
     let go = "/home/me/go/pkg/mod/github.com/you/pool@v1.2.0/pool.go";
-    for file in [cargo, go] {
+    let crystal = "/usr/lib/crystal/lib/io/buffered.cr";
+    let header = "/usr/include/boost/beast/core/basic_stream.hpp";
+    for file in [cargo, go, crystal, header] {
         let package = of(file, "pool::get");
         let own = of("/home/me/server/src/main.rs", "server::handle");
         assert_eq!(blamed(&[package.clone(), own]), Some(1));
         assert_eq!(blamed(&[package]), Some(0));
     }
+}
+
+#[test]
+fn what_unnamed_code_of_a_runtime_calls_or_is_called_by_is_the_runtimes() {
+    let stack = [
+        frame("libc.so.6", "recvfrom"),
+        frame("vm", "vm_socket_read"),
+        frame("[jit]", "?"),
+        frame("vm", "vm_main"),
+    ];
+    assert_eq!(blamed(&stack), None);
+    let named = |function| Frame {
+        file: Some("/srv/app.x".to_owned()),
+        ..frame("[jit]", function)
+    };
+    let [read, native, unnamed, main] = stack;
+    let listed = [
+        read.clone(),
+        native.clone(),
+        named("App.handle"),
+        unnamed,
+        main.clone(),
+    ];
+    assert_eq!(blamed(&listed), Some(2));
+    // Nothing was made at run time: the program is its own.
+    assert_eq!(blamed(&[read, native, main]), Some(1));
 }
 
 #[test]
@@ -71,6 +99,15 @@ fn libraries_and_runtimes_are_not_applications() {
         ("app", "__libc_start_main"),
         ("app", "_start"),
         ("app", "recv"),
+        ("app", "unix_read"),
+        ("app", "caml_thread_start"),
+        ("app", "Unix.read"),
+        ("app", "Stdlib.Buffer.add_channel"),
+        ("libpypy3.9-c.so", "?"),
+        ("mono-sgen", "?"),
+        ("mono-sgen", "mono_jit_exec"),
+        ("libmonosgen-2.0.so.1", "?"),
+        ("sbcl", "?"),
         ("server", "evbuffer_read"),
         (
             "server",
