@@ -1,10 +1,14 @@
 //! What the stack of a past operation and the present one of its thread have in common, from outside: by the places of
 //! frames where they are known, else by the calls.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::ReportContext;
-use crate::model::{input::Thread, socket::LastOperation, stack::Stack};
+use crate::model::{
+    input::Thread,
+    socket::LastOperation,
+    stack::{Frame, FrameAddress, Stack},
+};
 
 /// What the stack of an operation and the present one of its thread have in common, from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +33,17 @@ fn shared(operation: LastOperation, stack: &Stack, thread: &Thread) -> Option<us
         return None;
     }
     let mut shared = 0;
+    // What is inlined into the function in which they part has its offset.
+    let mut part = None;
     let outward = stack.frames.iter().rev().zip(thread.stack.iter().rev());
     for (then, now) in outward {
-        if !then.is_same_code(now) {
+        let at = (then.offset, now.offset);
+        if !then.is_same_code(now) || part.is_some_and(|part| part != at) {
             break;
         }
         shared += 1;
         if then.offset != now.offset {
-            break;
+            part = Some(at);
         }
     }
     (shared > 0).then_some(shared)
@@ -44,27 +51,45 @@ fn shared(operation: LastOperation, stack: &Stack, thread: &Thread) -> Option<us
 
 /// By the places of frames on the stack and where they return to.
 fn shared_slots(operation: LastOperation, stack: &Stack, thread: &Thread) -> Option<usize> {
-    let now: HashSet<(u64, u64)> = thread
-        .frames_at
-        .iter()
-        .map(|frame| (frame.cfa, frame.return_address))
+    let slots = thread.frames_at.iter().enumerate();
+    let now: HashMap<(u64, u64), usize> = slots
+        .map(|(at, frame)| ((frame.cfa, frame.return_address), at))
         .collect();
-    let (mut from, mut all) = (None, true);
-    for frame in stack.frames_at.iter().rev() {
+    let (mut innermost, mut all) = (None, true);
+    for (at, frame) in stack.frames_at.iter().enumerate().rev() {
         let slot = (operation.sp.wrapping_add(frame.cfa), frame.return_address);
-        if !now.contains(&slot) {
+        let Some(same) = now.get(&slot) else {
             all = false;
             break;
-        }
-        from = Some(frame.frame);
+        };
+        innermost = Some((at, *same));
     }
-    let last = stack.frames.len().checked_sub(1)? as u32;
-    match from {
-        None => None,
-        Some(_) if all => Some(stack.frames.len()),
-        // A slot's functions end with that of its number; inlined ones lie before.
-        Some(outermost) => Some((last - outermost.min(last)) as usize + 1),
+    let (then, now) = innermost?;
+    if all {
+        return Some(stack.frames.len());
     }
+    let outermost = stack.frames_at.get(then)?.frame as usize;
+    let shared = stack.frames.len().checked_sub(outermost)?;
+    // The slot is that of the function that has it. Calls inlined into that one have none of their own: they are as much in
+    // their place if they are there by name.
+    let then = inlined(&stack.frames, &stack.frames_at, then).iter().rev();
+    let now = inlined(&thread.stack, &thread.frames_at, now).iter().rev();
+    let same = then
+        .zip(now)
+        .take_while(|(then, now)| then.is_same_code(now));
+    Some(shared + same.count())
+}
+
+/// What is inlined into the function that has a slot, innermost first.
+fn inlined<'a>(frames: &'a [Frame], slots: &[FrameAddress], slot: usize) -> &'a [Frame] {
+    let index = |slot: usize| slots.get(slot).map(|slot| slot.frame as usize);
+    let from = slot
+        .checked_sub(1)
+        .map_or(Some(0), |inner| index(inner).map(|at| at + 1));
+    let range = from.zip(index(slot)).map(|(from, to)| from..to);
+    range
+        .and_then(|range| frames.get(range))
+        .unwrap_or_default()
 }
 
 impl ReportContext<'_> {

@@ -170,6 +170,78 @@ fn who_computes_in_the_call_that_used_the_socket_is_named() {
     assert_eq!(alone.confidence.name(), "medium", "{}", says(&alone));
 }
 
+/// What serves was inlined into what the thread began with, as optimisers do: it has no place of its own on the stack.
+#[test]
+fn an_inlined_function_is_in_its_place_while_its_name_is() {
+    let at = |frame: u32, slot: usize, sp: u64| FrameAddress {
+        frame,
+        cfa: PLACES[slot].0 + sp,
+        return_address: PLACES[slot].1,
+    };
+    let used_in = Stack {
+        frames: vec![
+            libc("send"),
+            frame("handle", 0x401),
+            frame("spawned", 0x401),
+            libc("run"),
+            libc("start_thread"),
+        ],
+        frames_at: vec![at(0, 0, 0), at(3, 2, 0), at(4, 3, 0)],
+        ..Stack::default()
+    };
+    let judged = |inlined: [&str; 2], places: bool| {
+        let waits = Thread {
+            frames_at: vec![at(0, 1, SP - 8), at(1, 1, SP), at(4, 2, SP), at(5, 3, SP)],
+            wait: Wait::Futex { address: 1 },
+            switches: 5,
+            ..thread(
+                500,
+                "futex",
+                vec![
+                    libc("futex"),
+                    frame("record", 0x500),
+                    frame(inlined[0], 0x409),
+                    frame(inlined[1], 0x409),
+                    libc("run"),
+                    libc("start_thread"),
+                ],
+            )
+        };
+        let mut conn = conn(1).accepted();
+        let used = Some(last(SocketOperation::Send, 500));
+        conn.candidate.history.used = used;
+        let mut known = open(1, (SocketOperation::Accept, STUCK - 5 * S), 0);
+        known.1.used = used;
+        let mut server = process(SERVER);
+        server.threads = 2;
+        world([conn])
+            .with(Input::Stack {
+                key: 9,
+                stack: Stack {
+                    frames_at: used_in
+                        .frames_at
+                        .iter()
+                        .copied()
+                        .filter(|_| places)
+                        .collect(),
+                    ..used_in.clone()
+                },
+            })
+            .with_process(server)
+            .with_neighbours(&[known])
+            .with_threads(SERVER, vec![idle(SERVER), waits])
+            .site()
+    };
+    for places in [true, false] {
+        let inside = judged(["handle", "spawned"], places);
+        assert_eq!(inside.verdict.name(), "owner-blocked", "{}", says(&inside));
+        let returned = judged(["next", "jobs"], places);
+        let text = says(&returned);
+        assert_ne!(returned.verdict.name(), "owner-blocked", "{text}");
+        assert!(text.contains("have returned"), "{text}");
+    }
+}
+
 #[test]
 fn who_computes_in_other_work_is_not_kept_from_the_socket() {
     let other = samples(SERVER, in_other_work(), 1);
