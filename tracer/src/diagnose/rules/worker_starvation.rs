@@ -92,7 +92,8 @@ impl Rule for WorkerStarvation {
         let first = group.count() - again;
         if first > 0 {
             evidence.push(format!(
-                "none of the workers has touched {first} of the {}: Recv-Q is {}",
+                "none of the workers has touched {first} of the {}: Recv-Q is {} (one that the program dropped, for its \
+                 queue was full, would look the same)",
                 group.count(),
                 explanation::recv_q(group)
             ));
