@@ -18,6 +18,7 @@ mod kept;
 mod listeners;
 mod loops;
 mod not_stuck;
+mod one_each;
 mod openings;
 mod parked;
 mod pools;

@@ -31,6 +31,12 @@ mod visits;
 mod watch;
 
 use anyhow::Context;
+use tracing_subscriber::{
+    Layer as _,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
 
 pub use tree::trace_if_asked;
 
@@ -69,16 +75,22 @@ fn current_thread() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("start the event loop")
 }
 
-/// Messages about the tool itself go to stderr: warnings always, the kernel program's log at `-vv`.
+/// Messages about the tool itself go to stderr: warnings always, the kernel program's log at `-vv`. How each of its
+/// fields was found and fitted in is nobody's concern.
 fn init_log(verbosity: u8) {
     let level = match verbosity {
-        0 => tracing::Level::WARN,
-        1 => tracing::Level::INFO,
-        _ => tracing::Level::TRACE,
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::TRACE,
     };
-    let _already_set = tracing_subscriber::fmt()
-        .with_max_level(level)
+    let loading = level.min(LevelFilter::INFO);
+    let targets = Targets::new()
+        .with_default(level)
+        .with_target("aya::bpf", loading)
+        .with_target("aya_obj", loading);
+    let to_stderr = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(verbosity > 1)
-        .try_init();
+        .with_filter(targets);
+    let _already_set = tracing_subscriber::registry().with(to_stderr).try_init();
 }

@@ -65,6 +65,8 @@ pub struct Sameness<'a> {
     /// The thread began after the connection was opened, has touched no other, and waits for something that brings no
     /// work.
     pub own_thread: bool,
+    /// So did all that are in this place, each for a connection of its own, and it is in the functions that touched it.
+    pub one_each: bool,
     /// It is the only thread of its process, has touched nothing else, and began the present wait, which brings no
     /// work, right after it touched the socket.
     pub only_thread: bool,
@@ -218,15 +220,21 @@ impl<'a> ReportContext<'a> {
         // A runtime may make its threads wait in between, for itself.
         let began_for = (crowd.threads <= 1 || crowd.free == 0) && self.began_for(cookie, thread);
         let own_thread = !waited_once && at_work && began_for;
+        let in_place = matches!(common, Common::Inside | Common::Outermost)
+            || common == Common::Unknown && self.names_it(stack, thread);
+        let one_each = in_place && began_for && crowd.is_one_each();
+        let started_for = began_for && idle::is_started_for_one(thread, self.blamer);
         let only_thread =
             !waited_once && alone && waits.is_of_work() && waits_since(operation, thread);
-        if waited_once || own_thread || only_thread {
+        if waited_once || own_thread || only_thread || one_each || started_for {
             let sameness = Sameness {
                 frames,
                 asked,
                 own_process,
                 nothing_else: nothing_else && waited_once,
                 own_thread,
+                one_each,
+                started_for,
                 only_thread,
                 in_call,
                 ..Sameness::default()
@@ -246,7 +254,7 @@ impl<'a> ReportContext<'a> {
     }
 
     /// It began when the connection was there already, and has touched no other.
-    fn began_for(&self, cookie: u64, thread: &Thread) -> bool {
+    pub(super) fn began_for(&self, cookie: u64, thread: &Thread) -> bool {
         let opened = self.tracker.opened(cookie);
         let touches = self.threads.touches(thread.actor());
         thread.began != 0

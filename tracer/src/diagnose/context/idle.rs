@@ -53,12 +53,20 @@ const WORKS: &[&str] = &[
     "net/http.serverHandler.ServeHTTP",
 ];
 
-/// Python's names have no module: its file says whose they are.
-const FILES: &[(&str, &str)] = &[
-    ("_worker", "concurrent/futures/thread.py"),
-    ("get", "/queue.py"),
-    ("run", "gunicorn/workers/gthread.py"),
+/// Below these a thread serves the one connection that it was started for.
+const STARTED_FOR: &[(&str, &str)] = &[
+    ("process_request_thread", "/socketserver.py"),
+    ("block in start_thread", "/webrick/server.rb"),
 ];
+
+/// Python's and Ruby's names have no module: their file says whose they are.
+const IDLE_IN: &[(&str, &str)] = &[
+    ("_worker", "/concurrent/futures/thread.py"),
+    ("run", "/gunicorn/workers/gthread.py"),
+];
+
+/// In these jobs are taken, and results as well.
+const QUEUES: &[(&str, &str)] = &[("get", "/queue.py")];
 
 fn is_named(frame: &Frame, names: &[&str]) -> bool {
     let function = frame.function.as_deref().unwrap_or_default();
@@ -66,25 +74,93 @@ fn is_named(frame: &Frame, names: &[&str]) -> bool {
     names.iter().any(|name| function.starts_with(name))
 }
 
-fn is_of_file(frame: &Frame) -> bool {
+/// By the function, with or without the name of its class, and the end of its file.
+fn is_of_file(frame: &Frame, names: &[(&str, &str)]) -> bool {
     let function = frame.function.as_deref().unwrap_or_default();
+    let last = function.rsplit('.').next();
     let file = frame.file.as_deref().unwrap_or_default();
-    FILES
+    names
         .iter()
-        .any(|(name, end)| function == *name && file.ends_with(end))
+        .any(|(name, end)| last == Some(name) && file.ends_with(end))
 }
 
 /// By the known frames of its runtime it waits for work.
 pub fn is_idle(thread: &Thread, blamer: Blamer<'_>) -> bool {
-    let place = thread
-        .stack
-        .iter()
-        .position(|frame| is_named(frame, IDLE) || is_of_file(frame));
+    let idle = |frame: &Frame| is_named(frame, IDLE) || is_of_file(frame, IDLE_IN);
+    let place = thread.stack.iter().position(idle);
     place.is_some_and(|place| blamer(thread.stack.get(..place).unwrap_or_default()).is_none())
+}
+
+/// It waits for a job in a loop of the program's own: the only function of the program calls the queue. With more of them
+/// it may wait for the result of a job that it has given away.
+pub fn takes_jobs(thread: &Thread, blamer: Blamer<'_>) -> bool {
+    let mut frames = thread.stack.iter();
+    let Some(place) = frames.position(|frame| is_of_file(frame, QUEUES)) else {
+        return false;
+    };
+    let is_own = |frame: &Frame| blamer(std::slice::from_ref(frame)).is_some();
+    let own = frames.filter(|frame| is_own(frame)).count();
+    let inside = thread.stack.get(..place).unwrap_or_default();
+    own == 1 && blamer(inside).is_none() && !is_started_for_one(thread, blamer)
 }
 
 /// By those it does a piece of work that is the program's own.
 pub fn is_at_work(thread: &Thread, blamer: Blamer<'_>) -> bool {
-    let place = thread.stack.iter().position(|frame| is_named(frame, WORKS));
+    is_below(thread, blamer, |frame| is_named(frame, WORKS))
+}
+
+/// By the frames of its server it serves the one connection that it was started for.
+pub fn is_started_for_one(thread: &Thread, blamer: Blamer<'_>) -> bool {
+    is_below(thread, blamer, |frame| is_of_file(frame, STARTED_FOR))
+}
+
+fn is_below(thread: &Thread, blamer: Blamer<'_>, serves: impl Fn(&Frame) -> bool) -> bool {
+    let place = thread.stack.iter().position(serves);
     place.is_some_and(|place| blamer(thread.stack.get(..place).unwrap_or_default()).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::tests::world::thread;
+    use crate::model::stack::PYTHON;
+
+    fn python(functions: &[(&str, &str)]) -> Thread {
+        let frame = |(function, file): &(&str, &str)| Frame {
+            module: Some(PYTHON.to_owned()),
+            function: Some((*function).to_owned()),
+            file: Some((*file).to_owned()),
+            ..Frame::default()
+        };
+        thread(1, "futex", functions.iter().map(frame).collect())
+    }
+
+    fn own(frames: &[Frame]) -> Option<usize> {
+        let is_own = |frame: &Frame| frame.file.as_deref() == Some("/srv/app.py");
+        frames.iter().position(is_own)
+    }
+
+    #[test]
+    fn a_queue_brings_jobs_to_a_loop_and_results_to_others() {
+        let get = ("Queue.get", "/usr/lib/python3.11/queue.py");
+        let run = ("Thread.run", "/usr/lib/python3.11/threading.py");
+        let app = |function| (function, "/srv/app.py");
+        assert!(takes_jobs(&python(&[get, app("worker"), run]), &own));
+        let before_3_11 = ("get", "/usr/lib/python3.9/queue.py");
+        assert!(takes_jobs(
+            &python(&[before_3_11, app("worker"), run]),
+            &own
+        ));
+        let asks = [get, app("compute"), app("handle"), run];
+        assert!(!takes_jobs(&python(&asks), &own));
+        let serves = (
+            "ThreadingMixIn.process_request_thread",
+            "/usr/lib/python3.11/socketserver.py",
+        );
+        let request = python(&[get, app("Handler.handle"), serves, run]);
+        assert!(!takes_jobs(&request, &own));
+        assert!(is_started_for_one(&request, &own));
+        assert!(!is_started_for_one(&python(&[serves, run]), &own));
+        assert!(!is_started_for_one(&python(&asks), &own));
+    }
 }

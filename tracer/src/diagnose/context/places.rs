@@ -11,8 +11,18 @@ pub struct Crowd {
     pub threads: usize,
     /// Those that have touched no living client.
     pub free: usize,
+    /// Those that began when the only client they have touched was there already.
+    pub began_for: usize,
     /// One of them has left an older stuck connection behind at the place where it touched a later one.
     pub left_behind: bool,
+}
+
+impl Crowd {
+    /// Each thread here was started for a connection of its own. A free one would have taken the next connection, and no
+    /// thread would have been started for that: none of them is free.
+    pub fn is_one_each(self) -> bool {
+        self.threads >= 3 && self.began_for == self.threads && !self.left_behind
+    }
 }
 
 #[derive(Default)]
@@ -59,6 +69,7 @@ impl ReportContext<'_> {
                 if let Some(crowd) = places.crowds.get_mut(place) {
                     crowd.threads += 1;
                     crowd.free += usize::from(!self.has_a_client(thread.actor()));
+                    crowd.began_for += usize::from(self.has_begun_for_one(thread));
                     crowd.left_behind |= self.has_left_behind(thread.actor());
                 }
             }
@@ -69,6 +80,14 @@ impl ReportContext<'_> {
     fn has_a_client(&self, actor: Actor) -> bool {
         let mut touches = self.threads.touches(actor).iter();
         touches.any(|touch| !self.threads.is_connected(touch.cookie))
+    }
+
+    fn has_begun_for_one(&self, thread: &Thread) -> bool {
+        let touches = self.threads.touches(thread.actor());
+        let client = touches
+            .iter()
+            .find(|touch| !self.threads.is_connected(touch.cookie));
+        client.is_some_and(|touch| self.began_for(touch.cookie, thread))
     }
 
     fn has_left_behind(&self, actor: Actor) -> bool {

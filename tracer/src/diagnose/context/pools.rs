@@ -186,9 +186,10 @@ impl<'a> ReportContext<'a> {
         (!start.is_empty()).then(|| (stem_of(thread), start))
     }
 
-    /// By the known frames of its runtime it waits for work.
+    /// By the known frames of its runtime, or of a loop around a queue, it waits for work.
     pub fn is_idle(&self, thread: &Thread) -> bool {
         idle::is_idle(thread, self.blamer)
+            || idle::takes_jobs(thread, self.blamer) && !self.places.of(thread).is_one_each()
     }
 }
 

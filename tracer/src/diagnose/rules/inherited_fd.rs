@@ -1,6 +1,8 @@
 //! `inherited-fd`: whoever worked with the connection has closed it, others still hold it. Proof: no
 //! process that opened, used or read it to its end is among the holders.
 
+use std::collections::BTreeSet;
+
 use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
 use crate::diagnose::explanation;
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
@@ -90,16 +92,14 @@ impl Rule for InheritedFd {
     }
 }
 
+fn holding(group: &Group<'_>) -> BTreeSet<u32> {
+    let pids = group.views.iter().flat_map(SocketView::holder_pids);
+    pids.copied().collect()
+}
+
 /// `helper (pid 7)`, or `3 processes (helper, …)`.
 fn holders(group: &Group<'_>) -> String {
-    let mut pids: Vec<u32> = group
-        .views
-        .iter()
-        .flat_map(SocketView::holder_pids)
-        .copied()
-        .collect();
-    pids.sort_unstable();
-    pids.dedup();
+    let pids: Vec<u32> = holding(group).into_iter().collect();
     let name = |pid: u32| {
         let comm = group.oldest().and_then(|view| view.tracker.process(pid));
         comm.map_or_else(|| "a process".to_owned(), |process| process.comm.clone())

@@ -207,11 +207,15 @@ impl How<'_> {
             Self::Call(sameness) if sameness.only_thread => {
                 "it is the only thread, has touched nothing else, and began its present wait right after that"
             }
+            Self::Call(sameness) if sameness.started_for => {
+                "its server started it for this connection alone, and it is at a request of it"
+            }
             Self::Call(sameness) if sameness.own_thread => {
                 "it began after that connection was opened, and has touched no other"
             }
-            Self::Call(sameness) if sameness.started_for => {
-                "its server started it for this connection alone, and it is at a request of it"
+            Self::Call(sameness) if sameness.one_each => {
+                "it is in the same function, began after that connection was opened, as all others there did after one of \
+                 their own, and has touched no other"
             }
             Self::Call(sameness) if sameness.own_goroutine => "it has touched no other client",
             Self::Call(sameness) if !sameness.frames => {
@@ -337,7 +341,9 @@ fn looks(view: &SocketView<'_>, work: &AtWork<'_>) -> Looks {
         return suspended::looks(view);
     }
     let compared = match work.how {
-        How::Call(sameness) => sameness.frames || sameness.own_thread || sameness.is_sure(),
+        How::Call(sameness) => {
+            sameness.frames || sameness.own_thread || sameness.one_each || sameness.is_sure()
+        }
         _ => true,
     };
     Looks::default()

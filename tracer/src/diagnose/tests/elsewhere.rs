@@ -1,13 +1,15 @@
 //! Sockets whose trouble is not in the code that used them: `never-accepted`, `inherited-fd`,
 //! `fd-in-flight`, `process-stopped`.
 
+use tracer_common::state::{CLOSE, ESTABLISHED};
+
 use super::world::{
     END, S, SERVER, World, conn, frame, libc, names, process, report, thread, world,
 };
 use crate::model::{
     input::{Input, Inventory},
     report::Direction,
-    socket::SocketOperation,
+    socket::{Entry, SocketOperation},
 };
 
 const CHILD: u32 = 200;
@@ -76,6 +78,20 @@ fn inherited_fd_is_proven_when_nobody_who_used_it_holds_it() {
     assert_eq!(site.confidence.name(), "high");
     assert_eq!(site.process.unwrap().comm.raw(), "helper");
     assert_eq!(site.blame.unwrap().function.raw(), "handle");
+}
+
+/// That a reset has ended it meanwhile keeps no descriptor open.
+#[test]
+fn inherited_fd_is_told_of_what_has_ended_as_well() {
+    let mut world = child_holds();
+    let conn = world.conns.remove(0);
+    let reset = Entry {
+        old_state: ESTABLISHED,
+        error: 104,
+        shutdown: 1,
+    };
+    world.conns.push(conn.state(CLOSE, reset));
+    assert_eq!(names(&world.report().sites), ["inherited-fd"]);
 }
 
 #[test]
