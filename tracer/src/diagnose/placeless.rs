@@ -1,6 +1,7 @@
 //! Sockets of which nothing tells where they were used: they were there before the tracer, or an idle thread
 //! touched them last. A few of them beside many of one finding, on the same port of the same program, are most
-//! likely of that finding: they are told with it, and its evidence says so. So are a few of which nothing is proven
+//! likely of that finding: they are told with it, and its evidence says so; any number, if it is proven of each that it waits
+//! for the same server. So are a few of which nothing is proven
 //! beside many of which something is, though nobody is to blame, and a few that the same calls used last, of whose thread
 //! no more could be learnt. Many stand for themselves.
 
@@ -10,6 +11,7 @@ use super::{
     Group, SocketView,
     grouping::{Classified, frames_of},
     handed,
+    rules::Evidence,
 };
 use crate::model::{
     report::Direction,
@@ -32,8 +34,9 @@ pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
         };
         let takes_in = |(_, members): &(&String, &Vec<Classified<'_>>)| {
             let pair = members.first().zip(few.first());
-            members.len() >= few.len() * OWN
-                && pair.is_some_and(|(own, other)| may_be_of(own, other))
+            let enough = members.len() >= few.len() * OWN
+                || pair.is_some_and(|((_, own), (_, other))| waits_alike(own, other));
+            enough && pair.is_some_and(|(own, other)| may_be_of(own, other))
         };
         let mut fitting = groups.iter().filter(takes_in);
         let (Some((only, members)), None) = (fitting.next(), fitting.next()) else {
@@ -67,10 +70,14 @@ pub fn evidence(group: &Group<'_>) -> Vec<String> {
             .filter(|view| is_unproven(view))
             .collect()
     };
-    let (alike, others): (Vec<_>, Vec<_>) = guests
+    let telling = telling(group);
+    let (asked, others): (Vec<_>, Vec<_>) = guests
         .into_iter()
         .filter(|view| !handed::is_moved(view))
-        .partition(|view| telling(group).is_some_and(|own| is_used_alike(own, view)));
+        .partition(|view| telling.is_some_and(|own| waits_alike(own, view)));
+    let (alike, others): (Vec<_>, Vec<_>) = others
+        .into_iter()
+        .partition(|view| telling.is_some_and(|own| is_used_alike(own, view)));
     let others_lack = if group.blamed.is_some() {
         "tells where they were used"
     } else {
@@ -81,6 +88,11 @@ pub fn evidence(group: &Group<'_>) -> Vec<String> {
         (0 < of && of < count).then(|| format!("of {of} of the {count} nothing {lack}: {same}"))
     };
     [
+        say(
+            asked.len(),
+            "tells which function asked",
+            "they wait for the same server as the others",
+        ),
         say(
             alike.len(),
             "else is known",
@@ -136,6 +148,15 @@ fn may_be_of((rule, own): &Classified<'_>, (of, other): &Classified<'_>) -> bool
         && program(own) == program(other)
         && end(own).is_some()
         && end(own) == end_like(other, own)
+}
+
+/// That both wait for the same server is proven of each, and is their cause, whoever asked.
+fn waits_alike(own: &SocketView<'_>, other: &SocketView<'_>) -> bool {
+    let server = |view: &SocketView<'_>| match &view.proof.as_ref()?.evidence {
+        Evidence::Upstream(upstream) => Some(upstream.connection.endpoints.remote),
+        _ => None,
+    };
+    server(own).is_some() && server(own) == server(other)
 }
 
 /// It left its epoll set, if it was in one, before that was watched.

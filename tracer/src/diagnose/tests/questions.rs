@@ -98,3 +98,48 @@ fn who_was_asked_for_before_the_end_was_read_may_still_be_waited_for() {
     // Nobody was asked for this client.
     assert!(verdict(read - S).starts_with("eof-ignored"));
 }
+
+/// Each client's thread asked the same server by a connection of its own; of most it is not known in which function.
+#[test]
+fn who_waits_for_the_same_server_is_one_finding() {
+    let read = STUCK - 5 * S;
+    let conns = (1..=4).map(|cookie| {
+        let mut conn = conn(cookie).accepted().used(SocketOperation::Recv, read);
+        if let Some(used) = &mut conn.candidate.history.used {
+            used.tid = 500 + cookie as u32;
+        }
+        conn
+    });
+    let asked = [1, 2, 3, 4].map(|client| {
+        let mut asked = open(70 + client, (SocketOperation::Connect, read + MS), 0);
+        for operation in [&mut asked.1.opened, &mut asked.1.used] {
+            *operation = operation.map(|operation| LastOperation {
+                tid: 500 + client as u32,
+                stack: if client == 1 { 9 } else { 8 },
+                ..operation
+            });
+        }
+        asked
+    });
+    let report = world(conns)
+        .with_process(process(SERVER))
+        .with_threads(
+            SERVER,
+            vec![thread(SERVER, "accept", vec![frame("main", 9)])],
+        )
+        .with_stack(8, vec![libc("send")])
+        .with_stack(9, vec![libc("send"), frame("fetch", 70)])
+        .with_neighbours(&asked)
+        .report();
+    let told: Vec<_> = report
+        .sites
+        .iter()
+        .map(|site| (site.verdict.name(), site.count))
+        .collect();
+    assert_eq!(told, [("upstream-silent", 4)], "{:#?}", report.sites);
+    let says = report.sites[0].evidence.join("; ");
+    assert!(
+        says.contains("of 3 of the 4 nothing tells which function asked"),
+        "{says}"
+    );
+}
