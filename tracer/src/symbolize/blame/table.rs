@@ -278,6 +278,11 @@ pub(super) const JIT_FUNCTIONS: &[&str] = &[
     "org.codehaus.groovy.",
     "clojure.lang.",
     "clojure.core$",
+    // Mono's stubs, and its library
+    "(wrapper ",
+    "Microsoft.",
+    "Mono.",
+    "System.",
     // servers, clients and what drives their handlers
     "akka.",
     "com.google.common.util.concurrent.",

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod made;
+
 fn frame(module: &str, function: &str) -> Frame {
     Frame {
         module: Some(module.to_owned()),
@@ -26,32 +28,6 @@ fn code_of_packages_is_blamed_only_without_code_of_the_programs_own() {
         assert_eq!(blamed(&[package.clone(), own]), Some(1));
         assert_eq!(blamed(&[package]), Some(0));
     }
-}
-
-#[test]
-fn what_unnamed_code_of_a_runtime_calls_or_is_called_by_is_the_runtimes() {
-    let stack = [
-        frame("libc.so.6", "recvfrom"),
-        frame("vm", "vm_socket_read"),
-        frame("[jit]", "?"),
-        frame("vm", "vm_main"),
-    ];
-    assert_eq!(blamed(&stack), None);
-    let named = |function| Frame {
-        file: Some("/srv/app.x".to_owned()),
-        ..frame("[jit]", function)
-    };
-    let [read, native, unnamed, main] = stack;
-    let listed = [
-        read.clone(),
-        native.clone(),
-        named("App.handle"),
-        unnamed,
-        main.clone(),
-    ];
-    assert_eq!(blamed(&listed), Some(2));
-    // Nothing was made at run time: the program is its own.
-    assert_eq!(blamed(&[read, native, main]), Some(1));
 }
 
 #[test]
@@ -183,6 +159,12 @@ fn code_made_at_run_time_is_told_by_name_and_file() {
         ("_find_and_load", "<frozen importlib._bootstrap>", false),
         ("io.example.Pool.take", "", true),
         ("java.net.Socket.read", "", false),
+        (
+            "(wrapper managed-to-native) System.Net.Sockets.Socket:Accept_internal (intptr,int&,bool)",
+            "",
+            false,
+        ),
+        ("System.Net.Sockets.Socket:Accept ()", "", false),
     ] {
         let frame = Frame {
             file: (!file.is_empty()).then(|| file.to_owned()),

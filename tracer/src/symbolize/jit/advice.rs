@@ -14,6 +14,7 @@ enum Language {
     /// With the minor number of its release, where its file tells it.
     Python(Option<u32>),
     Dotnet,
+    Mono,
     Erlang,
     Ruby,
     /// With the number of its release, where its file tells it.
@@ -28,6 +29,8 @@ const LUA: Language = Language::Nameless("Lua");
 const TCL: Language = Language::Nameless("Tcl");
 const GUILE: Language = Language::Nameless("Guile");
 const R: Language = Language::Nameless("R");
+const PYPY: Language = Language::Nameless("PyPy");
+const SBCL: Language = Language::Nameless("SBCL");
 
 /// One warning for a stack in which functions of a runtime's language have no names. `modules` are
 /// all that the process has loaded.
@@ -97,6 +100,10 @@ fn told(language: Language, interpreted: bool, pid: u32) -> (String, String) {
             "start the program with DOTNET_PerfMapEnabled=1 (COMPlus_PerfMapEnabled=1 before .NET 6)"
                 .to_owned(),
         ),
+        Language::Mono => (
+            "methods that Mono runs",
+            "start it with `mono --jitmap`, which lists most of them".to_owned(),
+        ),
         Language::Erlang => (
             "functions of Erlang and Elixir",
             "start it with `+JPperf true` (OTP 25 and later, where it compiles to machine code)"
@@ -156,6 +163,7 @@ const fn is_nameless(language: Language) -> bool {
             | Language::Nameless(_)
             | Language::Erlang
             | Language::Dotnet
+            | Language::Mono
     )
 }
 
@@ -174,6 +182,8 @@ fn of_module(module: &str) -> Option<Language> {
         ("libcoreclr.so", Language::Dotnet),
         ("libruby", Language::Ruby),
         ("libperl.so", PERL),
+        ("libpypy", PYPY),
+        ("libmonosgen-", Language::Mono),
     ];
     /// Programs, with the number of their release or without.
     const PROGRAMS: &[(&str, Language)] = &[
@@ -188,6 +198,10 @@ fn of_module(module: &str) -> Option<Language> {
         ("wish", TCL),
         ("guile", GUILE),
         ("R", R),
+        ("pypy", PYPY),
+        ("sbcl", SBCL),
+        ("mono", Language::Mono),
+        ("mono-sgen", Language::Mono),
     ];
     let python = module
         .strip_prefix("libpython")
@@ -254,6 +268,7 @@ mod tests {
             ),
             ("libcoreclr.so", &made, "DOTNET_PerfMapEnabled=1", "jcmd"),
             ("node", &made, "--perf-basic-prof", "jcmd"),
+            ("mono-sgen", &made, "mono --jitmap", "PerfMapEnabled"),
             ("beam.smp", &made, "+JPperf true", "jcmd"),
             ("something", &made, "/tmp/perf-PID.map", "jcmd"),
         ] {
@@ -287,6 +302,8 @@ mod tests {
             ("tclsh8.6", "no flag of Tcl"),
             ("guile", "no flag of Guile"),
             ("R", "no flag of R"),
+            ("libpypy3.9-c.so", "no flag of PyPy"),
+            ("sbcl", "no flag of SBCL"),
         ] {
             let told = advised(module, &[(module, Some("run_ops"))]).unwrap();
             assert!(told.contains(says), "{told}");
