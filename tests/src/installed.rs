@@ -37,3 +37,18 @@ pub fn compiled(rig: &str) -> tempfile::TempDir {
     assert!(compiled.expect("run javac").success());
     classes
 }
+
+/// Releases of Node.js that `cargo xtask test` installs, and the distribution's.
+pub fn nodes() -> Vec<PathBuf> {
+    let versions = std::fs::read_dir(paths::workspace().join("target/node"));
+    let mut found: Vec<PathBuf> = versions
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|version| version.path().join("bin/node"))
+        .chain(crate::skip::find_program("node"))
+        .filter(|node| node.is_file())
+        .collect();
+    found.sort();
+    found
+}

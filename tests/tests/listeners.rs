@@ -8,34 +8,19 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tests::lines::Lines;
 use tests::report::Report;
 use tests::sockleak::Running;
-use tests::{paths, skip, sockleak, wait};
+use tests::{installed, paths, skip, sockleak, wait};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const COUNT: usize = 5;
 /// Name and line, as the rig has them.
 const EXPECTED: [(&str, u32); 2] = [("read", 14), ("readOrders", 9)];
-
-/// As `cargo xtask test` installs them, and the one in PATH.
-fn releases() -> Vec<PathBuf> {
-    let installed = std::fs::read_dir(paths::workspace().join("target/node"));
-    let mut found: Vec<PathBuf> = installed
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|release| release.path().join("bin/node"))
-        .chain(skip::find_program("node"))
-        .filter(|node| node.is_file())
-        .collect();
-    found.sort();
-    found
-}
 
 /// Connects and leaves; the rig reads the end of each.
 fn leak(port: u16) {
@@ -117,7 +102,7 @@ fn two_listeners_of_one_server_are_two_findings() {
     if !skip::require_root(name) || !skip::require_program(name, "node") {
         return;
     }
-    for node in releases() {
+    for node in installed::nodes() {
         println!("{}", node.display());
         try_out(&node);
     }

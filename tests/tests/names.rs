@@ -203,7 +203,7 @@ fn is_own(rig: &str, frame: &Frame) -> bool {
     let main = ["main", "main.main", "eof_ignored::main"].contains(&function);
     let module = frame.module.as_deref().unwrap_or_default();
     let is_its = module == rig
-        || ["[jit]", "[python]", "[java]", "[ruby]", "[php]"].contains(&module)
+        || ["[jit]", "[python]", "[java]", "[node]", "[ruby]", "[php]"].contains(&module)
         || module == format!("{rig}.plugin.so");
     is_its && (main || own.iter().any(|name| function.contains(name)))
 }

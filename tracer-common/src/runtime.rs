@@ -24,6 +24,8 @@ pub const KIND_GO: u64 = 1;
 pub const KIND_HOTSPOT: u64 = 2;
 /// An interpreter that runs in the first thread only: `state` is where the program has the pointer to its innermost frame (PHP).
 pub const KIND_ONE_THREAD: u64 = 3;
+/// V8 in the first thread: `state` is where it notes the frame of C++ that JavaScript has called last (Node.js).
+pub const KIND_V8: u64 = 4;
 
 wire! {
     /// Where a runtime keeps what a thread executes. Places within a frame of an interpreter are counted in bits.
@@ -69,6 +71,9 @@ wire! {
         /// Bits of the first word of a function of which one is set where it has instructions of its own, and these tell
         /// which it is: several objects may stand for one function. 0 where all have (PHP).
         pub has_instructions: u64,
+        /// V8: from a closure to what all closures of its function share, and from there to its description.
+        pub shared: u64,
+        pub scope: u64,
     }
 }
 
@@ -99,6 +104,8 @@ impl Runtime {
         stride: 0,
         values: 0,
         has_instructions: 0,
+        shared: 0,
+        scope: 0,
     };
 }
 
@@ -138,7 +145,7 @@ wire! {
     pub struct Activation {
         /// 0 where a frame runs no function. In compiled code of Java the address to return to.
         pub code: u64,
-        /// Of Java see [`java`].
+        /// Of Java see [`java`], of JavaScript [`v8`].
         pub instruction: u64,
     }
 }
@@ -183,6 +190,33 @@ pub mod java {
     }
 }
 
+/// What tells frames of JavaScript apart: where the function is, and by which description that was known then. Objects move;
+/// another one in its place has another description.
+pub mod v8 {
+    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+    const PLACE_BITS: u32 = 32;
+    /// The two bits above would tell the function (`ALONE`).
+    const DESCRIPTION: u64 = 0x3fff_ffff << PLACE_BITS;
+
+    /// `pc` is the return address, which interpreted functions share; `offset` of their bytecode is 0 for others.
+    #[inline(always)]
+    pub const fn frame(pc: u64, offset: u64, description: u64) -> u64 {
+        let place = (pc ^ offset.rotate_left(17)).wrapping_mul(MULTIPLIER) >> PLACE_BITS;
+        place | described(description)
+    }
+
+    /// The part that the description makes, which is an address.
+    #[inline(always)]
+    const fn described(description: u64) -> u64 {
+        description.wrapping_mul(MULTIPLIER) >> 2 & DESCRIPTION
+    }
+
+    /// Whether the function was known by this description.
+    pub const fn is_of(instruction: u64, description: u64) -> bool {
+        instruction & DESCRIPTION == described(description)
+    }
+}
+
 /// Nobody has told yet whether the process has a runtime.
 pub const MANAGED_UNKNOWN: u32 = 0;
 /// The thread executes nothing of the runtime.
@@ -204,13 +238,28 @@ pub const fn places_of(layout: u64) -> [u32; 2] {
 }
 
 const _: () = {
-    assert!(size_of::<Runtime>() == 192);
+    assert!(size_of::<Runtime>() == 208);
     assert!(PLACES.is_power_of_two());
 };
 
 #[cfg(test)]
 mod tests {
-    use super::java;
+    use super::{ALONE, java, v8};
+
+    #[test]
+    fn frames_of_javascript_say_where_and_of_which_function() {
+        let (one, other) = (0x2464_6f01_a931, 0x2464_6f01_a971);
+        let frame = v8::frame(0x169_5cd0, 0x9d << 32, one);
+        assert!(v8::is_of(frame, one) && !v8::is_of(frame, other));
+        for differs in [
+            v8::frame(0x169_5cd0, 0x9e << 32, one),
+            v8::frame(0x169_5cd1, 0x9d << 32, one),
+            v8::frame(0x169_5cd0, 0x9d << 32, other),
+        ] {
+            assert_ne!(frame, differs);
+        }
+        assert_ne!(v8::frame(u64::MAX, u64::MAX, u64::MAX) & ALONE, ALONE);
+    }
 
     #[test]
     fn frames_of_java_say_what_they_are() {

@@ -47,6 +47,7 @@ mod sock;
 mod stack;
 mod table;
 mod tree;
+mod v8;
 mod visits;
 mod walk;
 

@@ -247,7 +247,7 @@ impl<F: FnMut(usize, Activation)> Turn for Frames<'_, F> {
 
 /// Of its process.
 #[inline(always)]
-fn is_first_thread() -> bool {
+pub fn is_first_thread() -> bool {
     // SAFETY: takes nothing and touches no memory.
     let ids = unsafe { bpf_get_current_pid_tgid() };
     ids >> 32 == ids & 0xffff_ffff

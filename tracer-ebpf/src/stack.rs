@@ -14,7 +14,7 @@ use tracer_common::{
     config::{PART_BURST, PART_REFRESH_NS, STACK_REFRESH_NS, STACKS_BURST, STACKS_PER_SECOND},
     counter::Counter,
     event::{Header, KIND_STACK, PAGE, STACK_PAGES, StackCopy},
-    runtime::{Activation, KIND_HOTSPOT, MANAGED_UNKNOWN},
+    runtime::{Activation, KIND_HOTSPOT, KIND_V8, MANAGED_UNKNOWN},
     stack_key::{self, MAX_STEPS},
     unwind::layout,
 };
@@ -27,6 +27,7 @@ use crate::{
     maps::{BUCKETS, Bucket, SEEN, SEEN_BUCKETS, STACKS, SeenKey, WALKED},
     runtime::{self, find_runtime, goroutine_of, kind_of, walk_managed},
     skip::count,
+    v8::{self, walk_v8},
     walk::{walk_and_note, walk_stack},
 };
 
@@ -65,10 +66,10 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
     let runtime = find_runtime(layout);
     let (managed, goroutine) = if runtime != 0 {
         let thread = task.field(&g::OFF_TASK_TP);
-        let managed = if kind_of(runtime) == KIND_HOTSPOT {
-            walk_java(runtime, thread, sp, layout)
-        } else {
-            walk_managed(runtime, thread)
+        let managed = match kind_of(runtime) {
+            KIND_HOTSPOT => walk_java(runtime, thread, sp, layout),
+            KIND_V8 => walk_v8(runtime, sp),
+            _ => walk_managed(runtime, thread),
         };
         (managed, goroutine_of(runtime, thread, sp))
     } else {
@@ -247,11 +248,13 @@ fn copy_managed(record: *mut StackCopy, runtime: u64, layout: u64, task: Ptr<Typ
             let activations = (&raw mut (*record).activations).cast::<Activation>();
             let window = &raw mut (*record).pages;
             let on_frame = |number, one| *activations.add(number) = one;
-            if kind_of(runtime) == KIND_HOTSPOT {
-                let walked = java::walk(runtime, thread, sp, layout, window.cast(), on_frame);
-                (managed, count, from) = (walked.how, walked.frames, walked.from);
-            } else {
-                (managed, count) = runtime::walk(runtime, thread, window.cast(), on_frame);
+            match kind_of(runtime) {
+                KIND_HOTSPOT => {
+                    let walked = java::walk(runtime, thread, sp, layout, window.cast(), on_frame);
+                    (managed, count, from) = (walked.how, walked.frames, walked.from);
+                }
+                KIND_V8 => (managed, count) = v8::walk(runtime, sp, window.cast(), on_frame),
+                _ => (managed, count) = runtime::walk(runtime, thread, window.cast(), on_frame),
             }
         }
     }

@@ -11,7 +11,8 @@ pub const JAVA: &str = "[java]";
 /// The module of frames that are functions of Python, as its interpreter keeps them.
 pub const PYTHON: &str = "[python]";
 
-/// The module of functions of JavaScript that listen to a socket, as Node's objects have them; they were on no stack.
+/// The module of functions of JavaScript, as V8's objects have them: of frames, and of those that listen to a socket, which
+/// were on no stack.
 pub const NODE: &str = "[node]";
 
 /// The module of frames that are methods and blocks of Ruby, as its virtual machine keeps them.

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use object::read::elf::{ElfFile64, ProgramHeader};
@@ -43,6 +44,8 @@ pub(super) struct Image {
     pub sections: Sections,
     /// What interpreters show of themselves; looked for once for all processes.
     pub exports: OnceLock<Exports>,
+    /// From an isolate of V8 to where that notes how JavaScript was left (`runtimes::node`); the same.
+    pub javascript: OnceLock<Option<u64>>,
     loads: Vec<Load>,
 }
 
@@ -78,6 +81,7 @@ impl Image {
             file,
             id,
             exports: OnceLock::new(),
+            javascript: OnceLock::new(),
             debug_files: Default::default(),
         })
     }
@@ -91,6 +95,12 @@ impl Image {
         file.write_all(bytes).map_err(|_| "no memory file")?;
         let id = FileId::of(&file).map_err(|_| "no memory file")?;
         Self::parse(file, id)
+    }
+
+    /// Where in the file its code lies.
+    pub(super) fn code(&self) -> impl Iterator<Item = Range<u64>> + '_ {
+        let code = self.loads.iter().filter(|load| load.executable);
+        code.map(|load| load.offset..load.offset.saturating_add(load.file_size))
     }
 
     /// How far a mapping that starts at `start` with the file's byte `offset` was moved from the

@@ -93,12 +93,16 @@ pub struct Functions {
 
 /// Whether a process has a language runtime whose functions the kernel program can note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, and in a box it could not be copied"
+)]
 pub enum RuntimeOf {
     Nobody,
     /// Perhaps later: it has only begun.
     NotYet,
     /// The words of a [`tracer_common::runtime::Runtime`], its tag left out.
-    Known([u64; 24]),
+    Known([u64; 26]),
 }
 
 /// A code address on a stack, and how the kernel program is to leave the frame there.

@@ -69,7 +69,7 @@ pub(super) fn instead(known: &Known, copy: &Copy) -> Option<FileId> {
     let runtime = known.runtime.get()?.as_ref()?;
     match copy.noted {
         OwnNoted::Functions { .. } | OwnNoted::Cut { .. } => runtime.noted_image(),
-        OwnNoted::Nothing if copy.thread == 0 => runtime.noted_image(),
+        OwnNoted::Nothing if copy.thread == 0 => runtime.unnoted_image(),
         _ => None,
     }
 }

@@ -76,7 +76,9 @@ fn told(language: Language, interpreted: bool, pid: u32) -> (String, String) {
         ),
         Language::Node => (
             "JavaScript functions",
-            "start node with --perf-basic-prof --interpreted-frames-native-stack".to_owned(),
+            "of Node 18 to 24 on x86-64 they are read (`--runtimes node`) from some 50 ms after the first call on, in its first thread; beside that, \
+             start node with --perf-basic-prof --interpreted-frames-native-stack"
+                .to_owned(),
         ),
         Language::Python(Some(minor)) if minor < 12 => (
             "Python functions",
@@ -268,6 +270,7 @@ mod tests {
             ),
             ("libcoreclr.so", &made, "DOTNET_PerfMapEnabled=1", "jcmd"),
             ("node", &made, "--perf-basic-prof", "jcmd"),
+            ("nodejs", &made, "--runtimes node", "jcmd"),
             ("mono-sgen", &made, "mono --jitmap", "PerfMapEnabled"),
             ("beam.smp", &made, "+JPperf true", "jcmd"),
             ("something", &made, "/tmp/perf-PID.map", "jcmd"),

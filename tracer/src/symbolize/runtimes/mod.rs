@@ -1,5 +1,5 @@
 //! What managed runtimes execute, read from their own structures in the memory of the process: frames of Python,
-//! Ruby, PHP and Java, goroutines, and of Node.js who listens to sockets.
+//! Ruby, PHP, Java and JavaScript, goroutines, and of Node.js who listens to sockets.
 //! Runs in the helper; knows no privilege and no file but the program's own.
 
 pub(super) mod cpython;
@@ -67,10 +67,12 @@ fn first_file<T>(code: &CodeIndex, mut of: impl FnMut(&Code) -> Option<T>) -> Op
     })
 }
 
-/// Where the code of a file begins, and its length.
+/// Where the code of a file begins, and its length. Some of it may be mapped once more elsewhere, as V8 does with its own.
 fn extent(code: &CodeIndex, image: FileId) -> Option<(u64, u64)> {
     let of_image = |code: &&Code| code.image.as_deref().is_some_and(|own| own.id == image);
+    let bias = code.iter().find(of_image)?.bias;
     let own = code.iter().filter(of_image);
+    let own = own.filter(|code| code.bias == bias);
     let ranges: Vec<_> = own.map(|code| code.mapping.range.clone()).collect();
     let start = ranges.iter().map(|range| range.start).min()?;
     let end = ranges.iter().map(|range| range.end).max()?;
@@ -123,7 +125,17 @@ impl Runtime {
             Kind::Php(php) => Some(php.image),
             // Elsewhere the kernel program cannot walk its frames.
             Kind::Java(java) => cfg!(target_arch = "x86_64").then_some(java.image),
-            Kind::Go(_) | Kind::Node(_) => None,
+            Kind::Node(node) => node.noted_image(),
+            Kind::Go(_) => None,
+        }
+    }
+
+    /// The same, where native frames from there on say nothing while nobody has noted what is executed. Most that Node does
+    /// with a socket is done without JavaScript.
+    pub(super) fn unnoted_image(&self) -> Option<FileId> {
+        match &self.0 {
+            Kind::Node(_) => None,
+            _ => self.noted_image(),
         }
     }
 
@@ -159,7 +171,7 @@ impl Runtime {
             Kind::Php(php) => php.to_note(code),
             Kind::Java(java) => java.to_note(memory),
             Kind::Go(go) => go.to_note(),
-            Kind::Node(_) => RuntimeOf::Nobody,
+            Kind::Node(node) => node.to_note(code, memory),
         }
     }
 
@@ -176,7 +188,8 @@ impl Runtime {
             Kind::Ruby(ruby) => Some(ruby.noted(memory, functions)),
             Kind::Php(php) => Some(php.noted(memory, functions, whole)),
             Kind::Java(java) => java.noted(memory, functions),
-            Kind::Go(_) | Kind::Node(_) => None,
+            Kind::Node(node) => Some(node.noted(memory, functions)),
+            Kind::Go(_) => None,
         }
     }
 
@@ -235,8 +248,12 @@ impl Runtime {
                 let (frames, truncated) = java.present(memory, thread)?;
                 (frames, truncated, java.image)
             }
+            Kind::Node(node) => {
+                let (frames, truncated) = node.present(memory, first)?;
+                (frames, truncated, node.noted_image()?)
+            }
             // Its frames are native ones.
-            Kind::Go(_) | Kind::Node(_) => return None,
+            Kind::Go(_) => return None,
         };
         (!frames.is_empty()).then_some(Managed {
             frames,

@@ -13,6 +13,7 @@ mod libcs;
 mod made;
 mod native;
 mod node;
+mod node_frames;
 mod php;
 mod program;
 mod python;

@@ -97,7 +97,7 @@ impl Drop for Running {
 }
 
 /// As `cargo xtask test` installs them, and the distribution's.
-fn releases() -> Vec<PathBuf> {
+pub(super) fn releases() -> Vec<PathBuf> {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/node");
     let installed = std::fs::read_dir(installed).into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = installed

@@ -23,6 +23,7 @@ const KIND: u64 = 16;
 const QUEUE: u64 = 32;
 const DESCRIPTOR: u64 = 184;
 const TCP: u32 = 12;
+const TIMER: u32 = 13;
 const LAST_KIND: u32 = 17;
 
 /// Where its variables lie in memory; none where the file has no event loop.
@@ -83,12 +84,40 @@ pub(super) fn handles(
 ) -> bool {
     // Most were allocated one after the other.
     memory.read_ahead(7);
-    let all = walk(memory, of, found);
+    let all = walk(memory, of, |memory, handle, kind| {
+        if kind == TCP
+            && let Some(descriptor) = memory.half(handle + DESCRIPTOR)
+            && descriptor < MAX_DESCRIPTOR
+        {
+            let known = found.entry(descriptor.cast_signed());
+            known
+                .and_modify(|other| *other = None)
+                .or_insert(Some(handle));
+        }
+        true
+    });
     memory.read_ahead(0);
     all
 }
 
-fn walk(memory: &mut Memory<'_>, of: u64, found: &mut HashMap<i32, Option<u64>>) -> bool {
+/// The first of its timers, at most so many.
+pub(super) fn timers(memory: &mut Memory<'_>, of: u64, most: usize) -> Vec<u64> {
+    let mut found = Vec::new();
+    walk(memory, of, |_, handle, kind| {
+        if kind == TIMER {
+            found.push(handle);
+        }
+        found.len() < most
+    });
+    found
+}
+
+/// Gives each handle with its kind to `tell`, which says whether to go on; whether these were all.
+fn walk(
+    memory: &mut Memory<'_>,
+    of: u64,
+    mut tell: impl FnMut(&mut Memory<'_>, u64, u32) -> bool,
+) -> bool {
     let head = of + HANDLES;
     let mut at = memory.word(head);
     for _ in 0..MAX_HANDLES {
@@ -102,17 +131,11 @@ fn walk(memory: &mut Memory<'_>, of: u64, found: &mut HashMap<i32, Option<u64>>)
             return false;
         };
         let kind = memory.half(handle + KIND).filter(|kind| *kind <= LAST_KIND);
-        if kind.is_none() || memory.word(handle + LOOP) != Some(of) {
+        let Some(kind) = kind.filter(|_| memory.word(handle + LOOP) == Some(of)) else {
             return false;
-        }
-        if kind == Some(TCP)
-            && let Some(descriptor) = memory.half(handle + DESCRIPTOR)
-            && descriptor < MAX_DESCRIPTOR
-        {
-            let known = found.entry(descriptor.cast_signed());
-            known
-                .and_modify(|other| *other = None)
-                .or_insert(Some(handle));
+        };
+        if !tell(memory, handle, kind) {
+            return false;
         }
         at = memory.word(queue);
     }

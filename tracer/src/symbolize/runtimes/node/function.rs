@@ -75,6 +75,11 @@ impl Heap<'_, '_> {
 
     fn closure(&mut self, object: u64, sources: &mut Sources) -> Option<Function> {
         let shared = self.field(object, self.layout.shared)?;
+        self.shared(shared, sources)
+    }
+
+    /// By what all closures of a function share.
+    pub(super) fn shared(&mut self, shared: u64, sources: &mut Sources) -> Option<Function> {
         if !self.is(shared, self.layout.types.shared) {
             return None;
         }
@@ -137,13 +142,20 @@ impl Heap<'_, '_> {
         let names = if locals > MAX_INLINE_NAMES { 1 } else { locals };
         let at = first.checked_add(names)?.checked_add(locals)?;
         (at < 1 << 16).then_some(())?;
-        // The function's name, where that is kept as a variable, and what is said of it where it has none.
+        // In a class there may be a number first: which of its variables is the class itself.
+        let (before, behind) = (word(self, at)?, word(self, at + 1)?);
+        let at = at + u64::from(number(before).is_some() && self.is_text(behind));
+        // The function's name, where that is kept as a variable, and for most what is said of it where it has none.
         let (name, slot, inferred) = (word(self, at)?, word(self, at + 1)?, word(self, at + 2)?);
-        let known = self.is_text(name)
-            && number(slot).is_some_and(|slot| slot >= -1)
-            && (self.is_text(inferred) || self.is_nothing(inferred));
+        let known = (self.is_text(name) || number(name) == Some(0))
+            && number(slot).is_some_and(|slot| slot >= -1);
         known.then_some(())?;
-        let position = if first > 3 { 3 } else { at + 3 };
+        let is_inferred = self.is_text(inferred) || self.is_nothing(inferred);
+        let position = if first > 3 {
+            3
+        } else {
+            at + 2 + u64::from(is_inferred)
+        };
         let ends = [word(self, position)?, word(self, position + 1)?].map(number);
         let position = match ends {
             [Some(start), Some(end)] if 0 <= start && start < end => {

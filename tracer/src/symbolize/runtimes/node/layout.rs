@@ -39,6 +39,8 @@ pub(super) struct Layout {
     pub uncompiled: [u64; 2],
     /// Of a `ScopeInfo`, in words: where its variables begin; the position lies before them since V8 13.
     pub first_variable: u64,
+    /// Whether frames are such as the kernel program walks.
+    pub frames: bool,
     pub types: Types,
 }
 
@@ -138,6 +140,7 @@ impl Layout {
                 of.offset("UncompiledData__end_position")?,
             ],
             first_variable: of.offset("scopeinfo_idx_first_vars")?,
+            frames: of.are_frames_as_expected(),
             types: Types::from(of)?,
         })
     }
@@ -179,6 +182,17 @@ struct Constants(HashMap<String, u32>);
 impl Constants {
     fn number(&self, name: &str) -> Option<u32> {
         self.0.get(name).copied()
+    }
+
+    /// Function, context or kind, and the numbers of entries from C++: on x86-64 alike in all releases.
+    fn are_frames_as_expected(&self) -> bool {
+        let below = |name: &str| self.number(name).map(u32::cast_signed);
+        cfg!(target_arch = "x86_64")
+            && below("off_fp_context_or_frame_type") == Some(-8)
+            && below("off_fp_function") == Some(-16)
+            && below("off_fp_bytecode_offset") == Some(-40)
+            && self.number("frametype_EntryFrame") == Some(1)
+            && self.number("frametype_ConstructEntryFrame") == Some(2)
     }
 
     fn offset(&self, name: &str) -> Option<u64> {

@@ -1,19 +1,26 @@
-//! Node.js 18 to 24: the listeners of its sockets, from the objects of V8 in the memory of the process. Nothing is
-//! asked of the program and nothing stops it; so everything is read twice, and what is not the same is not told.
+//! Node.js 18 to 24: the listeners of its sockets, and the functions that the kernel program has noted, from the objects of
+//! V8 in the memory of the process. Nothing is asked of the program and nothing stops it; so everything is read twice, and
+//! what is not the same is not told.
 
+mod anchor;
 mod event_loop;
 mod function;
 mod heap;
 mod layout;
+mod note;
 mod socket;
 mod text;
+mod walk;
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::memory::Memory;
 use crate::model::listeners::{Heard, WhyUnheard};
 use crate::symbolize::code::{Code, CodeIndex};
+use crate::symbolize::image::Image;
+use crate::symbolize::open::FileId;
 use function::Sources;
 use heap::Heap;
 use layout::Layout;
@@ -23,6 +30,8 @@ const LEAST_SIZE: u64 = 16 << 20;
 
 /// Where the runtime of one process keeps its sockets.
 pub(in crate::symbolize) struct Node {
+    /// The file whose code V8 is.
+    image: Arc<Image>,
     layout: Layout,
     /// In which the main event loop lies.
     variables: Vec<Range<u64>>,
@@ -31,15 +40,32 @@ pub(in crate::symbolize) struct Node {
 impl Node {
     /// `None` when the process is no Node.js, or one whose objects are not known.
     pub(super) fn learn(code: &CodeIndex, memory: &mut Memory<'_>) -> Option<Self> {
-        let layout = files(code).find_map(|(image, bias)| {
-            let large = image.metadata().is_ok_and(|file| file.len() >= LEAST_SIZE);
-            large.then(|| Layout::of(image, bias, memory)).flatten()
+        let (image, layout) = files(code).find_map(|(image, bias)| {
+            let large = image.file.metadata();
+            let large = large.is_ok_and(|file| file.len() >= LEAST_SIZE);
+            let layout = large.then(|| Layout::of(&image.file, bias, memory));
+            Some((image, layout.flatten()?))
         })?;
-        let variables = files(code).flat_map(|(image, bias)| event_loop::variables(image, bias));
+        let variables =
+            files(code).flat_map(|(image, bias)| event_loop::variables(&image.file, bias));
         Some(Self {
+            image: Arc::clone(image),
             layout,
             variables: variables.collect(),
         })
+    }
+
+    /// The file whose code ends the native frames of calls from JavaScript.
+    pub(super) fn noted_image(&self) -> Option<FileId> {
+        self.left().map(|_| self.image.id)
+    }
+
+    /// From an isolate to where it notes how JavaScript was left. Looked for when it is first wanted, for that takes some time.
+    fn left(&self) -> Option<u64> {
+        self.layout
+            .frames
+            .then(|| anchor::place(&self.image))
+            .flatten()
     }
 
     /// Of the sockets with these descriptors, in their order.
@@ -76,13 +102,13 @@ impl Node {
 }
 
 /// Each once.
-fn files(code: &CodeIndex) -> impl Iterator<Item = (&std::fs::File, u64)> {
+fn files(code: &CodeIndex) -> impl Iterator<Item = (&Arc<Image>, u64)> {
     let mut seen = Vec::new();
     code.iter().filter_map(move |code: &Code| {
-        let (image, bias) = (code.image.as_deref()?, code.bias?);
+        let (image, bias) = (code.image.as_ref()?, code.bias?);
         (!seen.contains(&image.id)).then(|| {
             seen.push(image.id);
-            (&image.file, bias)
+            (image, bias)
         })
     })
 }

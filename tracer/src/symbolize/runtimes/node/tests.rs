@@ -43,6 +43,7 @@ fn layout() -> Layout {
         script_source: 8,
         uncompiled: [16, 20],
         first_variable: 3,
+        frames: true,
         types: Types {
             map: 255,
             descriptors: [236, 237],
@@ -62,6 +63,13 @@ fn layout() -> Layout {
     }
 }
 
+/// Of this test.
+fn image() -> Image {
+    let file = std::fs::File::open("/proc/self/exe").unwrap();
+    let id = FileId::of(&file).unwrap();
+    Image::parse(file, id).unwrap()
+}
+
 /// Looks for one socket in memory that is made as it is asked for; how many pages that took.
 fn look(mut page: impl FnMut(u64) -> Vec<u8>, variables: Range<u64>) -> (Vec<Heard>, usize) {
     let mut pages = 0;
@@ -71,9 +79,11 @@ fn look(mut page: impl FnMut(u64) -> Vec<u8>, variables: Range<u64>) -> (Vec<Hea
     };
     let mut memory = Memory::new(&mut fetch).with_room(MAX_PAGES);
     let node = Node {
+        image: Arc::new(image()),
         layout: layout(),
         variables: vec![variables],
     };
+    assert_eq!(anchor::isolate(&mut memory, &node.variables, 272), None);
     let found = node.listeners(&mut memory, &[7, 8]);
     drop(memory);
     (found, pages)
