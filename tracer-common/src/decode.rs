@@ -8,12 +8,13 @@ use zerocopy::FromBytes;
 
 use crate::event::{
     EpollControl, Eviction, Executed, Header, KIND_DESTROYED, KIND_EPOLL, KIND_EVICTION,
-    KIND_EXECUTED, KIND_PROCESS, KIND_STACK, KIND_TRANSITION, PAGE, Process, STACK_PAGES,
-    StackCopy, Transition,
+    KIND_EXECUTED, KIND_PROCESS, KIND_SAMPLED, KIND_STACK, KIND_TRANSITION, PAGE, Process,
+    STACK_PAGES, Sampled, StackCopy, Transition,
 };
 use crate::{
     runtime::{
         Activation, MANAGED_CUT, MANAGED_DEEPER, MANAGED_UNREAD, MANAGED_WHOLE, MAX_MANAGED,
+        MAX_SAMPLED,
     },
     stack_key,
 };
@@ -28,6 +29,7 @@ pub enum Record {
     Executed(Executed),
     Epoll(EpollControl),
     Stack(Box<StackCopy>),
+    Sampled(Box<Sampled>),
 }
 
 /// Why bytes are not a record. Unknown kinds are data: a newer kernel object may send them.
@@ -57,6 +59,7 @@ pub fn record(bytes: &[u8]) -> Result<Record, Damage> {
         KIND_EXECUTED => copied(bytes).map(Record::Executed),
         KIND_EPOLL => copied(bytes).map(Record::Epoll),
         KIND_STACK => copied(bytes).map(|copy| Record::Stack(Box::new(copy))),
+        KIND_SAMPLED => copied(bytes).map(|sampled| Record::Sampled(Box::new(sampled))),
         other => Err(Damage::UnknownKind(other)),
     }
 }
@@ -68,6 +71,15 @@ fn copied<T: FromBytes>(bytes: &[u8]) -> Result<T, Damage> {
             have: bytes.len(),
             need: size_of::<T>(),
         })
+}
+
+impl Sampled {
+    /// Functions of the runtime, innermost first; frames that run none are left out.
+    pub fn functions(&self) -> impl Iterator<Item = Activation> + '_ {
+        let count = (self.managed_frames as usize).min(MAX_SAMPLED);
+        let frames = self.activations.iter().take(count);
+        frames.filter(|one| one.code != 0).copied()
+    }
 }
 
 impl StackCopy {

@@ -3,7 +3,7 @@
 
 use crate::{
     endpoint::Endpoints,
-    runtime::{Activation, MAX_MANAGED},
+    runtime::{Activation, MAX_FRAME_BYTES, MAX_MANAGED, MAX_SAMPLED},
     stack_key::MAX_STEPS,
     table::{Slot, SlotRecord},
     wire,
@@ -16,6 +16,7 @@ pub const KIND_STACK: u32 = 4;
 pub const KIND_PROCESS: u32 = 5;
 pub const KIND_EXECUTED: u32 = 6;
 pub const KIND_EPOLL: u32 = 7;
+pub const KIND_SAMPLED: u32 = 8;
 
 /// The id of a process or thread that the tracer's /proc does not show: it is outside of its pid namespace.
 /// No process has it (`pid_max` is at most 2^22). Several are not told apart.
@@ -161,6 +162,24 @@ wire! {
     }
 }
 
+wire! {
+    /// What a thread executes of an interpreter, at a moment of its time on a CPU of which registers and stack are told
+    /// elsewhere.
+    pub struct Sampled {
+        pub header: Header,
+        pub tgid: u32,
+        pub tid: u32,
+        /// One of `runtime::MANAGED_*`, but neither unknown nor cut.
+        pub managed: u32,
+        /// Frames in `activations`.
+        pub managed_frames: u32,
+        /// Innermost first.
+        pub activations: [Activation; MAX_SAMPLED],
+        /// Where the kernel program reads each frame. Means nothing.
+        pub window: [u64; (MAX_FRAME_BYTES / 8) as usize],
+    }
+}
+
 const _: () = {
     assert!(size_of::<Header>() == 16);
     assert!(size_of::<Transition>() == 16 + 24 + 40 + 12 + 4 + 16);
@@ -178,6 +197,7 @@ const _: () = {
                 + 16 * MAX_MANAGED
                 + STACK_PAGES * PAGE
     );
+    assert!(size_of::<Sampled>() == 16 + 16 + 16 * MAX_SAMPLED + MAX_FRAME_BYTES as usize);
     assert!(size_of::<Process>() == 24);
     assert!(size_of::<Executed>() == 48);
 };

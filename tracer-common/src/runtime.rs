@@ -9,6 +9,8 @@ use crate::wire;
 pub const PLACES: u32 = 512;
 /// Frames of a runtime that a key takes in at most.
 pub const MAX_MANAGED: usize = 32;
+/// And of a thread that runs and is sampled: functions are told only where the outermost is known.
+pub const MAX_SAMPLED: usize = 128;
 /// More than the largest piece of a frame that is read.
 pub const MAX_FRAME_BYTES: u64 = 128;
 /// Of one frame of compiled code; what is not below is an address.
@@ -240,6 +242,7 @@ pub const fn places_of(layout: u64) -> [u32; 2] {
 const _: () = {
     assert!(size_of::<Runtime>() == 208);
     assert!(PLACES.is_power_of_two());
+    assert!(MAX_MANAGED.is_power_of_two() && MAX_SAMPLED.is_power_of_two());
 };
 
 #[cfg(test)]

@@ -7,15 +7,15 @@ use tracer_common::{
     decode::{Damage, Record, record},
     event::{
         EpollControl, Eviction, Executed, Header, KIND_DESTROYED, KIND_EPOLL, KIND_EVICTION,
-        KIND_EXECUTED, KIND_PROCESS, KIND_STACK, KIND_TRANSITION, PAGE, Process, STACK_PAGES,
-        StackCopy, Transition,
+        KIND_EXECUTED, KIND_PROCESS, KIND_SAMPLED, KIND_STACK, KIND_TRANSITION, PAGE, Process,
+        STACK_PAGES, Sampled, StackCopy, Transition,
     },
     item::SocketItem,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
 const HEADER: usize = size_of::<Header>();
-const KINDS: [(u32, usize); 7] = [
+const KINDS: [(u32, usize); 8] = [
     (KIND_TRANSITION, size_of::<Transition>()),
     (KIND_DESTROYED, size_of::<Transition>()),
     (KIND_EVICTION, size_of::<Eviction>()),
@@ -23,6 +23,7 @@ const KINDS: [(u32, usize); 7] = [
     (KIND_EXECUTED, size_of::<Executed>()),
     (KIND_EPOLL, size_of::<EpollControl>()),
     (KIND_STACK, size_of::<StackCopy>()),
+    (KIND_SAMPLED, size_of::<Sampled>()),
 ];
 
 /// A record of `kind` whose every byte behind the header differs from its neighbours.
@@ -45,6 +46,7 @@ fn bytes_of(record: &Record) -> Vec<u8> {
         Record::Executed(inner) => inner.as_bytes().to_vec(),
         Record::Epoll(inner) => inner.as_bytes().to_vec(),
         Record::Stack(inner) => inner.as_bytes().to_vec(),
+        Record::Sampled(inner) => inner.as_bytes().to_vec(),
     }
 }
 
@@ -57,6 +59,7 @@ fn kind_of(record: &Record) -> u32 {
         Record::Executed(_) => KIND_EXECUTED,
         Record::Epoll(_) => KIND_EPOLL,
         Record::Stack(_) => KIND_STACK,
+        Record::Sampled(_) => KIND_SAMPLED,
     }
 }
 

@@ -131,6 +131,14 @@ pub fn process_exit(_ctx: BtfTracePointContext) -> i32 {
     done(hooks::task::on_exit())
 }
 
+// aya-ebpf's macro returns 0, after which the kernel tells nothing of the sample.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "perf_event")]
+pub extern "C" fn sample(_ctx: *mut core::ffi::c_void) -> i32 {
+    done(hooks::samples::on_sample());
+    1
+}
+
 // aya-ebpf has no macro for iterators; the section name is all they need.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]

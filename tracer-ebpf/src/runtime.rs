@@ -1,5 +1,5 @@
 //! Walks the frames that an interpreter keeps of the current thread, or finds the goroutine that it runs. They cannot change
-//! meanwhile: it is in a system call. User space has learnt where they are (`tracer_common::runtime`).
+//! meanwhile: it is in a system call, or was interrupted. User space has learnt where they are (`tracer_common::runtime`).
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
@@ -22,7 +22,7 @@ use crate::{
 
 const WORDS: usize = (MAX_FRAME_BYTES / 8) as usize;
 /// So many bytes of each frame are read.
-type Window = [u64; WORDS];
+pub type Window = [u64; WORDS];
 
 /// One more than the place of the runtime of processes with this layout; 0 without one. Without a branch, as
 /// `walk::rule`.
@@ -82,11 +82,13 @@ pub extern "C" fn walk_managed(runtime: u64, thread: u64) -> u64 {
         i += 1;
     }
     let mut hash = 0;
-    let (found, _) = walk(runtime, thread, window.as_mut_ptr(), |_, one| {
+    let on_frame = |_, one: Activation| {
         if one.code != 0 {
             hash = stack_key::fold_managed(hash, one.code, one.instruction);
         }
-    });
+    };
+    let most = MAX_MANAGED as u32;
+    let (found, _) = walk(runtime, thread, most, window.as_mut_ptr(), on_frame);
     match found {
         MANAGED_WHOLE | MANAGED_DEEPER => hash,
         MANAGED_UNREAD => stack_key::UNREAD,
@@ -126,11 +128,12 @@ pub extern "C" fn goroutine_of(runtime: u64, thread: u64, sp: u64) -> u64 {
     }
 }
 
-/// A `MANAGED_*`, and how many frames `on_frame` was given, each with its number, innermost first.
+/// A `MANAGED_*`, and how many frames `on_frame` was given, each with its number, innermost first, and `most` of them.
 #[inline(always)]
 pub fn walk(
     runtime: u64,
     thread: u64,
+    most: u32,
     window: *mut Window,
     on_frame: impl FnMut(usize, Activation),
 ) -> (u32, u32) {
@@ -183,7 +186,7 @@ pub fn walk(
         seen: 0,
         on_frame,
     };
-    repeat(MAX_MANAGED as u32, &mut frames);
+    repeat(most, &mut frames);
     (frames.how, frames.seen)
 }
 
@@ -235,12 +238,11 @@ impl<F: FnMut(usize, Activation)> Turn for Frames<'_, F> {
             instruction |= ALONE;
         }
         code &= kept;
-        let number = number as usize & (MAX_MANAGED - 1);
-        (self.on_frame)(number, Activation { code, instruction });
+        (self.on_frame)(number as usize, Activation { code, instruction });
         let leads = if_equal(layout.stride, 0, u64::MAX);
         let above = self.at.wrapping_add(layout.stride);
         self.at = at(layout.previous) & leads | above & if_below(above, self.end);
-        self.seen = number as u32 + 1;
+        self.seen = number + 1;
         false
     }
 }

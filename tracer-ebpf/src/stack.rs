@@ -14,7 +14,7 @@ use tracer_common::{
     config::{PART_BURST, PART_REFRESH_NS, STACK_REFRESH_NS, STACKS_BURST, STACKS_PER_SECOND},
     counter::Counter,
     event::{Header, KIND_STACK, PAGE, STACK_PAGES, StackCopy},
-    runtime::{Activation, KIND_HOTSPOT, KIND_V8, MANAGED_UNKNOWN},
+    runtime::{Activation, KIND_HOTSPOT, KIND_V8, MANAGED_UNKNOWN, MAX_MANAGED},
     stack_key::{self, MAX_STEPS},
     unwind::layout,
 };
@@ -91,7 +91,7 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
 
 /// Inherited by fork; another program, or the same one started again, has another one.
 #[inline(always)]
-fn layout_of(mm: Ptr<Typed>) -> u64 {
+pub fn layout_of(mm: Ptr<Typed>) -> u64 {
     let executable = mm.follow(&g::OFF_MM_EXE_FILE);
     let inode = if executable.is_null() {
         0
@@ -243,18 +243,23 @@ fn copy_managed(record: *mut StackCopy, runtime: u64, layout: u64, task: Ptr<Typ
     let (mut managed, mut count, mut from) = (MANAGED_UNKNOWN, 0, [0; 3]);
     if runtime != 0 {
         let thread = task.field(&g::OFF_TASK_TP);
-        // SAFETY: the reservation has the size of the record, and both walks count below MAX_MANAGED.
+        // SAFETY: the reservation has the size of the record, and what a walk has numbered is below MAX_MANAGED.
         unsafe {
             let activations = (&raw mut (*record).activations).cast::<Activation>();
             let window = &raw mut (*record).pages;
-            let on_frame = |number, one| *activations.add(number) = one;
+            let on_frame =
+                |number: usize, one| *activations.add(number & (MAX_MANAGED - 1)) = one;
+            let most = MAX_MANAGED as u32;
             match kind_of(runtime) {
                 KIND_HOTSPOT => {
                     let walked = java::walk(runtime, thread, sp, layout, window.cast(), on_frame);
                     (managed, count, from) = (walked.how, walked.frames, walked.from);
                 }
                 KIND_V8 => (managed, count) = v8::walk(runtime, sp, window.cast(), on_frame),
-                _ => (managed, count) = runtime::walk(runtime, thread, window.cast(), on_frame),
+                _ => {
+                    (managed, count) =
+                        runtime::walk(runtime, thread, most, window.cast(), on_frame);
+                }
             }
         }
     }

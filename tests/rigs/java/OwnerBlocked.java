@@ -5,7 +5,8 @@ import java.util.concurrent.locks.ReentrantLock;
 
 /**
  * owner-blocked: one thread a connection; each reads its request and then waits for a lock that
- * somebody else's transaction never gives back. Nobody is there to see the client leave.
+ * somebody else's transaction never gives back, or with --cause cpu computes for ever. Nobody is there to
+ * see the client leave.
  */
 final class OwnerBlocked {
     private static final ReentrantLock DATABASE = new ReentrantLock();
@@ -25,17 +26,24 @@ final class OwnerBlocked {
 
     private static void serveConnection(Rig rig, Socket accepted) {
         try (Socket client = accepted) {
-            handleClient(client);
+            handleClient(rig, client);
         } catch (IOException left) {
             // The client did not wait for its answer.
         }
         rig.served();
     }
 
-    private static void handleClient(Socket client) throws IOException {
+    private static void handleClient(Rig rig, Socket client) throws IOException {
         client.getInputStream().read(new byte[1024]);
-        queryDatabase();
+        if (rig.cause.equals("cpu") && !rig.healthy) computeAnswer();
+        else queryDatabase();
         client.getOutputStream().write(Rig.REPLY);
+    }
+
+    private static int computeAnswer() {
+        int answer = 7;
+        while (answer != 0) answer = answer * 1103515245 | 1;
+        return answer;
     }
 
     private static void queryDatabase() {

@@ -19,6 +19,7 @@ final class Rig {
     /** Clients served before the ones that count. */
     int warmUp;
     boolean healthy;
+    String cause = "";
     /** Whether the rig is the client: its sockets have the port at their far end. */
     boolean connects;
     private final AtomicInteger served = new AtomicInteger();
@@ -27,6 +28,7 @@ final class Rig {
         for (int i = 0; i < arguments.length; i++) {
             switch (arguments[i]) {
                 case "--healthy" -> healthy = true;
+                case "--cause" -> cause = arguments[++i];
                 case "--port" -> port = Integer.parseInt(arguments[++i]);
                 case "--connections" -> connections = Integer.parseInt(arguments[++i]);
                 case "--warm-up" -> warmUp = Integer.parseInt(arguments[++i]);

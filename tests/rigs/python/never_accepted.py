@@ -1,5 +1,7 @@
 """never-accepted: a server with one thread, which after its first client tells a service behind it,
-and that one is silent. Clients queue up in the kernel, give up and close."""
+and that one is silent; with --cause cpu it computes for ever. Clients queue up in the kernel, give up
+and close."""
+import os
 import socket
 
 import rig
@@ -11,6 +13,20 @@ def tell_upstream(port):
         upstream.recv(1)
 
 
+def compute_total():
+    total = 0
+    while total >= 0:
+        total = (total * 31 + 7) % 1000003
+    return total
+
+
+def get_on(server):
+    if server.cause == "cpu":
+        compute_total()
+    else:
+        tell_upstream(server.upstream)
+
+
 def serve_client(server):
     connection, _ = server.listener.accept()
     with connection:
@@ -20,6 +36,8 @@ def serve_client(server):
 
 def main():
     server = rig.Rig()
+    if server.cause == "cpu":
+        os.nice(19)
     server.report_aside()
     # Those in the queue are never counted as served; a healthy server has one client more.
     server.served = -1 if server.healthy else server.connections
@@ -27,7 +45,7 @@ def main():
         serve_client(server)
         server.served += 1
         if not server.healthy:
-            tell_upstream(server.upstream)
+            get_on(server)
 
 
 main()

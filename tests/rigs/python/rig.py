@@ -22,9 +22,11 @@ class Rig:
         parser.add_argument("--port", type=int, default=0)
         parser.add_argument("--upstream", type=int, default=0)
         parser.add_argument("--connections", type=int, default=5)
+        parser.add_argument("--cause", default="")
         parser.add_argument("--healthy", action="store_true")
         options = parser.parse_args()
         self.healthy, self.connections = options.healthy, options.connections
+        self.cause = options.cause
         self.port, self.upstream, self.end = options.port, options.upstream, REMOTE
         self.listener = None
         if not client:

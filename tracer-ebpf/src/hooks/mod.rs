@@ -5,6 +5,7 @@ pub mod destroy;
 pub mod epoll;
 pub mod io;
 pub mod iterators;
+pub mod samples;
 pub mod task;
 pub mod threads;
 pub mod transition;

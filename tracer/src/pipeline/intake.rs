@@ -46,6 +46,7 @@ impl Session<'_> {
         let mut batch = self.live.rings.take();
         self.take_in_code_changes()?;
         self.take_in_executed(&mut batch)?;
+        self.name_samples(&batch.sampled);
         let Self {
             live,
             symbolizer,

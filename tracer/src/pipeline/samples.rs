@@ -7,10 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracer_common::event::Sampled as Noted;
+
 use super::session::Session;
 use crate::{
     model::{
-        input::{Input, Process, Thread, Warning},
+        input::{Input, Process, ProcessKey, Thread, Warning},
         samples::Samples,
     },
     options::Mode,
@@ -18,7 +20,7 @@ use crate::{
         pidns::proc_is_own,
         samples::{MAX_THREADS, Round, Sampling, ThreadId},
     },
-    source::samples::{self, Thread as Sampled},
+    source::samples::{self, Functions, Thread as Sampled},
 };
 
 /// A thread that has half of a CPU takes one second, one that has a twentieth ten.
@@ -29,6 +31,9 @@ const HELD_BACK: Duration = Duration::from_secs(4);
 const AT_ONCE: Duration = Duration::from_millis(900);
 /// So long a thread is not sampled again.
 const REST: Duration = Duration::from_secs(25);
+/// For naming what came of a round while it goes on, each time; and when it is over.
+const NAMED_AT_ONCE: Duration = Duration::from_millis(60);
+const NAMED_AT_LAST: Duration = Duration::from_millis(600);
 /// How often a round that is waited for is asked whether it is over.
 const PEEK: Duration = Duration::from_millis(20);
 
@@ -38,6 +43,8 @@ pub(super) struct Samplings {
     running: Vec<Sampled>,
     /// The round that goes on, with the threads it is of.
     round: Option<(Sampling, Vec<Sampled>)>,
+    /// What they execute of a language runtime.
+    functions: Functions,
     /// When each thread was in a round last.
     sampled: BTreeMap<u32, Instant>,
     unable: bool,
@@ -120,7 +127,9 @@ impl Session<'_> {
             pid: one.pid,
             tid: one.tid,
         });
-        match Sampling::start(ids.collect(), longest) {
+        self.search_runtimes(&due)?;
+        let program = self.live.sampler.as_ref();
+        match Sampling::start(ids.collect(), longest, program) {
             Ok(round) => {
                 let tids = due.iter().map(|one| (one.tid, now));
                 self.samplings.sampled.extend(tids);
@@ -135,11 +144,47 @@ impl Session<'_> {
         }
     }
 
+    /// The kernel program is to know the runtimes of those that will be sampled.
+    fn search_runtimes(&mut self, due: &[Sampled]) -> anyhow::Result<()> {
+        let mut processes: Vec<ProcessKey> = due
+            .iter()
+            .map(|one| ProcessKey {
+                pid: one.pid,
+                start_boot: one.start_boot,
+            })
+            .collect();
+        processes.dedup();
+        let runtimes = &mut self.live.runtimes;
+        let search = &mut self.teacher.search;
+        search.of_processes(&processes, runtimes, &mut self.symbolizer)?;
+        self.samplings.functions = Functions::of(due, runtimes);
+        Ok(())
+    }
+
+    /// What came of the round that goes on.
+    pub(super) fn name_samples(&mut self, noted: &[Box<Noted>]) {
+        let Samplings {
+            round, functions, ..
+        } = &mut self.samplings;
+        let Some((round, _)) = round else {
+            return;
+        };
+        for one in noted {
+            functions.note(one);
+        }
+        for (id, sample) in round.arrived() {
+            functions.came(id.pid, id.tid, sample);
+        }
+        functions.name(NAMED_AT_ONCE, &mut self.symbolizer);
+    }
+
     /// Tells what a round that is over has met.
     pub(super) fn take_samples(&mut self) -> anyhow::Result<()> {
         if !self.samplings.has_news() {
             return Ok(());
         }
+        // With what was noted of the last ones.
+        self.drain()?;
         let Some((round, of)) = self.samplings.round.take() else {
             return Ok(());
         };
@@ -154,7 +199,12 @@ impl Session<'_> {
             .filter_map(|(id, samples)| Some((whose(id)?, samples)))
             .collect();
         let mut by_process: BTreeMap<u32, Vec<Samples>> = BTreeMap::new();
-        for (thread, told) in samples::named(&samples, &mut self.symbolizer) {
+        for (thread, samples) in &samples {
+            tracing::debug!(tid = thread.tid, samples = samples.len(), "sampled");
+        }
+        let mut functions = std::mem::take(&mut self.samplings.functions);
+        functions.name(NAMED_AT_LAST, &mut self.symbolizer);
+        for (thread, told) in samples::named(&samples, &mut functions, &mut self.symbolizer) {
             by_process.entry(thread.pid).or_default().push(told);
         }
         for (pid, threads) in by_process {
@@ -177,6 +227,7 @@ impl Session<'_> {
                 round.stop();
             }
             thread::sleep(PEEK);
+            self.drain()?;
         }
         Ok(true)
     }

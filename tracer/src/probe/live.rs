@@ -1,7 +1,7 @@
 //! The attached tracer: rings, table, iterators, counters, and the filter of processes. Owns aya; the
 //! hooks stay attached exactly as long as this lives.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness,
@@ -20,6 +20,7 @@ use super::{
     rings::Rings,
     rows::Rows,
     runtimes::Runtimes,
+    samples,
     status::Status,
     table::Table,
     threads::{self, SeenThread},
@@ -74,6 +75,8 @@ pub struct Live {
     whose_loops: HashMap<MapData, u32, u8>,
     pub sha256: String,
     pub user_stacks: bool,
+    /// The program that notes what sampled threads execute, where the kernel takes it.
+    pub sampler: Option<OwnedFd>,
     log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
@@ -100,6 +103,7 @@ impl Live {
         let without_threads = threads::load(&mut ebpf, &btf)
             .err()
             .map(|error| error.to_string());
+        let sampler = samples::load(&mut ebpf);
         let on_demand = OnDemand::take_from(&mut attached, &wanted);
         Ok(Self {
             map_sizes: usage::map_sizes(&ebpf),
@@ -128,6 +132,7 @@ impl Live {
             whose_loops: HashMap::try_from(take(&mut ebpf, "LOOPS")?)?,
             sha256: object.sha256,
             user_stacks: layout.gate(tracer_common::config::HAS_REGS),
+            sampler,
             log: if settings.log_level > 0 {
                 EbpfLogger::init(&mut ebpf).ok()
             } else {

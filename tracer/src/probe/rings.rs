@@ -14,7 +14,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use tokio::sync::Notify;
 use tracer_common::{
     decode::{self, Record},
-    event::{Executed, StackCopy},
+    event::{Executed, Sampled, StackCopy},
 };
 
 /// The event ring holds 35,000 records; at 100,000 a second that is three of these.
@@ -23,6 +23,8 @@ const DRAIN: Duration = Duration::from_millis(100);
 const BUSY: Duration = Duration::from_millis(5);
 /// Copies that wait in memory, 20 KiB each; as many as are kept by key.
 const MAX_COPIES: usize = 2048;
+/// Of samples, 2 KiB each: more than a round takes.
+const MAX_SAMPLED: usize = 1024;
 /// Records of events that wait in memory, 232 bytes each.
 const MAX_EVENTS: usize = 1 << 18;
 
@@ -33,6 +35,8 @@ pub struct Batch {
     /// Of a followed tree.
     pub executed: Vec<Executed>,
     pub events: Vec<Record>,
+    /// What threads that are sampled execute of an interpreter.
+    pub sampled: Vec<Box<Sampled>>,
 }
 
 #[derive(Clone)]
@@ -146,6 +150,9 @@ impl Held {
             match decode::record(&bytes) {
                 Ok(Record::Stack(copy)) => self.waiting.stacks.push(copy),
                 Ok(Record::Executed(executed)) => self.waiting.executed.push(executed),
+                Ok(Record::Sampled(sampled)) if self.waiting.sampled.len() < MAX_SAMPLED => {
+                    self.waiting.sampled.push(sampled);
+                }
                 Ok(_) => {}
                 Err(damage) => note(&mut self.damaged, damage),
             }

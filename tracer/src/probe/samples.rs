@@ -1,18 +1,22 @@
 //! Registers and a piece of the stack of threads that run, by the kernel's CPU clock: an event for each thread, which
 //! counts its time on a CPU alone and never stops it. Bounded in threads, memory and time; all is closed at the end of
-//! a round. Knows nothing of what the addresses mean.
+//! a round. Knows nothing of what the addresses mean. A kernel program runs at each moment, which notes what of an
+//! interpreter the thread executes.
 
 use std::{
     io,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, Sender},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
+use aya::{Ebpf, programs::PerfEvent};
 use perf_event::{
     Builder, Clock, SampleFlag, Sampler,
     data::{self, Record, SampleRegsAbi},
@@ -50,11 +54,11 @@ pub struct Sample {
     pub fp: u64,
     pub lr: u64,
     /// Memory from `sp` upwards, as it was then.
-    pub stack: Vec<u8>,
+    pub stack: Arc<[u8]>,
 }
 
 /// A thread to sample, by the numbers of /proc.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ThreadId {
     pub pid: u32,
     pub tid: u32,
@@ -73,26 +77,39 @@ pub struct Round {
 pub struct Sampling {
     thread: Option<JoinHandle<Round>>,
     stop: Arc<AtomicBool>,
+    arrived: Receiver<(ThreadId, Sample)>,
     pub began: Instant,
 }
 
 impl Sampling {
-    /// Until each of the threads was met often enough, or for as long as this.
-    pub fn start(threads: Vec<ThreadId>, longest: Duration) -> io::Result<Self> {
+    /// Until each of the threads was met often enough, or for as long as this. `program` is the one that [`load`] has given.
+    pub fn start(
+        threads: Vec<ThreadId>,
+        longest: Duration,
+        program: Option<&OwnedFd>,
+    ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let program = program.map(OwnedFd::try_clone).transpose()?;
+        let (tell, arrived) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("samples".to_owned())
-            .spawn(move || round(&threads, longest, &stopped))?;
+            .spawn(move || round(&threads, longest, program.as_ref(), &tell, &stopped))?;
         Ok(Self {
             thread: Some(thread),
             stop,
+            arrived,
             began: Instant::now(),
         })
     }
 
     pub fn is_over(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// The samples that came since this was last asked.
+    pub fn arrived(&self) -> impl Iterator<Item = (ThreadId, Sample)> + '_ {
+        self.arrived.try_iter()
     }
 
     /// Ends within some 40 ms from now.
@@ -122,12 +139,28 @@ struct Sampled {
     samples: Vec<Sample>,
 }
 
-fn round(threads: &[ThreadId], longest: Duration, stop: &AtomicBool) -> Round {
+/// Has the kernel verify the program that runs at each sample; `None` where it refuses: then threads are sampled without.
+pub fn load(ebpf: &mut Ebpf) -> Option<OwnedFd> {
+    let program: &mut PerfEvent = ebpf.program_mut("sample")?.try_into().ok()?;
+    if let Err(error) = program.load() {
+        tracing::warn!(%error, "the program for samples cannot be loaded");
+        return None;
+    }
+    program.fd().ok()?.as_fd().try_clone_to_owned().ok()
+}
+
+fn round(
+    threads: &[ThreadId],
+    longest: Duration,
+    program: Option<&OwnedFd>,
+    tell: &Sender<(ThreadId, Sample)>,
+    stop: &AtomicBool,
+) -> Round {
     let began = Instant::now();
     let mut refused = None;
     let mut all: Vec<Sampled> = Vec::new();
     for id in threads.iter().copied().take(MAX_THREADS) {
-        match ring(id) {
+        match ring(id, program) {
             Ok(ring) => all.push(Sampled {
                 id,
                 ring: Some(ring),
@@ -143,7 +176,7 @@ fn round(threads: &[ThreadId], longest: Duration, stop: &AtomicBool) -> Round {
         thread::sleep(EVERY);
         let (soon, few) = SELDOM;
         for sampled in &mut all {
-            sampled.take();
+            sampled.take(tell);
             if began.elapsed() > soon && sampled.samples.len() < few {
                 sampled.ring = None;
             }
@@ -160,7 +193,7 @@ fn round(threads: &[ThreadId], longest: Duration, stop: &AtomicBool) -> Round {
 }
 
 impl Sampled {
-    fn take(&mut self) {
+    fn take(&mut self, tell: &Sender<(ThreadId, Sample)>) {
         let Some(ring) = &mut self.ring else {
             return;
         };
@@ -168,7 +201,13 @@ impl Sampled {
         while let Some(record) = ring.next_record() {
             let by_exec = record.misc() & MISC_COMM_EXEC != 0;
             match record.parse_record() {
-                Ok(Record::Sample(sample)) => self.samples.extend(sample_of(&sample)),
+                Ok(Record::Sample(sample)) => {
+                    if let Some(sample) = sample_of(&sample) {
+                        // Nobody may want it any more.
+                        let _ = tell.send((self.id, sample.clone()));
+                        self.samples.push(sample);
+                    }
+                }
                 // Its addresses mean something else now.
                 Ok(Record::Comm(_)) if by_exec => {
                     executed = true;
@@ -187,10 +226,10 @@ impl Sampled {
     }
 }
 
-fn ring(id: ThreadId) -> io::Result<Sampler> {
+fn ring(id: ThreadId, program: Option<&OwnedFd>) -> io::Result<Sampler> {
     let gone = || io::Error::from_raw_os_error(libc::ESRCH);
     let tid = id.tid.try_into().map_err(io::Error::other)?;
-    let ring = Builder::new(Software::CPU_CLOCK)
+    let mut ring = Builder::new(Software::CPU_CLOCK)
         .observe_pid(tid)
         .any_cpu()
         .include_kernel()
@@ -201,9 +240,15 @@ fn ring(id: ThreadId) -> io::Result<Sampler> {
         .comm(true)
         .comm_exec(true)
         .clockid(Clock::MONOTONIC)
-        .enabled(true)
         .build()?
         .sampled(RING)?;
+    // Refused on a machine of another kind, the thread is sampled without.
+    if let Some(program) = program
+        && let Err(error) = ring.set_bpf(program.as_raw_fd())
+    {
+        tracing::debug!(%error, "samples go without their program");
+    }
+    ring.enable()?;
     // The number may have passed to another process meanwhile: what the event is on is what has it now.
     let thread = format!("/proc/{}/task/{}", id.pid, id.tid);
     Path::new(&thread).exists().then_some(ring).ok_or_else(gone)
@@ -232,7 +277,7 @@ fn sample_of(sample: &data::Sample<'_>) -> Option<Sample> {
         // Kernels before 5.11 tell none of a thread that is in the kernel (`arch/x86/kernel/perf_regs.c`).
         fp: if fp == u64::MAX { 0 } else { fp },
         lr,
-        stack: sample.stack_user().unwrap_or_default().to_vec(),
+        stack: sample.stack_user().unwrap_or_default().into(),
     })
 }
 
@@ -242,7 +287,7 @@ mod tests {
 
     /// Does this again and again until it is told to stop.
     fn start(stop: &Arc<AtomicBool>, what: fn()) -> (JoinHandle<()>, ThreadId) {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = mpsc::channel();
         let stop = Arc::clone(stop);
         let thread = thread::spawn(move || {
             let _ = tell.send(rustix::thread::gettid().as_raw_nonzero().get() as u32);
@@ -262,13 +307,14 @@ mod tests {
         let (waiting, waits) = start(&stop, || thread::sleep(EVERY));
         let gone = ThreadId { tid: 1, ..busy };
         let all = vec![gone, waits, busy];
-        let sampling = Sampling::start(all, Duration::from_mins(1)).unwrap();
+        let sampling = Sampling::start(all, Duration::from_mins(1), None).unwrap();
         let began = Instant::now();
         while !sampling.is_over() {
             thread::sleep(EVERY);
         }
         // On a machine with much else to do, the busy thread waits for a CPU.
         assert!(began.elapsed() < Duration::from_secs(50));
+        let arrived = sampling.arrived().count();
         let round = sampling.end();
         stop.store(true, Ordering::Relaxed);
         thread.join().unwrap();
@@ -284,6 +330,8 @@ mod tests {
             "{}",
             samples.len()
         );
+        let all: usize = round.samples.iter().map(|(_, samples)| samples.len()).sum();
+        assert_eq!(arrived, all);
         assert!(samples.is_sorted_by_key(|sample| sample.at));
         let deep = samples
             .iter()

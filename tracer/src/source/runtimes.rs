@@ -129,7 +129,7 @@ impl Search {
 }
 
 /// As the kernel program computes it; `None` where /proc does not tell.
-fn layout_of(pid: u32) -> Option<u64> {
+pub(super) fn layout_of(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(") ")?;
     // proc(5) counts from 1, and the first after the name is the third.

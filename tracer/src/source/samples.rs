@@ -1,6 +1,8 @@
 //! From sampled registers and stacks to the calls that a running thread is in: each sample is unwound and named as the
-//! stack of a waiting thread is, and what nearly all of them share from outside is told. All of it is past, so nothing
-//! is read in the memory of the process: functions of a language runtime are not told.
+//! stack of a waiting thread is, and what nearly all of them share from outside is told. All of it is past, so what a
+//! language runtime executed is told only as far as it was noted at the moment itself (`functions`).
+
+mod functions;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -15,6 +17,7 @@ use crate::{
     probe::samples::Sample,
     symbolize::{Noted, StackCopy, Symbolizer},
 };
+pub use functions::Functions;
 
 /// A function in which a thread was at nine of ten moments is one it is in: signals and calls of a moment lie between.
 const NEARLY_ALL: (usize, usize) = (9, 10);
@@ -35,21 +38,31 @@ pub struct Thread {
 /// Names the samples of each thread. `None` of those of which there are none.
 pub fn named(
     sampled: &[(Thread, Vec<Sample>)],
+    functions: &mut Functions,
     symbolizer: &mut Symbolizer,
 ) -> Vec<(Thread, Samples)> {
     let began = Instant::now();
     let of = |(thread, samples): &(Thread, Vec<Sample>)| {
         let first = samples.first()?;
         let last = samples.last()?;
+        functions.name_again(*thread, samples, symbolizer);
         let mut stacks = Vec::new();
         for sample in samples {
             if began.elapsed() > PATIENCE {
                 stacks.clear();
                 break;
             }
-            stacks.extend(whole(*thread, sample, symbolizer));
+            stacks.extend(whole(*thread, sample, functions, symbolizer));
         }
         let shared = shared(&stacks, samples.len());
+        tracing::debug!(
+            tid = thread.tid,
+            whole = stacks.len(),
+            of = samples.len(),
+            frames = shared.frames.len(),
+            inside = shared.moments,
+            "named the stacks of a thread that runs"
+        );
         let told = Samples {
             tid: thread.tid,
             began: thread.began,
@@ -68,7 +81,20 @@ pub fn named(
 }
 
 /// With absolute places; `None` where callers are missing, or may be others.
-fn whole(thread: Thread, sample: &Sample, symbolizer: &mut Symbolizer) -> Option<Stack> {
+fn whole(
+    thread: Thread,
+    sample: &Sample,
+    functions: &Functions,
+    symbolizer: &mut Symbolizer,
+) -> Option<Stack> {
+    if functions.is_in_java(thread.pid, sample.pc) {
+        let frames = functions.in_java(thread, sample)?;
+        return Some(Stack {
+            frames,
+            ..Stack::default()
+        });
+    }
+    let noted = functions.at(thread.tid, sample.at);
     let copy = StackCopy {
         pid: thread.pid,
         start_boot_ns: thread.start_boot,
@@ -79,16 +105,36 @@ fn whole(thread: Thread, sample: &Sample, symbolizer: &mut Symbolizer) -> Option
         // The moment has passed.
         thread: 0,
         first_thread: false,
-        noted: Noted::Nothing,
+        noted,
         bytes: &sample.stack,
         walked: &[],
         sure: None,
     };
-    let mut stack = symbolizer.resolve(&copy).stack;
+    let resolved = symbolizer.resolve(&copy);
+    let mut stack = resolved.stack;
     for place in &mut stack.frames_at {
         place.cfa = place.cfa.wrapping_add(sample.sp);
     }
-    let exact = !stack.truncated && !stack.one_of_several && !stack.frames.iter().any(is_made);
+    match noted {
+        Noted::Sampled { deeper, .. } => {
+            let told = resolved.functions?;
+            if deeper || !functions.are_sure(thread.pid, &told) {
+                return None;
+            }
+            // The native frames end where the interpreter's begin, and there may be none.
+            stack.frames.retain(|frame| frame.module.is_some());
+            stack.truncated = false;
+            if stack.frames.iter().any(is_made) {
+                return None;
+            }
+            let frames = told.functions.into_iter().map(|one| one.frame);
+            stack.frames.extend(frames);
+        }
+        Noted::Unread => return None,
+        _ if stack.frames.iter().any(is_made) => return None,
+        _ => {}
+    }
+    let exact = !stack.truncated && !stack.one_of_several;
     exact.then_some(stack)
 }
 
@@ -138,13 +184,19 @@ fn shared(stacks: &[Stack], moments: usize) -> Shared {
     }
 }
 
-/// What a frame is called, and where it is where it has no name.
-type Function<'a> = (Option<&'a str>, Option<&'a str>, Option<u64>);
+/// What a frame is called, and where it is where it has no name. A function of a runtime is of its file.
+type Function<'a> = (
+    Option<&'a str>,
+    Option<&'a str>,
+    Option<u64>,
+    Option<&'a str>,
+);
 
 fn function(frame: &Frame) -> Function<'_> {
     let name = frame.function.as_deref();
     let place = name.is_none().then_some(frame.offset);
-    (frame.module.as_deref(), name, place)
+    let file = frame.file.as_deref().filter(|_| frame.is_managed());
+    (frame.module.as_deref(), name, place, file)
 }
 
 fn outer(stack: &Stack, depth: usize) -> Option<&Frame> {

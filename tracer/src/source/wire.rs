@@ -37,7 +37,7 @@ pub fn inputs(record: &Record) -> Option<Input> {
             at: executed.header.at,
         }),
         Record::Epoll(wire) => epoll_change(wire).map(|change| Input::EpollChanges(vec![change])),
-        Record::Stack(_) => None,
+        Record::Stack(_) | Record::Sampled(_) => None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use tracer_common::runtime::Activation;
 
 use super::demangle;
 use super::goroutines::Goroutines;
@@ -150,12 +151,19 @@ pub(super) enum OwnNoted {
     Cut {
         from: [u64; 3],
     },
+    Sampled {
+        functions: Vec<(u64, u64)>,
+        deeper: bool,
+    },
+    Interrupted {
+        from: [u64; 3],
+    },
 }
 
 impl OwnNoted {
     /// Something that can be named.
     pub(super) fn is_some(&self) -> bool {
-        matches!(self, Self::Functions { .. } | Self::Cut { .. })
+        !matches!(self, Self::Nothing | Self::NoFunctions | Self::Unread)
     }
 
     pub(super) fn of(noted: Noted<'_>) -> Self {
@@ -164,15 +172,22 @@ impl OwnNoted {
             Noted::NoFunctions => Self::NoFunctions,
             Noted::Unread => Self::Unread,
             Noted::Cut { from } => Self::Cut { from },
+            Noted::Interrupted { from } => Self::Interrupted { from },
             Noted::Functions { functions, deeper } => Self::Functions {
-                functions: functions
-                    .iter()
-                    .map(|one| (one.code, one.instruction))
-                    .collect(),
+                functions: pairs(functions),
+                deeper,
+            },
+            Noted::Sampled { functions, deeper } => Self::Sampled {
+                functions: pairs(functions),
                 deeper,
             },
         }
     }
+}
+
+fn pairs(functions: &[Activation]) -> Vec<(u64, u64)> {
+    let pair = |one: &Activation| (one.code, one.instruction);
+    functions.iter().map(pair).collect()
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -71,6 +71,13 @@ pub enum Noted<'a> {
     },
     /// Of Java not all, but where it was left: code address, stack pointer and frame pointer.
     Cut { from: [u64; 3] },
+    /// The same of one of many samples: where other code may have taken the place meanwhile, the others tell.
+    Sampled {
+        functions: &'a [Activation],
+        deeper: bool,
+    },
+    /// Code that Java has made was interrupted with these, at any instruction.
+    Interrupted { from: [u64; 3] },
 }
 
 /// A function of a language runtime that was executed.

@@ -63,6 +63,8 @@ impl Functions {
                 deeper,
             },
             Noted::Cut { from } => What::Cut { from },
+            // Only of samples, which are named by themselves.
+            Noted::Sampled { .. } | Noted::Interrupted { .. } => return Self::Unread,
         };
         Self::Noted { what, then: None }
     }

@@ -37,7 +37,11 @@ pub(super) fn named(socket: &OwnedFd, known: &Known, copy: &Copy) -> Option<Func
         OwnNoted::Functions { functions, deeper } => {
             runtime.noted(&mut memory, functions, !deeper)?
         }
+        OwnNoted::Sampled { functions, deeper } => {
+            runtime.sampled(&mut memory, functions, !deeper)?
+        }
         OwnNoted::Cut { from } => runtime.copied(&mut memory, *from, stack(copy))?,
+        OwnNoted::Interrupted { from } => runtime.interrupted(&mut memory, *from, stack(copy))?,
         _ => return None,
     };
     (!told.truncated || !memory.was_refused()).then_some(told)
@@ -68,7 +72,9 @@ fn stack(copy: &Copy) -> CopiedStack<'_> {
 pub(super) fn instead(known: &Known, copy: &Copy) -> Option<FileId> {
     let runtime = known.runtime.get()?.as_ref()?;
     match copy.noted {
-        OwnNoted::Functions { .. } | OwnNoted::Cut { .. } => runtime.noted_image(),
+        OwnNoted::Functions { .. } | OwnNoted::Sampled { .. } | OwnNoted::Cut { .. } => {
+            runtime.noted_image()
+        }
         OwnNoted::Nothing if copy.thread == 0 => runtime.unnoted_image(),
         _ => None,
     }

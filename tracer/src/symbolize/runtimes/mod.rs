@@ -193,6 +193,19 @@ impl Runtime {
         }
     }
 
+    /// The same of one of many samples, which need not be certain by itself.
+    pub(super) fn sampled(
+        &self,
+        memory: &mut Memory<'_>,
+        functions: &[(u64, u64)],
+        whole: bool,
+    ) -> Option<Functions> {
+        match &self.0 {
+            Kind::Php(php) => Some(php.sampled(memory, functions)),
+            _ => self.noted(memory, functions, whole),
+        }
+    }
+
     /// The functions on a copied stack, from where the runtime was left.
     pub(super) fn copied(
         &self,
@@ -203,6 +216,19 @@ impl Runtime {
         match &self.0 {
             Kind::Python(_) | Kind::Ruby(_) | Kind::Php(_) | Kind::Go(_) | Kind::Node(_) => None,
             Kind::Java(java) => java.copied(memory, from, stack),
+        }
+    }
+
+    /// The same from where its code was interrupted.
+    pub(super) fn interrupted(
+        &self,
+        memory: &mut Memory<'_>,
+        from: [u64; 3],
+        stack: CopiedStack<'_>,
+    ) -> Option<Functions> {
+        match &self.0 {
+            Kind::Python(_) | Kind::Ruby(_) | Kind::Php(_) | Kind::Go(_) | Kind::Node(_) => None,
+            Kind::Java(java) => java.interrupted(memory, from, stack),
         }
     }
 

@@ -35,7 +35,7 @@ pub(super) struct Methods {
 }
 
 /// One method, and the place in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Place {
     pub method: u64,
     /// `None` in native methods.

@@ -1,5 +1,7 @@
 //! What the kernel program needs to note the methods that threads execute, and what those are called.
 
+use std::collections::HashMap;
+
 use tracer_common::runtime::{KIND_HOTSPOT, MAX_COMPILED_FRAME, Runtime, java};
 use tracer_common::unwind::{Frame as Leaving, INTO_MASK, Rule, Whose};
 use zerocopy::transmute;
@@ -12,6 +14,10 @@ use crate::symbolize::request::{AddressRule, Function, Functions, RuntimeOf};
 use crate::symbolize::runtimes::CopiedStack;
 use crate::symbolize::runtimes::memory::Memory;
 use crate::symbolize::runtimes::threads;
+
+/// Of an interrupted thread so many are named, counted from outside: further in an expression is matched, or a function calls
+/// itself.
+const MAX_OUTER: usize = 64;
 
 impl Hotspot {
     pub(in crate::symbolize::runtimes) fn to_note(&self, memory: &mut Memory<'_>) -> RuntimeOf {
@@ -131,6 +137,21 @@ impl Hotspot {
         Some(self.told(memory, &walked.places, walked.truncated))
     }
 
+    /// The same of a thread that was interrupted in made code; where the copy ends, of what lies there now. `None` when the
+    /// address is in no such code.
+    pub(in crate::symbolize::runtimes) fn interrupted(
+        &self,
+        memory: &mut Memory<'_>,
+        from: [u64; 3],
+        stack: CopiedStack<'_>,
+    ) -> Option<Functions> {
+        let heaps = self.cache.heaps(memory)?;
+        let walked = self.walk_interrupted(memory, &heaps, start(from), words(stack, true))?;
+        let inner = walked.places.len().saturating_sub(MAX_OUTER);
+        let outer = walked.places.get(inner..).unwrap_or_default();
+        Some(self.told(memory, outer, walked.truncated))
+    }
+
     /// How the frames of compiled code are left on the way out from there. Holds for that code at any time, whatever lies
     /// on the stack by now.
     pub(in crate::symbolize::runtimes) fn rules(
@@ -174,11 +195,17 @@ impl Hotspot {
 
     pub(super) fn name(&self, memory: &mut Memory<'_>, places: &[Place]) -> Vec<Function> {
         self.methods.want(memory, places);
+        let mut known: HashMap<Place, Function> = HashMap::new();
         let named = places.iter().map_while(|place| {
-            Some(Function {
+            if let Some(function) = known.get(place) {
+                return Some(function.clone());
+            }
+            let function = Function {
                 frame: self.methods.frame(memory, place)?,
                 identity: place.identity,
-            })
+            };
+            known.insert(*place, function.clone());
+            Some(function)
         });
         named.collect()
     }

@@ -1,12 +1,16 @@
 //! From frame to frame of a Java thread, innermost first. The words of its stack come from its memory while it waits,
 //! or from a copy of a moment that has passed: then never from elsewhere.
 
+use std::collections::HashMap;
+
 use super::Hotspot;
 use super::code_cache::{Blob, Heap, Kind};
 use super::method::Place;
 use crate::symbolize::runtimes::memory::Memory;
 
 const MAX_FRAMES: usize = 128;
+/// Of a thread that computes: expressions nest, and what is told lies outside of them.
+const MAX_INTERRUPTED: usize = 2048;
 /// Words from the frame pointer of an interpreted frame; `frame_x86.hpp` has them so since 9.
 #[cfg(target_arch = "x86_64")]
 const BYTECODE: i64 = -8;
@@ -65,6 +69,9 @@ pub(super) struct Walked {
     pub truncated: bool,
 }
 
+/// Compiled code that was met on this stack, by address: functions that call themselves are met often.
+type Known = HashMap<u64, (Blob, Vec<Place>)>;
+
 /// What lies further out than C code that called Java.
 enum Beyond {
     Java(At),
@@ -98,12 +105,55 @@ impl Hotspot {
         from: At,
         words: Words<'_>,
     ) -> Walked {
+        let walked = Walked {
+            truncated: true,
+            ..Walked::default()
+        };
+        self.walk_on(memory, heaps, from, words, (walked, MAX_FRAMES))
+    }
+
+    /// From any instruction of made code. Of compiled code only places where it may be stopped are described, and what is
+    /// inlined there need not be what was inlined here: the method that was compiled is certain, and where its frame is
+    /// whole so is its caller. In its first and last instructions it is not: then what lies there is most often no code at
+    /// all, and the walk does not come to the end of Java.
+    pub(super) fn walk_interrupted(
+        &self,
+        memory: &mut Memory<'_>,
+        heaps: &[Heap],
+        from: At,
+        words: Words<'_>,
+    ) -> Option<Walked> {
         let mut walked = Walked {
             truncated: true,
             ..Walked::default()
         };
+        let blob = self.cache.find(memory, heaps, from.pc)?;
+        let next = match blob.kind {
+            // Its frame pointer may still be the caller's.
+            Kind::Interpreter => from,
+            Kind::Compiled | Kind::NativeWrapper => {
+                walked.places.push(self.compiled.native(memory, blob)?);
+                match leave(memory, blob, from, words) {
+                    Some(next) => next,
+                    None => return Some(walked),
+                }
+            }
+            Kind::Stub | Kind::Other => return None,
+        };
+        Some(self.walk_on(memory, heaps, next, words, (walked, MAX_INTERRUPTED)))
+    }
+
+    fn walk_on(
+        &self,
+        memory: &mut Memory<'_>,
+        heaps: &[Heap],
+        from: At,
+        words: Words<'_>,
+        (mut walked, most): (Walked, usize),
+    ) -> Walked {
         let mut at = from;
-        for _ in 0..MAX_FRAMES {
+        let mut known = Known::new();
+        for _ in 0..most {
             if at.pc == self.call_stub {
                 match self.further_out(memory, at, words) {
                     Some(Beyond::Java(outer)) => at = outer,
@@ -116,7 +166,7 @@ impl Hotspot {
                 continue;
             }
             let before = at;
-            let Some(next) = self.step(memory, heaps, at, words, &mut walked) else {
+            let Some(next) = self.step(memory, (heaps, &mut known), at, words, &mut walked) else {
                 return walked;
             };
             // Callers lie further up.
@@ -148,11 +198,15 @@ impl Hotspot {
     fn step(
         &self,
         memory: &mut Memory<'_>,
-        heaps: &[Heap],
+        (heaps, known): (&[Heap], &mut Known),
         at: At,
         words: Words<'_>,
         walked: &mut Walked,
     ) -> Option<At> {
+        if let Some((blob, places)) = known.get(&at.pc) {
+            walked.places.extend_from_slice(places);
+            return leave(memory, *blob, at, words);
+        }
         let blob = self.cache.find(memory, heaps, at.pc)?;
         match blob.kind {
             Kind::Interpreter => {
@@ -176,7 +230,10 @@ impl Hotspot {
                     at.pc
                 };
                 let places = self.compiled.places(memory, blob, pc)?;
-                walked.places.extend(places);
+                walked.places.extend_from_slice(&places);
+                if kept.is_none() {
+                    known.insert(pc, (blob, places));
+                }
             }
             Kind::NativeWrapper => {
                 let into = at.pc.checked_sub(blob.at)?;

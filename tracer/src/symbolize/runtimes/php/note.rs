@@ -39,23 +39,42 @@ impl Php {
         functions: &[(u64, u64)],
         whole: bool,
     ) -> Functions {
-        let stack: Vec<Activation> = functions
-            .iter()
-            .map(|(code, instruction)| Activation {
-                code: *code,
-                instruction: *instruction & !ALONE,
-            })
-            .collect();
+        let stack = activations(functions);
         let count = function::that_stay(memory, self.one_script, &stack, whole);
         let staying = stack.get(..count).unwrap_or_default();
-        let (named, cut) = function::name(memory, &self.layout, staying);
+        let told = self.told(memory, staying);
+        Functions {
+            truncated: told.truncated || count < stack.len(),
+            ..told
+        }
+    }
+
+    /// Also those whose memory the next request uses again: of a moment that has only just passed.
+    pub(in crate::symbolize::runtimes) fn sampled(
+        &self,
+        memory: &mut Memory<'_>,
+        functions: &[(u64, u64)],
+    ) -> Functions {
+        self.told(memory, &activations(functions))
+    }
+
+    fn told(&self, memory: &mut Memory<'_>, stack: &[Activation]) -> Functions {
+        let (named, truncated) = function::name(memory, &self.layout, stack);
         let functions = named
             .into_iter()
             .map(|(_, frame, identity)| Function { frame, identity });
         Functions {
             functions: functions.collect(),
-            truncated: cut || count < stack.len(),
+            truncated,
             for_ever: false,
         }
     }
+}
+
+fn activations(functions: &[(u64, u64)]) -> Vec<Activation> {
+    let activation = |(code, instruction): &(u64, u64)| Activation {
+        code: *code,
+        instruction: *instruction & !ALONE,
+    };
+    functions.iter().map(activation).collect()
 }
