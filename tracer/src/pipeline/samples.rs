@@ -33,7 +33,7 @@ const AT_ONCE: Duration = Duration::from_millis(900);
 const REST: Duration = Duration::from_secs(25);
 /// For naming what came of a round while it goes on, each time; and when it is over.
 const NAMED_AT_ONCE: Duration = Duration::from_millis(60);
-const NAMED_AT_LAST: Duration = Duration::from_millis(600);
+const NAMED_AT_LAST: Duration = Duration::from_secs(2);
 /// How often a round that is waited for is asked whether it is over.
 const PEEK: Duration = Duration::from_millis(20);
 

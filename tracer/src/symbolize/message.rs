@@ -157,6 +157,7 @@ pub(super) enum OwnNoted {
     },
     Interrupted {
         from: [u64; 3],
+        lately: bool,
     },
 }
 
@@ -172,7 +173,7 @@ impl OwnNoted {
             Noted::NoFunctions => Self::NoFunctions,
             Noted::Unread => Self::Unread,
             Noted::Cut { from } => Self::Cut { from },
-            Noted::Interrupted { from } => Self::Interrupted { from },
+            Noted::Interrupted { from, lately } => Self::Interrupted { from, lately },
             Noted::Functions { functions, deeper } => Self::Functions {
                 functions: pairs(functions),
                 deeper,

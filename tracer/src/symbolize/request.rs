@@ -77,7 +77,8 @@ pub enum Noted<'a> {
         deeper: bool,
     },
     /// Code that Java has made was interrupted with these, at any instruction.
-    Interrupted { from: [u64; 3] },
+    /// Only lately, if what lies further out than the copy is to be read where it is now.
+    Interrupted { from: [u64; 3], lately: bool },
 }
 
 /// A function of a language runtime that was executed.

@@ -134,10 +134,8 @@ impl Functions {
                 Waiting::Java(sample) => {
                     let told = symbolizer.functions(&interrupted(thread, &sample));
                     let methods = told.filter(|told| !told.truncated);
-                    if mono_now_ns().saturating_sub(sample.at) < SOON {
-                        let moment = (thread.tid, sample.at);
-                        self.methods.extend(methods.map(|told| (moment, told)));
-                    }
+                    let moment = (thread.tid, sample.at);
+                    self.methods.extend(methods.map(|told| (moment, told)));
                 }
             }
         }
@@ -228,7 +226,10 @@ fn interrupted(thread: Thread, sample: &Sample) -> StackCopy<'_> {
         pc,
         sp,
         fp,
-        noted: Noted::Interrupted { from: [pc, sp, fp] },
+        noted: Noted::Interrupted {
+            from: [pc, sp, fp],
+            lately: mono_now_ns().saturating_sub(sample.at) < SOON,
+        },
         bytes: &sample.stack,
         ..of_process(thread)
     }

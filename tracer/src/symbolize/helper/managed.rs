@@ -41,7 +41,9 @@ pub(super) fn named(socket: &OwnedFd, known: &Known, copy: &Copy) -> Option<Func
             runtime.sampled(&mut memory, functions, !deeper)?
         }
         OwnNoted::Cut { from } => runtime.copied(&mut memory, *from, stack(copy))?,
-        OwnNoted::Interrupted { from } => runtime.interrupted(&mut memory, *from, stack(copy))?,
+        OwnNoted::Interrupted { from, lately } => {
+            runtime.interrupted(&mut memory, *from, stack(copy), *lately)?
+        }
         _ => return None,
     };
     (!told.truncated || !memory.was_refused()).then_some(told)

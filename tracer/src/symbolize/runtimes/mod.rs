@@ -225,10 +225,11 @@ impl Runtime {
         memory: &mut Memory<'_>,
         from: [u64; 3],
         stack: CopiedStack<'_>,
+        lately: bool,
     ) -> Option<Functions> {
         match &self.0 {
             Kind::Python(_) | Kind::Ruby(_) | Kind::Php(_) | Kind::Go(_) | Kind::Node(_) => None,
-            Kind::Java(java) => java.interrupted(memory, from, stack),
+            Kind::Java(java) => java.interrupted(memory, from, stack, lately),
         }
     }
 

@@ -137,16 +137,17 @@ impl Hotspot {
         Some(self.told(memory, &walked.places, walked.truncated))
     }
 
-    /// The same of a thread that was interrupted in made code; where the copy ends, of what lies there now. `None` when the
+    /// The same of a thread that was interrupted in made code; where the copy ends, of what lies there now if that was `lately`. `None` when the
     /// address is in no such code.
     pub(in crate::symbolize::runtimes) fn interrupted(
         &self,
         memory: &mut Memory<'_>,
         from: [u64; 3],
         stack: CopiedStack<'_>,
+        lately: bool,
     ) -> Option<Functions> {
         let heaps = self.cache.heaps(memory)?;
-        let walked = self.walk_interrupted(memory, &heaps, start(from), words(stack, true))?;
+        let walked = self.walk_interrupted(memory, &heaps, start(from), words(stack, lately))?;
         let inner = walked.places.len().saturating_sub(MAX_OUTER);
         let outer = walked.places.get(inner..).unwrap_or_default();
         Some(self.told(memory, outer, walked.truncated))
