@@ -130,7 +130,10 @@ mod tests {
             let file = format!("/lib{file}/x.py").replace("/lib<", "<");
             let name = format!("{function}run");
             let starts = frame(PYTHON, &file, &name);
-            assert!(!is_called_back(&[starts.clone()]), "{file} {name}");
+            assert!(
+                !is_called_back(std::slice::from_ref(&starts)),
+                "{file} {name}"
+            );
             assert!(is_called_back(&[serves.clone(), starts]), "{file} {name}");
         }
         assert!(!is_called_back(&[]));

@@ -57,14 +57,15 @@ impl Functions {
         let what = match noted {
             Noted::Nothing => return Self::NotAsked,
             Noted::NoFunctions => return Self::None,
-            Noted::Unread => return Self::Unread,
+            // Samples are named by themselves.
+            Noted::Unread | Noted::Sampled { .. } | Noted::Interrupted { .. } => {
+                return Self::Unread;
+            }
             Noted::Functions { functions, deeper } => What::Functions {
                 functions: functions.into(),
                 deeper,
             },
             Noted::Cut { from } => What::Cut { from },
-            // Only of samples, which are named by themselves.
-            Noted::Sampled { .. } | Noted::Interrupted { .. } => return Self::Unread,
         };
         Self::Noted { what, then: None }
     }
