@@ -38,7 +38,9 @@ def main():
     server = rig.Rig()
     if server.cause == "cpu":
         os.nice(19)
-    server.report_aside()
+        server.report_between()
+    else:
+        server.report_aside()
     # Those in the queue are never counted as served; a healthy server has one client more.
     server.served = -1 if server.healthy else server.connections
     while True:
