@@ -247,8 +247,7 @@ fn copy_managed(record: *mut StackCopy, runtime: u64, layout: u64, task: Ptr<Typ
         unsafe {
             let activations = (&raw mut (*record).activations).cast::<Activation>();
             let window = &raw mut (*record).pages;
-            let on_frame =
-                |number: usize, one| *activations.add(number & (MAX_MANAGED - 1)) = one;
+            let on_frame = |number: usize, one| *activations.add(number & (MAX_MANAGED - 1)) = one;
             let most = MAX_MANAGED as u32;
             match kind_of(runtime) {
                 KIND_HOTSPOT => {

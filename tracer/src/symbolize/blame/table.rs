@@ -1,4 +1,5 @@
 //! Library and runtime code, by the names it has in stacks. Order does not matter.
+//! Long because it is one table.
 
 /// Modules by the part of their name before the version.
 pub(super) const MODULES: &[&str] = &[
