@@ -3,10 +3,7 @@
 
 use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
 
-use super::{
-    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView,
-    inherited_fd::InheritedFd,
-};
+use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView};
 use crate::diagnose::explanation;
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
@@ -22,9 +19,7 @@ impl Rule for HiddenClosed {
     }
 
     fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
-        // Where those who worked with it have closed it, that it ended as well is not what keeps it.
-        let inherited = matches!(InheritedFd.check(view), Answer::Yes(_));
-        if !view.is_hidden() || view.socket.holders.is_empty() || inherited {
+        if !view.is_hidden() || view.socket.holders.is_empty() {
             return Answer::No;
         }
         let confidence = if view.socket.history.used.is_some() {

@@ -188,11 +188,12 @@ fn yes<'a>(confidence: Confidence, evidence_source: EvidenceSource) -> Answer<'a
 const RULES: &[&dyn Rule] = &[
     &closed_at_exit::ClosedAtExit,
     &process_stopped::ProcessStopped,
+    // A copy that was inherited keeps what has ended as well.
+    &inherited_fd::InheritedFd,
     &hidden_closed::HiddenClosed,
     &fd_limit::FdLimit,
     &never_accepted::NeverAccepted,
     &fd_in_flight::FdInFlight,
-    &inherited_fd::InheritedFd,
     &gc_dependent::GcDependent,
     &reading_paused::ReadingPaused,
     &worker_starvation::WorkerStarvation,
