@@ -62,10 +62,11 @@ impl Rule for InheritedFd {
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} {} closed by the process that served {}, but {holders} still holds {}",
+                "{} {} closed by the process that served {}, but {holders} still {} {}",
                 explanation::sockets(group.count()),
                 n.were,
                 n.them,
+                explanation::agree(holding(group).len(), "holds", "hold"),
                 explanation::agree(
                     group.count(),
                     "a copy of the descriptor",

@@ -76,6 +76,7 @@ fn inherited_fd_is_proven_when_nobody_who_used_it_holds_it() {
     let site = child_holds().site();
     assert_eq!(site.verdict.name(), "inherited-fd");
     assert_eq!(site.confidence.name(), "high");
+    assert!(site.summary.contains("helper (pid 200) still holds a copy"));
     assert_eq!(site.process.unwrap().comm.raw(), "helper");
     assert_eq!(site.blame.unwrap().function.raw(), "handle");
 }
