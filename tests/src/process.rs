@@ -101,3 +101,16 @@ pub fn netns(pid: u32) -> u64 {
         .parse();
     inode.unwrap_or_else(|_| panic!("a namespace link reads {text}"))
 }
+
+/// The tracer that `sockleak run`, process `pid`, has started beside CMD.
+pub fn tracer_of(pid: u32) -> Option<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = std::fs::read_to_string(path).ok()?;
+    children.split_whitespace().find_map(|child| {
+        let cmdline = std::fs::read(format!("/proc/{child}/cmdline")).ok()?;
+        let cmdline = String::from_utf8_lossy(&cmdline).into_owned();
+        cmdline
+            .contains("--internal-run-tracer")
+            .then(|| child.parse().ok())?
+    })
+}

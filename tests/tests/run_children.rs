@@ -6,15 +6,15 @@
     reason = "a test fails by panicking"
 )]
 
-use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use tests::process::tracer_of;
 use tests::report::Report;
 use tests::skip::{require_program, require_root};
 use tests::sockleak::{Finished, Running, command, finish};
-use tests::wait::{poll_for, wait_for};
+use tests::wait::wait_for;
 
 const LIMIT: Duration = Duration::from_mins(2);
 
@@ -280,36 +280,6 @@ fn ctrl_c_reaches_the_command_once() {
         .filter(|line| line.contains("interrupted"))
         .count();
     assert_eq!(times, 1, "{told:?}");
-}
-
-#[test]
-fn nothing_stays_attached() {
-    if !require_root("nothing_stays_attached") {
-        return;
-    }
-    let running = Running::start(&mut command(["run", "--", "sleep", "1"]));
-    let tracer = poll_for(LIMIT, || tracer_of(running.pid())).expect("a tracer");
-    assert!(tests::bpf::has_attached(tracer, LIMIT));
-    let mut running = running;
-    running.wait(LIMIT);
-    let ended = Instant::now();
-    wait_for("the tracer has gone", Duration::from_secs(2), || {
-        !Path::new(&format!("/proc/{tracer}")).exists()
-    });
-    assert!(ended.elapsed() < Duration::from_secs(2));
-}
-
-/// The child of `run` that is not CMD.
-fn tracer_of(pid: u32) -> Option<u32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let children = std::fs::read_to_string(path).ok()?;
-    children.split_whitespace().find_map(|child| {
-        let cmdline = std::fs::read(format!("/proc/{child}/cmdline")).ok()?;
-        let cmdline = String::from_utf8_lossy(&cmdline).into_owned();
-        cmdline
-            .contains("--internal-run-tracer")
-            .then(|| child.parse().ok())?
-    })
 }
 
 /// A tracer that gets no CPU cannot empty its ring.
