@@ -5,10 +5,34 @@
 //! yet, the rest of the stack may be one of several; such a key can carry a number of its own, and
 //! then stands for one system call only, whose stack was copied.
 
+use crate::unwind::{OWN_SHIFT, PACKAGE_SHIFT};
+
 /// Return addresses a key takes in at most.
 pub const MAX_STEPS: u32 = 16;
-/// Frames that count: with so many, the walk is over.
+/// The application's own frames: with so many, the walk is over. Where it ends before, for no more return addresses are
+/// taken in or nothing tells the next one, so many of packages and its own do as well.
 pub const MAX_COUNTED: u64 = 4;
+/// Own frames are counted here, and all that count below.
+const OWN: u64 = 1 << 8;
+
+/// Counts a frame of this rule (`unwind::Rule`); begins with 0.
+#[inline(always)]
+pub const fn count(counted: u64, rule: u64) -> u64 {
+    let own = rule >> OWN_SHIFT & 1;
+    counted + own * OWN + own + (rule >> PACKAGE_SHIFT & 1)
+}
+
+/// Whether enough is known of the application to end the walk.
+#[inline(always)]
+pub const fn is_enough(counted: u64) -> bool {
+    counted >= MAX_COUNTED * OWN
+}
+
+/// Whether enough is known where the walk cannot go on.
+#[inline(always)]
+pub const fn will_do(counted: u64) -> bool {
+    counted & (OWN - 1) >= MAX_COUNTED
+}
 
 const PRESENT: u64 = 1;
 const STEPS_SHIFT: u32 = 1;
@@ -107,6 +131,7 @@ pub const fn steps(key: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::unwind::{Rule, Whose};
 
     fn walked(addresses: &[u64]) -> u64 {
         addresses.iter().copied().fold(0, fold)
@@ -124,6 +149,24 @@ mod tests {
         assert_eq!((of_any_call(one), steps(one)), (part, 16));
         assert_ne!(one, of_one_call(part, 123_456_790, 78));
         assert_ne!(one, of_one_call(part, 123_456_789, 79));
+    }
+
+    #[test]
+    fn packages_do_where_nothing_else_is_found() {
+        let counted = |whose: &[Whose]| {
+            let rules = whose.iter().map(|whose| Rule {
+                whose: *whose,
+                ..Rule::UNDESCRIBED
+            });
+            rules.fold(0, |counted, rule| count(counted, rule.pack()))
+        };
+        let own = counted(&[Whose::Own; MAX_COUNTED as usize]);
+        assert!(is_enough(own) && will_do(own));
+        let packages = counted(&[Whose::Package; 15]);
+        assert!(!is_enough(packages) && will_do(packages));
+        let few = counted(&[Whose::Package, Whose::Own, Whose::Package, Whose::Library]);
+        assert!(!is_enough(few) && !will_do(few) && few != 0);
+        assert_eq!(counted(&[Whose::Library, Whose::CLibrary]), 0);
     }
 
     #[test]

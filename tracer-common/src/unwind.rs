@@ -64,7 +64,10 @@ pub enum Frame {
 pub enum Whose {
     /// Of a person who works on the application: it counts.
     Own,
-    /// A library's or a runtime's: walked through.
+    /// Of a package that the program was built with, or a library that the system keeps for all: walked through, and it
+    /// counts where nothing of the application's own is further out.
+    Package,
+    /// A known library's or a runtime's: walked through.
     Library,
     /// The C library's: walked through, and above own code the end, for it calls what it is given.
     CLibrary,
@@ -91,6 +94,7 @@ pub const FP_SHIFT: u32 = 32;
 pub const KIND_SHIFT: u32 = 48;
 pub const OWN_SHIFT: u32 = 56;
 pub const C_LIBRARY_SHIFT: u32 = 57;
+pub const PACKAGE_SHIFT: u32 = 58;
 
 impl Rule {
     pub const UNDESCRIBED: Self = Self {
@@ -114,6 +118,7 @@ impl Rule {
         };
         let whose = match self.whose {
             Whose::Own => 1 << OWN_SHIFT,
+            Whose::Package => 1 << PACKAGE_SHIFT,
             Whose::Library => 0,
             Whose::CLibrary => 1 << C_LIBRARY_SHIFT,
         };

@@ -9,10 +9,8 @@ use core::{ffi::c_void, mem::MaybeUninit};
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_common::{
     event::PAGE,
-    stack_key::{self, MAX_COUNTED, MAX_STEPS},
-    unwind::{
-        self, C_LIBRARY_SHIFT, FP_SHIFT, KIND_FP, KIND_OUTERMOST, KIND_SHIFT, KIND_SP, OWN_SHIFT,
-    },
+    stack_key::{self, MAX_STEPS},
+    unwind::{self, C_LIBRARY_SHIFT, FP_SHIFT, KIND_FP, KIND_OUTERMOST, KIND_SHIFT, KIND_SP},
 };
 
 use crate::{
@@ -25,7 +23,7 @@ use crate::{
 
 /// Words read at once: a larger read costs little more, and another one as much as all the rest of some steps. Before
 /// 6.13 the frames of a hook and of what it calls share 512 bytes of stack.
-const WORDS: usize = 28;
+const WORDS: usize = 27;
 const BYTES: u64 = (WORDS * 8) as u64;
 /// No frame is larger: beyond is a damaged stack or a row that does not belong to it.
 const MAX_FRAME: u64 = 1 << 20;
@@ -76,7 +74,7 @@ pub extern "C" fn walk_stack(pc: u64, sp: u64, fp: u64, layout: u64, runtime: u6
             Step::Lost => break,
         }
     }
-    stack_key::of_walk(walk.hash, u64::from(step), false)
+    stack_key::of_walk(walk.hash, u64::from(step), stack_key::will_do(walk.counted))
 }
 
 /// The same walk, which leaves its return addresses in this CPU's `WALKED`. Apart, for every call pays for the other.
@@ -142,7 +140,7 @@ struct Walk {
     /// a read at a wrong place costs ten times one at a right place.
     fp: u64,
     fp_slot: u64,
-    /// Frames that count.
+    /// Frames that count (`stack_key::count`).
     counted: u64,
     /// Of which piece of user memory the words are.
     window: u64,
@@ -208,11 +206,10 @@ impl Walk {
             return Step::Over;
         }
         let rule = rule(self.address, layout);
-        let own = rule >> OWN_SHIFT & 1;
-        self.counted += own;
+        self.counted = stack_key::count(self.counted, rule);
         let kind = rule >> KIND_SHIFT & 0xff;
         let below_own = rule >> C_LIBRARY_SHIFT & 1 != 0 && self.counted != 0;
-        if self.counted >= MAX_COUNTED || kind == KIND_OUTERMOST || below_own {
+        if stack_key::is_enough(self.counted) || kind == KIND_OUTERMOST || below_own {
             return Step::Over;
         }
         let base = if kind == KIND_SP {

@@ -41,6 +41,9 @@ pub struct Frame {
     /// Whose code it is; told in a report only.
     #[serde(default)]
     pub tier: Option<Tier>,
+    /// Of a shared library that the system keeps for all programs.
+    #[serde(default)]
+    pub of_system: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

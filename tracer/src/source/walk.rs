@@ -3,8 +3,8 @@
 
 use tracer_common::{
     event::StackCopy,
-    stack_key::{self, MAX_COUNTED, MAX_STEPS},
-    unwind::{C_LIBRARY_SHIFT, FP_SHIFT, KIND_FP, KIND_OUTERMOST, KIND_SHIFT, KIND_SP, OWN_SHIFT},
+    stack_key::{self, MAX_STEPS},
+    unwind::{C_LIBRARY_SHIFT, FP_SHIFT, KIND_FP, KIND_OUTERMOST, KIND_SHIFT, KIND_SP},
 };
 
 const MAX_FRAME: u64 = 1 << 20;
@@ -38,10 +38,10 @@ pub fn repeat(
             walked.missing = true;
             break;
         };
-        counted += (rule >> OWN_SHIFT) & 1;
+        counted = stack_key::count(counted, rule);
         let below_own = (rule >> C_LIBRARY_SHIFT) & 1 != 0 && counted != 0;
         let kind = (rule >> KIND_SHIFT) & 0xff;
-        if counted >= MAX_COUNTED || below_own || kind == KIND_OUTERMOST {
+        if stack_key::is_enough(counted) || below_own || kind == KIND_OUTERMOST {
             break;
         }
         let base = match kind {

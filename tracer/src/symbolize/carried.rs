@@ -202,6 +202,7 @@ mod tests {
                 backing: Backing::File,
                 path: "/srv/app".into(),
                 name: (*name).to_owned(),
+                of_system: false,
             };
             (mapping, Source::File(Rc::clone(held)))
         });

@@ -67,11 +67,25 @@ fn rust(symbol: &str) -> Option<String> {
     Some(out.text)
 }
 
+/// A thunk moves `this` by one or two offsets and goes on in a function, whose name is the rest of its own (Itanium C++
+/// ABI, 5.1.4.4): `_ZThn16_N3Foo3barEv` → `_ZN3Foo3barEv`.
+fn beyond_thunk(symbol: &str) -> Option<String> {
+    let (kind, rest) = symbol.strip_prefix("_ZT")?.split_at_checked(1)?;
+    let offsets = match kind {
+        "h" => 1,
+        "v" => 2,
+        _ => return None,
+    };
+    let function = rest.splitn(offsets + 1, '_').nth(offsets)?;
+    Some(format!("_Z{function}"))
+}
+
 fn cpp(symbol: &str) -> Option<String> {
     if !symbol.starts_with("_Z") && !symbol.starts_with("__Z") {
         return None;
     }
-    let name = cpp_demangle::Symbol::new(symbol).ok()?;
+    let function = beyond_thunk(symbol);
+    let name = cpp_demangle::Symbol::new(function.as_deref().unwrap_or(symbol)).ok()?;
     // A return type only lengthens template functions and is absent from all others.
     let options = cpp_demangle::DemangleOptions::default()
         .no_return_type()
@@ -174,6 +188,8 @@ mod tests {
             ("_ZN6leaker6handle17h0123456789abcdefE", "leaker::handle"),
             ("_RNvCs1234_6leaker6handle", "leaker::handle"),
             ("_ZN4Conn6handleEi", "Conn::handle(int)"),
+            ("_ZThn16_N4Conn6handleEi", "Conn::handle(int)"),
+            ("_ZTv0_n120_N4Conn6handleEi", "Conn::handle(int)"),
             ("_Z6handleIiEvT_", "handle<int>(int)"),
             (
                 "_Z4takeSt3mapISsSt6vectorIiSaIiEESt4lessISsESaISt4pairIKSsS1_EEE",

@@ -121,6 +121,7 @@ impl Naming<'_> {
             frames.push(Frame {
                 module: Some(module.clone()),
                 offset: without_image(code, address.at),
+                of_system: code.mapping.of_system,
                 ..Frame::default()
             });
             return;
@@ -129,6 +130,7 @@ impl Naming<'_> {
             module: Some(module.clone()),
             offset: address.at.wrapping_sub(bias),
             build_id: image.build_id.clone(),
+            of_system: code.mapping.of_system,
             ..Frame::default()
         };
         let names = self.images.names(image, blame::is_library(module));

@@ -44,6 +44,8 @@ pub(super) struct Mapping {
     pub path: PathBuf,
     /// What a report calls it: the file name, `[vdso]`, `[anon]`.
     pub name: String,
+    /// A shared library that the system keeps for all programs.
+    pub of_system: bool,
 }
 
 impl Mapping {
@@ -218,14 +220,42 @@ fn executable(map: MemoryMap) -> Option<Mapping> {
         ino: map.inode,
         build_id: None,
         backing,
+        of_system: is_of_system(&path),
         path,
         name,
     })
 }
 
+/// In a folder that the linker looks through for every program (ld.so(8)): plug-ins, and what only some programs share, lie in
+/// folders of their own.
+pub(super) fn is_of_system(path: &Path) -> bool {
+    const FOLDERS: [&str; 4] = ["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
+    /// As Debian has one for each kind of machine: `x86_64-linux-gnu`.
+    const MACHINE: &str = "-linux-";
+    let is_folder = |folder: &Path| FOLDERS.iter().any(|known| folder == Path::new(known));
+    let Some(folder) = path.parent() else {
+        return false;
+    };
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let of_machine = name.contains(MACHINE) && folder.parent().is_some_and(is_folder);
+    let module = module(path);
+    module.starts_with("lib") && module.contains(".so") && (is_folder(folder) || of_machine)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn libraries_of_the_system_lie_where_the_linker_looks() {
+        let is = |path: &str| is_of_system(Path::new(path));
+        assert!(is("/usr/lib/x86_64-linux-gnu/libQt5Core.so.5.15.8"));
+        assert!(is("/lib64/libz.so.1") && is("/usr/lib/libz.so.1 (deleted)"));
+        assert!(!is("/usr/lib/apache2/modules/mod_proxy.so"));
+        assert!(!is("/usr/lib/x86_64-linux-gnu/varnish/libvarnish.so"));
+        assert!(!is("/srv/app/lib/libapp.so") && !is("/usr/lib/libexec"));
+        assert!(!is("/usr/sbin/libsomething.so") && !is(""));
+    }
 
     #[test]
     fn only_code_is_kept_and_no_path_trips_the_parser() {

@@ -244,6 +244,7 @@ mod tests {
             backing: Backing::File,
             path: path.to_owned(),
             name: "file".to_owned(),
+            of_system: false,
         }
     }
 

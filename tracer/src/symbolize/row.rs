@@ -31,10 +31,12 @@ pub(super) fn rule(index: &CodeIndex, address: CodeAddress, called: bool) -> Rul
     }
 }
 
-/// Whether somebody who works on the application wrote it, as far as is known without debug information.
-pub(super) fn is_own(index: &CodeIndex, address: CodeAddress) -> bool {
+/// Whether it counts: somebody who works on the application, or on a package of it, wrote it, as far as is known without
+/// debug information.
+pub(super) fn counts(index: &CodeIndex, address: CodeAddress) -> bool {
     let code = index.find(address.lookup);
-    code.is_some_and(|code| whose(code, address.lookup) == Whose::Own)
+    let whose = code.map(|code| whose(code, address.lookup));
+    matches!(whose, Some(Whose::Own | Whose::Package))
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -94,19 +96,25 @@ fn whose(code: &Code, here: u64) -> Whose {
     if code.mapping.backing != Backing::File || blame::is_library(module) {
         return Whose::Library;
     }
-    let is_own = |place: &Place| {
-        blame::is_application(&Frame {
+    let whose = |place: &Place| {
+        let frame = Frame {
             function: place.function.clone(),
             file: place.file.clone(),
             module: Some(module.to_owned()),
+            of_system: code.mapping.of_system,
             ..Frame::default()
-        })
+        };
+        if !blame::is_application(&frame) {
+            Whose::Library
+        } else if blame::is_of_package(&frame) {
+            Whose::Package
+        } else {
+            Whose::Own
+        }
     };
     let places = code.cheap_places(here);
-    let own = if places.is_empty() {
-        is_own(&Place::default())
-    } else {
-        places.iter().any(is_own)
-    };
-    if own { Whose::Own } else { Whose::Library }
+    let all: Vec<Whose> = places.iter().map(whose).collect();
+    let inlined = [Whose::Own, Whose::Package, Whose::Library];
+    let first = inlined.into_iter().find(|one| all.contains(one));
+    first.unwrap_or_else(|| whose(&Place::default()))
 }

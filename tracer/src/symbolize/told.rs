@@ -174,6 +174,7 @@ fn mapping(code: &MappedCode) -> Mapping {
         ino,
         build_id,
         backing,
+        of_system: maps::is_of_system(&path),
         path,
         name,
     }

@@ -59,14 +59,14 @@ impl Walk {
     }
 
     /// Leaves off what lies further out than so many return addresses. Where the walk came to its end, anything is
-    /// missed only if functions of the program are among it.
-    pub(super) fn believe(&mut self, steps: u32, is_own: impl Fn(CodeAddress) -> bool) {
+    /// missed only if functions that count are among it.
+    pub(super) fn believe(&mut self, steps: u32, counts: impl Fn(CodeAddress) -> bool) {
         let kept = (steps as usize).saturating_add(1).min(self.addresses.len());
         let left_off = self.addresses.split_off(kept);
         if left_off.is_empty() {
             return;
         }
-        self.truncated |= left_off.into_iter().any(is_own);
+        self.truncated |= left_off.into_iter().any(counts);
         self.left_known_code = false;
     }
 }

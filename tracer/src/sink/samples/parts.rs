@@ -155,6 +155,7 @@ pub(super) fn frame(function: &str, module: &str, source: &str) -> Frame {
         inlined: false,
         runtime: None,
         tier: None,
+        of_system: false,
     }
 }
 

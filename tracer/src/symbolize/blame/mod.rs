@@ -223,10 +223,11 @@ fn is_unnamed_at_run_time(frame: &Frame) -> bool {
     is_made_at_run_time(frame) && frame.function.is_none()
 }
 
-/// Made from a file that the language's package manager keeps, or the system.
-fn is_of_package(frame: &Frame) -> bool {
+/// Made from a file that the language's package manager keeps, or the system, or of a library that the system keeps.
+pub(super) fn is_of_package(frame: &Frame) -> bool {
     let file = frame.file.as_deref().unwrap_or_default();
-    PACKAGES.iter().any(|folder| file.contains(folder))
+    frame.of_system
+        || PACKAGES.iter().any(|folder| file.contains(folder))
         || SYSTEM.iter().any(|folder| file.starts_with(folder))
 }
 

@@ -31,6 +31,17 @@ fn code_of_packages_is_blamed_only_without_code_of_the_programs_own() {
 }
 
 #[test]
+fn what_the_system_keeps_for_all_is_blamed_only_alone() {
+    let library = Frame {
+        of_system: true,
+        ..frame("libQt5Core.so.5.15.8", "QSemaphore::acquire(int)")
+    };
+    let own = frame("app", "Server::takeQuota()");
+    assert_eq!(blamed(&[library.clone(), own]), Some(1));
+    assert_eq!(blamed(&[library]), Some(0));
+}
+
+#[test]
 fn libraries_and_runtimes_are_not_applications() {
     for (module, function) in [
         ("libc.so.6", "recv"),

@@ -275,7 +275,7 @@ impl Server {
             walk.truncated |= left_off.is_some();
         }
         if let Some(sure) = copy.sure {
-            walk.believe(sure, |address| row::is_own(walker.code(), address));
+            walk.believe(sure, |address| row::counts(walker.code(), address));
         }
         let mut warnings = Vec::new();
         let mut naming = Naming {

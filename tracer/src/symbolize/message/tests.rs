@@ -15,6 +15,7 @@ fn a_mapping_crosses_without_its_path() {
         backing: Backing::File,
         path: PathBuf::from("/home/someone/app"),
         name: "app".to_owned(),
+        of_system: false,
     };
     let bytes = postcard::to_stdvec(&mapping).unwrap();
     assert!(!bytes.windows(7).any(|window| window == b"someone"));
