@@ -194,6 +194,20 @@ impl<'a> SocketView<'a> {
                 .is_some_and(|used| used.at >= self.socket.since)
     }
 
+    /// Something no hook sees has read it to its end: `splice()`, as Go's `io.Copy` from one connection to another. Of a
+    /// stuck socket nothing is left to read, the FIN included (`net/ipv4/tcp.c:tcp_read_sock` takes it as a read does).
+    pub fn was_read_unseen(&self) -> bool {
+        let history = self.socket.history;
+        self.in_close_wait()
+            && self.socket.recv_q == 0
+            && !self.is_unaccepted()
+            && history.eof.is_none()
+            && self.sees_reads()
+            && self.whole_life_seen()
+            && self.nothing_lost()
+            && !self.fin_came_with_data()
+    }
+
     /// A client's connection whose last answer is read: only the FIN is left, or came along. A pool has such, until it
     /// takes them out.
     pub fn is_pooled_perhaps(&self) -> bool {

@@ -13,7 +13,9 @@ impl Rule for Unknown {
 
     fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         let history = view.socket.history;
-        let evidence_source = if history.eof.is_some() {
+        let evidence_source = if view.was_read_unseen() {
+            EvidenceSource::Nothing
+        } else if history.eof.is_some() {
             EvidenceSource::Eof
         } else if history.used.is_some() {
             EvidenceSource::LastUsed
@@ -37,9 +39,18 @@ impl Rule for Unknown {
         let Some(view) = group.oldest() else {
             return Explanation::default();
         };
+        let unseen = view.was_read_unseen();
+        if unseen {
+            evidence.push(format!(
+                "{} {} read to the end by calls that are not watched, such as splice(): so Go's io.Copy copies from \
+                 one connection to another",
+                n.they, n.were
+            ));
+        }
         if let Some(operation) = view.last_operation() {
             evidence.push(format!(
-                "the last thing done to the oldest was {}{}, by {}",
+                "the last thing {} the oldest was {}{}, by {}",
+                if unseen { "seen of" } else { "done to" },
                 explanation::kind(&operation),
                 explanation::within(group),
                 explanation::by(&operation)
@@ -73,7 +84,9 @@ impl Rule for Unknown {
             ));
         }
         evidence.extend(explanation::age_evidence(group));
-        let advice = if view.last_operation().is_some() {
+        let advice = if unseen {
+            "Look for code that copies from one connection to another: when either ends, both have to be closed."
+        } else if view.last_operation().is_some() {
             "Look at what the process's threads do now and at the function named here."
         } else {
             "Keep `sockleak watch` running while new ones appear: it then sees who opens, reads and \

@@ -49,8 +49,12 @@ fn eof_ignored_needs_the_event_where_everything_was_seen() {
         world([took_fin_along]).verdict(),
         "lost-reference high leak"
     );
-    let nothing_seen = conn(1).accepted().recv_q(0);
-    assert_eq!(world([nothing_seen]).verdict(), "unknown low suspect");
+    let nothing_seen = || world([conn(1).accepted().recv_q(0)]);
+    assert_eq!(nothing_seen().verdict(), "unknown low suspect");
+    // Who accepts it has not read it.
+    let site = nothing_seen().site();
+    assert!(site.evidence.iter().any(|line| line.contains("splice()")));
+    assert_eq!(site.blame, None);
 }
 
 /// A peek, or a read of length 0, leaves the FIN where it is.

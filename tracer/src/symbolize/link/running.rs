@@ -31,7 +31,7 @@ const STARTED: Duration = Duration::from_secs(5);
 /// To unwind one stack, or to look up the names in one file.
 const ANSWER: Duration = Duration::from_secs(2);
 /// To read the unwind tables of a file, or its names for the first time: 1 GiB of debug
-/// information takes some seconds.
+/// information takes some seconds. And to find a language runtime, for which 100 MB of its code are looked through.
 const LOAD: Duration = Duration::from_secs(10);
 /// For all of it, however many files take part.
 const WHOLE: Duration = Duration::from_secs(20);
@@ -127,7 +127,11 @@ impl Running {
         self.introduce(process, whole, refused, warnings)?;
         self.send(request, None, whole)
             .map_err(|broken| stacks_of(process, broken))?;
-        self.answer(process, number, request.pages(), (ANSWER, whole))
+        let patience = match request {
+            Request::Runtime(_) => LOAD,
+            _ => ANSWER,
+        };
+        self.answer(process, number, request.pages(), (patience, whole))
     }
 
     /// Makes the helper know the process and its files as they are now.
@@ -268,7 +272,7 @@ impl Running {
                 _ => Ok(answer),
             });
             match answer {
-                Ok(Answer::Need { .. }) => until = whole.min(Instant::now() + ANSWER),
+                Ok(Answer::Need { .. }) => until = whole.min(Instant::now() + patience),
                 Ok(Answer::Reading { id, first }) => {
                     let mut files = process.files();
                     // The vDSO is no file, and asks for no patience.
