@@ -126,6 +126,7 @@ rigs! {
     node_eof_ignored: "node-eof-ignored"
     node_never_read: "node-never-read"
     node_body_not_read: "node-body-not-read"
+    node_owner_blocked_by_computing: "node-owner-blocked-cpu"
 }
 
 #[test]

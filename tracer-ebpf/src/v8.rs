@@ -1,6 +1,9 @@
 //! Walks the frames of JavaScript below the current system call: from where V8 has called C++ last, by frame pointers, which
 //! all of its own frames keep. What V8 entered from C++ on the way remembers where JavaScript was left before. User space
 //! has learnt where all this is (`tracer_common::runtime`).
+//!
+//! JavaScript that is interrupted has left nowhere: then it is from the frame pointer on, which no code of V8 uses for
+//! anything else. C++ does, so such a way is believed only where it comes to an entry from C++, and to the first of all.
 
 use core::{ffi::c_void, mem::MaybeUninit};
 
@@ -14,7 +17,7 @@ use tracer_common::{
 };
 
 use crate::{
-    choice::if_equal,
+    choice::{if_below, if_equal},
     globals as g,
     repeat::{Turn, repeat},
     runtime::{entry, is_first_thread, word},
@@ -40,6 +43,8 @@ const INTERPRETER_BYTES: u64 = (1 << 48) - 1;
 const AFTER_CALL: u64 = 2;
 /// As for Java: C++ does not take more below JavaScript.
 const MAX_NATIVE: u64 = 64 << 20;
+/// From a frame pointer down to the last word by which a frame tells its function.
+const TOLD: u64 = 16;
 
 pub type Window = [u64; WORDS];
 
@@ -72,14 +77,9 @@ pub fn walk(
     window: *mut Window,
     on_frame: impl FnMut(usize, Activation),
 ) -> (u32, u32) {
-    let Some(of) = entry(runtime) else {
+    let Some(of) = of_first_thread(runtime) else {
         return (MANAGED_NONE, 0);
     };
-    // SAFETY: a valid map element.
-    let of = unsafe { &*of };
-    if of.kind != KIND_V8 || !is_first_thread() {
-        return (MANAGED_NONE, 0);
-    }
     let Some(fp) = word(of.state) else {
         return (MANAGED_UNREAD, 0);
     };
@@ -94,13 +94,70 @@ pub fn walk(
         how: MANAGED_DEEPER,
         seen: 0,
         on_frame,
+        moment: Called,
     };
     repeat(MAX_MANAGED as u32, &mut frames);
     (frames.how, frames.seen)
 }
 
+/// The same of a thread that was interrupted with these registers, and of so many frames.
+#[inline(always)]
+pub fn walk_interrupted(
+    runtime: u64,
+    (sp, fp): (u64, u64),
+    most: u32,
+    window: *mut Window,
+    on_frame: impl FnMut(usize, Activation),
+) -> (u32, u32) {
+    let Some(of) = of_first_thread(runtime) else {
+        return (MANAGED_NONE, 0);
+    };
+    let Some(left) = word(of.state) else {
+        return (MANAGED_UNREAD, 0);
+    };
+    let fp = left | if_equal(left, 0, fp);
+    if fp.wrapping_sub(sp) > MAX_NATIVE {
+        return (MANAGED_NONE, 0);
+    }
+    let mut frames = Frames {
+        of,
+        window,
+        fp,
+        pc: 0,
+        how: MANAGED_DEEPER,
+        seen: 0,
+        on_frame,
+        moment: Interrupted {
+            sp,
+            entered: 0,
+            functions: 0,
+        },
+    };
+    repeat(most, &mut frames);
+    let Interrupted {
+        entered, functions, ..
+    } = frames.moment;
+    let is_of_javascript = match frames.how {
+        MANAGED_WHOLE => entered != 0,
+        _ => functions != 0,
+    };
+    let how = if is_of_javascript {
+        frames.how
+    } else {
+        MANAGED_NONE
+    };
+    (how, frames.seen)
+}
+
+#[inline(always)]
+fn of_first_thread<'r>(runtime: u64) -> Option<&'r Runtime> {
+    // SAFETY: a valid map element.
+    let of = unsafe { &*entry(runtime)? };
+    (of.kind == KIND_V8 && is_first_thread()).then_some(of)
+}
+
 /// Where the walk is, and what it goes by.
-struct Frames<'r, F> {
+struct Frames<'r, F, M> {
     of: &'r Runtime,
     window: *mut Window,
     fp: u64,
@@ -110,12 +167,62 @@ struct Frames<'r, F> {
     how: u32,
     seen: u32,
     on_frame: F,
+    moment: M,
 }
 
-impl<F: FnMut(usize, Activation)> Turn for Frames<'_, F> {
+/// At which moments the frames are as they are.
+trait Moment {
+    /// Whether frames may be met that V8 has not made, or not yet: they tell no function.
+    const ANY: bool;
+    /// All bits where what a frame tells lies on the stack already.
+    fn is_told(&self, fp: u64) -> u64;
+    /// A frame of this function, or 0, was left; `entry` where by that C++ has called.
+    fn left(&mut self, function: u64, entry: u64);
+}
+
+/// A system call.
+struct Called;
+
+impl Moment for Called {
+    const ANY: bool = false;
+
+    #[inline(always)]
+    fn is_told(&self, _: u64) -> u64 {
+        u64::MAX
+    }
+
+    #[inline(always)]
+    fn left(&mut self, _: u64, _: u64) {}
+}
+
+/// Between any two instructions.
+struct Interrupted {
+    sp: u64,
+    /// The last frame that was left is an entry from C++.
+    entered: u64,
+    /// 0 where none was met.
+    functions: u64,
+}
+
+impl Moment for Interrupted {
+    const ANY: bool = true;
+
+    #[inline(always)]
+    fn is_told(&self, fp: u64) -> u64 {
+        if_below(self.sp, fp.wrapping_sub(TOLD - 1))
+    }
+
+    #[inline(always)]
+    fn left(&mut self, function: u64, entry: u64) {
+        self.entered = entry;
+        self.functions |= function;
+    }
+}
+
+impl<F: FnMut(usize, Activation), M: Moment> Turn for Frames<'_, F, M> {
     #[inline(always)]
     fn turn(&mut self, number: u32) -> bool {
-        let over = self.step(number as usize & (MAX_MANAGED - 1));
+        let over = self.step(number);
         if let Some(how) = over {
             self.how = how;
         }
@@ -123,10 +230,10 @@ impl<F: FnMut(usize, Activation)> Turn for Frames<'_, F> {
     }
 }
 
-impl<F: FnMut(usize, Activation)> Frames<'_, F> {
+impl<F: FnMut(usize, Activation), M: Moment> Frames<'_, F, M> {
     /// Leaves one frame; what the walk comes to where it ends.
     #[inline(always)]
-    fn step(&mut self, number: usize) -> Option<u32> {
+    fn step(&mut self, number: u32) -> Option<u32> {
         let (fp, pc) = (self.fp, self.pc);
         if fp == 0 {
             return Some(MANAGED_WHOLE);
@@ -138,7 +245,10 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
         }
         // SAFETY: filled.
         let words = unsafe { *self.window };
-        let is_function = (words[CONTEXT] & 1).wrapping_neg();
+        let mut is_function = (words[CONTEXT] & 1).wrapping_neg();
+        if M::ANY {
+            is_function &= (words[CLOSURE] & 1).wrapping_neg() & self.moment.is_told(fp);
+        }
         // Where there is none the stack is read: a read at a wrong place costs ten times one at a right place.
         let closure = words[CLOSURE] & is_function | fp & !is_function;
         let shared = peek(closure.wrapping_add(self.of.shared & is_function)) & is_function;
@@ -147,21 +257,26 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
         let after = pc | if_equal(pc, 0, fp);
         let code = peek(after.wrapping_sub(AFTER_CALL)) & INTERPRETER_BYTES;
         let offset = if_equal(code, INTERPRETER, words[OFFSET]);
+        if M::ANY {
+            is_function &= !if_equal(scope, 0, u64::MAX);
+        }
         let one = Activation {
-            code: shared,
+            code: shared & is_function,
             instruction: v8::frame(pc, offset, scope) & is_function,
         };
-        (self.on_frame)(number, one);
-        self.seen = number as u32 + 1;
         let context = words[CONTEXT];
         let entry =
             if_equal(context, ENTRY, u64::MAX) | if_equal(context, ENTRY_OF_CONSTRUCTOR, u64::MAX);
+        self.moment.left(one.code, entry);
+        (self.on_frame)(number as usize, one);
+        self.seen = number + 1;
         let next = words[LEFT_BEFORE] & entry | words[CALLER] & !entry;
         self.pc = words[RETURN] & !entry;
         self.fp = next;
         // Callers lie above what they called.
         let went = next.wrapping_sub(fp);
-        let wrong = scope == 0 || next != 0 && went.wrapping_sub(8) >= MAX_NATIVE;
+        let unread = scope == 0 && !M::ANY;
+        let wrong = unread || next != 0 && went.wrapping_sub(8) >= MAX_NATIVE;
         wrong.then_some(MANAGED_UNREAD)
     }
 }

@@ -4,22 +4,23 @@
 //!
 //! An interpreter enters a function by one store of a pointer, when the frame that it leads to is filled in, and leaves it
 //! so: what it was about to enter is not among its frames. As compiled the stores may come in another order, so one
-//! sample proves nothing; only what many of them share is told.
+//! sample proves nothing; only what many of them share is told. So it is with V8, whose functions have frames on the stack.
 
 use tracer_common::{
     counter::Counter,
     event::{Header, KIND_SAMPLED, Sampled},
-    runtime::{Activation, KIND_INTERPRETER, KIND_ONE_THREAD},
+    runtime::{Activation, KIND_INTERPRETER, KIND_ONE_THREAD, KIND_V8},
 };
 
 use crate::{
-    current_task::CurrentTask,
+    current_task::{CurrentTask, regs_of},
     emit::now,
     globals as g,
     maps::STACKS,
     runtime::{self, find_runtime, kind_of},
     skip::{Skip, count},
     stack::layout_of,
+    v8,
 };
 
 /// `BPF_RB_NO_WAKEUP` (include/uapi/linux/bpf.h): the ring is emptied often enough.
@@ -43,7 +44,8 @@ pub fn on_sample() -> Result<(), Skip> {
     };
     let runtime = find_runtime(layout_of(task.follow(&g::OFF_TASK_MM)));
     let kind = kind_of(runtime);
-    if runtime == 0 || kind != KIND_INTERPRETER && kind != KIND_ONE_THREAD {
+    let has_functions = matches!(kind, KIND_INTERPRETER | KIND_ONE_THREAD | KIND_V8);
+    if runtime == 0 || !has_functions {
         return Err(Skip::Nothing);
     }
     let Some(mut entry) = STACKS.reserve::<Sampled>(0) else {
@@ -64,8 +66,15 @@ pub fn on_sample() -> Result<(), Skip> {
         let activations = (&raw mut (*record).activations).cast::<Activation>();
         let on_frame = |number: usize, one| *activations.add(number & (MOST - 1)) = one;
         let window = &raw mut (*record).window;
-        let thread = task.field(&g::OFF_TASK_TP);
-        let (managed, frames) = runtime::walk(runtime, thread, MOST as u32, window, on_frame);
+        let most = MOST as u32;
+        let (managed, frames) = if kind == KIND_V8 {
+            let regs = regs_of(task);
+            let at = (regs.field(&g::OFF_REGS_SP), regs.field(&g::OFF_REGS_FP));
+            v8::walk_interrupted(runtime, at, most, window.cast(), on_frame)
+        } else {
+            let thread = task.field(&g::OFF_TASK_TP);
+            runtime::walk(runtime, thread, most, window, on_frame)
+        };
         (*record).managed = managed;
         (*record).managed_frames = frames;
     }

@@ -88,11 +88,11 @@ fn whole(
     symbolizer: &mut Symbolizer,
 ) -> Option<Stack> {
     if functions.is_in_java(thread.pid, sample.pc) {
-        let frames = functions.in_java(thread, sample)?;
-        return Some(Stack {
-            frames,
-            ..Stack::default()
-        });
+        return functions.in_java(thread, sample).map(of_frames);
+    }
+    if functions.is_in_javascript(thread, sample.at) {
+        let frames = functions.in_javascript(thread, sample.at, symbolizer);
+        return frames.map(of_frames);
     }
     let noted = functions.at(thread.tid, sample.at);
     let copy = StackCopy {
@@ -136,6 +136,13 @@ fn whole(
     }
     let exact = !stack.truncated && !stack.one_of_several;
     exact.then_some(stack)
+}
+
+fn of_frames(frames: Vec<Frame>) -> Stack {
+    Stack {
+        frames,
+        ..Stack::default()
+    }
 }
 
 /// Code that a runtime made or interprets: only its structures tell what it is, and they have changed since.

@@ -12,7 +12,8 @@ use std::{
 use tracer_common::{
     event::Sampled,
     runtime::{
-        Activation, KIND_HOTSPOT, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNKNOWN, MANAGED_WHOLE,
+        Activation, KIND_HOTSPOT, KIND_V8, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNKNOWN,
+        MANAGED_WHOLE,
     },
 };
 
@@ -41,6 +42,8 @@ pub struct Functions {
     threads: Vec<Thread>,
     /// By process: where Java's code lies.
     java: HashMap<u32, Range<u64>>,
+    /// Processes with V8, whose code lies wherever it was made.
+    javascript: HashSet<u32>,
     /// By thread and time.
     noted: HashMap<u32, BTreeMap<u64, Moment>>,
     /// Methods of each sample of Java as it came, by thread and time.
@@ -70,9 +73,14 @@ impl Functions {
             let image = runtime.image..runtime.image.checked_add(runtime.image_length)?;
             (runtime.kind == KIND_HOTSPOT).then_some((pid, image))
         };
+        let has_v8 = |pid: &u32| {
+            let runtime = layout_of(*pid).and_then(|layout| runtimes.of(layout));
+            runtime.is_some_and(|runtime| runtime.kind == KIND_V8)
+        };
         let pids: HashSet<u32> = threads.iter().map(|one| one.pid).collect();
         Self {
             threads: threads.to_vec(),
+            javascript: pids.iter().copied().filter(has_v8).collect(),
             java: pids.into_iter().filter_map(is_java).collect(),
             ..Self::default()
         }
@@ -171,6 +179,32 @@ impl Functions {
         let mut frames: Vec<Frame> = sure.map(|one| one.frame.clone()).collect();
         frames.reverse();
         (!frames.is_empty()).then_some(frames)
+    }
+
+    /// Functions of JavaScript were noted at the moment of a sample. Between them lies code of V8, of which native frames
+    /// tell nothing.
+    pub(super) fn is_in_javascript(&self, thread: Thread, at: u64) -> bool {
+        self.javascript.contains(&thread.pid)
+            && matches!(self.at(thread.tid, at), Noted::Sampled { .. })
+    }
+
+    /// These functions, if all are called what they were when they were noted.
+    pub(super) fn in_javascript(
+        &self,
+        thread: Thread,
+        at: u64,
+        symbolizer: &mut Symbolizer,
+    ) -> Option<Vec<Frame>> {
+        let noted = self.at(thread.tid, at);
+        if let Noted::Sampled { deeper: true, .. } = noted {
+            return None;
+        }
+        let told = symbolizer.functions(&StackCopy {
+            noted,
+            ..of_process(thread)
+        })?;
+        let frames = |told: Told| told.functions.into_iter().map(|one| one.frame).collect();
+        self.are_sure(thread.pid, &told).then(|| frames(told))
     }
 
     pub(super) fn is_in_java(&self, pid: u32, pc: u64) -> bool {

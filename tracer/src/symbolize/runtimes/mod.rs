@@ -202,6 +202,7 @@ impl Runtime {
     ) -> Option<Functions> {
         match &self.0 {
             Kind::Php(php) => Some(php.sampled(memory, functions)),
+            Kind::Node(node) => Some(node.sampled(memory, functions)),
             _ => self.noted(memory, functions, whole),
         }
     }

@@ -92,16 +92,23 @@ fn walk(memory: &File, of: &Runtime) -> Vec<Activation> {
     found
 }
 
-fn noted(symbolizer: &mut Symbolizer, pid: u32, functions: &[Activation]) -> Functions {
+fn noted(symbolizer: &mut Symbolizer, pid: u32, noted: Noted<'_>) -> Functions {
     let process = ProcessKey { pid, start_boot: 0 };
     let copy = StackCopy {
-        noted: Noted::Functions {
-            functions,
-            deeper: false,
-        },
+        noted,
         ..StackCopy::of_nothing(process)
     };
     symbolizer.functions(&copy).unwrap()
+}
+
+fn at_call(functions: &[Activation]) -> Noted<'_> {
+    let deeper = false;
+    Noted::Functions { functions, deeper }
+}
+
+fn of_sample(functions: &[Activation]) -> Noted<'_> {
+    let deeper = false;
+    Noted::Sampled { functions, deeper }
 }
 
 fn lines(functions: &Functions) -> Vec<String> {
@@ -137,7 +144,7 @@ fn equal_frames(node: &Path, flags: &[&str], rounds: &str) -> (usize, usize) {
     };
     let memory = File::open(format!("/proc/{pid}/mem")).unwrap();
     let frames = walk(&memory, &zerocopy::transmute!(words));
-    let named = noted(&mut symbolizer, pid, &frames);
+    let named = noted(&mut symbolizer, pid, at_call(&frames));
     assert!(!named.truncated, "{} {named:#?}", node.display());
     let mut found = lines(&named);
     // What waits is called by what has told.
@@ -170,7 +177,16 @@ fn equal_frames(node: &Path, flags: &[&str], rounds: &str) -> (usize, usize) {
     let mut others = frames.clone();
     let place = others.len() / 2;
     others[place].instruction ^= 1 << 40;
-    assert!(noted(&mut symbolizer, pid, &others).truncated);
+    assert!(noted(&mut symbolizer, pid, at_call(&others)).truncated);
+    // Of a sample what is further out is told all the same.
+    let outer = noted(&mut symbolizer, pid, of_sample(&frames[place + 1..]));
+    assert!(!outer.functions.is_empty(), "{}", node.display());
+    let left = noted(&mut symbolizer, pid, of_sample(&others));
+    assert_eq!(left, outer, "{}", node.display());
+    let last = others.len() - 1;
+    others[last].instruction ^= 1 << 40;
+    let nothing = noted(&mut symbolizer, pid, of_sample(&others));
+    assert_eq!(nothing, Functions::default(), "{}", node.display());
     (found.len(), told.len())
 }
 

@@ -61,6 +61,29 @@ impl Node {
         }
         told
     }
+
+    /// The same from the outermost on, up to the first that is not what it was: the inner ones are left off. Where V8 was
+    /// interrupted while it made a frame, the innermost need not have been one.
+    pub(in crate::symbolize::runtimes) fn sampled(
+        &self,
+        memory: &mut Memory<'_>,
+        functions: &[(u64, u64)],
+    ) -> Functions {
+        memory.want(functions.iter().map(|(shared, _)| *shared));
+        let mut heap = Heap::new(memory, &self.layout);
+        let mut sources = Sources::default();
+        let outward = functions.iter().rev();
+        let sure = outward
+            .map_while(|(shared, instruction)| one(&mut heap, *shared, *instruction, &mut sources));
+        let told = sure
+            .filter_map(|(found, identity)| frame(found).map(|frame| Function { frame, identity }));
+        let mut functions: Vec<Function> = told.collect();
+        functions.reverse();
+        Functions {
+            functions,
+            ..Functions::default()
+        }
+    }
 }
 
 fn one(
