@@ -93,6 +93,19 @@ fn named<'a>(resolved: &'a Resolved, function: &str) -> &'a Frame {
     found.unwrap_or_else(|| panic!("no {function} in {resolved:#?}"))
 }
 
+/// Function, file and line of the frames of a language runtime, innermost first.
+fn managed(resolved: &Resolved, module: &str) -> Vec<(String, String, u32)> {
+    let frames = resolved.stack.frames.iter();
+    let frames = frames.filter(|frame| frame.module.as_deref() == Some(module));
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    frames
+        .map(|frame| {
+            let line = frame.line.unwrap_or_default();
+            (text(&frame.function), text(&frame.file), line)
+        })
+        .collect()
+}
+
 fn follows(frames: &[Frame], inner: &str, outer: &str) -> bool {
     functions(frames)
         .windows(2)

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::program::{Blocked, SYS_RECVFROM, Workshop};
-use super::{Symbolizer, functions};
+use super::{Symbolizer, functions, managed};
 use crate::model::stack::PHP;
-use crate::symbolize::Resolved;
 
 /// Writes function, file and line of each of its frames to a file, and waits on the same line.
 const PROGRAM: &str = r#"<?php
@@ -128,18 +127,6 @@ fn releases() -> Vec<PathBuf> {
     found
 }
 
-fn managed(found: &Resolved) -> Vec<(String, String, u32)> {
-    let frames = found.stack.frames.iter();
-    frames
-        .filter(|frame| frame.module.as_deref() == Some(PHP))
-        .map(|frame| {
-            let text = |text: &Option<String>| text.clone().unwrap_or_default();
-            let line = frame.line.unwrap_or_default();
-            (text(&frame.function), text(&frame.file), line)
-        })
-        .collect()
-}
-
 #[test]
 fn what_every_release_executes_is_named_as_it_names_itself() {
     let releases = releases();
@@ -162,7 +149,7 @@ fn what_every_release_executes_is_named_as_it_names_itself() {
             };
             let told: Vec<(String, String, u32)> = told.lines().map(line).collect();
             let found = Symbolizer::new().resolve(&blocked.present().view());
-            assert_eq!(managed(&found), told, "{} {found:#?}", php.display());
+            assert_eq!(managed(&found, PHP), told, "{} {found:#?}", php.display());
             assert!(told.len() > 12, "{told:?}");
             assert!(!found.stack.truncated, "{}", php.display());
             assert_eq!(found.warnings, [], "{}", php.display());

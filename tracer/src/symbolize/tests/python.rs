@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::program::{Blocked, SYS_RECVFROM, Workshop};
-use super::{Symbolizer, functions};
+use super::{Symbolizer, functions, managed};
 use crate::model::stack::{Frame, PYTHON};
-use crate::symbolize::Resolved;
 
 /// Writes name, file and line of each of its frames to a file, and blocks on the same line.
 const PROGRAM: &str = r#"
@@ -252,18 +251,6 @@ fn start(python: &PathBuf, program: &str) -> Asked {
     }
 }
 
-fn managed(found: &Resolved) -> Vec<(String, String, u32)> {
-    let frames = found.stack.frames.iter();
-    frames
-        .filter(|frame| frame.module.as_deref() == Some(PYTHON))
-        .map(|frame| {
-            let text = |text: &Option<String>| text.clone().unwrap_or_default();
-            let line = frame.line.unwrap_or_default();
-            (text(&frame.function), text(&frame.file), line)
-        })
-        .collect()
-}
-
 #[test]
 fn a_waiting_thread_of_every_release_is_named_as_it_names_itself() {
     let interpreters = interpreters();
@@ -272,7 +259,7 @@ fn a_waiting_thread_of_every_release_is_named_as_it_names_itself() {
         let asked = start(python, PROGRAM);
         let found = Symbolizer::new().resolve(&asked.blocked.present().view());
         assert_eq!(
-            managed(&found),
+            managed(&found, PYTHON),
             asked.told,
             "{} {found:#?}",
             python.display()
@@ -295,7 +282,7 @@ fn a_release_that_is_not_known_keeps_its_native_frames() {
     for python in interpreters().iter().filter(|python| minor(python) < 8) {
         let asked = start(python, PROGRAM);
         let found = Symbolizer::new().resolve(&asked.blocked.present().view());
-        assert_eq!(managed(&found), []);
+        assert_eq!(managed(&found, PYTHON), []);
         let native = |frame: &Frame| {
             frame
                 .module

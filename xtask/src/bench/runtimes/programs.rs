@@ -38,13 +38,15 @@ pub fn installed() -> Result<Vec<Program>> {
     for (program, ask, source) in [
         ("python3", "--version", "reads.py"),
         ("ruby", "--version", "reads.rb"),
+        ("php", "--version", "reads.php"),
+        ("node", "--version", "reads.js"),
     ] {
         let Ok(version) = process::read(Command::new(program).arg(ask)) else {
             say::step(format_args!("{program} is not installed: not measured"));
             continue;
         };
         found.push(Program {
-            name: version.split(" (").next().unwrap_or(&version).to_owned(),
+            name: name(program, &version),
             command: vec![program.into(), sources.join(source)],
             goals: GOALS,
         });
@@ -66,4 +68,13 @@ pub fn installed() -> Result<Vec<Program>> {
         goals: GOALS,
     });
     Ok(found)
+}
+
+/// Python, Ruby and PHP say what they are, and Node.js only which version.
+fn name(program: &str, version: &str) -> String {
+    let first = version.split(" (").next().unwrap_or(version);
+    if first.starts_with('v') {
+        return format!("{program} {first}");
+    }
+    first.to_owned()
 }
