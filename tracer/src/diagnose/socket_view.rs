@@ -213,7 +213,17 @@ impl<'a> SocketView<'a> {
     pub fn is_pooled_perhaps(&self) -> bool {
         let read_in_full =
             self.socket.recv_q == 1 || self.fin_came_with_data() || self.has_parting_words();
-        self.direction() == Some(Direction::Connected) && read_in_full
+        self.is_outgoing_perhaps() && read_in_full
+    }
+
+    /// Connected here, or nobody saw by what it was opened and it looks so: no listener here has its port, and the peer's is
+    /// the lower one, as a service's is below those that the kernel gives to clients.
+    fn is_outgoing_perhaps(&self) -> bool {
+        let endpoints = &self.socket.endpoints;
+        match self.direction() {
+            Some(direction) => direction == Direction::Connected,
+            None => endpoints.remote.port() < endpoints.local.port(),
+        }
     }
 
     /// The process has left answers of the same server unread on other connections.

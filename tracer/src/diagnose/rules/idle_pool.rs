@@ -43,6 +43,10 @@ impl Rule for IdlePool {
                 "",
                 "its use was not seen",
             )
+            .doubt(
+                view.direction().is_none(),
+                "who opened it was not seen: no listener here has its port",
+            )
             // Reuse is the positive fact; without it the shape alone is left.
             .doubt(
                 !was_reused,
@@ -67,11 +71,16 @@ impl Rule for IdlePool {
 
     fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
-        let mut evidence = vec![format!(
-            "{} {} opened here by connect()",
-            explanation::sockets(group.count()),
-            n.were
-        )];
+        let seen = |view: &&SocketView<'_>| view.direction().is_some();
+        let opened = group.views.iter().filter(seen).count();
+        let mut evidence = Vec::new();
+        if opened > 0 {
+            evidence.push(format!(
+                "{} {} opened here by connect()",
+                explanation::sockets(opened),
+                explanation::number(opened).were
+            ));
+        }
         evidence.extend(read_in_full(group));
         if let Some(ago) = explanation::ago(group, |view| view.socket.history.used) {
             evidence.push(format!("last used {ago} ago"));

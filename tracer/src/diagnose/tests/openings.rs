@@ -150,3 +150,13 @@ fn who_keeps_what_another_process_used_is_blamed() {
     assert!(forked.evidence.iter().any(|line| line.contains(says)));
     assert_eq!(used_by(SERVER).blame.unwrap().function.raw(), "serve");
 }
+
+/// As after the tracer began to watch a client that runs already.
+#[test]
+fn a_connection_whose_opening_was_not_seen_may_be_a_clients() {
+    let used = || conn(1).used(SocketOperation::Recv, STUCK - 5 * S);
+    let of = |local: &str, remote: &str| world([used().at(local, remote)]).verdict();
+    assert_eq!(of("10.0.0.1:45000", "10.0.0.9:6379"), "idle-pool low info");
+    let served = of("10.0.0.1:6379", "10.0.0.9:45000");
+    assert!(served.starts_with("lost-reference "), "{served}");
+}
