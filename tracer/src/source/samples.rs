@@ -84,7 +84,7 @@ pub fn named(
 fn whole(
     thread: Thread,
     sample: &Sample,
-    functions: &Functions,
+    functions: &mut Functions,
     symbolizer: &mut Symbolizer,
 ) -> Option<Stack> {
     if functions.is_in_java(thread.pid, sample.pc) {

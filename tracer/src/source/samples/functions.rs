@@ -33,6 +33,8 @@ const EVERY: usize = 10;
 /// What lies further out than the copy was read so soon after the sample, nanoseconds.
 const SOON: u64 = 1_000_000_000;
 
+/// Of a process, the words of what was noted.
+type Words = (u32, Vec<(u64, u64)>);
 /// A function as it is called: identity, name and file.
 type Known = (u64, Option<String>, Option<String>);
 
@@ -52,6 +54,8 @@ pub struct Functions {
     asked: HashSet<(u32, u64)>,
     waiting: VecDeque<(Thread, Waiting)>,
     known: HashSet<(u32, Known)>,
+    /// What functions of JavaScript are called at the end of the round.
+    told: HashMap<Words, Option<Vec<Frame>>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -188,23 +192,29 @@ impl Functions {
             && matches!(self.at(thread.tid, at), Noted::Sampled { .. })
     }
 
-    /// These functions, if all are called what they were when they were noted.
+    /// These functions, if all are called what they were when they were noted. Most samples of a thread have the same.
     pub(super) fn in_javascript(
-        &self,
+        &mut self,
         thread: Thread,
         at: u64,
         symbolizer: &mut Symbolizer,
     ) -> Option<Vec<Frame>> {
         let noted = self.at(thread.tid, at);
-        if let Noted::Sampled { deeper: true, .. } = noted {
-            return None;
+        let functions = match noted {
+            Noted::Sampled { functions, deeper } if !deeper => functions.iter(),
+            _ => return None,
+        };
+        let words = functions.map(|one| (one.code, one.instruction));
+        let same = (thread.pid, words.collect());
+        if let Some(told) = self.told.get(&same) {
+            return told.clone();
         }
-        let told = symbolizer.functions(&StackCopy {
-            noted,
-            ..of_process(thread)
-        })?;
-        let frames = |told: Told| told.functions.into_iter().map(|one| one.frame).collect();
-        self.are_sure(thread.pid, &told).then(|| frames(told))
+        let process = of_process(thread);
+        let told = symbolizer.functions(&StackCopy { noted, ..process });
+        let told = told.filter(|told| self.are_sure(thread.pid, told));
+        let frames = told.map(|told| told.functions.into_iter().map(|one| one.frame).collect());
+        self.told.insert(same, frames.clone());
+        frames
     }
 
     pub(super) fn is_in_java(&self, pid: u32, pc: u64) -> bool {
