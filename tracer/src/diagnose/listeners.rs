@@ -41,7 +41,7 @@ impl<'a> SocketView<'a> {
         proof.is_some_and(|proof| proof.handling.is_some())
     }
 
-    fn handling(&self) -> Option<Handling<'a>> {
+    pub(super) fn handling(&self) -> Option<Handling<'a>> {
         let Some(Heard::By(listeners)) = self.heard() else {
             return None;
         };

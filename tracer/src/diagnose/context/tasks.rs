@@ -4,6 +4,12 @@ use super::ReportContext;
 use crate::model::input::{AsyncTask, Thread};
 
 impl<'a> ReportContext<'a> {
+    /// Whoever has it may go on with it: a suspended task of the program's own, or one that a library runs for it.
+    pub fn is_had_by_a_task(&self, pid: u32, inode: u64) -> bool {
+        let mut held = (self.tracker.tasks(pid).iter()).flat_map(|task| &task.holds);
+        held.any(|(held, _)| *held == inode)
+    }
+
     /// `None` where none does, or several alike. Of these one whose coroutine is the program's own counts more than those
     /// that a library runs for the connection.
     pub fn task_of(&self, pid: u32, inode: u64) -> Option<&'a Thread> {

@@ -9,6 +9,7 @@ use super::{
 use crate::diagnose::{context::activations::Activation, explanation};
 use crate::model::{
     socket::SocketOperation,
+    stack::Frame,
     verdict::{Confidence, Severity, Verdict, VerdictDoc},
 };
 
@@ -104,6 +105,14 @@ impl Rule for EofIgnored {
     }
 }
 
+/// None of the program's functions has read the end: an event loop or a library has, and what it told the program is not
+/// known, as it is where the listeners are.
+fn was_read_for_another(view: &SocketView<'_>) -> bool {
+    let stack = view.stack(view.socket.history.eof);
+    let is_nobodys = |frames: &[Frame]| !frames.is_empty() && view.context.blame(frames).is_none();
+    stack.is_some_and(|stack| is_nobodys(&stack.frames)) && view.handling().is_none()
+}
+
 /// The read that returned 0 is the positive fact; that its reader, or whoever it told, is not at work is looked at.
 fn looks(view: &SocketView<'_>) -> Looks {
     let looks = match view.activation() {
@@ -123,6 +132,16 @@ fn looks(view: &SocketView<'_>) -> Looks {
             !looks::computes_else(view),
             "",
             "the thread that touched it last computes something else, after which it may come back to it",
+        )
+        .look(
+            !was_read_for_another(view),
+            "",
+            "an event loop or a library has read the end: who of the program was told, and what it does, is not known",
+        )
+        .doubt(
+            (view.holder_pids().iter())
+                .any(|pid| view.context.is_had_by_a_task(*pid, view.socket.inode)),
+            "a suspended task of the program has the connection, and may go on with it",
         )
         .doubt(
             view.runs_tasks(),
