@@ -20,6 +20,7 @@ mod ledger;
 mod listeners;
 mod openers;
 mod placeless;
+mod read_to_end;
 mod relief;
 mod report;
 mod rules;
