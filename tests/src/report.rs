@@ -137,6 +137,7 @@ pub struct Stacks {
     pub opened: Option<Vec<Frame>>,
     pub eof: Option<Vec<Frame>>,
     pub last_used: Option<Vec<Frame>>,
+    pub taken_out: Option<Vec<Frame>>,
     pub sibling_close: Option<Vec<Frame>>,
     pub holders: Option<Vec<HolderThread>>,
 }
@@ -149,15 +150,23 @@ impl Stacks {
             "opened" => one(&self.opened),
             "eof" => one(&self.eof),
             "last_used" => one(&self.last_used),
+            "taken_out" => one(&self.taken_out),
             "sibling_close" => one(&self.sibling_close),
             "holders" => {
                 let threads = self.holders.iter().flatten();
                 threads.filter_map(|thread| thread.stack.clone()).collect()
             }
-            "any" => ["opened", "eof", "last_used", "sibling_close", "holders"]
-                .iter()
-                .flat_map(|field| self.named(field))
-                .collect(),
+            "any" => [
+                "opened",
+                "eof",
+                "last_used",
+                "taken_out",
+                "sibling_close",
+                "holders",
+            ]
+            .iter()
+            .flat_map(|field| self.named(field))
+            .collect(),
             other => panic!("no stack is called {other}"),
         }
     }

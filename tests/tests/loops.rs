@@ -28,10 +28,15 @@ clients, due = {}, []
 
 def on_request(fd):
     request = clients[fd].recv(100)
-    loop.unregister(fd)
-    if not request:
+    if request:
+        hold_back(fd, request)
+    else:
+        loop.unregister(fd)
         clients.pop(fd).close()
-    elif request != b'K':
+
+def hold_back(fd, request):
+    loop.unregister(fd)
+    if request != b'K':
         due.append((time.time() + 0.05, fd))
 
 def put_back(fd):
@@ -117,7 +122,18 @@ fn what_a_loop_does_not_put_back_is_parked() {
     assert_eq!(site.verdict, "parked");
     assert!((3..=5).contains(&site.count), "{site:?}");
     let blame = site.blame.as_ref().expect("somebody is blamed");
-    assert!(blame.function.contains("on_request"), "{blame:?}");
+    assert!(blame.function.contains("hold_back"), "{blame:?}");
+    let out = site.stacks.named("taken_out").concat();
+    let functions: Vec<_> = out
+        .iter()
+        .filter_map(|frame| frame.function.as_deref())
+        .collect();
+    assert!(
+        ["hold_back", "on_request", "serve"]
+            .iter()
+            .all(|name| functions.contains(name)),
+        "{functions:?}"
+    );
 }
 
 /// However the test ends.

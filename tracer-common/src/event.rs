@@ -103,6 +103,8 @@ wire! {
     pub struct EpollControl {
         pub header: Header,
         pub cookie: u64,
+        /// Key of the user stack; 0 when there was none to read.
+        pub stack: u64,
         pub tgid: u32,
         pub tid: u32,
         /// Descriptor of the epoll set.

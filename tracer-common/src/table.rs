@@ -60,6 +60,8 @@ pub const OPERATION_CONNECT: u32 = 2;
 pub const OPERATION_RECV: u32 = 3;
 pub const OPERATION_SEND: u32 = 4;
 pub const OPERATION_CLOSE: u32 = 5;
+/// `epoll_ctl`; never in the table.
+pub const OPERATION_EPOLL: u32 = 6;
 /// Beside one of these: a goroutine did it, and [`LastOperation::sp`] is what `runtime::goroutine` packs.
 pub const OPERATION_OF_GOROUTINE: u32 = 0x80;
 

@@ -168,7 +168,13 @@ pub fn process(tgid: u32, what: u32, now: u64) {
 
 /// Beside the account of what must not be lost: who watches loops knows what is missing.
 #[inline(always)]
-pub fn epoll(current: CurrentTask, cookie: u64, set: u32, operation: u32, events: u32) {
+pub fn epoll(
+    current: CurrentTask,
+    (cookie, stack, at): (u64, u64, u64),
+    set: u32,
+    operation: u32,
+    events: u32,
+) {
     let Some(mut entry) = EVENTS.reserve::<EpollControl>(0) else {
         count(Counter::EpollLost);
         return;
@@ -176,11 +182,12 @@ pub fn epoll(current: CurrentTask, cookie: u64, set: u32, operation: u32, events
     let header = Header {
         kind: KIND_EPOLL,
         len: size_of::<EpollControl>() as u32,
-        at: now(),
+        at,
     };
     entry.write(EpollControl {
         header,
         cookie,
+        stack,
         tgid: current.tgid,
         tid: current.tid,
         set,

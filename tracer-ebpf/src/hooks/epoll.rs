@@ -10,7 +10,10 @@ use aya_ebpf::{
     helpers::bpf_probe_read_user,
     programs::{FExitContext, TracePointContext},
 };
-use tracer_common::event::{EPOLL_ADD, EPOLL_DEL, EPOLL_MOD};
+use tracer_common::{
+    event::{EPOLL_ADD, EPOLL_DEL, EPOLL_MOD},
+    table::OPERATION_EPOLL,
+};
 
 use crate::{
     current_task::{CurrentTask, regs_of, task},
@@ -19,6 +22,7 @@ use crate::{
     kread::{Probed, Ptr},
     maps::LOOPS,
     skip::Skip,
+    stack,
 };
 
 /// `struct epoll_event` begins with the bits asked for.
@@ -92,6 +96,8 @@ fn changed(
         return Err(Skip::Nothing);
     }
     let events = if operation == EPOLL_DEL { 0 } else { events };
-    emit::epoll(current, cookie, set, operation, events);
+    let now = emit::now();
+    let stack = stack::take(current, OPERATION_EPOLL, now).key;
+    emit::epoll(current, (cookie, stack, now), set, operation, events);
     Ok(())
 }

@@ -26,6 +26,8 @@ pub enum EvidenceSource {
     ServingThread,
     /// Where a server was asked that does not answer.
     Asked,
+    /// Where it was taken out of its event loop.
+    TakenOut,
     /// Another group of the same process: this one is its victim.
     Accused,
     Nothing,
@@ -42,6 +44,7 @@ impl EvidenceSource {
             Self::Pool => "Pool",
             Self::ServingThread => "Owner",
             Self::Asked => "Asked",
+            Self::TakenOut => "TakenOut",
             Self::Accused => "Accused",
             Self::Nothing => "Nothing",
         }
@@ -56,6 +59,7 @@ impl EvidenceSource {
             // A running thread has no stack to read: what it did last is as near as one can get.
             Self::ServingThread => view.last_operation(),
             Self::Asked => view.proof.as_ref()?.asked(),
+            Self::TakenOut => view.proof.as_ref()?.taken_out(),
             Self::Holders | Self::Pool | Self::Accused | Self::Nothing => None,
         }
     }

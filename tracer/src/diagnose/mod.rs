@@ -17,6 +17,7 @@ mod handed;
 mod holdings;
 mod in_part;
 mod ledger;
+mod left_loop;
 mod listeners;
 mod openers;
 mod placeless;

@@ -79,6 +79,13 @@ pub fn data_requests(
                 data_requests.stacks.insert(operation.stack);
             }
         }
+        let changes = tracker.epoll_changes(view.socket.cookie).last();
+        if let Some(change) = changes
+            && change.stack != 0
+            && tracker.stack(change.stack).is_none()
+        {
+            data_requests.stacks.insert(change.stack);
+        }
         opened.extend(history.opened.map(|operation| operation.stack));
         // Of what ended nothing can be looked at any more: its pid may be another process's.
         if view.has_ended() {

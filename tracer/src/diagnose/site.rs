@@ -202,10 +202,14 @@ fn stacks(group: &Group<'_>) -> (Stacks, Vec<StackName>) {
     let last_used = first(StackName::LastUsed, &|view| {
         view.stack(view.socket.history.last_use()).cloned()
     });
+    let taken_out = first(StackName::TakenOut, &|view| {
+        view.stack(view.proof.as_ref()?.taken_out()).cloned()
+    });
     let stacks = Stacks {
         opened,
         eof,
         last_used,
+        taken_out,
         sibling_close: None,
         holders: holders(group),
     };

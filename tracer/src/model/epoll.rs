@@ -1,6 +1,9 @@
 //! What epoll sets watch, and how that changes.
 
 use serde::{Deserialize, Serialize};
+use tracer_common::table::OPERATION_EPOLL;
+
+use super::socket::{LastOperation, SocketOperation};
 
 /// A line of an epoll descriptor's fdinfo (`fs/eventpoll.c:ep_show_fdinfo`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,9 +29,28 @@ pub struct EpollChange {
     /// Descriptor of the epoll set.
     pub set: u32,
     pub cookie: u64,
+    /// Key of the user stack; 0 when there was none to read.
+    #[serde(default)]
+    pub stack: u64,
     pub change: EpollOperation,
     /// EPOLL* bits asked for from now on; 0 after a removal.
     pub events: u32,
+}
+
+impl EpollChange {
+    /// As a system call on the socket.
+    pub const fn operation(&self) -> LastOperation {
+        LastOperation {
+            stack: self.stack,
+            at: self.at,
+            pid: self.pid,
+            tid: self.tid,
+            kind: SocketOperation::from_wire(OPERATION_EPOLL),
+            sp: 0,
+            goroutine: None,
+            switches: 0,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -290,6 +290,9 @@ pub struct Stacks {
     pub opened: Option<Vec<Frame>>,
     pub eof: Option<Vec<Frame>>,
     pub last_used: Option<Vec<Frame>>,
+    /// Where they were taken out of the event loop, if that is the cause.
+    #[serde(default)]
+    pub taken_out: Option<Vec<Frame>>,
     /// Where healthy sockets opened at the same place were closed.
     pub sibling_close: Option<Vec<Frame>>,
     pub holders: Vec<Holder>,
@@ -301,6 +304,7 @@ pub enum StackName {
     Opened,
     Eof,
     LastUsed,
+    TakenOut,
     SiblingClose,
     Holders,
 }

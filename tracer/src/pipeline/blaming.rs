@@ -23,6 +23,7 @@ pub fn say_whose(report: &mut Report) {
             &mut stacks.opened,
             &mut stacks.eof,
             &mut stacks.last_used,
+            &mut stacks.taken_out,
             &mut stacks.sibling_close,
         ];
         let holders = stacks.holders.iter_mut().map(|holder| &mut holder.stack);

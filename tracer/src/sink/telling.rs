@@ -22,6 +22,9 @@ pub(super) fn telling(site: &Site) -> Option<StackName> {
         | Verdict::OwnerBlocked
         | Verdict::InheritedFd
         | Verdict::ProcessStopped => StackName::Holders,
+        Verdict::LostReference | Verdict::Parked if site.stacks.taken_out.is_some() => {
+            StackName::TakenOut
+        }
         Verdict::LostReference
         | Verdict::EventLost
         | Verdict::ReadingPaused
@@ -51,6 +54,7 @@ pub(super) fn frames_of(site: &Site, name: StackName) -> Option<&[Frame]> {
         StackName::Opened => stacks.opened.as_deref(),
         StackName::Eof => stacks.eof.as_deref(),
         StackName::LastUsed => stacks.last_used.as_deref(),
+        StackName::TakenOut => stacks.taken_out.as_deref(),
         StackName::SiblingClose => stacks.sibling_close.as_deref(),
         StackName::Holders => holder(site).map(|holder| holder.stack.as_slice()),
     };

@@ -55,6 +55,7 @@ fn epoll_change(wire: &EpollControl) -> Option<EpollChange> {
         tid: wire.tid,
         set: wire.set,
         cookie: wire.cookie,
+        stack: wire.stack,
         change,
         events: wire.events,
     })

@@ -49,6 +49,7 @@ impl Tracker {
         let histories = sockets.map(|socket| socket.history).chain(live);
         let operations = histories.flat_map(operations);
         let mut keys: BTreeSet<u64> = operations.map(|operation| operation.stack).collect();
+        keys.extend(self.epoll_changes.stacks());
         for pair in &self.close_counts {
             keys.extend([pair.opened, pair.closed]);
         }
@@ -117,6 +118,11 @@ impl EpollHistory {
 
     pub fn all(&self) -> impl Iterator<Item = &[EpollChange]> {
         self.by_cookie.values().map(Vec::as_slice)
+    }
+
+    fn stacks(&self) -> impl Iterator<Item = u64> {
+        let changes = self.by_cookie.values().flatten();
+        changes.map(|change| change.stack)
     }
 
     fn sweep(&mut self, now: u64, lives: impl Fn(u64) -> bool, has_sockets: impl Fn(u32) -> bool) {

@@ -211,6 +211,7 @@ fn names(site: &Site, place: Place) -> Vec<String> {
             &stacks.opened,
             &stacks.eof,
             &stacks.last_used,
+            &stacks.taken_out,
             &stacks.sibling_close,
         ];
         frames.extend(recorded.into_iter().flatten().flatten());

@@ -35,6 +35,8 @@ pub struct Stacks {
     pub opened: Option<Vec<Frame>>,
     pub eof: Option<Vec<Frame>>,
     pub last_used: Option<Vec<Frame>>,
+    #[serde(default)]
+    pub taken_out: Option<Vec<Frame>>,
     pub sibling_close: Option<Vec<Frame>>,
     #[serde(default)]
     pub holders: Vec<Holder>,

@@ -16,8 +16,8 @@ pub struct LoopHabits {
     returned: HashMap<u32, usize>,
     /// Those of them that were closed afterwards.
     finished: HashMap<u32, usize>,
-    /// Places of the last operations on stuck sockets that were seen to be taken out afterwards.
-    taken_out_at: HashSet<u64>,
+    /// By the place of the last operation: how stuck sockets were seen to be taken out afterwards.
+    taken_out_at: HashMap<u64, EpollChange>,
 }
 
 impl LoopHabits {
@@ -38,9 +38,10 @@ impl LoopHabits {
         for socket in tracker.sockets() {
             let last = operations(socket.history).max_by_key(|last| last.at);
             if let Some(last) = last
-                && left_at(tracker.epoll_changes(socket.cookie), last.at).is_some()
+                && let Some(change) = left_at(tracker.epoll_changes(socket.cookie), last.at)
+                && let Some(place) = place(last.stack)
             {
-                habits.taken_out_at.extend(place(last.stack));
+                habits.taken_out_at.entry(place).or_insert(change);
             }
         }
         habits
@@ -54,8 +55,8 @@ impl LoopHabits {
         self.finished.get(&pid).copied().unwrap_or(0)
     }
 
-    pub fn takes_out_at(&self, place: u64) -> bool {
-        self.taken_out_at.contains(&place)
+    pub fn taken_out_at(&self, place: u64) -> Option<EpollChange> {
+        self.taken_out_at.get(&place).copied()
     }
 }
 

@@ -34,7 +34,12 @@ impl Rule for LostReference {
             return Answer::No;
         }
         let looks = looks::nobody(view);
-        let proof = Proof::earned(looks, EvidenceSource::LastUsed, Evidence::Socket);
+        let left = view.left_loop().filter(|left| left.by_handler);
+        let (source, evidence) = match left {
+            Some(left) => (EvidenceSource::TakenOut, Evidence::LeftLoop(left)),
+            None => (EvidenceSource::LastUsed, Evidence::Socket),
+        };
+        let proof = Proof::earned(looks, source, evidence);
         // A loop may have put it aside until something else happens.
         let in_loop = view
             .holder_pids()
@@ -45,7 +50,10 @@ impl Rule for LostReference {
         } else {
             Confidence::High
         });
-        Answer::Yes(proof.or_listener(view))
+        Answer::Yes(match left {
+            Some(_) => proof,
+            None => proof.or_listener(view),
+        })
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
@@ -54,13 +62,20 @@ impl Rule for LostReference {
 
     fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
+        let left = group.evidence_source == EvidenceSource::TakenOut;
+        let within = explanation::within(group);
         let mut evidence = Vec::new();
         if let Some(operation) = group.oldest().and_then(|view| view.socket.history.used) {
             let ago = explanation::ago(group, |view| view.socket.history.used).unwrap_or_default();
+            let kind = explanation::kind(&operation);
+            let (where_used, then) = if left {
+                let out = format!("; then the event loop was told{within} to watch for no more");
+                (String::new(), out)
+            } else {
+                (within.clone(), String::new())
+            };
             evidence.push(format!(
-                "the last operation was {}{}, most recently {ago} ago; no {} came after it",
-                explanation::kind(&operation),
-                explanation::within(group),
+                "the last operation was {kind}{where_used}, most recently {ago} ago{then}; no {} came after it",
                 observed(group),
             ));
         }
@@ -83,10 +98,14 @@ impl Rule for LostReference {
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} {} last used{} and then forgotten without close()",
+                "{} {} {} and then forgotten without close()",
                 explanation::sockets(group.count()),
                 n.were,
-                explanation::within(group)
+                if left {
+                    format!("taken out of the event loop{within} after the last use")
+                } else {
+                    format!("last used{within}")
+                },
             ),
             evidence,
             advice: format!(
@@ -107,7 +126,8 @@ impl Rule for LostReference {
             proof: "The last operation was seen and nothing came after it; the call that made it has \
                        ended; no epoll set and no poll() will tell of it, no server was asked for it, and \
                        no busy worker may have it in a queue.",
-            blamed: "the function that used the connection last",
+            blamed: "the function that used the connection last; where one was seen to take it out of its \
+                     event loop afterwards, that one",
             remedy: "Follow the connection out of that function and close it on every path.",
         }
     }

@@ -34,6 +34,7 @@ use super::{
         pairs::{Partner, Upstream},
         pools::Pool,
     },
+    left_loop::LeftLoop,
     listeners::Handling,
     openers::Opening,
 };
@@ -91,6 +92,7 @@ pub enum Evidence<'a> {
     Upstream(Upstream<'a>),
     Relay(Partner),
     Parked(Parked),
+    LeftLoop(LeftLoop),
     Loss(Loss),
     Collector(String),
 }
@@ -149,6 +151,15 @@ impl<'a> Proof<'a> {
     pub const fn asked(&self) -> Option<LastOperation> {
         match &self.evidence {
             Evidence::Upstream(upstream) => Some(upstream.operation),
+            _ => None,
+        }
+    }
+
+    /// Where it was taken out of its event loop.
+    pub fn taken_out(&self) -> Option<LastOperation> {
+        match &self.evidence {
+            Evidence::Parked(parked) => parked.left.taken_out(),
+            Evidence::LeftLoop(left) => left.taken_out(),
             _ => None,
         }
     }

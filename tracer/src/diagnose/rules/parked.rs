@@ -6,9 +6,9 @@ use super::{
     Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
 };
 use crate::{
-    diagnose::{context::loops::left_at, explanation, watching::TELLS_OF_FIN},
+    diagnose::{explanation, left_loop::LeftLoop},
     model::{
-        input::{EpollChange, EpollOperation},
+        input::EpollOperation,
         verdict::{Confidence, Severity, Verdict, VerdictDoc},
     },
 };
@@ -21,8 +21,7 @@ const FEWEST_FINISHED: usize = 3;
 /// How it was taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parked {
-    /// `None` when it happened before changes were watched: others that were used last at the same place were.
-    pub change: Option<EpollChange>,
+    pub left: LeftLoop,
     /// Others of the process that were taken out, put back and closed.
     pub finished: usize,
 }
@@ -52,11 +51,15 @@ impl Rule for ParkedRule {
             .look(!view.runs_tasks(), "", "the program runs tasks of its own")
             .look(view.nothing_lost(), "", "some events were lost")
             .doubt(
-                parked.change.is_none(),
+                !parked.left.is_own,
                 "it left its epoll set before that was watched; others that were used last at the same place were seen \
                  to be taken out",
             );
-        let source = EvidenceSource::LastUsed;
+        let source = if parked.left.by_handler {
+            EvidenceSource::TakenOut
+        } else {
+            EvidenceSource::LastUsed
+        };
         let proof = Proof::earned(looks, source, Evidence::Parked(parked));
         Answer::Yes(proof.at_most(Confidence::Medium))
     }
@@ -78,7 +81,7 @@ impl Rule for ParkedRule {
             .views
             .iter()
             .find_map(|view| match &view.proof.as_ref()?.evidence {
-                Evidence::Parked(parked) => parked.change,
+                Evidence::Parked(parked) if parked.left.is_own => Some(parked.left.change),
                 _ => None,
             });
         let how = change.map(|change| {
@@ -122,34 +125,21 @@ impl Rule for ParkedRule {
                        nobody is told that the client has left.",
             proof: "The removal, or a mask without input, was seen after the last read; the loop goes on; \
                     at least three others were taken out, put back and closed.",
-            blamed: "the function that used the connection last",
+            blamed: "the function that took the connection out; the one that used it last where only \
+                     the event loop itself was seen to do it",
             remedy: "Give what it waits for a time limit, and keep EPOLLRDHUP in the mask meanwhile.",
         }
     }
 }
 
-/// `None` where something asks for its input: changes are seen in windows, so it may have been put back after the last.
 fn parked(view: &SocketView<'_>) -> Option<Parked> {
-    if view
-        .watch()
-        .is_some_and(|watch| watch.events & TELLS_OF_FIN != 0)
-    {
-        return None;
-    }
-    let last = view.last_operation()?;
-    let habits = &view.context.loop_habits;
-    let finished = habits.finished(last.pid);
+    let finished = view
+        .context
+        .loop_habits
+        .finished(view.last_operation()?.pid);
     if finished < FEWEST_FINISHED {
         return None;
     }
-    let changes = view.tracker.epoll_changes(view.socket.cookie);
-    let change = left_at(changes, last.at);
-    let like_others = || {
-        let place = view.context.last_place(last.stack)?;
-        (changes.is_empty() && view.epoll_known() && habits.takes_out_at(place)).then_some(())
-    };
-    if change.is_none() {
-        like_others()?;
-    }
-    Some(Parked { change, finished })
+    let left = view.left_loop()?;
+    Some(Parked { left, finished })
 }

@@ -5,6 +5,7 @@ use crate::model::{
     input::{EpollChange, EpollOperation, Input, Interest, LoopsWatched},
     report::Site,
     socket::SocketOperation,
+    stack::Frame,
 };
 
 fn change(cookie: u64, at: u64, change: EpollOperation, events: u32) -> EpollChange {
@@ -14,6 +15,7 @@ fn change(cookie: u64, at: u64, change: EpollOperation, events: u32) -> EpollCha
         tid: SERVER,
         set: 3,
         cookie,
+        stack: 0,
         change,
         events,
     }
@@ -68,6 +70,66 @@ fn what_is_taken_out_of_a_loop_and_not_put_back_is_parked() {
         }],
     });
     assert_ne!(watched.site().verdict.name(), "parked");
+}
+
+/// Read in one function and taken out in another: the latter is who does not put it back.
+#[test]
+fn who_took_it_out_is_blamed_and_not_the_loop_that_told_the_kernel_later() {
+    let used = || {
+        let conn = conn(1).accepted();
+        conn.used(SocketOperation::Recv, STUCK - 2 * S)
+    };
+    let out = EpollChange {
+        stack: 50,
+        ..change(1, STUCK - S, EpollOperation::Remove, 0)
+    };
+    let blamed = |frames: Vec<Frame>| {
+        let world = loop_with_a_habit(vec![used()], &[out]).with_stack(50, frames);
+        let site = world.site();
+        assert_eq!(site.verdict.name(), "parked");
+        let blamed = site.blame.map(|frame| frame.function.to_string());
+        (blamed, site.stacks.taken_out.is_some())
+    };
+    let ctl = libc("epoll_ctl");
+    let by_handler = vec![
+        ctl.clone(),
+        frame("hold_back", 80),
+        frame("on_request", 81),
+        frame("run_loop", 70),
+    ];
+    assert_eq!(blamed(by_handler), (Some("hold_back".to_owned()), true));
+    let by_loop = vec![ctl, frame("run_loop", 71)];
+    let (function, _) = blamed(by_loop);
+    assert_ne!(function.as_deref(), Some("run_loop"));
+    assert!(function.is_some(), "who used it last");
+}
+
+/// Nothing shows that others come back: forgotten, by who took it out.
+#[test]
+fn who_takes_it_out_of_the_loop_forgets_it() {
+    let used = conn(1)
+        .accepted()
+        .used(SocketOperation::Recv, STUCK - 2 * S);
+    let out = EpollChange {
+        stack: 50,
+        ..change(1, STUCK - S, EpollOperation::Remove, 0)
+    };
+    let stack = vec![
+        libc("epoll_ctl"),
+        frame("give_up", 80),
+        frame("run_loop", 70),
+    ];
+    let waits = vec![libc("epoll_wait"), frame("run_loop", 70)];
+    let site = world([used])
+        .with(Input::EpollChanges(vec![out]))
+        .with_stack(50, stack)
+        .with_threads(SERVER, vec![thread(SERVER, "epoll_wait", waits)])
+        .site();
+    assert_eq!(site.verdict.name(), "lost-reference");
+    let blame = site.blame.expect("somebody is blamed");
+    assert_eq!(blame.function.to_string(), "give_up");
+    let said = "taken out of the event loop in give_up after the last use";
+    assert!(site.summary.contains(said), "{}", site.summary);
 }
 
 /// What comes back again and again and is never closed proves no habit of serving it: it may be of no more use.

@@ -124,6 +124,10 @@ fn stacks(site: &Site) -> Markup {
             if same { &None } else { &stacks.last_used },
         ),
         (
+            "Where it was taken out of its event loop",
+            &stacks.taken_out,
+        ),
+        (
             "Where others opened there are closed",
             &stacks.sibling_close,
         ),

@@ -8,9 +8,10 @@ use super::style::{DIM, PLAIN, Page};
 use crate::model::report::{Direction, Holder, Site, StackName};
 use crate::sink::telling::{frames_of, holder, telling};
 
-const ALL: [StackName; 5] = [
+const ALL: [StackName; 6] = [
     StackName::Opened,
     StackName::LastUsed,
+    StackName::TakenOut,
     StackName::Eof,
     StackName::Holders,
     StackName::SiblingClose,
@@ -68,6 +69,7 @@ fn heading(site: &Site, name: StackName) -> String {
         },
         StackName::Eof => "where the program read the peer's end-of-file".to_owned(),
         StackName::LastUsed => "where the sockets were last used".to_owned(),
+        StackName::TakenOut => "where the sockets were taken out of the event loop".to_owned(),
         StackName::SiblingClose => "where other sockets from the same place were closed".to_owned(),
         StackName::Holders => holders_heading(site),
     }

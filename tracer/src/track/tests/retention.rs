@@ -86,6 +86,7 @@ fn job(tracker: &mut Tracker, n: u64, at: u64) {
             ..candidate(at)
         }));
         tracker.apply(Input::EpollChanges(vec![EpollChange {
+            stack: 0,
             at,
             pid,
             tid: pid,
@@ -238,6 +239,7 @@ fn every_bound_holds_and_is_counted() {
     assert_eq!(full.refused(), 5);
 
     let changes = (0..65_540).map(|cookie| EpollChange {
+        stack: 0,
         at: 1,
         pid: 1,
         tid: 1,
