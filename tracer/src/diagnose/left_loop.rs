@@ -8,8 +8,8 @@ pub struct LeftLoop {
     pub change: EpollChange,
     /// Else it left before changes were watched, and the change is of another one that was used last at the same place.
     pub is_own: bool,
-    /// One of the program's functions did it. Loops that gather what handlers ask for, and tell the kernel before they
-    /// wait, are alone on the stack of that.
+    /// A function of the program's did it that its thread has returned from. Loops that gather what handlers ask for,
+    /// and tell the kernel before they wait, are alone on the stack of that, and are on it while they wait.
     pub by_handler: bool,
 }
 
@@ -45,8 +45,10 @@ impl SocketView<'_> {
     }
 
     fn is_by_handler(&self, change: &EpollChange) -> bool {
-        let stack = self.stack(Some(change.operation()));
+        let operation = change.operation();
+        let stack = self.stack(Some(operation));
         let blamed = stack.and_then(|stack| self.blamed(stack));
-        blamed.is_some_and(|frame| !self.context.is_of_loop(change.pid, frame))
+        let returned = |frame| self.context.has_returned_from(operation.actor(), frame);
+        blamed.and_then(returned) == Some(true)
     }
 }

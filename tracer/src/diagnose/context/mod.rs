@@ -224,23 +224,21 @@ impl<'a> ReportContext<'a> {
 
     /// A thread of the process waits for events.
     pub fn some_loop_waits(&self, pid: u32) -> bool {
-        let mut threads = self.tracker.threads(pid).iter();
-        threads.any(|thread| self.waits_for_events(thread))
+        let threads = self.tracker.threads(pid).iter();
+        threads
+            .map(|thread| self.waits.of(thread))
+            .any(|waits| matches!(waits, WaitsFor::Set(_) | WaitsFor::Several))
     }
 
-    /// The function is what a thread of the process is in while it waits for events: the loop, and who runs it.
-    pub fn is_of_loop(&self, pid: u32, function: &Frame) -> bool {
+    /// The thread waits, and not in this function: it was called, and has returned. `None` where that is not known.
+    pub fn has_returned_from(&self, actor: Actor, function: &Frame) -> Option<bool> {
         let is_it = |frame: &Frame| match &function.function {
             Some(name) => frame.function.as_ref() == Some(name) && frame.module == function.module,
             None => frame.module == function.module && frame.offset == function.offset,
         };
-        let threads = self.tracker.threads(pid).iter();
-        let mut loops = threads.filter(|thread| self.waits_for_events(thread));
-        loops.any(|thread| thread.stack.iter().any(is_it))
-    }
-
-    fn waits_for_events(&self, thread: &Thread) -> bool {
-        matches!(self.waits.of(thread), WaitsFor::Set(_) | WaitsFor::Several)
+        let thread = self.threads.seen(actor)?;
+        let is_known = thread.syscall.is_some() && !thread.stack.is_empty();
+        is_known.then(|| !thread.stack.iter().any(is_it))
     }
 
     pub fn runs_tasks(&self, pid: u32) -> bool {
