@@ -314,7 +314,13 @@ impl<'a> SocketView<'a> {
             .into_iter()
             .filter_map(|operation| self.stack(operation));
         let pids = self.holder_pids().iter();
-        stacks.any(|stack| stack.frames.iter().any(Frame::is_of_tasks))
+        // Of coroutines it is known where they wait if the loop's tasks could be read.
+        let tasks_known = || {
+            let mut pids = self.holder_pids().iter();
+            pids.all(|pid| !self.tracker.tasks(*pid).is_empty())
+        };
+        let of_tasks = |frame: &Frame| frame.is_of_tasks() || frame.of_coroutine && !tasks_known();
+        stacks.any(|stack| stack.frames.iter().any(of_tasks))
             || pids.copied().any(|pid| self.context.runs_tasks(pid))
     }
 

@@ -44,6 +44,9 @@ pub struct Frame {
     /// Of a shared library that the system keeps for all programs.
     #[serde(default)]
     pub of_system: bool,
+    /// Of a function of Python that can be suspended, so that some loop runs it in turn with others.
+    #[serde(default)]
+    pub of_coroutine: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

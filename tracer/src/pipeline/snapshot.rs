@@ -26,6 +26,7 @@ pub fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
         purposes: Vec::new(),
         accept: AcceptHook::None,
         on_demand: Vec::new(),
+        late: Vec::new(),
         empty: false,
     };
     let mut session = Session::start(options, host, &nothing)?;

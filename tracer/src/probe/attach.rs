@@ -46,6 +46,9 @@ pub struct Wanted {
     pub accept: AcceptHook,
     /// Of them, those that are attached only while something is stuck.
     pub on_demand: Vec<Purpose>,
+    /// Of them, those whose programs are loaded when they are attached first: the verifier's work would hold up the
+    /// start. Empty programs tell whether they can be.
+    pub late: Vec<Purpose>,
     /// Attach the empty programs instead (benchmark floor).
     pub empty: bool,
 }
@@ -65,6 +68,7 @@ impl Wanted {
             purposes,
             accept,
             on_demand: Vec::new(),
+            late: vec![Purpose::Loops],
             empty: false,
         }
     }
@@ -96,6 +100,7 @@ impl Wanted {
             purposes: vec![Purpose::Transitions],
             accept: AcceptHook::None,
             on_demand: Vec::new(),
+            late: Vec::new(),
             empty: false,
         }
     }
@@ -107,7 +112,7 @@ pub struct Attached {
     /// The programs stay attached while these live.
     pub links: Vec<(&'static Hook, Link)>,
     pub tracepoints: Tracepoints,
-    /// Loaded, and attached in windows.
+    /// Attached in windows.
     pub loops: Vec<&'static Hook>,
 }
 
@@ -122,7 +127,9 @@ pub enum Link {
 pub fn attach(ebpf: &mut Ebpf, btf: &Btf, wanted: &Wanted) -> Result<Attached, AttachError> {
     if !wanted.empty {
         let hooks = HOOKS.iter();
-        let hooks = hooks.filter(|hook| wanted.purposes.contains(&hook.purpose));
+        let is_first =
+            |purpose| wanted.purposes.contains(purpose) && !wanted.late.contains(purpose);
+        let hooks = hooks.filter(|hook| is_first(&hook.purpose));
         let hooks = hooks.filter(|hook| refused(hook, wanted.accept).is_none());
         load::ahead(ebpf, btf, hooks);
     }
@@ -146,7 +153,8 @@ pub fn attach(ebpf: &mut Ebpf, btf: &Btf, wanted: &Wanted) -> Result<Attached, A
         {
             continue;
         }
-        let outcome = loaded(ebpf, btf, hook, wanted.empty).and_then(|program| {
+        let empty = wanted.empty || wanted.late.contains(&hook.purpose);
+        let outcome = loaded(ebpf, btf, hook, empty).and_then(|program| {
             if hook.purpose == Purpose::Loops {
                 return Ok(None);
             }
@@ -260,6 +268,19 @@ fn loaded<'e>(
         }
     }
     Ok(program)
+}
+
+/// Loads what was to be loaded late, the first time it is asked for.
+pub(super) fn load_late(ebpf: &mut Ebpf, hooks: &[&'static Hook]) -> Result<(), HookError> {
+    let is_loaded = |hook: &&&Hook| (ebpf.program(hook.program)).is_some_and(|it| it.fd().is_ok());
+    if hooks.iter().all(|hook| is_loaded(&hook)) {
+        return Ok(());
+    }
+    let btf = Btf::from_sys_fs().map_err(ProgramError::from)?;
+    for hook in hooks {
+        loaded(ebpf, &btf, hook, false)?;
+    }
+    Ok(())
 }
 
 /// Needs no privilege but for the tracepoint of a system call.

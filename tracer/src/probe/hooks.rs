@@ -151,7 +151,7 @@ pub const HOOKS: &[Hook] = &[
     },
     Hook {
         program: "epoll_ctl",
-        empty: None,
+        empty: Some("empty_epoll_ctl"),
         kind: Kind::Fexit,
         target: "do_epoll_ctl",
         purpose: Purpose::Loops,
@@ -161,7 +161,7 @@ pub const HOOKS: &[Hook] = &[
     },
     Hook {
         program: "exit_epoll_ctl",
-        empty: None,
+        empty: Some("empty_exit_accept"),
         kind: Kind::Syscall,
         target: "sys_exit_epoll_ctl",
         purpose: Purpose::Loops,

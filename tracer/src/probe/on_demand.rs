@@ -4,7 +4,7 @@
 use aya::Ebpf;
 
 use super::{
-    attach::{Attached, HookError, Link, Wanted, attach_loaded},
+    attach::{Attached, HookError, Link, Wanted, attach_loaded, load_late},
     hooks::Hook,
     tracepoint::Tracepoints,
 };
@@ -37,8 +37,8 @@ impl OnDemand {
         })
     }
 
-    /// Hooks of one purpose whose programs were loaded and that nobody has tried to attach: taking a system call's hook
-    /// away again takes a tenth of a second.
+    /// Hooks of one purpose that nobody has tried to attach: taking a system call's hook away again takes a tenth of a
+    /// second.
     pub fn untried(hooks: Vec<&'static Hook>) -> Self {
         Self {
             hooks,
@@ -48,6 +48,7 @@ impl OnDemand {
 
     /// In the order of the table: whoever sees a socket being accepted sees what is done with it afterwards.
     pub fn attach(&mut self, ebpf: &mut Ebpf) -> Result<(), HookError> {
+        load_late(ebpf, &self.hooks)?;
         for hook in &self.hooks {
             let program = ebpf
                 .program_mut(hook.program)

@@ -80,7 +80,8 @@ fn load(layout: &Layout, types: &[u8], trial: &mut Trial) -> Result<(), Explaine
         }
         slot.1 = Some(outcome.map_err(|error| error.to_string()));
     }
-    let wanted = Wanted::watch(AcceptHook::Auto).on(layout);
+    let mut wanted = Wanted::watch(AcceptHook::Auto).on(layout);
+    wanted.late.clear();
     let attached = attach(&mut ebpf, &btf, &wanted);
     trial.verified = usage::verified(&ebpf);
     match attached {

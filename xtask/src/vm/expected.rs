@@ -88,7 +88,8 @@ pub fn most_verified(program: &str, version: (u32, u32)) -> u64 {
     match program {
         // They walk stacks, and the frames of runtimes.
         "set_state" => walks + 20_000,
-        "recv_length" | "send_length" | "exit_accept" | "accept" | "recvmsg" => walks,
+        "recv_length" | "send_length" | "exit_accept" | "accept" | "recvmsg" | "epoll_ctl"
+        | "exit_epoll_ctl" => walks,
         "destroy" => 8_100,
         _ => 6_000,
     }

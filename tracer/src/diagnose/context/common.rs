@@ -113,6 +113,8 @@ impl ReportContext<'_> {
             .filter(|at| (self.blamer)(outer.get(*at..=*at).unwrap_or_default()).is_some())
             .collect();
         match own.as_slice() {
+            // What has no function of the program at all shows none that returned.
+            [] if (self.blamer)(&stack.frames).is_none() => Common::Unknown,
             [] => Common::Nothing,
             // The thread's own outermost function may well be its loop.
             [_] => Common::Outermost,

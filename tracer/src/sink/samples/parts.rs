@@ -156,6 +156,7 @@ pub(super) fn frame(function: &str, module: &str, source: &str) -> Frame {
         runtime: None,
         tier: None,
         of_system: false,
+        of_coroutine: false,
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use super::table::{JIT, JIT_FUNCTIONS};
-use super::{php, ruby};
+use super::table::JIT;
+use super::{java, php, ruby};
 use crate::model::stack::{Frame, JAVA, NODE, PHP, PYTHON, RUBY};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(super) fn tier(frame: &Frame) -> Option<Tier> {
         _ if is_python(frame) => Some(of_python(frame.file.as_deref().unwrap_or_default())),
         Some(RUBY) => Some(ruby::tier(frame.file.as_deref().unwrap_or_default())),
         Some(PHP) => Some(php::tier(frame.file.as_deref().unwrap_or_default())),
-        Some(JAVA) => Some(of_java(frame.function.as_deref().unwrap_or_default())),
+        Some(JAVA) => Some(java::tier(frame)),
         Some(NODE) => Some(of_node(frame.file.as_deref().unwrap_or_default())),
         _ => None,
     }
@@ -65,11 +65,7 @@ pub(super) fn library(frame: &Frame) -> Option<String> {
     if frame.module.as_deref() == Some(PHP) {
         return php::library(frame.file.as_deref()?).map(str::to_owned);
     }
-    let function = frame.function.as_deref()?;
-    let of = LIBRARIES
-        .iter()
-        .find(|start| function.starts_with(**start))?;
-    Some(of.trim_end_matches('.').to_owned())
+    java::library(frame.function.as_deref()?).map(str::to_owned)
 }
 
 /// What lies further out only runs the loop, and has not called what the loop calls.
@@ -126,17 +122,6 @@ fn npm_package(file: &str) -> Option<&str> {
     below.get(..ends.nth(parts - 1)?)
 }
 
-fn of_java(function: &str) -> Tier {
-    let of = |start: &&str| function.starts_with(*start);
-    if LIBRARIES.iter().any(of) {
-        Tier::Library
-    } else if JIT_FUNCTIONS.iter().any(of) {
-        Tier::Runtime
-    } else {
-        Tier::Own
-    }
-}
-
 /// The path below the folder in which packages are installed.
 fn package(file: &str) -> Option<&str> {
     let below = |folder: &str| file.rsplit_once(folder).map(|(_, below)| below);
@@ -185,30 +170,6 @@ const DRIVERS: &[&str] = &[
     "click",
     "starlette",
     "typer",
-];
-
-/// Java libraries that make connections for whom they are called by; by the start of their names.
-const LIBRARIES: &[&str] = &[
-    "com.google.api.client.",
-    "com.mongodb.",
-    "com.mysql.",
-    "com.rabbitmq.client.",
-    "com.zaxxer.hikari.",
-    "feign.",
-    "io.grpc.",
-    "io.lettuce.",
-    "okhttp3.",
-    "org.apache.commons.",
-    "org.apache.hc.client5.",
-    "org.apache.hc.core5.",
-    "org.apache.http.",
-    "org.apache.thrift.",
-    "org.elasticsearch.client.",
-    "org.mariadb.jdbc.",
-    "org.postgresql.",
-    "org.springframework.web.client.",
-    "redis.clients.jedis.",
-    "retrofit2.",
 ];
 
 /// Loops of libraries and extension modules: with one of these inside, no function further out has made the call.
@@ -347,19 +308,6 @@ mod tests {
             assert_eq!(library(&python(&file, "f")).as_deref(), Some(name));
         }
         assert_eq!(library(&python("/srv/app.py", "f")), None);
-        for start in LIBRARIES {
-            let frame = Frame {
-                module: Some(JAVA.to_owned()),
-                function: Some(format!("{start}A.f")),
-                ..Frame::default()
-            };
-            assert_eq!(library(&frame).as_deref(), start.strip_suffix('.'));
-            assert_eq!(of_java(&format!("{start}A.f")), Tier::Library);
-        }
-        for start in JIT_FUNCTIONS {
-            assert_ne!(of_java(&format!("{start}A.f")), Tier::Own);
-        }
-        assert_eq!(of_java("app.Handler.handle"), Tier::Own);
         for function in NATIVE_LOOPS {
             let native = |function: &str| Frame {
                 module: Some("loop.so".to_owned()),

@@ -1,6 +1,7 @@
 //! Which frame of a stack to blame: the first one that a person working on the application wrote.
 //! Decides by names alone; what counts as library and runtime code is a table.
 
+mod java;
 mod managed;
 mod php;
 mod ruby;

@@ -276,9 +276,12 @@ pub(super) const JIT_FUNCTIONS: &[&str] = &[
     "kotlinx.",
     "scala.",
     "groovy.",
+    "org.apache.groovy.",
     "org.codehaus.groovy.",
+    "org.jruby.",
     "clojure.lang.",
     "clojure.core$",
+    "clojure.main$",
     // Mono's stubs, and its library
     "(wrapper ",
     "Microsoft.",

@@ -9,6 +9,8 @@ const TYPE: u64 = 8;
 const SIZE: u64 = 16;
 /// Where the bytes of a bytes object begin.
 const BYTES: u64 = 32;
+/// `CO_COROUTINE`, `CO_ITERABLE_COROUTINE`, `CO_ASYNC_GENERATOR` (Include/cpython/code.h).
+const OF_COROUTINES: u32 = 0x80 | 0x100 | 0x200;
 /// More than any code object's head.
 const HEAD: u64 = 208;
 /// No bytecode is longer.
@@ -19,6 +21,7 @@ struct Object {
     filename: u64,
     line_table: u64,
     first_line: u32,
+    flags: u32,
     /// Bytes from the start of the bytecode; `None` before the first instruction.
     at: Option<u32>,
 }
@@ -83,6 +86,7 @@ fn object(
         filename,
         line_table,
         first_line: memory.half(code.checked_add(layout.first_line)?)?,
+        flags: memory.half(code.checked_add(layout.flags)?)?,
         at: u32::try_from(at).ok(),
     })
 }
@@ -98,6 +102,7 @@ fn frame(memory: &mut Memory<'_>, layout: &Layout, object: &Object) -> Option<Fr
         module: Some(PYTHON.to_owned()),
         file: Some(text::text(memory, layout, object.filename)?),
         line,
+        of_coroutine: object.flags & OF_COROUTINES != 0,
         ..Frame::default()
     })
 }

@@ -41,6 +41,8 @@ pub(super) struct Layout {
     pub instruction_is: Instruction,
     /// A byte that is 3 and more in frames that C code entered, which run no function.
     pub owner: Option<u64>,
+    /// Of a code object.
+    pub flags: u64,
     pub name: u64,
     pub filename: u64,
     pub first_line: u64,
@@ -67,6 +69,7 @@ const OLDEST: Layout = Layout {
     instruction: 104,
     instruction_is: Instruction::Bytes,
     owner: None,
+    flags: 36,
     name: 112,
     filename: 104,
     first_line: 40,
@@ -116,6 +119,7 @@ fn eleven() -> Layout {
         instruction: 56,
         instruction_is: Instruction::Address,
         owner: Some(69),
+        flags: 48,
         // `co_qualname`; `co_name` is the word before.
         name: 128,
         filename: 112,
@@ -153,6 +157,8 @@ pub(super) fn from_debug_offsets(memory: &mut Memory<'_>, runtime: u64) -> Optio
     };
     // They have their length and text in UTF-8 after that.
     let ascii = offset(unicode + 3)?;
+    // They are not told of; four other numbers and they come before the first line, since 3.12.
+    let first_line = offset(code + 5)?;
     Some(Layout {
         interpreters: offset(5)?,
         next_interpreter: offset(8)?,
@@ -166,9 +172,10 @@ pub(super) fn from_debug_offsets(memory: &mut Memory<'_>, runtime: u64) -> Optio
         instruction: offset(frame + 3)?,
         instruction_is: Instruction::Address,
         owner: Some(offset(frame + 5)?),
+        flags: first_line.checked_sub(20)?,
         name: offset(code + 3)?,
         filename: offset(code + 1)?,
-        first_line: offset(code + 5)?,
+        first_line,
         line_table: offset(code + 4)?,
         lines: Lines::Locations,
         bytecode: offset(code + 9)?,
