@@ -24,7 +24,7 @@ pub(super) fn library(function: &str) -> Option<&'static str> {
     Some(of.trim_end_matches('.'))
 }
 
-/// Groovy has a class for each place that calls a method, `Depot$reserve.call`, without a source file. JRuby has a method
+/// Groovy has a class for each place that calls a method, `Depot$reserve.call`, without a source file. `JRuby` has a method
 /// for each in the caller's class, `app.invokeOther5:pop`.
 fn is_made_for_a_call(function: &str, has_file: bool) -> bool {
     let Some((class, method)) = function.rsplit_once('.') else {
