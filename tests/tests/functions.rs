@@ -251,12 +251,16 @@ fn two_functions_of_javascript_with_one_call_each_are_two_findings() {
     if !skip::require_root(name) || !skip::require_program(name, "node") {
         return;
     }
-    for node in installed::nodes() {
-        println!("{}", node.display());
+    let nodes = installed::nodes();
+    let ways = nodes
+        .iter()
+        .flat_map(|node| [(node, "in-turn"), (node, "at-once")]);
+    for (node, way) in ways {
+        println!("{} {way}", node.display());
         let rig = || {
-            let mut rig = Command::new(&node);
+            let mut rig = Command::new(node);
             rig.arg(paths::tests_dir().join("rigs/node/one_call_each.js"));
-            rig.arg("10");
+            rig.args(["10", way]);
             rig
         };
         let report = told(rig, [("askOrders", 14, 5), ("askStock", 18, 5)], Count::All);

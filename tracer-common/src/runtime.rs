@@ -202,9 +202,14 @@ pub mod v8 {
 
     /// `pc` is the return address, which interpreted functions share; `offset` of their bytecode is 0 for others.
     #[inline(always)]
-    pub const fn frame(pc: u64, offset: u64, description: u64) -> u64 {
-        let place = (pc ^ offset.rotate_left(17)).wrapping_mul(MULTIPLIER) >> PLACE_BITS;
-        place | described(description)
+    pub const fn place(pc: u64, offset: u64) -> u64 {
+        pc ^ offset.rotate_left(17)
+    }
+
+    /// That place in the function of this description.
+    #[inline(always)]
+    pub const fn at(place: u64, description: u64) -> u64 {
+        place.wrapping_mul(MULTIPLIER) >> PLACE_BITS | described(description)
     }
 
     /// The part that the description makes, which is an address.
@@ -251,17 +256,18 @@ mod tests {
 
     #[test]
     fn frames_of_javascript_say_where_and_of_which_function() {
+        let frame = |pc, offset, description| v8::at(v8::place(pc, offset), description);
         let (one, other) = (0x2464_6f01_a931, 0x2464_6f01_a971);
-        let frame = v8::frame(0x169_5cd0, 0x9d << 32, one);
-        assert!(v8::is_of(frame, one) && !v8::is_of(frame, other));
+        let known = frame(0x169_5cd0, 0x9d << 32, one);
+        assert!(v8::is_of(known, one) && !v8::is_of(known, other));
         for differs in [
-            v8::frame(0x169_5cd0, 0x9e << 32, one),
-            v8::frame(0x169_5cd1, 0x9d << 32, one),
-            v8::frame(0x169_5cd0, 0x9d << 32, other),
+            frame(0x169_5cd0, 0x9e << 32, one),
+            frame(0x169_5cd1, 0x9d << 32, one),
+            frame(0x169_5cd0, 0x9d << 32, other),
         ] {
-            assert_ne!(frame, differs);
+            assert_ne!(known, differs);
         }
-        assert_ne!(v8::frame(u64::MAX, u64::MAX, u64::MAX) & ALONE, ALONE);
+        assert_ne!(frame(u64::MAX, u64::MAX, u64::MAX) & ALONE, ALONE);
     }
 
     #[test]

@@ -12,7 +12,10 @@ use tracer_common::{
     unwind::{ROW_SETS, RowSet},
 };
 
-use crate::walk::Walked;
+use crate::{
+    v8::{BELIEVED_WAYS, Believed, CODE_PLACES, Desk},
+    walk::Walked,
+};
 
 /// Keys of the socket table, 64 KiB an element (at load: slots / 4096 elements).
 #[map]
@@ -60,6 +63,18 @@ pub struct SeenKey {
 /// Where a walk leaves its return addresses until they are copied.
 #[map]
 pub static WALKED: PerCpuArray<Walked> = PerCpuArray::with_max_entries(1, 0);
+
+/// What a walk of JavaScript works on: 2.6 KiB a CPU.
+#[map]
+pub static DESK: PerCpuArray<Desk> = PerCpuArray::with_max_entries(1, 0);
+
+/// The functions on ways that JavaScript has called by just now, 12 KiB.
+#[map]
+pub static BELIEVED: Array<Believed> = Array::with_max_entries(BELIEVED_WAYS, 0);
+
+/// Return addresses of JavaScript, hashed, the lowest bit set where the interpreter is: 8 KiB.
+#[map]
+pub static CODES: Array<u64> = Array::with_max_entries(CODE_PLACES, 0);
 
 /// Stack copies a process may still ask for. Least recently used processes start afresh.
 #[map]

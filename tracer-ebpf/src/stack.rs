@@ -68,7 +68,7 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
         let thread = task.field(&g::OFF_TASK_TP);
         let managed = match kind_of(runtime) {
             KIND_HOTSPOT => walk_java(runtime, thread, sp, layout),
-            KIND_V8 => walk_v8(runtime, sp),
+            KIND_V8 => walk_v8(runtime, sp, now),
             _ => walk_managed(runtime, thread),
         };
         (managed, goroutine_of(runtime, thread, sp))
@@ -254,7 +254,9 @@ fn copy_managed(record: *mut StackCopy, runtime: u64, layout: u64, task: Ptr<Typ
                     let walked = java::walk(runtime, thread, sp, layout, window.cast(), on_frame);
                     (managed, count, from) = (walked.how, walked.frames, walked.from);
                 }
-                KIND_V8 => (managed, count) = v8::walk(runtime, sp, window.cast(), on_frame),
+                KIND_V8 => {
+                    (managed, count) = v8::walk(runtime, sp, window.cast(), activations);
+                }
                 _ => {
                     (managed, count) =
                         runtime::walk(runtime, thread, most, window.cast(), on_frame);

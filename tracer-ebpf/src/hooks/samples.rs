@@ -70,7 +70,7 @@ pub fn on_sample() -> Result<(), Skip> {
         let (managed, frames) = if kind == KIND_V8 {
             let regs = regs_of(task);
             let at = (regs.field(&g::OFF_REGS_SP), regs.field(&g::OFF_REGS_FP));
-            v8::walk_interrupted(runtime, at, most, window.cast(), on_frame)
+            v8::walk_interrupted::<MOST>(runtime, at, window.cast(), activations)
         } else {
             let thread = task.field(&g::OFF_TASK_TP);
             runtime::walk(runtime, thread, most, window, on_frame)

@@ -79,7 +79,7 @@ fn walk(memory: &File, of: &Runtime) -> Vec<Activation> {
             let code = word(word(fp - 16).wrapping_add(of.shared));
             let returns = word(pc - 2) & 0xffff_ffff_ffff == 0xe065_8b4c_d1ff;
             let offset = if returns { word(fp - 40) } else { 0 };
-            let instruction = v8::frame(pc, offset, word(code.wrapping_add(of.scope)));
+            let instruction = v8::at(v8::place(pc, offset), word(code.wrapping_add(of.scope)));
             found.push(Activation { code, instruction });
         }
         let is_entry = [2, 4].contains(&context);

@@ -46,43 +46,47 @@ impl Node {
         memory: &mut Memory<'_>,
         functions: &[(u64, u64)],
     ) -> Functions {
-        memory.want(functions.iter().map(|(shared, _)| *shared));
-        let mut heap = Heap::new(memory, &self.layout);
-        let mut sources = Sources::default();
-        let mut told = Functions::default();
-        for (shared, instruction) in functions {
-            let Some((found, identity)) = one(&mut heap, *shared, *instruction, &mut sources)
-            else {
-                told.truncated = true;
-                break;
-            };
-            let function = frame(found).map(|frame| Function { frame, identity });
-            told.functions.extend(function);
+        let (functions, all) = self.up_to_another(memory, functions.iter());
+        Functions {
+            functions,
+            truncated: !all,
+            ..Functions::default()
         }
-        told
     }
 
-    /// The same from the outermost on, up to the first that is not what it was: the inner ones are left off. Where V8 was
-    /// interrupted while it made a frame, the innermost need not have been one.
+    /// The same from the outermost on: the inner ones are left off. Where V8 was interrupted while it made a frame, the
+    /// innermost need not have been one.
     pub(in crate::symbolize::runtimes) fn sampled(
         &self,
         memory: &mut Memory<'_>,
         functions: &[(u64, u64)],
     ) -> Functions {
-        memory.want(functions.iter().map(|(shared, _)| *shared));
-        let mut heap = Heap::new(memory, &self.layout);
-        let mut sources = Sources::default();
-        let outward = functions.iter().rev();
-        let sure = outward
-            .map_while(|(shared, instruction)| one(&mut heap, *shared, *instruction, &mut sources));
-        let told = sure
-            .filter_map(|(found, identity)| frame(found).map(|frame| Function { frame, identity }));
-        let mut functions: Vec<Function> = told.collect();
+        let (mut functions, _) = self.up_to_another(memory, functions.iter().rev());
         functions.reverse();
         Functions {
             functions,
             ..Functions::default()
         }
+    }
+
+    /// And whether these are all.
+    fn up_to_another<'f>(
+        &self,
+        memory: &mut Memory<'_>,
+        functions: impl Iterator<Item = &'f (u64, u64)> + Clone,
+    ) -> (Vec<Function>, bool) {
+        memory.want(functions.clone().map(|(shared, _)| *shared));
+        let mut heap = Heap::new(memory, &self.layout);
+        let mut sources = Sources::default();
+        let mut told = Vec::new();
+        for (shared, instruction) in functions {
+            let Some((found, identity)) = one(&mut heap, *shared, *instruction, &mut sources)
+            else {
+                return (told, false);
+            };
+            told.extend(frame(found).map(|frame| Function { frame, identity }));
+        }
+        (told, true)
     }
 }
 
