@@ -54,11 +54,11 @@ impl<const MOST: usize, const ANY: bool> Turn for Named<'_, MOST, ANY> {
         if scope == 0 {
             told.code = 0;
             told.instruction = 0;
-            self.unread |= !ANY;
+            self.unread = !ANY;
         } else {
             self.hash = stack_key::fold_managed(self.hash, told.code, told.instruction);
         }
         *one = told;
-        self.unread
+        scope == 0 && !ANY
     }
 }
