@@ -255,7 +255,7 @@ fn copy_managed(record: *mut StackCopy, runtime: u64, layout: u64, task: Ptr<Typ
                     (managed, count, from) = (walked.how, walked.frames, walked.from);
                 }
                 KIND_V8 => {
-                    (managed, count) = v8::walk(runtime, sp, window.cast(), activations);
+                    (managed, count) = v8::copy(runtime, sp, activations.cast());
                 }
                 _ => {
                     (managed, count) =

@@ -11,10 +11,11 @@ mod way;
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_probe_read_kernel};
 use tracer_common::{
     runtime::{
-        Activation, KIND_V8, MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE, MAX_MANAGED, Runtime,
+        Activation, KIND_V8, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE,
+        MAX_MANAGED, Runtime,
     },
     stack_key,
 };
@@ -43,76 +44,105 @@ const MOST: usize = MAX_MANAGED;
 pub struct Desk {
     /// The thread that has begun on it last: another one may get this CPU meanwhile.
     of: u64,
+    /// A `MANAGED_*`.
+    how: u32,
+    seen: u32,
     left: [Activation; MOST],
     piece: Piece<SPAN>,
 }
 
-/// What the thread with this stack pointer executes, as a part of its key, as `walk_managed` does.
+/// What the thread with this stack pointer executes, as a part of its key, as `walk_managed` does. With 0 for `now` nothing
+/// is believed, and all frames are left in [`Desk`].
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn walk_v8(runtime: u64, sp: u64, now: u64) -> u64 {
     if g::HAS_REGS.load() == 0 {
         return 0;
     }
-    let (Some(of), Some(desk)) = (of_first_thread(runtime), DESK.get_ptr_mut(0)) else {
+    let Some(desk) = DESK.get_ptr_mut(0) else {
         return 0;
     };
-    // SAFETY: takes nothing and touches no memory.
-    let thread = unsafe { bpf_get_current_pid_tgid() };
-    // SAFETY: a valid map element of plain numbers, as all that follows.
-    let owner = unsafe { &raw mut (*desk).of };
-    // SAFETY: as above. Volatile, for others write there too.
-    unsafe { owner.write_volatile(thread) };
+    let thread = this_thread();
+    // SAFETY: a valid map element of plain numbers. Volatile, for others write there too.
+    unsafe { (&raw mut (*desk).of).write_volatile(thread) };
+    let (how, seen, functions) = walk(runtime, sp, now, desk, thread);
+    // SAFETY: as above.
+    unsafe {
+        (*desk).how = how;
+        (*desk).seen = seen;
+    }
+    match how {
+        MANAGED_WHOLE | MANAGED_DEEPER => functions,
+        MANAGED_UNREAD => stack_key::UNREAD,
+        _ => 0,
+    }
+}
+
+/// A `MANAGED_*`, the number of frames and the hash of their functions.
+#[inline(always)]
+fn walk(runtime: u64, sp: u64, now: u64, desk: *mut Desk, thread: u64) -> (u32, u32, u64) {
+    let Some(of) = of_first_thread(runtime) else {
+        return (MANAGED_NONE, 0, 0);
+    };
     let Some(fp) = word(of.state) else {
-        return stack_key::UNREAD;
+        return (MANAGED_UNREAD, 0, 0);
     };
     if fp.wrapping_sub(sp) > MAX_NATIVE {
-        return 0;
+        return (MANAGED_NONE, 0, 0);
     }
-    // SAFETY: as above.
+    // SAFETY: a valid map element.
     let (piece, left) = unsafe { (&raw mut (*desk).piece, (&raw mut (*desk).left).cast()) };
     let mut way = Way::<SPAN, MOST, false>::from(of.tag, thread, (sp, fp), piece, left);
     repeat(MOST as u32, &mut way);
-    // SAFETY: as above.
-    if way.how == MANAGED_UNREAD || unsafe { owner.read_volatile() } != thread {
-        return stack_key::UNREAD;
+    if way.how == MANAGED_UNREAD || !is_mine(desk, thread) {
+        return (MANAGED_UNREAD, 0, 0);
     }
     let known = believed(way.gone, now);
     if known != 0 {
-        return known;
+        return (way.how, way.seen, known);
     }
     let mut named = Named::<MOST, false>::of(of, left, way.seen);
     repeat(MOST as u32, &mut named);
-    // SAFETY: as above.
-    if named.unread || unsafe { owner.read_volatile() } != thread {
-        return stack_key::UNREAD;
+    if named.unread || !is_mine(desk, thread) {
+        return (MANAGED_UNREAD, 0, 0);
     }
     believe(way.gone, named.hash, now);
-    named.hash
+    (way.how, way.seen, named.hash)
 }
 
-/// A `MANAGED_*`, and how many frames lie in `left`, innermost first. `room` is for a [`Piece`].
+/// A `MANAGED_*`, and how many frames are in `left`, innermost first.
 #[inline(always)]
-pub fn walk(runtime: u64, sp: u64, room: *mut c_void, left: *mut Activation) -> (u32, u32) {
-    let Some(of) = of_first_thread(runtime) else {
+pub fn copy(runtime: u64, sp: u64, left: *mut [Activation; MOST]) -> (u32, u32) {
+    walk_v8(runtime, sp, 0);
+    let Some(desk) = DESK.get_ptr_mut(0) else {
         return (MANAGED_NONE, 0);
     };
-    let Some(fp) = word(of.state) else {
-        return (MANAGED_UNREAD, 0);
+    // SAFETY: both have that size. By a helper: word by word they would take up the stack.
+    let (how, seen) = unsafe {
+        bpf_probe_read_kernel(
+            left.cast(),
+            size_of::<[Activation; MOST]>() as u32,
+            (&raw const (*desk).left).cast(),
+        );
+        ((*desk).how, (*desk).seen)
     };
-    if fp.wrapping_sub(sp) > MAX_NATIVE {
-        return (MANAGED_NONE, 0);
-    }
-    let mut way = Way::<SPAN, MOST, false>::from(of.tag, 0, (sp, fp), room.cast(), left);
-    repeat(MOST as u32, &mut way);
-    let mut named = Named::<MOST, false>::of(of, left, way.seen);
-    repeat(MOST as u32, &mut named);
-    let how = if named.unread {
-        MANAGED_UNREAD
+    if is_mine(desk, this_thread()) {
+        (how, seen)
     } else {
-        way.how
-    };
-    (how, way.seen)
+        (MANAGED_UNREAD, 0)
+    }
+}
+
+#[inline(always)]
+fn this_thread() -> u64 {
+    // SAFETY: takes nothing and touches no memory.
+    unsafe { bpf_get_current_pid_tgid() }
+}
+
+#[inline(always)]
+fn is_mine(desk: *mut Desk, thread: u64) -> bool {
+    // SAFETY: a valid map element.
+    unsafe { (&raw const (*desk).of).read_volatile() == thread }
 }
 
 /// The same of a thread that was interrupted with these registers, and of as many frames as there is room for.

@@ -8,6 +8,7 @@ use tracer_common::stack_key::fold;
 
 use crate::{
     choice::if_equal,
+    globals as g,
     maps::{BELIEVED, CODES},
     runtime::word,
 };
@@ -72,23 +73,45 @@ fn place_of(way: u64) -> u32 {
     (way >> 32) as u32 & (BELIEVED_WAYS - 1)
 }
 
-/// All bits where the interpreter goes on at this address, of a process with this layout; `None` where the code there
-/// cannot be read. It is remembered, for it stays so: code that takes the place of other code is not the interpreter's.
+/// The code there cannot be read.
+pub const UNREADABLE: u64 = 1;
+
+/// All bits where the interpreter goes on at this address, of a process with this layout; none elsewhere, or [`UNREADABLE`]. It is
+/// remembered, for it stays so: code that takes the place of other code is not the interpreter's.
 #[inline(always)]
-pub fn is_interpreted(pc: u64, layout: u64) -> Option<u64> {
-    if pc == 0 {
-        return Some(0);
-    }
+pub fn is_interpreted(pc: u64, layout: u64) -> u64 {
     let tag = fold(layout, pc) & !1;
-    let place = CODES.get_ptr_mut((tag >> 32) as u32 & (CODE_PLACES - 1))?;
+    let Some(place) = CODES.get_ptr(place_of_code(tag)) else {
+        return UNREADABLE;
+    };
     // SAFETY: a valid map element, one aligned word.
     let known = unsafe { place.read_volatile() };
     if known & !1 == tag {
-        return Some((known & 1).wrapping_neg());
+        return (known & 1).wrapping_neg();
     }
-    let code = word(pc.wrapping_sub(AFTER_CALL))?;
+    learn_code(pc, tag)
+}
+
+/// The same, checked by the verifier once: seldom.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn learn_code(pc: u64, tag: u64) -> u64 {
+    if g::HAS_REGS.load() == 0 || pc == 0 {
+        return 0;
+    }
+    let (Some(place), Some(code)) = (
+        CODES.get_ptr_mut(place_of_code(tag)),
+        word(pc.wrapping_sub(AFTER_CALL)),
+    ) else {
+        return UNREADABLE;
+    };
     let is = if_equal(code & INTERPRETER_BYTES, INTERPRETER, 1);
     // SAFETY: as above.
     unsafe { place.write_volatile(tag | is) };
-    Some(is.wrapping_neg())
+    is.wrapping_neg()
+}
+
+#[inline(always)]
+fn place_of_code(tag: u64) -> u32 {
+    (tag >> 32) as u32 & (CODE_PLACES - 1)
 }

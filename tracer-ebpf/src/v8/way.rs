@@ -9,7 +9,10 @@ use tracer_common::{
     stack_key::fold,
 };
 
-use super::{MAX_NATIVE, believed::is_interpreted};
+use super::{
+    MAX_NATIVE,
+    believed::{UNREADABLE, is_interpreted},
+};
 use crate::{
     choice::{if_below, if_equal},
     repeat::Turn,
@@ -98,7 +101,8 @@ impl<const SPAN: usize, const MOST: usize, const ANY: bool> Way<SPAN, MOST, ANY>
         let at = fp.wrapping_sub(BELOW);
         // In words; what is none lies far away.
         let mut place = at.wrapping_sub(self.from).rotate_right(3);
-        if place >= self.room {
+        let is_there = (place.wrapping_sub(self.room) & !place) >> 63;
+        if is_there == 0 {
             if !self.fill(at) {
                 return Some(MANAGED_UNREAD);
             }
@@ -121,10 +125,9 @@ impl<const SPAN: usize, const MOST: usize, const ANY: bool> Way<SPAN, MOST, ANY>
         };
         if is_function != 0 {
             let interpreted = is_interpreted(pc, self.layout);
-            if !ANY && (interpreted.is_none() || closure & 1 == 0) {
+            if !ANY && (interpreted == UNREADABLE || closure & 1 == 0) {
                 return Some(MANAGED_UNREAD);
             }
-            let interpreted = interpreted.unwrap_or(0);
             one.code = closure;
             one.instruction = v8::place(pc, word(OFFSET) & interpreted);
             let function = fold(closure, word(BYTECODE) & interpreted);

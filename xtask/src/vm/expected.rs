@@ -84,7 +84,7 @@ pub const TELLS_VERIFIED: (u32, u32) = (5, 16);
 /// a million (`kernel/bpf/verifier.c:BPF_COMPLEXITY_LIMIT_INSNS`); time at the start is what grows before.
 pub fn most_verified(program: &str, version: (u32, u32)) -> u64 {
     // The verifier of 6.19 goes on through turns of `bpf_loop` that are no different; that before and that after do not.
-    let walks = if version == (6, 19) { 256_000 } else { 41_000 };
+    let walks = if version == (6, 19) { 256_000 } else { 45_000 };
     match program {
         // They walk stacks, and the frames of runtimes.
         "set_state" => walks + 20_000,
