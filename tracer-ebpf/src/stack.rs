@@ -84,6 +84,10 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
         }
         return Taken { key, sp, goroutine };
     }
+    // Here and not where it is copied: before 6.13 all that call each other share 512 bytes of stack.
+    if kind_of(runtime) == KIND_V8 {
+        walk_v8(runtime, sp, 0);
+    }
     let how = u64::from(kind) | u64::from(ends_at != 0) << ENDS_SHIFT;
     let key = copy_stack(key, layout, runtime, how, now);
     Taken { key, sp, goroutine }
@@ -255,7 +259,7 @@ fn copy_managed(record: *mut StackCopy, runtime: u64, layout: u64, task: Ptr<Typ
                     (managed, count, from) = (walked.how, walked.frames, walked.from);
                 }
                 KIND_V8 => {
-                    (managed, count) = v8::copy(runtime, sp, activations.cast());
+                    (managed, count) = v8::copy(activations.cast());
                 }
                 _ => {
                     (managed, count) =

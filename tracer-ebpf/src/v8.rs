@@ -110,10 +110,9 @@ fn walk(runtime: u64, sp: u64, now: u64, desk: *mut Desk, thread: u64) -> (u32, 
     (way.how, way.seen, named.hash)
 }
 
-/// A `MANAGED_*`, and how many frames are in `left`, innermost first.
+/// A `MANAGED_*`, and how many frames are in `left`, innermost first: what [`walk_v8`] has just left there.
 #[inline(always)]
-pub fn copy(runtime: u64, sp: u64, left: *mut [Activation; MOST]) -> (u32, u32) {
-    walk_v8(runtime, sp, 0);
+pub fn copy(left: *mut [Activation; MOST]) -> (u32, u32) {
     let Some(desk) = DESK.get_ptr_mut(0) else {
         return (MANAGED_NONE, 0);
     };
