@@ -53,12 +53,16 @@ impl Policy {
         if of_python || frames.iter().any(Frame::is_managed) {
             return self.blamed_in_runtime(frames);
         }
-        // What an interpreter calls are its extension modules.
-        let inside = frames.iter().rposition(managed::is_interpreter);
-        let called = inside.map_or(0, |inside| inside + 1);
-        if called > 0 {
+        // What an interpreter calls are its extension modules, and where it is no library of another program, nobody
+        // but they calls it.
+        if let Some(inside) = frames.iter().rposition(managed::is_interpreter) {
+            let called = inside + 1;
             let outside = frames.get(called..).unwrap_or_default();
-            return self.blamed(outside).map(|at| at + called);
+            let module = frames.get(inside)?.module.as_deref()?;
+            let is_embedded = module.starts_with("lib");
+            return is_embedded
+                .then(|| self.blamed(outside))?
+                .map(|at| at + called);
         }
         // What runs the loop has not called what the loop calls.
         let inside = frames.iter().position(managed::is_loop);

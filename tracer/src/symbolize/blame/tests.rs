@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod interpreters;
 mod made;
 
 fn frame(module: &str, function: &str) -> Frame {
@@ -370,30 +371,4 @@ fn a_module_is_spared_by_its_name_without_version_and_suffix() {
     };
     assert!(policy.spares_module("libcurl.so.4.8.0") && policy.spares_module("libcurl"));
     assert!(!policy.spares_module("libcurl-gnutls.so.4") && !policy.spares_module("app"));
-}
-
-#[test]
-fn what_an_interpreter_without_names_calls_is_its_own() {
-    for (extension, library, program) in [
-        ("core.so", "liblua5.3.so.0", "lua5.3"),
-        ("Socket.so", "libperl.so.5.36", "perl"),
-        ("sockets.so", "libtcl8.6.so", "tclsh8.6"),
-        ("sockets.so", "libguile-3.0.so.1", "guile"),
-    ] {
-        let frames = [
-            frame("libc.so.6", "recv"),
-            frame(extension, "read_some"),
-            frame(library, "?"),
-            frame(program, "main"),
-        ];
-        assert_eq!(blamed(&frames), None, "{program}");
-    }
-    // A program that runs scripts inside is no interpreter.
-    let server = [
-        frame("libc.so.6", "recv"),
-        frame("server", "read_for_script"),
-        frame("libluajit-5.1.so.2", "lj_BC_FUNCC"),
-        frame("server", "main"),
-    ];
-    assert_eq!(blamed(&server), Some(1));
 }
