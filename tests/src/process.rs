@@ -80,6 +80,13 @@ pub fn states(pid: u32) -> Vec<char> {
     tasks.flatten().filter_map(state).collect()
 }
 
+/// Also if nobody has asked for its status yet: an orphan's new parent does when it likes.
+pub fn has_ended(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    let state = |stat: &str| stat.rsplit_once(") ")?.1.chars().next();
+    stat.map_or(true, |stat| matches!(state(&stat), Some('Z' | 'X')))
+}
+
 /// How many descriptors `pid` may have.
 pub fn most_descriptors(pid: u32) -> u64 {
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("read its limits");

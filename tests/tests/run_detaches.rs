@@ -2,11 +2,10 @@
 //! keep both CPUs busy, and a tracer that waits for one detaches late.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tests::bpf;
-use tests::process::tracer_of;
+use tests::process::{has_ended, tracer_of};
 use tests::skip::{require_program, require_root};
 use tests::sockleak::{Running, command};
 use tests::wait::{poll_for, wait_for};
@@ -26,9 +25,7 @@ fn nothing_stays_attached() {
     let links = bpf::held_by(tracer).links;
     running.wait(LIMIT);
     let ended = Instant::now();
-    wait_for("the tracer has gone", DETACHED, || {
-        !Path::new(&format!("/proc/{tracer}")).exists()
-    });
+    wait_for("the tracer has ended", DETACHED, || has_ended(tracer));
     let rest = DETACHED.saturating_sub(ended.elapsed());
     wait_for("its links have gone", rest, || {
         links.iter().all(|link| !bpf::exists("link", *link))
