@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     Blamer, SocketView, about_to_be_stuck,
-    context::ReportContext,
+    context::{ReportContext, loops::left_at},
     evidence,
     grouping::{ReportParameters, groups},
     holdings::Holdings,
@@ -79,8 +79,9 @@ pub fn data_requests(
                 data_requests.stacks.insert(operation.stack);
             }
         }
-        let changes = tracker.epoll_changes(view.socket.cookie).last();
-        if let Some(change) = changes
+        let changes = tracker.epoll_changes(view.socket.cookie);
+        let last = view.last_operation();
+        if let Some(change) = last.and_then(|last| left_at(changes, last.at))
             && change.stack != 0
             && tracker.stack(change.stack).is_none()
         {

@@ -232,13 +232,15 @@ impl<'a> ReportContext<'a> {
 
     /// The thread waits, and not in this function: it was called, and has returned. `None` where that is not known.
     pub fn has_returned_from(&self, actor: Actor, function: &Frame) -> Option<bool> {
-        let is_it = |frame: &Frame| match &function.function {
-            Some(name) => frame.function.as_ref() == Some(name) && frame.module == function.module,
-            None => frame.module == function.module && frame.offset == function.offset,
-        };
         let thread = self.threads.seen(actor)?;
         let is_known = thread.syscall.is_some() && !thread.stack.is_empty();
-        is_known.then(|| !thread.stack.iter().any(is_it))
+        let is_there = || {
+            thread
+                .stack
+                .iter()
+                .any(|frame| frame.is_same_code(function))
+        };
+        is_known.then(|| !is_there())
     }
 
     pub fn runs_tasks(&self, pid: u32) -> bool {
