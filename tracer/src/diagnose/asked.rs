@@ -34,6 +34,22 @@ impl<'a> SocketView<'a> {
         })
     }
 
+    /// Whoever touched it last asks with `poll` or `select` for connections, and for something besides: a pipe or the like, on
+    /// which another thread or process may answer for it. An event loop that has taken it out looks like that.
+    pub fn may_be_answered_for(&self) -> bool {
+        let last = self.last_operation();
+        let thread = last.and_then(|last| self.context.threads.seen(last.actor()));
+        let Some(Wait::Poll(polled)) = thread.map(decoded).as_deref().cloned() else {
+            return false;
+        };
+        let asks = |is: fn(FileKind) -> bool| {
+            let mut members = polled.members.iter();
+            members.any(|member| member.input && is(member.target.file))
+        };
+        asks(|file| matches!(file, FileKind::Socket(_)))
+            && asks(|file| matches!(file, FileKind::Pipe | FileKind::EventFd | FileKind::Other))
+    }
+
     /// The pool of one of its holders that has no thread left to serve anything.
     pub fn starving_pool(&self) -> Option<&'a Pool<'a>> {
         let pool = |pid: &u32| self.context.pool_of(*pid);

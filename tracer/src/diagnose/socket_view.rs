@@ -3,11 +3,17 @@
 use std::cell::OnceCell;
 
 use smallvec::SmallVec;
-use tracer_common::state::{CLOSE, CLOSE_WAIT};
+use tracer_common::{
+    event::OUTSIDE,
+    state::{CLOSE, CLOSE_WAIT},
+};
 
 use super::{
     Proof,
-    context::{ReportContext, activations::Activation},
+    context::{
+        ReportContext,
+        activations::{Activation, Over},
+    },
 };
 use crate::{
     model::{
@@ -262,6 +268,7 @@ impl<'a> SocketView<'a> {
         let history = self.socket.history;
         let cookie = self.socket.cookie;
         let known = || match self.last_operation() {
+            Some(last) if self.is_left_by(last.pid) => Activation::Over(Over::NotHeld),
             Some(last) if last.goroutine.is_some() => self
                 .context
                 .goroutine_activation(cookie, history)
@@ -275,6 +282,12 @@ impl<'a> SocketView<'a> {
             let writes = self.context.writing_to(cookie);
             writes.unwrap_or_else(known)
         })
+    }
+
+    /// All that hold it are known, and this process is none of them.
+    fn is_left_by(&self, pid: u32) -> bool {
+        let known = pid != OUTSIDE && !self.socket.holders.is_empty() && self.all_holders_seen();
+        known && !self.holds(pid)
     }
 
     pub fn process(&self) -> Option<&'a Process> {

@@ -2,6 +2,7 @@
 
 mod about_to_be_stuck;
 mod alike;
+mod called;
 mod clock;
 mod closed;
 mod computing;
@@ -22,6 +23,7 @@ mod one_each;
 mod openings;
 mod parked;
 mod pools;
+mod put_aside;
 mod questions;
 mod scope;
 mod told;

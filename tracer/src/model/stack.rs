@@ -86,9 +86,15 @@ impl Frame {
     /// What a function of JavaScript is called that has no name.
     pub const ANONYMOUS: &str = "(anonymous)";
 
-    /// Of a runtime that runs many tasks on few threads: Go's sockets, the async runtimes of Rust, Erlang's machine.
+    /// Of a runtime that runs many tasks on few threads: Go's sockets, the async runtimes of Rust and OCaml, Erlang's machine.
     pub fn is_of_tasks(&self) -> bool {
-        const RUNTIMES: [&str; 3] = ["internal/poll.", "tokio::", "async_io::"];
+        const RUNTIMES: [&str; 5] = [
+            "internal/poll.",
+            "tokio::",
+            "async_io::",
+            "Lwt_main.",
+            "Lwt_unix.",
+        ];
         if self.is_of_greenlets() || self.module.as_deref() == Some("beam.smp") {
             return true;
         }
@@ -188,5 +194,20 @@ mod tests {
         };
         assert!(of("/srv/lib/python3.10/site-packages/gevent/hub.py"));
         assert!(!of("/srv/app/gevent_helpers.py"));
+    }
+
+    #[test]
+    fn promises_of_ocaml_are_tasks() {
+        let of = |function: &str| {
+            let frame = Frame {
+                function: Some(function.to_owned()),
+                module: Some("shop".to_owned()),
+                ..Frame::default()
+            };
+            frame.is_of_tasks()
+        };
+        assert!(of("Lwt_main.run_loop"));
+        assert!(of("Lwt_unix.retry_syscall"));
+        assert!(!of("Lwt_shop.serve"));
     }
 }

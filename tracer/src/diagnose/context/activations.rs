@@ -33,6 +33,8 @@ pub enum Activation<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
     ThreadEnded,
+    /// Others hold the connection, its process does not.
+    NotHeld,
     GoroutineEnded,
     /// The thread has turned to another connection.
     WentOn,
@@ -94,6 +96,7 @@ impl Over {
     pub const fn says(self) -> &'static str {
         match self {
             Self::ThreadEnded => "the thread that touched it last has ended",
+            Self::NotHeld => "the process that touched it last holds it no more",
             Self::GoroutineEnded => "the goroutines that read or wrote it have ended",
             Self::WentOn => {
                 "the thread that touched it last has turned to another connection since"
@@ -139,6 +142,9 @@ impl<'a> ReportContext<'a> {
                 _ => Activation::Unknown,
             };
         };
+        if self.turning.contains(&operation.actor()) {
+            return Activation::Unknown;
+        }
         if switches_stacks(&thread.stack) || stack.is_some_and(|s| switches_stacks(&s.frames)) {
             return Activation::Unknown;
         }
@@ -246,7 +252,9 @@ impl<'a> ReportContext<'a> {
             // A wait that looks again from time to time leaves a CPU more than once.
             Common::Unknown if kept || self.names_it(stack, thread) => Activation::Possible(thread),
             _ if began_for => Activation::Began(thread),
-            _ if waits_since(operation, thread) && idle::is_at_work(thread, self.blamer) => {
+            _ if waits_since(operation, thread)
+                && (idle::is_at_work(thread, self.blamer) || self.is_called(thread)) =>
+            {
                 Activation::AtOnce(thread)
             }
             _ => Activation::Unknown,

@@ -1,6 +1,8 @@
 //! What runtimes are known by: the frames in which their workers wait for work, and those below which they do
 //! it. Data; by frames, never by the names of threads.
 
+use std::collections::HashSet;
+
 use super::Blamer;
 use crate::model::{input::Thread, stack::Frame};
 
@@ -107,6 +109,26 @@ pub fn takes_jobs(thread: &Thread, blamer: Blamer<'_>) -> bool {
 /// By those it does a piece of work that is the program's own.
 pub fn is_at_work(thread: &Thread, blamer: Blamer<'_>) -> bool {
     is_below(thread, blamer, |frame| is_named(frame, WORKS))
+}
+
+/// It has come to the program's code through more files than a thread begins in and one that wraps it: the worker of a server
+/// at a request, which other code has read and routed.
+pub fn is_called_by_server(thread: &Thread, blamer: Blamer<'_>) -> bool {
+    const BEGINS_IN: usize = 2;
+    let Some(own) = blamer(&thread.stack).and_then(|at| thread.stack.get(at)) else {
+        return false;
+    };
+    let mut files = HashSet::new();
+    for frame in thread.stack.iter().rev().filter(|frame| frame.is_managed()) {
+        let one = std::slice::from_ref(frame);
+        // Of a library's function and the program's, the program's is blamed.
+        let is_own = blamer(one).is_some() && blamer(&[frame.clone(), own.clone()]) != Some(1);
+        if is_own {
+            return files.len() > BEGINS_IN;
+        }
+        files.extend(frame.file.as_deref());
+    }
+    false
 }
 
 /// By the frames of its server it serves the one connection that it was started for.

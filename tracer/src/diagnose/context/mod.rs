@@ -15,6 +15,7 @@ pub mod loops;
 pub mod pairs;
 mod places;
 pub mod pools;
+mod stacks;
 mod tasks;
 pub mod threads;
 pub mod waits;
@@ -73,6 +74,8 @@ pub struct ReportContext<'a> {
     pub answers_left: HashSet<(u32, SocketAddr)>,
     /// Processes whose threads of control the kernel does not see.
     of_tasks: HashSet<u32>,
+    /// Threads that run fibers or coroutines, on stacks of their own.
+    turning: HashSet<Actor>,
 }
 
 impl<'a> ReportContext<'a> {
@@ -100,6 +103,7 @@ impl<'a> ReportContext<'a> {
             interests: interests(tracker),
             answers_left: answers_left(tracker),
             of_tasks: HashSet::new(),
+            turning: stacks::turning(tracker),
         };
         context.note_last_operations();
         context.loop_habits = LoopHabits::new(tracker, |key| context.last_place(key));
@@ -261,6 +265,7 @@ impl<'a> ReportContext<'a> {
                     .iter()
                     .any(|name| thread.comm.starts_with(name))
                     || thread.stack.iter().any(Frame::is_of_tasks)
+                    || self.turning.contains(&thread.actor())
             });
             if theirs.next().is_some() {
                 self.of_tasks.insert(pid);

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{ReportContext, activations::Activation, idle, locks, waits::WaitsFor};
-use crate::model::{actor::Actor, input::Thread, stack::Frame};
+use crate::model::{actor::Actor, input::Thread, stack::Frame, wait::Wait};
 
 /// A pool of which no thread is left to serve anything.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Pool<'a> {
     pub size: usize,
     /// What each is busy with is a fact of this moment, not only its place.
     pub sure: bool,
+    /// Not stuck for as long as a connection has to be: they may only be slow.
+    pub goes_on: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +73,11 @@ impl<'a> ReportContext<'a> {
         let workers: Vec<Worker> = threads.iter().map(|thread| self.worker(thread)).collect();
         let busy = |worker: &Worker| matches!(worker, Worker::Busy | Worker::Probably);
         // Threads that flush, ship logs or consume a queue are blocked just like that when all is well.
-        let serves = threads.iter().all(|thread| self.serves(thread));
+        // Those that a server's code has called at a request are of a pool that serves, when others of it do.
+        let serves = threads
+            .iter()
+            .all(|thread| self.serves(thread) || self.is_called(thread));
+        let serves = serves && threads.iter().any(|thread| self.serves(thread));
         if !serves || !workers.iter().all(busy) {
             return None;
         }
@@ -81,7 +87,24 @@ impl<'a> ReportContext<'a> {
             busy: self.crowd(threads),
             size: threads.len(),
             sure: workers.iter().all(|worker| *worker == Worker::Busy),
+            goes_on: self.goes_on(threads),
         })
+    }
+
+    /// One of them has touched a client, or all have begun to wait, since the threshold. A wait that looks again from time to
+    /// time begins as often.
+    fn goes_on(&self, threads: &[&'a Thread]) -> bool {
+        let min_age = self.tracker.run_header().map_or(0, |run| run.min_age_ns);
+        let is_new = |at: u64| self.tracker.now().saturating_sub(at) < min_age;
+        let looks_again =
+            |thread: &Thread| matches!(&thread.wait, Wait::Poll(polled) if polled.times_out);
+        let touched = |thread: &&'a Thread| {
+            let touches = self.threads.touches(thread.actor()).iter();
+            let mut clients = touches.filter(|touch| !self.threads.is_connected(touch.cookie));
+            clients.any(|touch| is_new(touch.operation.at))
+        };
+        let begun = |thread: &&'a Thread| thread.since.is_some_and(is_new) && !looks_again(thread);
+        threads.iter().any(touched) || threads.iter().all(begun)
     }
 
     /// First those at the place in the program that most of them are at, the longest blocked before the others, and of
@@ -131,6 +154,7 @@ impl<'a> ReportContext<'a> {
         }
         match self.newest_activation(thread) {
             Some(Activation::Same(..)) => Worker::Busy,
+            _ if self.is_called(thread) => Worker::Probably,
             Some(Activation::Possible(_) | Activation::Began(_) | Activation::AtOnce(_)) => {
                 Worker::Probably
             }
@@ -172,7 +196,7 @@ impl<'a> ReportContext<'a> {
         match self.worker(thread) {
             Worker::Idle => Queue::No,
             _ if self.serves(thread) || touches || waits.is_of_work() => Queue::Likely,
-            _ if idle::is_at_work(thread, self.blamer) => Queue::Likely,
+            _ if idle::is_at_work(thread, self.blamer) || self.is_called(thread) => Queue::Likely,
             _ if thread.stack.iter().any(|frame| self.is_own(frame)) => Queue::Possible,
             // What it did in other moments than most of those that were sampled is not known.
             _ if thread.stack.is_empty() || thread.sampled.is_some() => Queue::Possible,
@@ -184,6 +208,11 @@ impl<'a> ReportContext<'a> {
     pub fn kind(&self, thread: &Thread) -> Option<(String, String)> {
         let start = start(thread, self.blamer);
         (!start.is_empty()).then(|| (stem_of(thread), start))
+    }
+
+    /// One of several in one place of the program's code, each called by the code of a server.
+    pub fn is_called(&self, thread: &Thread) -> bool {
+        self.places.of(thread).threads > 1 && idle::is_called_by_server(thread, self.blamer)
     }
 
     /// By the known frames of its runtime, or of a loop around a queue, it waits for work.

@@ -9,7 +9,7 @@ use super::super::{
         waits::WaitsFor,
     },
 };
-use crate::model::verdict::Confidence;
+use crate::model::{actor::Actor, report::Direction, verdict::Confidence};
 
 /// So long an event loop has to be watched to know what it does with its sockets: five seconds.
 const LONG_ENOUGH: u64 = 5_000_000_000;
@@ -127,6 +127,10 @@ pub fn nobody(view: &SocketView<'_>) -> Looks {
             "no thread asks for it with poll() or select()",
             "what some threads wait for could not be read",
         )
+        .doubt(
+            view.direction() == Some(Direction::Accepted) && view.may_be_answered_for(),
+            "the thread that touched it last waits for something besides connections, a pipe or the like, and may come back to it then",
+        )
         .look(
             queue != Queue::Possible,
             "",
@@ -186,7 +190,8 @@ fn queue(view: &SocketView<'_>) -> Queue {
             let mut busy = pool.busy.iter();
             busy.any(|thread| thread.actor() == last.actor())
         });
-        return if of_pool { Queue::Likely } else { Queue::No };
+        let is_handed = of_pool || is_handed_on(view, last.actor());
+        return if is_handed { Queue::Likely } else { Queue::No };
     }
     let threads = view
         .holder_pids()
@@ -195,6 +200,16 @@ fn queue(view: &SocketView<'_>) -> Queue {
     let others = threads.filter(|thread| thread.actor() != last.actor());
     let queues = others.map(|thread| view.context.queue_before(thread));
     queues.max().unwrap_or(Queue::No)
+}
+
+/// A server's loop that has read a request gives it to threads that are in the program's code.
+fn is_handed_on(view: &SocketView<'_>, by: Actor) -> bool {
+    let pids = view.holder_pids().iter();
+    let called = pids
+        .flat_map(|pid| view.tracker.threads(*pid))
+        .filter(|thread| view.context.is_called(thread));
+    let mut called = called.peekable();
+    called.peek().is_some() && called.all(|thread| thread.actor() != by)
 }
 
 /// By samples, who touched it last computes, and no longer in the call that did it.

@@ -18,6 +18,7 @@ use crate::{
     },
     model::{
         input::Thread,
+        report::Direction,
         socket::LastOperation,
         verdict::{Confidence, Severity, Verdict, VerdictDoc},
     },
@@ -90,8 +91,12 @@ impl Rule for OwnerBlocked {
         }))
     }
 
-    fn severity(&self, _group: &Group<'_>) -> Severity {
-        Severity::Leak
+    fn severity(&self, group: &Group<'_>) -> Severity {
+        if group.views.iter().all(is_new) {
+            Severity::Suspect
+        } else {
+            Severity::Leak
+        }
     }
 
     fn explain(&self, group: &Group<'_>, evidence: &Evidence<'_>) -> Explanation {
@@ -363,5 +368,18 @@ fn looks(view: &SocketView<'_>, work: &AtWork<'_>) -> Looks {
             "",
             "what that thread waits for could not be read",
         )
+        .doubt(
+            is_new(view),
+            "it was touched less than `--min-age` ago: who serves it may be slow, not stuck",
+        )
         .look(view.nothing_lost(), "", "some events were lost")
+}
+
+/// It was stuck before somebody turned to it, as in a queue, and that was a short while ago.
+fn is_new(view: &SocketView<'_>) -> bool {
+    let used = view.socket.history.used.filter(|used| {
+        used.at > view.socket.since && view.now.saturating_sub(used.at) < view.min_age
+    });
+    let is_client = view.direction() == Some(Direction::Accepted);
+    used.is_some() && is_client && view.socket.history.eof.is_none()
 }

@@ -41,15 +41,19 @@ impl Rule for WorkerStarvation {
         }
         let looks = looks(view, pool);
         let proof = Proof::earned(looks, EvidenceSource::Pool, Evidence::Pool(pool));
-        Answer::Yes(proof.at_most(if pool.sure {
-            Confidence::High
-        } else {
-            Confidence::Medium
+        Answer::Yes(proof.at_most(match (pool.goes_on, pool.sure) {
+            (true, _) => Confidence::Low,
+            (false, true) => Confidence::High,
+            (false, false) => Confidence::Medium,
         }))
     }
 
-    fn severity(&self, _group: &Group<'_>) -> Severity {
-        Severity::Leak
+    fn severity(&self, group: &Group<'_>) -> Severity {
+        let pool = group.oldest().and_then(SocketView::starving_pool);
+        match pool {
+            Some(pool) if pool.goes_on => Severity::Suspect,
+            _ => Severity::Leak,
+        }
     }
 
     fn explain(&self, group: &Group<'_>, evidence: &Evidence<'_>) -> Explanation {
@@ -114,10 +118,15 @@ impl Rule for WorkerStarvation {
             .unwrap_or_default();
         Explanation {
             summary: format!(
-                "{} {} for worker threads that are all stuck: {busy} of {} threads of the pool {} {} \
+                "{} {} for worker threads that are all {}: {busy} of {} threads of the pool {} {} \
                  busy{}{what}",
                 explanation::sockets(group.count()),
                 explanation::agree(group.count(), "waits", "wait"),
+                if pool.goes_on {
+                    "busy, and go on"
+                } else {
+                    "stuck"
+                },
                 pool.size,
                 called(&pool.stem),
                 explanation::agree(busy, "is", "are"),
@@ -141,7 +150,8 @@ impl Rule for WorkerStarvation {
             proof: "No worker has touched the connection, no epoll set watches it, and every thread of a \
                     pool of the program is busy: it waits for a server it asked, for a client that does \
                     not read or sends nothing, for a lock inside the call that used a connection last, for \
-                    the disk; or samples show that it computes inside of that call; or its runtime's frames show that it executes a piece of work.",
+                    the disk; or samples show that it computes inside of that call; or its frames show that its \
+                    runtime, or the code of a server, has called the program for a piece of work.",
             blamed: "the function in which the workers are stuck",
             remedy: "Put a time limit on what blocks them: a send timeout, a deadline on downstream \
                      requests. Bound the queue: stop accepting when all workers are busy.",
@@ -201,6 +211,10 @@ fn looks(view: &SocketView<'_>, pool: &Pool<'_>) -> Looks {
         .doubt(
             is_given_back(view, pool),
             "a worker has answered on it before: that it was given back and lies in the queue again is likely, not proven",
+        )
+        .doubt(
+            pool.goes_on,
+            "a worker has touched a client, or all have begun to wait, less than `--min-age` ago: they may be slow, not stuck",
         )
         .look(
             view.threads_known() && pool.busy.len() == pool.size,

@@ -351,3 +351,21 @@ fn what_a_reactor_has_read_for_blocked_workers_is_told_with_what_they_have_read(
     assert_eq!(sites(&[71, 72, 73]), ["owner-blocked 3"]);
     assert_eq!(sites(&[71, 72]), ["owner-blocked 2", "worker-starvation 1"]);
 }
+
+/// It waited for a worker until then: that one may only be slow.
+#[test]
+fn who_has_just_turned_to_a_connection_does_not_keep_it_yet() {
+    let turned_to_at = |at| {
+        let mut own = writes_to_pipe(500, vec![libc("write"), frame("log", 40)]);
+        own.began = STUCK;
+        let mut world = served(own, 2);
+        for conn in &mut world.conns {
+            if let Some(used) = &mut conn.candidate.history.used {
+                used.at = at;
+            }
+        }
+        world.verdict()
+    };
+    assert_eq!(turned_to_at(STUCK + S), "owner-blocked medium leak");
+    assert_eq!(turned_to_at(END - 2 * S), "owner-blocked low suspect");
+}

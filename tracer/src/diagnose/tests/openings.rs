@@ -148,6 +148,13 @@ fn who_keeps_what_another_process_used_is_blamed() {
     assert_eq!(forked.blame.as_ref().unwrap().function.raw(), "accept_loop");
     let says = "another process, which does not hold it any more";
     assert!(forked.evidence.iter().any(|line| line.contains(says)));
+    // Whether its threads have ended was not looked at.
+    let looked = forked.evidence.join("; ");
+    assert!(
+        looked.contains("the process that touched it last holds it no more"),
+        "{looked}"
+    );
+    assert!(!looked.contains("has ended"), "{looked}");
     assert_eq!(used_by(SERVER).blame.unwrap().function.raw(), "serve");
 }
 

@@ -7,6 +7,7 @@ use super::{
 use crate::model::{
     input::{Input, Relief, Thread},
     socket::SocketOperation,
+    wait::{FileKind, Member, Polled, Target, Wait},
 };
 
 fn worker(nth: u32, syscall: &str, inode: u64) -> Thread {
@@ -15,7 +16,7 @@ fn worker(nth: u32, syscall: &str, inode: u64) -> Thread {
         comm: format!("pool-1-thread-{nth}"),
         fd: Some(90),
         socket: Some(inode),
-        since: Some(END - 30 * S),
+        since: Some(END - 70 * S),
         ..thread(500 + nth, syscall, stack)
     }
 }
@@ -46,7 +47,7 @@ fn a_pool_without_a_free_worker_starves_the_queue() {
     assert_eq!(site.blame.unwrap().function.raw(), "serve");
     let holders: Vec<_> = site.stacks.holders.iter().map(|h| h.comm.raw()).collect();
     assert_eq!(holders.first(), Some(&"pool-1-thread-1"));
-    assert_eq!(site.stacks.holders[0].since_seconds, Some(30.0));
+    assert_eq!(site.stacks.holders[0].since_seconds, Some(70.0));
     let all = site.evidence.join("; ");
     assert!(
         all.contains("3 of 3 threads of the pool pool-1-thread-N"),
@@ -178,4 +179,53 @@ fn workers_whose_writes_get_through_starve_nobody() {
     let flowing =
         starved(threads).with_neighbours(&[open(70, (SocketOperation::Accept, STUCK), 0)]);
     assert_eq!(flowing.verdict(), "never-read low leak");
+}
+
+/// Queued behind workers that are slow, not stuck: they have begun to wait since, or have touched a client.
+#[test]
+fn a_pool_that_goes_on_is_slow() {
+    let slow = "worker-starvation low suspect";
+    let workers = |since| {
+        let workers = [1, 2, 3].map(|nth| worker(nth, "read", INODE + 70));
+        let mut threads = vec![dispatcher()];
+        threads.extend(workers.map(|worker| Thread {
+            since: Some(since),
+            ..worker
+        }));
+        threads
+    };
+    let site = starved(workers(END - 2 * S)).site();
+    assert!(site.summary.contains("busy, and go on"), "{}", site.summary);
+    assert_eq!(starved(workers(END - 2 * S)).verdict(), slow);
+    let mut client = open(80, (SocketOperation::Accept, END - 9 * S), 0);
+    if let Some(used) = &mut client.1.used {
+        used.tid = 502;
+    }
+    let touched = starved(workers(END - 70 * S))
+        .with_neighbours(&[open(70, (SocketOperation::Accept, STUCK), 9000), client]);
+    assert_eq!(touched.verdict(), slow);
+}
+
+/// A wait that looks again from time to time begins as often.
+#[test]
+fn workers_that_look_again_and_again_are_stuck_all_the_same() {
+    let workers = [1, 2, 3].map(|nth| Thread {
+        since: Some(END - S),
+        wait: Wait::Poll(Polled {
+            members: vec![Member {
+                target: Target {
+                    fd: 90,
+                    file: FileKind::Socket(INODE + 70),
+                },
+                input: true,
+                output: false,
+            }],
+            complete: true,
+            times_out: true,
+            ..Polled::default()
+        }),
+        ..worker(nth, "poll", INODE + 70)
+    });
+    let threads = [vec![dispatcher()], workers.to_vec()].concat();
+    assert_eq!(starved(threads).verdict(), "worker-starvation high leak");
 }

@@ -224,6 +224,11 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "Thread.",
     "Lwt.",
     "Lwt_",
+    "lwt_libev_",
+    "lwt_unix_",
+    "Cohttp.",
+    "Cohttp_lwt",
+    "Conduit_lwt",
     // JavaScript engines
     "node::",
     "v8::",

@@ -372,3 +372,17 @@ fn a_module_is_spared_by_its_name_without_version_and_suffix() {
     assert!(policy.spares_module("libcurl.so.4.8.0") && policy.spares_module("libcurl"));
     assert!(!policy.spares_module("libcurl-gnutls.so.4") && !policy.spares_module("app"));
 }
+
+#[test]
+fn what_ocamls_loops_read_with_is_not_blamed() {
+    let libraries = [
+        "lwt_unix_bytes_read",
+        "Lwt_io.read_line",
+        "Cohttp.Request.read",
+        "Cohttp_lwt_unix.Io.fun",
+    ];
+    let mut frames: Vec<Frame> = libraries.map(|name| frame("shop", name)).to_vec();
+    assert_eq!(blamed(&frames), None);
+    frames.push(frame("shop", "Shop.serve"));
+    assert_eq!(blamed(&frames), Some(libraries.len()));
+}

@@ -1,0 +1,93 @@
+//! Connections that are not forgotten but put aside: by fibers, whose stacks the kernel does not know, and by event loops
+//! that wait for something else meanwhile.
+
+use super::{
+    crowds::open,
+    world::{S, SERVER, STUCK, World, conn, frame, libc, operation, thread, world},
+};
+use crate::model::{
+    input::Thread,
+    socket::SocketOperation,
+    stack::FrameAddress,
+    wait::{FileKind, Member, Polled, Target, Wait},
+};
+
+const MAIN_STACK: u64 = 0x7ffd_0000_0000;
+const FIBER: u64 = 0x7f11_0000_0000;
+
+fn polls(files: &[FileKind]) -> Thread {
+    let member = |(fd, file): (usize, &FileKind)| Member {
+        target: Target {
+            fd: fd as i32,
+            file: *file,
+        },
+        input: true,
+        output: false,
+    };
+    let polled = Polled {
+        members: files.iter().enumerate().map(member).collect(),
+        complete: true,
+        ..Polled::default()
+    };
+    let outermost = FrameAddress {
+        frame: 0,
+        cfa: MAIN_STACK,
+        return_address: 1,
+    };
+    Thread {
+        wait: Wait::Poll(polled),
+        frames_at: vec![outermost],
+        ..thread(SERVER, "poll", vec![libc("poll"), frame("run", 9)])
+    }
+}
+
+/// One thread has read the request of a connection, and has turned to another one since.
+fn turned(thread: Thread, sp: u64) -> World {
+    let mut conn = conn(1).accepted().used(SocketOperation::Recv, STUCK - S);
+    if let Some(used) = &mut conn.candidate.history.used {
+        used.sp = sp;
+    }
+    let mut other = open(70, (SocketOperation::Accept, STUCK), 0);
+    other.1.used = Some(operation(SocketOperation::Recv, STUCK + S, 2));
+    world([conn])
+        .with_threads(SERVER, vec![thread])
+        .with_neighbours(&[other])
+}
+
+const LISTENER: FileKind = FileKind::Socket(1);
+
+#[test]
+fn what_was_used_on_another_stack_may_be_a_fibers() {
+    let on = |sp| turned(polls(&[LISTENER]), sp);
+    assert_eq!(on(MAIN_STACK - 4096).verdict(), "lost-reference high leak");
+    // Where it was is not known.
+    assert_eq!(on(0).verdict(), "lost-reference high leak");
+    let fiber = on(FIBER).site();
+    assert_eq!(fiber.confidence.name(), "low");
+    let says = "tasks or coroutines of its own";
+    assert!(
+        fiber.evidence.join("; ").contains(says),
+        "{:?}",
+        fiber.evidence
+    );
+}
+
+#[test]
+fn a_loop_that_waits_for_a_pipe_may_come_back() {
+    let verdict = |files: &[FileKind]| turned(polls(files), 0).verdict();
+    assert_eq!(verdict(&[LISTENER]), "lost-reference high leak");
+    for other in [FileKind::Pipe, FileKind::EventFd, FileKind::Other] {
+        assert_eq!(verdict(&[LISTENER, other]), "lost-reference low leak");
+    }
+    // Without clients it is no loop of theirs.
+    assert_eq!(verdict(&[FileKind::Pipe]), "lost-reference high leak");
+    // What it has opened itself nobody puts aside for others.
+    let mut outgoing = turned(polls(&[LISTENER, FileKind::Pipe]), 0);
+    for conn in &mut outgoing.conns {
+        if let Some(opened) = &mut conn.candidate.history.opened {
+            opened.kind = SocketOperation::Connect;
+        }
+    }
+    let evidence = outgoing.site().evidence.join("; ");
+    assert!(!evidence.contains("a pipe or the like"), "{evidence}");
+}
