@@ -90,6 +90,18 @@ impl StackCopy {
         frames.filter(|one| one.code != 0).copied()
     }
 
+    /// Where the walk was cut among frames on the heap: code address, stack pointer and frame pointer, or 0.
+    pub fn cut_on_heap(&self) -> [u64; 3] {
+        let count = (self.managed_frames as usize).min(MAX_MANAGED);
+        let last = self.activations.get(..count).and_then(<[_]>::last_chunk);
+        match last {
+            Some(last) if self.managed == MANAGED_CUT && last.iter().all(|one| one.code == 0) => {
+                last.map(|one| one.instruction)
+            }
+            _ => [0; 3],
+        }
+    }
+
     /// What the key was made of beside return addresses.
     pub fn managed_hash(&self) -> u64 {
         match self.managed {

@@ -158,7 +158,8 @@ wire! {
         pub walked: [u64; MAX_STEPS as usize],
         /// Where Java was left: code address, stack pointer and frame pointer; 0 where it was not.
         pub managed_from: [u64; 3],
-        /// Innermost first.
+        /// Innermost first. Where the walk was cut among frames on the heap three without code come last: code address, stack
+        /// pointer and frame pointer of where that was.
         pub activations: [Activation; MAX_MANAGED],
         pub pages: [u8; STACK_PAGES * PAGE],
     }

@@ -76,6 +76,15 @@ wire! {
         /// V8: from a closure to what all closures of its function share, and from there to its description.
         pub shared: u64,
         pub scope: u64,
+        /// HotSpot: how frames of virtual threads are found on the heap; 0 where they are not read. See [`heap`].
+        pub heap: u64,
+        /// What a reference on the heap is counted from.
+        pub heap_base: u64,
+        /// What an object says that holds such frames, in these bits of the word at `heap::CLASS`.
+        pub chunk: u64,
+        pub chunk_mask: u64,
+        /// A byte that is not 0 while the collector moves objects.
+        pub collecting: u64,
     }
 }
 
@@ -108,6 +117,11 @@ impl Runtime {
         has_instructions: 0,
         shared: 0,
         scope: 0,
+        heap: 0,
+        heap_base: 0,
+        chunk: 0,
+        chunk_mask: 0,
+        collecting: 0,
     };
 }
 
@@ -192,6 +206,52 @@ pub mod java {
     }
 }
 
+/// The frames that virtual threads of Java have on the heap, in objects of a class of their own: places in these and in the
+/// object that stands for the thread's stack, packed into one word.
+pub mod heap {
+    const BITS: u32 = 8;
+    /// In the object of a stack: the innermost of the objects with frames.
+    pub const TAIL: u32 = 0;
+    /// In an object with frames: what says its class.
+    pub const CLASS: u32 = 1;
+    /// The object with the frames further out.
+    pub const PARENT: u32 = 2;
+    /// Where its frames begin and end, in words of four bytes that count words of eight.
+    pub const SP: u32 = 3;
+    pub const BOTTOM: u32 = 4;
+    /// From where these count.
+    pub const WORDS: u32 = 5;
+    /// How far a reference is shifted, and how many bits of the word at its place are not of it.
+    pub const SHIFT: u32 = 6;
+    pub const UNUSED: u32 = 7;
+
+    /// In the order of the constants. `None` where one of them is too large.
+    pub fn pack(places: [u64; 8]) -> Option<u64> {
+        let bytes = places.map(|place| u8::try_from(place).ok());
+        let mut packed = 0;
+        for byte in bytes.into_iter().rev() {
+            packed = packed << BITS | u64::from(byte?);
+        }
+        Some(packed)
+    }
+
+    #[inline(always)]
+    pub const fn place(packed: u64, of: u32) -> u64 {
+        packed >> (of * BITS) & ((1 << BITS) - 1)
+    }
+
+    /// The address that the word at the place of a reference stands for; 0 of none.
+    #[inline(always)]
+    pub const fn address(packed: u64, base: u64, word: u64) -> u64 {
+        // Shifts of 64 and more mean nothing.
+        let reference = word & (u64::MAX >> (place(packed, UNUSED) & 63));
+        if reference == 0 {
+            return 0;
+        }
+        base.wrapping_add(reference << (place(packed, SHIFT) & 63))
+    }
+}
+
 /// What tells frames of JavaScript apart: where the function is, and by which description that was known then. Objects move;
 /// another one in its place has another description.
 pub mod v8 {
@@ -245,14 +305,14 @@ pub const fn places_of(layout: u64) -> [u32; 2] {
 }
 
 const _: () = {
-    assert!(size_of::<Runtime>() == 208);
+    assert!(size_of::<Runtime>() == 248);
     assert!(PLACES.is_power_of_two());
     assert!(MAX_MANAGED.is_power_of_two() && MAX_SAMPLED.is_power_of_two());
 };
 
 #[cfg(test)]
 mod tests {
-    use super::{ALONE, java, v8};
+    use super::{ALONE, heap, java, v8};
 
     #[test]
     fn frames_of_javascript_say_where_and_of_which_function() {
@@ -268,6 +328,29 @@ mod tests {
             assert_ne!(known, differs);
         }
         assert_ne!(frame(u64::MAX, u64::MAX, u64::MAX) & ALONE, ALONE);
+    }
+
+    #[test]
+    fn places_on_the_heap_are_kept_in_one_word() {
+        let places = [32, 8, 40, 24, 28, 48, 3, 32];
+        let packed = heap::pack(places).unwrap();
+        let kept = [
+            heap::TAIL,
+            heap::CLASS,
+            heap::PARENT,
+            heap::SP,
+            heap::BOTTOM,
+            heap::WORDS,
+            heap::SHIFT,
+            heap::UNUSED,
+        ];
+        assert_eq!(kept.map(|of| heap::place(packed, of)), places);
+        assert_eq!(heap::pack([0, 0, 0, 0, 0, 256, 0, 0]), None);
+        let word = 0xdead_beef_0000_0011;
+        assert_eq!(heap::address(packed, 0x1000, word), 0x1088);
+        assert_eq!(heap::address(packed, 0x1000, 1 << 32), 0);
+        let wide = heap::pack([0; 8]).unwrap();
+        assert_eq!(heap::address(wide, 0, word), word);
     }
 
     #[test]

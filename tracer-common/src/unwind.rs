@@ -57,6 +57,9 @@ pub enum Frame {
     /// Code that HotSpot has compiled: the frame's size, and how far before this address the description of the code
     /// begins.
     Compiled { size: u32, into: u32 },
+    /// Where a virtual thread of Java returns to frames that it has on the heap: so far from the state of the thread that
+    /// carries it is what leads there. 0 where the virtual thread has none further out.
+    OnHeap { entry: u32 },
 }
 
 /// Whose code it is.
@@ -86,7 +89,8 @@ pub const KIND_FP: u64 = 2;
 pub const KIND_OUTERMOST: u64 = 3;
 const KIND_UNDESCRIBED: u64 = 4;
 pub const KIND_COMPILED: u64 = 5;
-/// Of rules of that kind: where the second number is, above the size.
+pub const KIND_ON_HEAP: u64 = 6;
+/// Of rules of compiled code: where the second number is, above the size.
 pub const INTO_SHIFT: u32 = 20;
 pub const INTO_MASK: u64 = (1 << 28) - 1;
 /// Bits of a packed rule: offset 0-31, saved frame pointer 32-47, kind 48-55, and these.
@@ -115,6 +119,7 @@ impl Rule {
                     | (into as u64 & INTO_MASK) << INTO_SHIFT
                     | KIND_COMPILED << KIND_SHIFT;
             }
+            Frame::OnHeap { entry } => return entry as u64 | KIND_ON_HEAP << KIND_SHIFT,
         };
         let whose = match self.whose {
             Whose::Own => 1 << OWN_SHIFT,

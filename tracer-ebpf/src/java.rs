@@ -8,14 +8,16 @@ use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_common::{
     runtime::{
         Activation, MANAGED_CUT, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE,
-        MAX_COMPILED_FRAME, MAX_MANAGED, Runtime, java,
+        MAX_COMPILED_FRAME, MAX_MANAGED, Runtime, heap, java,
     },
     stack_key,
-    unwind::{INTO_MASK, INTO_SHIFT, KIND_COMPILED, KIND_OUTERMOST, KIND_SHIFT},
+    unwind::{INTO_MASK, INTO_SHIFT, KIND_COMPILED, KIND_ON_HEAP, KIND_OUTERMOST, KIND_SHIFT},
 };
 
 use crate::{
+    choice::if_equal,
     globals as g,
+    heap::{extent_of_chunk, innermost_chunk, outer_chunk},
     repeat::{Turn, repeat},
     runtime::{entry, word},
     walk::rule,
@@ -33,6 +35,8 @@ const SAVED_FP: usize = 8;
 const RETURN: usize = 9;
 /// Of the frame by which C code calls Java, from its frame pointer down: the record of that call.
 const CALL_WRAPPER: u64 = 48;
+/// What the outermost frame on the heap has of the one that lies on the stack.
+const BOTTOM_BYTES: u64 = 16;
 /// Native code below a method does not take more; what a thread without Java has at that place is something else.
 const MAX_NATIVE: u64 = 64 << 20;
 
@@ -123,10 +127,14 @@ pub fn walk(
     };
     let mut frames = Frames {
         of,
+        runtime,
+        state,
         layout,
         epoch,
         window,
         at: [sp, pc, fp],
+        end: 0,
+        outer: 0,
         // What is said when the last turn does not end it.
         how: MANAGED_DEEPER,
         seen: 0,
@@ -141,11 +149,18 @@ pub fn walk(
 /// Where the walk is, and what it goes by.
 struct Frames<'r, F> {
     of: &'r Runtime,
+    runtime: u64,
+    /// Of the thread.
+    state: u64,
     layout: u64,
     epoch: u64,
     window: *mut Window,
     /// Stack pointer, code address and frame pointer.
     at: [u64; 3],
+    /// Of the object on the heap in which the frame lies; 0 on the stack.
+    end: u64,
+    /// The object with the frames further out; 0 where there is none.
+    outer: u64,
     /// A `MANAGED_*`.
     how: u32,
     seen: u32,
@@ -173,6 +188,16 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
             code: 0,
             instruction: 0,
         };
+        if self.end != 0 && sp.wrapping_add(BOTTOM_BYTES) >= self.end {
+            if self.outer == 0 {
+                return Some(MANAGED_WHOLE);
+            }
+            return self.enter(number, self.outer);
+        }
+        // Of a frame on the heap what refers to one is a distance in words.
+        let on_heap = if_equal(self.end, 0, u64::MAX) ^ u64::MAX;
+        let refers =
+            |from: u64, word: u64| (word << (on_heap & 3)).wrapping_add(from & on_heap);
         if pc == of.call_stub {
             let Some(wrapper) = word(fp.wrapping_sub(CALL_WRAPPER)) else {
                 return Some(MANAGED_UNREAD);
@@ -193,7 +218,11 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
             let words = unsafe { &*window };
             one.code = words[METHOD];
             one.instruction = java::interpreted(words[BYTECODE], self.epoch);
-            self.at = [words[SENDER_SP], words[RETURN], words[SAVED_FP]];
+            self.at = [
+                refers(fp, words[SENDER_SP]),
+                words[RETURN],
+                refers(fp, words[SAVED_FP]),
+            ];
         } else {
             let rule = compiled_rule(pc, self.layout);
             let size = rule & (MAX_COMPILED_FRAME - 1);
@@ -202,8 +231,14 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
             if kind == KIND_OUTERMOST {
                 return Some(MANAGED_DEEPER);
             }
+            if kind == KIND_ON_HEAP {
+                if size == 0 {
+                    return Some(MANAGED_WHOLE);
+                }
+                return self.enter(number, innermost_chunk(self.runtime, self.state + size));
+            }
             if kind != KIND_COMPILED {
-                return Some(MANAGED_CUT);
+                return Some(self.cut(number));
             }
             // Code of the machine itself stays.
             let compilation = if into == 0 {
@@ -223,13 +258,60 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
             }
             // SAFETY: two words of it are filled.
             let words = unsafe { &*window };
-            self.at = [caller, words[1], words[0]];
+            self.at = [
+                caller,
+                words[1],
+                refers(caller.wrapping_sub(16), words[0]),
+            ];
         }
         (self.on_frame)(number, one);
         self.seen = number as u32 + 1;
         // Callers lie above what they called.
         let went = self.at[0].wrapping_sub(sp);
         (went.wrapping_sub(8) >= MAX_NATIVE).then_some(MANAGED_UNREAD)
+    }
+
+    /// Ends here, and says where that is among frames on the heap: they are in no copy.
+    #[inline(always)]
+    fn cut(&mut self, number: usize) -> u32 {
+        const WORDS: usize = 3;
+        if self.end != 0 && number + WORDS <= MAX_MANAGED {
+            let [sp, pc, fp] = self.at;
+            for (place, instruction) in [pc, sp, fp].into_iter().enumerate() {
+                let code = 0;
+                (self.on_frame)(number + place, Activation { code, instruction });
+            }
+            self.seen = (number + WORDS) as u32;
+        }
+        MANAGED_CUT
+    }
+
+    /// Goes on with the frames in this object. Where it is none, what is known ends here.
+    #[inline(always)]
+    fn enter(&mut self, number: usize, chunk: u64) -> Option<u32> {
+        let extent = extent_of_chunk(self.runtime, chunk);
+        if extent == 0 {
+            return Some(MANAGED_CUT);
+        }
+        let words = chunk.wrapping_add(heap::place(self.of.heap, heap::WORDS));
+        let sp = words.wrapping_add((extent & u64::from(u32::MAX)) << 3);
+        let below = sp.wrapping_sub(16);
+        if !fill(self.window, below, 16) {
+            return Some(MANAGED_CUT);
+        }
+        // SAFETY: two words of it are filled.
+        let [saved_fp, pc] = unsafe { [(*self.window)[0], (*self.window)[1]] };
+        let fp = below.wrapping_add(saved_fp << 3);
+        self.at = [sp, pc, fp];
+        self.end = words.wrapping_add(extent >> 32 << 3);
+        self.outer = outer_chunk(self.runtime, chunk);
+        let nothing = Activation {
+            code: 0,
+            instruction: 0,
+        };
+        (self.on_frame)(number, nothing);
+        self.seen = number as u32 + 1;
+        None
     }
 }
 

@@ -35,6 +35,7 @@ mod closes;
 mod current_task;
 mod emit;
 mod globals;
+mod heap;
 mod hooks;
 mod java;
 mod kread;

@@ -214,7 +214,9 @@ impl Teacher {
         };
         let innermost = copy.functions().next().map_or(0, |one| one.code);
         let [left_java, ..] = copy.managed_from;
-        let place = (copy.layout, *last ^ left_java ^ innermost.rotate_left(16));
+        let [on_heap, ..] = copy.cut_on_heap();
+        let innermost = innermost.rotate_left(16) ^ on_heap.rotate_left(32);
+        let place = (copy.layout, *last ^ left_java ^ innermost);
         let lately = self.asked.get(&place);
         if self.left == 0 || lately.is_some_and(|at| at.elapsed() < AGAIN) {
             return false;
@@ -251,6 +253,7 @@ fn view(copy: &Wire) -> StackCopy<'_> {
         } else {
             Noted::Cut {
                 from: copy.managed_from,
+                on_heap: copy.cut_on_heap(),
             }
         },
         sure: None,
@@ -271,6 +274,7 @@ fn noted<'f>(copy: &Wire, functions: &'f mut Vec<Activation>) -> Noted<'f> {
         MANAGED_UNREAD => Noted::Unread,
         MANAGED_CUT => Noted::Cut {
             from: copy.managed_from,
+            on_heap: copy.cut_on_heap(),
         },
         _ => Noted::NoFunctions,
     }

@@ -150,6 +150,7 @@ pub(super) enum OwnNoted {
     },
     Cut {
         from: [u64; 3],
+        on_heap: [u64; 3],
     },
     Sampled {
         functions: Vec<(u64, u64)>,
@@ -172,7 +173,7 @@ impl OwnNoted {
             Noted::Nothing => Self::Nothing,
             Noted::NoFunctions => Self::NoFunctions,
             Noted::Unread => Self::Unread,
-            Noted::Cut { from } => Self::Cut { from },
+            Noted::Cut { from, on_heap } => Self::Cut { from, on_heap },
             Noted::Interrupted { from, lately } => Self::Interrupted { from, lately },
             Noted::Functions { functions, deeper } => Self::Functions {
                 functions: pairs(functions),

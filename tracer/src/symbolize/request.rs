@@ -69,8 +69,9 @@ pub enum Noted<'a> {
         functions: &'a [Activation],
         deeper: bool,
     },
-    /// Of Java not all, but where it was left: code address, stack pointer and frame pointer.
-    Cut { from: [u64; 3] },
+    /// Of Java not all, but where it was left: code address, stack pointer and frame pointer. And where among frames on the heap the
+    /// way on was not known; 0 if that was elsewhere.
+    Cut { from: [u64; 3], on_heap: [u64; 3] },
     /// The same of one of many samples: where other code may have taken the place meanwhile, the others tell.
     Sampled {
         functions: &'a [Activation],
@@ -110,7 +111,7 @@ pub enum RuntimeOf {
     /// Perhaps later: it has only begun.
     NotYet,
     /// The words of a [`tracer_common::runtime::Runtime`], its tag left out.
-    Known([u64; 26]),
+    Known([u64; 31]),
 }
 
 /// A code address on a stack, and how the kernel program is to leave the frame there.

@@ -65,7 +65,7 @@ impl Functions {
                 functions: functions.into(),
                 deeper,
             },
-            Noted::Cut { from } => What::Cut { from },
+            Noted::Cut { from, .. } => What::Cut { from },
         };
         Self::Noted { what, then: None }
     }
@@ -80,7 +80,10 @@ impl Functions {
                     functions,
                     deeper: *deeper,
                 },
-                What::Cut { from } => Noted::Cut { from: *from },
+                What::Cut { from } => Noted::Cut {
+                    from: *from,
+                    on_heap: [0; 3],
+                },
             },
         }
     }

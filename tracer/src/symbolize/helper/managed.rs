@@ -40,7 +40,7 @@ pub(super) fn named(socket: &OwnedFd, known: &Known, copy: &Copy) -> Option<Func
         OwnNoted::Sampled { functions, deeper } => {
             runtime.sampled(&mut memory, functions, !deeper)?
         }
-        OwnNoted::Cut { from } => runtime.copied(&mut memory, *from, stack(copy))?,
+        OwnNoted::Cut { from, .. } => runtime.copied(&mut memory, *from, stack(copy))?,
         OwnNoted::Interrupted { from, lately } => {
             runtime.interrupted(&mut memory, *from, stack(copy), *lately)?
         }
@@ -51,13 +51,13 @@ pub(super) fn named(socket: &OwnedFd, known: &Known, copy: &Copy) -> Option<Func
 
 /// How the kernel program leaves what the process's runtime has compiled, on the way that it could not follow.
 pub(super) fn rules(socket: &OwnedFd, known: &Known, copy: &Copy) -> Vec<AddressRule> {
-    let OwnNoted::Cut { from } = copy.noted else {
+    let OwnNoted::Cut { from, on_heap } = copy.noted else {
         return Vec::new();
     };
     let mut fetch = |pages: &[u64]| fetch(socket, pages).unwrap_or_default();
     let mut memory = Memory::new(&mut fetch);
     match learnt(known, copy.runtimes, &mut memory) {
-        Some(runtime) => runtime.rules(&mut memory, from, stack(copy)),
+        Some(runtime) => runtime.rules(&mut memory, from, stack(copy), on_heap),
         None => Vec::new(),
     }
 }

@@ -65,6 +65,11 @@ impl<'a> Memory<'a> {
         self.ahead = pages;
     }
 
+    /// What lies there is to be read again.
+    pub(super) fn forget(&mut self, at: u64) {
+        self.pages.remove(&(at & !(PAGE - 1)));
+    }
+
     /// Something could not be read: what was concluded from that may be wrong another time.
     pub(in crate::symbolize) fn was_refused(&self) -> bool {
         self.refused

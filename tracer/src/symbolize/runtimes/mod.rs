@@ -240,12 +240,13 @@ impl Runtime {
         memory: &mut Memory<'_>,
         from: [u64; 3],
         stack: CopiedStack<'_>,
+        on_heap: [u64; 3],
     ) -> Vec<AddressRule> {
         match &self.0 {
             Kind::Python(_) | Kind::Ruby(_) | Kind::Php(_) | Kind::Go(_) | Kind::Node(_) => {
                 Vec::new()
             }
-            Kind::Java(java) => java.rules(memory, from, stack),
+            Kind::Java(java) => java.rules(memory, from, stack, on_heap),
         }
     }
 

@@ -41,6 +41,8 @@ pub(super) enum Kind {
     NativeWrapper,
     /// Of the virtual machine, with a frame of known size.
     Stub,
+    /// By which virtual threads come to frames that lie on the heap, among others.
+    Continuation,
     Other,
 }
 
@@ -168,6 +170,7 @@ fn kind(name: &str) -> Kind {
         "nmethod" => Kind::Compiled,
         "native nmethod" => Kind::NativeWrapper,
         "Interpreter" => Kind::Interpreter,
+        _ if name.starts_with("StubRoutines (continuation") => Kind::Continuation,
         _ if name.starts_with("RuntimeStub") || name.contains("Blob") => Kind::Stub,
         _ => Kind::Other,
     }

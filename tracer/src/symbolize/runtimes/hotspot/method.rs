@@ -188,7 +188,24 @@ impl Methods {
         None
     }
 
-    fn entry(&self, memory: &mut Memory<'_>, pool: u64, index: u64) -> Option<String> {
+    /// The name of a class, as class files have it.
+    pub(super) fn class(&self, memory: &mut Memory<'_>, class: u64) -> Option<String> {
+        let name = self.class_name.of(memory, class)?;
+        self.symbol(memory, name)
+    }
+
+    /// Whether the method has this name.
+    pub(super) fn is_called(&self, memory: &mut Memory<'_>, method: u64, name: &str) -> bool {
+        let mut own = || {
+            let constant = self.constant.of(memory, method)?;
+            let pool = self.constants.of(memory, constant)?;
+            let index = self.name_index.of(memory, constant)?;
+            self.entry(memory, pool, index)
+        };
+        own().as_deref() == Some(name)
+    }
+
+    pub(super) fn entry(&self, memory: &mut Memory<'_>, pool: u64, index: u64) -> Option<String> {
         let entry = pool.checked_add(self.pool_size)?.checked_add(index * 8)?;
         let symbol = memory.word(entry)?;
         self.symbol(memory, symbol)

@@ -4,6 +4,7 @@
 mod code_cache;
 mod compiled;
 mod epoch;
+mod heap;
 mod method;
 mod note;
 mod stream;
@@ -16,12 +17,13 @@ use super::threads::{self, MAX_THREADS};
 use crate::model::stack::Frame;
 use crate::symbolize::code::{Code, CodeIndex};
 use crate::symbolize::open::FileId;
-use code_cache::CodeCache;
+use code_cache::{CodeCache, Heap};
 use compiled::Compiled;
+use heap::{MAX_CHUNKS, OnHeap};
 use method::Methods;
 use stream::Packing;
 use tables::{EXPORTS, Field, Tables};
-use walk::Words;
+use walk::{Walked, Words};
 
 pub(super) struct Hotspot {
     pub image: FileId,
@@ -41,6 +43,8 @@ pub(super) struct Hotspot {
     cache: CodeCache,
     compiled: Compiled,
     methods: Methods,
+    /// Where virtual threads have frames.
+    on_heap: Option<OnHeap>,
     /// From the thread pointer to the place of the pointer to the `JavaThread`.
     state: Option<u64>,
 }
@@ -106,8 +110,12 @@ impl Hotspot {
             cache: CodeCache::of(&tables)?,
             compiled: Compiled::of(&tables, packing)?,
             methods: Methods::of(&tables, packing)?,
+            on_heap: None,
             state: None,
         };
+        if release >= 21 {
+            found.on_heap = OnHeap::of(&tables, &found.methods, packing, memory);
+        }
         let known = found.list(memory);
         found.state = threads::place_of_state(memory, &known);
         Some(found)
@@ -154,11 +162,50 @@ impl Hotspot {
         let anchor = self.anchor.place(thread)?;
         let at = self.anchored(memory, anchor, Words::Live)?;
         let heaps = self.cache.heaps(memory)?;
-        let walked = self.walk(memory, &heaps, at, Words::Live);
+        let mut walked = self.walk(memory, &heaps, at, Words::Live);
+        if let Some((_, entry)) = walked.barrier {
+            let entry = thread.checked_add(entry.into())?;
+            let outer = self.on_heap(memory, &heaps, entry);
+            walked.truncated = outer.truncated;
+            walked.places.extend(outer.places);
+        }
         let frames = self.name(memory, &walked.places);
         let truncated = walked.truncated || frames.len() < walked.places.len();
         let frames = frames.into_iter().map(|one| one.frame).collect();
         Some((frames, truncated))
+    }
+}
+
+impl Hotspot {
+    /// The frames of a virtual thread that lie on the heap. All or none: a collector may move them meanwhile.
+    fn on_heap(&self, memory: &mut Memory<'_>, heaps: &[Heap], entry: u64) -> Walked {
+        let none = Walked {
+            truncated: true,
+            ..Walked::default()
+        };
+        let mut walk = || {
+            let of = self.on_heap.as_ref()?;
+            let innermost = of.innermost(memory, entry)?;
+            let mut chunk = innermost;
+            let mut walked = Walked::default();
+            for _ in 0..MAX_CHUNKS {
+                if chunk == 0 {
+                    break;
+                }
+                let found = of.chunk(memory, chunk)?;
+                let words = Words::OnHeap { end: found.end };
+                let outer = self.walk(memory, heaps, found.first, words);
+                walked.places.extend(outer.places);
+                walked.truncated = outer.truncated;
+                if outer.truncated {
+                    break;
+                }
+                chunk = found.outer;
+            }
+            walked.truncated |= chunk != 0;
+            of.is_still(memory, entry, innermost).then_some(walked)
+        };
+        walk().unwrap_or(none)
     }
 }
 

@@ -8,6 +8,7 @@ use zerocopy::transmute;
 
 use super::Hotspot;
 use super::code_cache::{CodeCache, Heap, Kind};
+use super::heap::OnHeap;
 use super::method::Place;
 use super::walk::{At, Words};
 use crate::symbolize::request::{AddressRule, Function, Functions, RuntimeOf};
@@ -57,7 +58,7 @@ impl Hotspot {
             wrapper_anchor: self.wrapper_anchor.at.checked_add(self.anchor_sp.at)?,
             epoch: self.epoch?,
             compile_id: self.compiled.place_of_number(),
-            ..Runtime::BLANK
+            ..self.on_heap.as_ref().map_or(Runtime::BLANK, OnHeap::to_note)
         })
     }
 
@@ -121,7 +122,7 @@ impl Hotspot {
             Kind::Compiled => self.compiled.places(memory, blob, code),
             Kind::NativeWrapper => Some(vec![self.compiled.native(memory, blob)?]),
             Kind::Stub => Some(Vec::new()),
-            Kind::Interpreter | Kind::Other => None,
+            Kind::Interpreter | Kind::Continuation | Kind::Other => None,
         }
     }
 
@@ -160,29 +161,42 @@ impl Hotspot {
         memory: &mut Memory<'_>,
         from: [u64; 3],
         stack: CopiedStack<'_>,
+        on_heap: [u64; 3],
     ) -> Vec<AddressRule> {
         let Some(heaps) = self.cache.heaps(memory) else {
             return Vec::new();
         };
-        let walked = self.walk(memory, &heaps, start(from), words(stack, true));
+        let mut walked = self.walk(memory, &heaps, start(from), words(stack, true));
+        if on_heap != [0; 3] {
+            // Whatever lies there by now.
+            let end = u64::MAX;
+            let outer = self.walk(memory, &heaps, start(on_heap), Words::OnHeap { end });
+            walked.sizes.extend(outer.sizes);
+            walked.entered = walked.entered.or(outer.entered);
+        }
         let usable = walked
             .sizes
             .into_iter()
             .filter(|(_, size, into)| *size < MAX_COMPILED_FRAME && *into <= INTO_MASK);
-        usable
-            .map(|(address, size, into)| AddressRule {
-                address,
-                rule: Rule {
-                    frame: Leaving::Compiled {
-                        size: size as u32,
-                        into: into as u32,
-                    },
-                    whose: Whose::Library,
-                    saved_fp: 0,
-                }
-                .pack(),
-            })
-            .collect()
+        let compiled = usable.map(|(address, size, into)| {
+            let (size, into) = (size as u32, into as u32);
+            (address, Leaving::Compiled { size, into })
+        });
+        let barrier = walked.barrier.into_iter();
+        let barrier = barrier.map(|(address, entry)| (address, Leaving::OnHeap { entry }));
+        let entered = walked.entered.into_iter();
+        let entered = entered.map(|address| (address, Leaving::OnHeap { entry: 0 }));
+        let rules = compiled.chain(barrier).chain(entered);
+        let rule = |(address, frame)| AddressRule {
+            address,
+            rule: Rule {
+                frame,
+                whose: Whose::Library,
+                saved_fp: 0,
+            }
+            .pack(),
+        };
+        rules.map(rule).collect()
     }
 
     fn told(&self, memory: &mut Memory<'_>, places: &[Place], truncated: bool) -> Functions {

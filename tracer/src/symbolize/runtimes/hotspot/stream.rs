@@ -45,6 +45,30 @@ impl<'a> Stream<'a> {
     }
 }
 
+/// Fields of a class that its file has: the number of the name, and where the field is (`FieldInfoStream`, since 21).
+pub(super) fn fields(list: &[u8], packing: Packing) -> Option<Vec<(u64, u64)>> {
+    /// Each says that another number follows.
+    const MORE: [u32; 3] = [1 << 0, 1 << 2, 1 << 4];
+    const MAX_FIELDS: u32 = 1024;
+    let mut stream = Stream::new(list, packing);
+    let (own, _of_the_machine) = (stream.number()?, stream.number()?);
+    let mut found = Vec::new();
+    for _ in 0..own.min(MAX_FIELDS) {
+        let [name, _signature, place, _access, flags] = [
+            stream.number()?,
+            stream.number()?,
+            stream.number()?,
+            stream.number()?,
+            stream.number()?,
+        ];
+        for _ in MORE.iter().filter(|more| flags & **more != 0) {
+            stream.number()?;
+        }
+        found.push((u64::from(name), u64::from(place)));
+    }
+    Some(found)
+}
+
 /// The line of the last entry at or before the bytecode.
 pub(super) fn line(table: &[u8], packing: Packing, bytecode: u32) -> Option<u32> {
     const ESCAPE: u8 = 0xff;

@@ -182,11 +182,14 @@ const TYPES: &[&str] = &[
     "Array<Klass*>",
     "Array<Method*>",
     "Array<int>",
+    "Array<u1>",
     "CodeBlob",
     "CodeCache",
     "CodeHeap",
     "CollectedHeap",
     "CompiledMethod",
+    "CompressedKlassPointers",
+    "CompressedOops",
     "ConstMethod",
     "ConstantPool",
     "GenericGrowableArray",
@@ -195,6 +198,7 @@ const TYPES: &[&str] = &[
     "HeapBlock",
     "HeapBlock::Header",
     "InstanceKlass",
+    "JVMFlag",
     "JavaCallWrapper",
     "JavaFrameAnchor",
     "JavaThread",
@@ -213,6 +217,7 @@ const TYPES: &[&str] = &[
     "Universe",
     "VirtualSpace",
     "nmethod",
+    "vmClasses",
 ];
 
 #[cfg(test)]

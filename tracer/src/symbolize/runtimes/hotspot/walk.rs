@@ -24,6 +24,9 @@ const CALL_WRAPPER: i64 = -6;
 #[cfg(target_arch = "aarch64")]
 const CALL_WRAPPER: i64 = -8;
 
+/// The native method by which a thread calls the virtual one that it carries.
+const ENTER: &str = "enterSpecial";
+
 /// Registers of a frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct At {
@@ -43,6 +46,10 @@ pub(super) enum Words<'s> {
         bytes: &'s [u8],
         or_live: bool,
     },
+    /// On the heap, where what refers to a frame is a distance in words; up to where the frames end.
+    OnHeap {
+        end: u64,
+    },
 }
 
 impl Words<'_> {
@@ -57,6 +64,15 @@ impl Words<'_> {
         });
         copied.or_else(|| if or_live { memory.word(at) } else { None })
     }
+
+    /// What the word at `at` refers to, which on the heap is counted from `from`.
+    fn reference(self, memory: &mut Memory<'_>, at: u64, from: u64) -> Option<u64> {
+        let word = self.word(memory, at)?;
+        Some(match self {
+            Self::OnHeap { .. } => from.wrapping_add(word.wrapping_mul(8)),
+            Self::Live | Self::Copied { .. } => word,
+        })
+    }
 }
 
 #[derive(Default)]
@@ -65,6 +81,11 @@ pub(super) struct Walked {
     /// Addresses in code that has frames of one size, that size, and how far in the code's description they lie: 0 in
     /// code that is never thrown away.
     pub sizes: Vec<(u64, u64, u64)>,
+    /// Where a virtual thread returns to frames on the heap: that address, and how far from the state of the thread that
+    /// carries it is what leads there.
+    pub barrier: Option<(u64, u32)>,
+    /// Where the thread that carries a virtual one has called it.
+    pub entered: Option<u64>,
     /// Outer frames are missing.
     pub truncated: bool,
 }
@@ -138,7 +159,7 @@ impl Hotspot {
                     None => return Some(walked),
                 }
             }
-            Kind::Stub | Kind::Other => return None,
+            Kind::Stub | Kind::Continuation | Kind::Other => return None,
         };
         Some(self.walk_on(memory, heaps, next, words, (walked, MAX_INTERRUPTED)))
     }
@@ -154,6 +175,12 @@ impl Hotspot {
         let mut at = from;
         let mut known = Known::new();
         for _ in 0..most {
+            if let Words::OnHeap { end } = words
+                && at.sp >= end
+            {
+                walked.truncated = false;
+                return walked;
+            }
             if at.pc == self.call_stub {
                 match self.further_out(memory, at, words) {
                     Some(Beyond::Java(outer)) => at = outer,
@@ -216,8 +243,8 @@ impl Hotspot {
                 walked.places.push(place);
                 return Some(At {
                     pc: words.word(memory, word(at.fp, 1))?,
-                    sp: words.word(memory, word(at.fp, SENDER_SP))?,
-                    fp: words.word(memory, at.fp)?,
+                    sp: words.reference(memory, word(at.fp, SENDER_SP), at.fp)?,
+                    fp: words.reference(memory, at.fp, at.fp)?,
                 });
             }
             Kind::Compiled => {
@@ -236,12 +263,23 @@ impl Hotspot {
                 }
             }
             Kind::NativeWrapper => {
+                let place = self.compiled.native(memory, blob)?;
+                // What follows is of the thread that carries a virtual one.
+                if self.methods.is_called(memory, place.method, ENTER) {
+                    walked.entered = Some(at.pc);
+                    walked.truncated = false;
+                    return None;
+                }
                 let into = at.pc.checked_sub(blob.at)?;
                 walked.sizes.push((at.pc, blob.frame_size, into));
-                walked.places.push(self.compiled.native(memory, blob)?);
+                walked.places.push(place);
             }
             Kind::Stub => walked.sizes.push((at.pc, blob.frame_size, 0)),
-            // The way to frames that lie on the heap, among others: what follows is another's.
+            Kind::Continuation => {
+                let entry = entry_of_barrier(memory, at.pc);
+                walked.barrier = entry.map(|entry| (at.pc, entry));
+                return None;
+            }
             Kind::Other => return None,
         }
         leave(memory, blob, at, words)
@@ -251,11 +289,25 @@ impl Hotspot {
 fn leave(memory: &mut Memory<'_>, blob: Blob, at: At, words: Words<'_>) -> Option<At> {
     let size = Some(blob.frame_size).filter(|size| *size > 0)?;
     let sp = at.sp.checked_add(size)?;
+    let saved_fp = sp.checked_sub(16)?;
     Some(At {
         pc: words.word(memory, sp.checked_sub(8)?)?,
-        fp: words.word(memory, sp.checked_sub(16)?)?,
+        fp: words.reference(memory, saved_fp, saved_fp)?,
         sp,
     })
+}
+
+/// The first thing that is done where a virtual thread returns to frames on the heap: the stack pointer is set to what a field
+/// of the thread's state leads to. How far into the state that is, which 21 does not tell otherwise.
+fn entry_of_barrier(memory: &mut Memory<'_>, pc: u64) -> Option<u32> {
+    /// `mov rsp, [r15 + …]`
+    const LOAD: [u8; 3] = [0x49, 0x8b, 0xa7];
+    const MAX_STATE: u32 = 1 << 14;
+    let code: [u8; 7] = memory.array(pc)?;
+    let (load, entry) = code.split_at(LOAD.len());
+    let entry = entry.try_into().ok().map(u32::from_le_bytes)?;
+    let is_field = entry != 0 && entry < MAX_STATE && entry.is_multiple_of(8);
+    (load == LOAD && is_field).then_some(entry)
 }
 
 fn word(from: u64, words: i64) -> u64 {

@@ -1,0 +1,114 @@
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.net.InetAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+
+/**
+ * Virtual threads, one for each connection, that wait for the line they read: what called the reader lies on the heap then.
+ * Two methods with one call each, at the same depth, and further out as well. Each says once what is on its stack. It runs
+ * on 21 and later.
+ */
+public class VirtualThreads {
+    static final List<Socket> held = new ArrayList<>();
+    static ServerSocket listener;
+
+    static void readOrders(BufferedReader from, boolean tell) throws Exception {
+        if (tell) {
+            tell("orders");
+        }
+        while (from.readLine() != null) {
+        }
+    }
+
+    static void readStock(BufferedReader from, boolean tell) throws Exception {
+        if (tell) {
+            tell("stock");
+        }
+        while (from.readLine() != null) {
+        }
+    }
+
+    static void down(int depth, BufferedReader from, boolean orders, boolean tell) throws Exception {
+        if (depth > 0) {
+            down(depth - 1, from, orders, tell);
+        } else if (orders) {
+            readOrders(from, tell);
+        } else {
+            readStock(from, tell);
+        }
+    }
+
+    static void tell(String name) {
+        StringBuilder lines = new StringBuilder();
+        StackTraceElement[] frames = Thread.currentThread().getStackTrace();
+        for (int number = 2; number < frames.length; number++) {
+            StackTraceElement frame = frames[number];
+            lines.append(name + " " + frame.getClassName() + "." + frame.getMethodName() + " " + frame.getLineNumber() + "\n");
+        }
+        System.out.print(lines);
+        System.out.flush();
+    }
+
+    static void connectAndClose(int count) {
+        try {
+            for (int i = 0; i < count; i++) {
+                try (Socket peer = new Socket(listener.getInetAddress(), listener.getLocalPort())) {
+                    Thread.sleep(15);
+                    peer.getOutputStream().write("x\n".getBytes());
+                    Thread.sleep(15);
+                }
+            }
+        } catch (Exception e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
+    static void serve(ExecutorService pool, int count, boolean keep) throws Exception {
+        Thread peers = new Thread(() -> connectAndClose(count));
+        peers.start();
+        CountDownLatch done = new CountDownLatch(count);
+        for (int number = 0; number < count; number++) {
+            Socket connection = listener.accept();
+            boolean orders = number % 2 == 1;
+            boolean tell = keep && number < 2;
+            pool.execute(() -> {
+                try {
+                    BufferedReader from = new BufferedReader(new InputStreamReader(connection.getInputStream()));
+                    down(4, from, orders, tell);
+                    if (keep) {
+                        synchronized (held) {
+                            held.add(connection);
+                        }
+                    } else {
+                        connection.close();
+                    }
+                } catch (Exception e) {
+                    throw new IllegalStateException(e);
+                }
+                done.countDown();
+            });
+        }
+        peers.join();
+        done.await();
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        ExecutorService pool = (ExecutorService)
+                Executors.class.getMethod("newVirtualThreadPerTaskExecutor").invoke(null);
+        listener = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
+        System.out.println(listener.getLocalPort());
+        for (int round = Integer.parseInt(arguments[0]); round > 0; round--) {
+            serve(pool, 10, false);
+        }
+        serve(pool, 10, true);
+        System.out.println("stuck");
+        while (System.in.read() >= 0) {
+        }
+    }
+}
