@@ -67,6 +67,16 @@ pub extern "C" fn extent_of_chunk(runtime: u64, chunk: u64) -> u64 {
     u64::from(sp as u32) | bottom << 32
 }
 
+/// What lies there; 0 where that cannot be read.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn word_of_chunk(at: u64) -> u64 {
+    if g::HAS_REGS.load() == 0 {
+        return 0;
+    }
+    word(at).unwrap_or(0)
+}
+
 #[inline(always)]
 fn known<'r>(runtime: u64) -> Option<&'r Runtime> {
     if g::HAS_REGS.load() == 0 {

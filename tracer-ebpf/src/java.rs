@@ -15,9 +15,9 @@ use tracer_common::{
 };
 
 use crate::{
-    choice::if_equal,
+    choice::{if_below, if_equal},
     globals as g,
-    heap::{extent_of_chunk, innermost_chunk, outer_chunk},
+    heap::{extent_of_chunk, innermost_chunk, outer_chunk, word_of_chunk},
     repeat::{Turn, repeat},
     runtime::{entry, word},
     walk::rule,
@@ -133,7 +133,8 @@ pub fn walk(
         epoch,
         window,
         at: [sp, pc, fp],
-        end: 0,
+        // Nothing, of which the verifier does not know that: a number would make two loops of one.
+        end: of.stride,
         outer: 0,
         // What is said when the last turn does not end it.
         how: MANAGED_DEEPER,
@@ -188,14 +189,11 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
             code: 0,
             instruction: 0,
         };
-        if self.end != 0 && sp.wrapping_add(BOTTOM_BYTES) >= self.end {
-            if self.outer == 0 {
-                return Some(MANAGED_WHOLE);
-            }
-            return self.enter(number, self.outer);
-        }
         // Of a frame on the heap what refers to one is a distance in words.
         let on_heap = if_equal(self.end, 0, u64::MAX) ^ u64::MAX;
+        if on_heap & !if_below(sp.wrapping_add(BOTTOM_BYTES), self.end) != 0 {
+            return self.enter(number, self.outer, MANAGED_WHOLE);
+        }
         let refers =
             |from: u64, word: u64| (word << (on_heap & 3)).wrapping_add(from & on_heap);
         if pc == of.call_stub {
@@ -235,7 +233,8 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
                 if size == 0 {
                     return Some(MANAGED_WHOLE);
                 }
-                return self.enter(number, innermost_chunk(self.runtime, self.state + size));
+                let chunk = innermost_chunk(self.runtime, self.state + size);
+                return self.enter(number, chunk, MANAGED_CUT);
             }
             if kind != KIND_COMPILED {
                 return Some(self.cut(number));
@@ -286,9 +285,12 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
         MANAGED_CUT
     }
 
-    /// Goes on with the frames in this object. Where it is none, what is known ends here.
+    /// Goes on with the frames in this object; without one the walk has come to `nothing`.
     #[inline(always)]
-    fn enter(&mut self, number: usize, chunk: u64) -> Option<u32> {
+    fn enter(&mut self, number: usize, chunk: u64, nothing: u32) -> Option<u32> {
+        if chunk == 0 {
+            return Some(nothing);
+        }
         let extent = extent_of_chunk(self.runtime, chunk);
         if extent == 0 {
             return Some(MANAGED_CUT);
@@ -296,13 +298,8 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
         let words = chunk.wrapping_add(heap::place(self.of.heap, heap::WORDS));
         let sp = words.wrapping_add((extent & u64::from(u32::MAX)) << 3);
         let below = sp.wrapping_sub(16);
-        if !fill(self.window, below, 16) {
-            return Some(MANAGED_CUT);
-        }
-        // SAFETY: two words of it are filled.
-        let [saved_fp, pc] = unsafe { [(*self.window)[0], (*self.window)[1]] };
-        let fp = below.wrapping_add(saved_fp << 3);
-        self.at = [sp, pc, fp];
+        let fp = below.wrapping_add(word_of_chunk(below) << 3);
+        self.at = [sp, word_of_chunk(sp.wrapping_sub(8)), fp];
         self.end = words.wrapping_add(extent >> 32 << 3);
         self.outer = outer_chunk(self.runtime, chunk);
         let nothing = Activation {

@@ -11,8 +11,8 @@ import java.util.concurrent.Executors;
 
 /**
  * Virtual threads, one for each connection, that wait for the line they read: what called the reader lies on the heap then.
- * Two methods with one call each, at the same depth, and further out as well. Each says once what is on its stack. It runs
- * on 21 and later.
+ * Two methods with one call each, at the same depth. Each says once what is on its stack. With {@code -Dcollect=true} the
+ * collector moves all that time what it can. It runs on 21 and later.
  */
 public class VirtualThreads {
     static final List<Socket> held = new ArrayList<>();
@@ -98,7 +98,27 @@ public class VirtualThreads {
         done.await();
     }
 
+    static void collect() {
+        try {
+            while (true) {
+                byte[][] garbage = new byte[64][];
+                for (int i = 0; i < garbage.length; i++) {
+                    garbage[i] = new byte[16 << 10];
+                }
+                System.gc();
+                Thread.sleep(7);
+            }
+        } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+        }
+    }
+
     public static void main(String[] arguments) throws Exception {
+        if (Boolean.getBoolean("collect")) {
+            Thread collector = new Thread(VirtualThreads::collect);
+            collector.setDaemon(true);
+            collector.start();
+        }
         ExecutorService pool = (ExecutorService)
                 Executors.class.getMethod("newVirtualThreadPerTaskExecutor").invoke(null);
         listener = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());

@@ -272,6 +272,15 @@ fn noted<'f>(copy: &Wire, functions: &'f mut Vec<Activation>) -> Noted<'f> {
             }
         }
         MANAGED_UNREAD => Noted::Unread,
+        // Of those on the heap there is no copy, but what was met before is known.
+        MANAGED_CUT if copy.cut_on_heap() != [0; 3] => {
+            functions.clear();
+            functions.extend(copy.functions());
+            Noted::Functions {
+                functions,
+                deeper: true,
+            }
+        }
         MANAGED_CUT => Noted::Cut {
             from: copy.managed_from,
             on_heap: copy.cut_on_heap(),

@@ -11,6 +11,7 @@ use std::{
 
 use tracer_common::{
     event::StackCopy as Wire,
+    runtime::MANAGED_CUT,
     stack_key,
     table::{OPERATION_RECV, OPERATION_SEND},
 };
@@ -88,7 +89,7 @@ impl Stacks {
         if stack_key::is_of_one_call(wire.key) {
             // Others like it, without a copy, are known by it as far as their key is sure.
             let mut shared = copy.clone();
-            shared.is_shared(stack_key::steps(wire.key));
+            shared.is_shared(stack_key::steps(wire.key), wire.managed == MANAGED_CUT);
             self.add_single(wire.key, copy);
             let of_any = stack_key::of_any_call(wire.key);
             if !self.entries.contains_key(&of_any) {

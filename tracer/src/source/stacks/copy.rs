@@ -149,14 +149,10 @@ impl Copy {
         }
     }
 
-    /// Of the calls that share a key as far as it is sure, this is one.
-    pub(super) fn is_shared(&mut self, sure: u32) {
+    /// Of the calls that share a key as far as it is sure, this is one. A walk that was `cut` has told the key nothing.
+    pub(super) fn is_shared(&mut self, sure: u32, cut: bool) {
         self.sure = Some(sure);
-        if let Functions::Noted {
-            what: What::Cut { .. },
-            ..
-        } = self.functions
-        {
+        if cut && matches!(self.functions, Functions::Noted { .. }) {
             self.functions = Functions::Unread;
         }
     }

@@ -148,7 +148,12 @@ impl OnHeap {
         let record = memory.word(entry).unwrap_or(0);
         let stack = memory.word(record.wrapping_add(STACK_OBJECT)).unwrap_or(0);
         let tail = stack.wrapping_add(heap::place(self.places, heap::TAIL));
-        let read_again = [self.collecting, entry, record.wrapping_add(STACK_OBJECT), tail];
+        let read_again = [
+            self.collecting,
+            entry,
+            record.wrapping_add(STACK_OBJECT),
+            tail,
+        ];
         for at in read_again {
             memory.forget(at);
         }
@@ -166,12 +171,7 @@ impl OnHeap {
 const OBJECT: &str = "_klasses[static_cast<int>(vmClassID::Object_klass_knum)]";
 
 /// Numbers that stand for addresses: what they are counted from, and how far they are shifted.
-fn scale(
-    tables: &Tables,
-    memory: &mut Memory<'_>,
-    of: &str,
-    before: &str,
-) -> Option<(u64, u64)> {
+fn scale(tables: &Tables, memory: &mut Memory<'_>, of: &str, before: &str) -> Option<(u64, u64)> {
     let field = |name: &str| {
         let own = tables.field(of, name);
         own.or_else(|| tables.field(of, &format!("{before}.{name}")))
@@ -229,12 +229,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn of(
-        tables: &Tables,
-        packing: Packing,
-        memory: &mut Memory<'_>,
-        class: u64,
-    ) -> Option<Self> {
+    fn of(tables: &Tables, packing: Packing, memory: &mut Memory<'_>, class: u64) -> Option<Self> {
         const MAX_BYTES: u64 = 4096;
         let list = tables.field("InstanceKlass", "_fieldinfo_stream")?;
         let list = list.of(memory, class)?;
@@ -243,7 +238,9 @@ impl Fields {
         let data = tables.field("Array<u1>", "_data")?.place(list)?;
         let bytes = memory.bytes(data, length as usize)?;
         Some(Self {
-            pool: tables.field("InstanceKlass", "_constants")?.of(memory, class)?,
+            pool: tables
+                .field("InstanceKlass", "_constants")?
+                .of(memory, class)?,
             all: super::stream::fields(&bytes, packing)?,
         })
     }
@@ -255,5 +252,69 @@ impl Fields {
             own.as_deref() == Some(name)
         });
         found.map(|(_, place)| *place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAMES: OnHeap = OnHeap {
+        // Tail 32; class 8, parent 40, beginning 24, end 28, frames from 48 on; references of 32 bits, shifted by 3.
+        places: u64::from_le_bytes([32, 8, 40, 24, 28, 48, 3, 32]),
+        base: 0,
+        chunk: 0x1234_5678,
+        chunk_mask: u32::MAX as u64,
+        collecting: 0x9000,
+    };
+
+    #[test]
+    fn an_object_with_frames_says_where_they_are() {
+        let mut fetch = |pages: &[u64]| {
+            let page = |page: &u64| {
+                let mut bytes = vec![0; 4096];
+                let mut put = |at: usize, word: u64| {
+                    bytes[at..at + 8].copy_from_slice(&word.to_le_bytes());
+                };
+                match page {
+                    // The record, the stack's object, and the one with frames.
+                    0x1000 => {
+                        put(0x100, 0x1200);
+                        put(0x210, 0x1300);
+                        put(0x320, 0x2000 >> 3 | 0xff << 32);
+                    }
+                    0x2000 => {
+                        put(8, 0xff_1234_5678);
+                        put(24, 10 | 100 << 32);
+                        put(40, 0x3000 >> 3);
+                        // Return address and distance to the frame, below the tenth word.
+                        put(48 + 72, 0xabcd);
+                        put(48 + 64, 5);
+                    }
+                    _ => {}
+                }
+                Some(bytes)
+            };
+            pages.iter().map(page).collect()
+        };
+        let mut memory = Memory::new(&mut fetch);
+        assert_eq!(FRAMES.innermost(&mut memory, 0x1100), Some(0x2000));
+        assert_eq!(FRAMES.innermost(&mut memory, 0x1108), None, "not mounted");
+        let chunk = FRAMES.chunk(&mut memory, 0x2000).unwrap();
+        let At { pc, sp, fp } = chunk.first;
+        assert_eq!([pc, sp, fp], [0xabcd, 0x2080, 0x2070 + 5 * 8]);
+        assert_eq!(chunk.end, 0x2030 + 800 - 16);
+        assert_eq!(chunk.outer, 0x3000);
+        assert!(FRAMES.chunk(&mut memory, 0x3000).is_none(), "another class");
+        assert!(FRAMES.is_still(&mut memory, 0x1100, 0x2000));
+        assert!(!FRAMES.is_still(&mut memory, 0x1100, 0x2008), "moved");
+    }
+
+    #[test]
+    fn while_objects_are_moved_nothing_is_known() {
+        let mut fetch = |pages: &[u64]| vec![Some(vec![1; 4096]); pages.len()];
+        let mut memory = Memory::new(&mut fetch);
+        let innermost = FRAMES.innermost(&mut memory, 0x1100).unwrap_or(0);
+        assert!(!FRAMES.is_still(&mut memory, 0x1100, innermost));
     }
 }

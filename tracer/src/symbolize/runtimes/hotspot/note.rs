@@ -58,7 +58,10 @@ impl Hotspot {
             wrapper_anchor: self.wrapper_anchor.at.checked_add(self.anchor_sp.at)?,
             epoch: self.epoch?,
             compile_id: self.compiled.place_of_number(),
-            ..self.on_heap.as_ref().map_or(Runtime::BLANK, OnHeap::to_note)
+            ..self
+                .on_heap
+                .as_ref()
+                .map_or(Runtime::BLANK, OnHeap::to_note)
         })
     }
 

@@ -139,4 +139,21 @@ mod tests {
             }
         });
     }
+
+    #[test]
+    fn fields_of_a_class_are_read() {
+        // Of `jdk.internal.vm.StackChunk` as 21 has it: parent, size, sp and bottom, and four of the machine's own.
+        let list = [
+            0x05, 0x05, 0x0c, 0x0d, 0x29, 0x03, 0x01, 0x15, 0x11, 0x0d, 0x03, 0x01, 0x10, 0x11,
+            0x19, 0x03, 0x01, 0x14, 0x11, 0x1d, 0x03, 0x01, 0xc4, 0x06, 0xcb, 0x0c, 0x2d, 0x01,
+            0x03,
+        ];
+        let expected = vec![(11, 40), (20, 12), (15, 24), (19, 28)];
+        assert_eq!(fields(&list, Packing::WithoutZero), Some(expected));
+        assert_eq!(fields(&list[..20], Packing::WithoutZero), None);
+        // One with a constant, and one that is contended.
+        let more = [3, 1, 2, 2, 9, 1, 2, 7, 3, 2, 17, 1, 17, 5];
+        let expected = vec![(1, 8), (2, 16)];
+        assert_eq!(fields(&more, Packing::WithoutZero), Some(expected));
+    }
 }

@@ -338,4 +338,20 @@ mod tests {
         assert_eq!(copied(true).word(&mut memory, 0x10_0010), sevens);
         assert_eq!(Words::Live.word(&mut memory, 0x10_0000), sevens);
     }
+
+    #[test]
+    fn the_way_to_the_heap_is_told_by_its_first_instruction() {
+        let code = |bytes: [u8; 7]| {
+            let mut fetch = move |pages: &[u64]| {
+                let mut page = vec![0x90; 4096];
+                page[..7].copy_from_slice(&bytes);
+                vec![Some(page); pages.len()]
+            };
+            entry_of_barrier(&mut Memory::new(&mut fetch), 0x7000)
+        };
+        assert_eq!(code([0x49, 0x8b, 0xa7, 0x30, 5, 0, 0]), Some(1328));
+        assert_eq!(code([0x49, 0x8b, 0xa7, 0x31, 5, 0, 0]), None);
+        assert_eq!(code([0x49, 0x8b, 0xa7, 0x30, 5, 1, 0]), None);
+        assert_eq!(code([0x4d, 0x8b, 0xa7, 0x30, 5, 0, 0]), None);
+    }
 }
