@@ -183,6 +183,7 @@ fn scale(tables: &Tables, memory: &mut Memory<'_>, of: &str, before: &str) -> Op
 
 /// How the machine was started, or what it chose.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "so the machine has them")]
 struct Flags {
     collects_in_pauses: bool,
     narrow_references: bool,
@@ -285,7 +286,7 @@ mod tests {
                     }
                     0x2000 => {
                         put(8, 0xff_1234_5678);
-                        put(24, 10 | 100 << 32);
+                        put(24, 0x64_0000_000a);
                         put(40, 0x3000 >> 3);
                         // Return address and distance to the frame, below the tenth word.
                         put(48 + 72, 0xabcd);
