@@ -135,7 +135,7 @@ pub fn walk(
         at: [sp, pc, fp],
         // Nothing, of which the verifier does not know that: a number would make two loops of one.
         end: of.stride,
-        outer: 0,
+        outer: of.stride,
         // What is said when the last turn does not end it.
         how: MANAGED_DEEPER,
         seen: 0,
@@ -192,7 +192,7 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
         // Of a frame on the heap what refers to one is a distance in words.
         let on_heap = if_equal(self.end, 0, u64::MAX) ^ u64::MAX;
         if on_heap & !if_below(sp.wrapping_add(BOTTOM_BYTES), self.end) != 0 {
-            return self.enter(number, self.outer, MANAGED_WHOLE);
+            return self.enter(number);
         }
         let refers =
             |from: u64, word: u64| (word << (on_heap & 3)).wrapping_add(from & on_heap);
@@ -234,7 +234,14 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
                     return Some(MANAGED_WHOLE);
                 }
                 let chunk = innermost_chunk(self.runtime, self.state + size);
-                return self.enter(number, chunk, MANAGED_CUT);
+                if chunk == 0 {
+                    return Some(MANAGED_CUT);
+                }
+                // The next turn enters it, as it does where frames in another one end. A number that the verifier knows
+                // would make two loops of one.
+                self.outer = chunk;
+                self.end |= 1;
+                return self.none(number);
             }
             if kind != KIND_COMPILED {
                 return Some(self.cut(number));
@@ -285,11 +292,12 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
         MANAGED_CUT
     }
 
-    /// Goes on with the frames in this object; without one the walk has come to `nothing`.
+    /// Goes on with the frames in the outer object, if there is one.
     #[inline(always)]
-    fn enter(&mut self, number: usize, chunk: u64, nothing: u32) -> Option<u32> {
+    fn enter(&mut self, number: usize) -> Option<u32> {
+        let chunk = self.outer;
         if chunk == 0 {
-            return Some(nothing);
+            return Some(MANAGED_WHOLE);
         }
         let extent = extent_of_chunk(self.runtime, chunk);
         if extent == 0 {
@@ -302,11 +310,17 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
         self.at = [sp, word_of_chunk(sp.wrapping_sub(8)), fp];
         self.end = words.wrapping_add(extent >> 32 << 3);
         self.outer = outer_chunk(self.runtime, chunk);
-        let nothing = Activation {
+        self.none(number)
+    }
+
+    /// No frame in this turn, and the walk goes on.
+    #[inline(always)]
+    fn none(&mut self, number: usize) -> Option<u32> {
+        let none = Activation {
             code: 0,
             instruction: 0,
         };
-        (self.on_frame)(number, nothing);
+        (self.on_frame)(number, none);
         self.seen = number as u32 + 1;
         None
     }
