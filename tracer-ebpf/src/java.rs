@@ -194,8 +194,7 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
         if on_heap & !if_below(sp.wrapping_add(BOTTOM_BYTES), self.end) != 0 {
             return self.enter(number);
         }
-        let refers =
-            |from: u64, word: u64| (word << (on_heap & 3)).wrapping_add(from & on_heap);
+        let refers = |from: u64, word: u64| (word << (on_heap & 3)).wrapping_add(from & on_heap);
         if pc == of.call_stub {
             let Some(wrapper) = word(fp.wrapping_sub(CALL_WRAPPER)) else {
                 return Some(MANAGED_UNREAD);
@@ -264,11 +263,7 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
             }
             // SAFETY: two words of it are filled.
             let words = unsafe { &*window };
-            self.at = [
-                caller,
-                words[1],
-                refers(caller.wrapping_sub(16), words[0]),
-            ];
+            self.at = [caller, words[1], refers(caller.wrapping_sub(16), words[0])];
         }
         (self.on_frame)(number, one);
         self.seen = number as u32 + 1;
