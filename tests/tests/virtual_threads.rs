@@ -24,8 +24,9 @@ const READERS: [(&str, u32); 2] = [
 ];
 const ACCEPTOR: (&str, u32) = ("VirtualThreads.serve", 93);
 const SOCKETS: usize = 10;
-/// Calls before the machine was noticed have no names, which on a busy machine takes longer than the rig.
-const ATTEMPTS: usize = 3;
+/// Calls before the machine was noticed, and through code that was compiled just now, have no names, which on a busy machine
+/// takes longer than the rig. Each attempt takes twice as many rounds as the one before.
+const ATTEMPTS: u32 = 3;
 
 /// Machines that have virtual threads.
 fn machines(name: &str) -> Vec<PathBuf> {
@@ -48,19 +49,14 @@ fn release(java: &Path) -> Option<u32> {
 }
 
 /// What the rig printed, and the findings about it.
-fn watched(
-    java: &Path,
-    options: &[&str],
-    rounds: &str,
-    classes: &Path,
-) -> (Vec<String>, Vec<Site>) {
+fn watched(java: &Path, options: &[&str], rounds: u32, classes: &Path) -> (Vec<String>, Vec<Site>) {
     let own = ["--json", "--min-age", "500ms", "--comm", "java"];
     let watch = Running::watch(own.into_iter().chain(["--sockets-per-site", "400"]));
     let mut child = Command::new(java)
         .args(options)
         .arg("-cp")
         .arg(classes)
-        .args([RIG, rounds])
+        .args([RIG, &rounds.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -164,21 +160,22 @@ fn two_methods_of_virtual_threads_are_two_findings_with_all_callers() {
     // So that the program tells of itself what the machine leaves out otherwise.
     let hidden = ["-XX:+UnlockDiagnosticVMOptions", "-XX:+ShowHiddenFrames"];
     for java in machines {
-        let ways: [(&[&str], &str); 6] = [
-            (&[], "15"),
-            (&["-Xint"], "10"),
-            (&["-Xcomp"], "30"),
-            (&["-XX:+UseSerialGC", "-XX:-UseCompressedOops"], "15"),
+        let ways: [(&[&str], u32); 6] = [
+            (&[], 15),
+            (&["-Xint"], 10),
+            (&["-Xcomp"], 30),
+            (&["-XX:+UseSerialGC", "-XX:-UseCompressedOops"], 15),
             (
                 &["-XX:+UseParallelGC", "-XX:-UseCompressedClassPointers"],
-                "15",
+                15,
             ),
-            (&["-Dcollect=true", "-Xmx64m"], "15"),
+            (&["-Dcollect=true", "-Xmx64m"], 15),
         ];
         for (own, rounds) in ways {
             let options = [&hidden[..], own].concat();
             for attempt in 1.. {
-                let (lines, sites) = watched(&java, &options, rounds, classes.path());
+                let (lines, sites) =
+                    watched(&java, &options, rounds << (attempt - 1), classes.path());
                 assert_nobody_wrong(&lines, &sites);
                 if is_told(&lines, &sites) {
                     break;
@@ -199,7 +196,7 @@ fn frames_that_a_collector_moves_at_any_time_are_not_told() {
     }
     let classes = installed::compiled("VirtualThreads.java");
     for java in machines {
-        let (lines, sites) = watched(&java, &["-XX:+UseZGC", "-Xint"], "10", classes.path());
+        let (lines, sites) = watched(&java, &["-XX:+UseZGC", "-Xint"], 10, classes.path());
         assert_nobody_wrong(&lines, &sites);
         let sites: Vec<Site> = sites
             .into_iter()

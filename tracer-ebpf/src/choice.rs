@@ -9,6 +9,13 @@ pub fn if_equal(one: u64, other: u64, then: u64) -> u64 {
     then & equal.wrapping_neg()
 }
 
+/// 1 where they differ, else 0.
+#[inline(always)]
+pub fn differ(one: u64, other: u64) -> u64 {
+    let differs = hidden(one ^ other);
+    hidden(differs | differs.wrapping_neg()) >> 63
+}
+
 /// All bits where one is less than the other, else none. Both are addresses of user space, or their sum with an offset.
 #[inline(always)]
 pub fn if_below(one: u64, other: u64) -> u64 {
@@ -26,7 +33,7 @@ pub extern "C" fn unknown(number: u64) -> u64 {
 /// The same number, of which the compiler knows nothing any more.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
-fn hidden(mut number: u64) -> u64 {
+pub fn hidden(mut number: u64) -> u64 {
     // SAFETY: moves a register to itself.
     unsafe {
         core::arch::asm!("{0} = {0}", inout(reg) number, options(pure, nomem, nostack, preserves_flags));
@@ -35,6 +42,6 @@ fn hidden(mut number: u64) -> u64 {
 }
 
 #[cfg(not(target_arch = "bpf"))]
-fn hidden(number: u64) -> u64 {
+pub fn hidden(number: u64) -> u64 {
     number
 }

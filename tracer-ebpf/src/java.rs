@@ -15,7 +15,7 @@ use tracer_common::{
 };
 
 use crate::{
-    choice::{if_below, if_equal},
+    choice::{differ, hidden, if_below},
     globals as g,
     heap::{extent_of_chunk, innermost_chunk, outer_chunk, word_of_chunk},
     repeat::{Turn, repeat},
@@ -190,11 +190,17 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
             instruction: 0,
         };
         // Of a frame on the heap what refers to one is a distance in words.
-        let on_heap = if_equal(self.end, 0, u64::MAX) ^ u64::MAX;
-        if on_heap & !if_below(sp.wrapping_add(BOTTOM_BYTES), self.end) != 0 {
+        let on_heap = differ(self.end, 0);
+        let is_over = !if_below(sp.wrapping_add(BOTTOM_BYTES), self.end);
+        if on_heap & is_over != 0 {
             return self.enter(number);
         }
-        let refers = |from: u64, word: u64| (word << (on_heap & 3)).wrapping_add(from & on_heap);
+        let refers = |from: u64, word: u64| {
+            // A bit and no mask: of one that is all or nothing the verifier of some kernels follows both. Made here, for
+            // kept it takes up the stack.
+            let on_heap = hidden(on_heap);
+            (word << (on_heap << 1 | on_heap)).wrapping_add(from & on_heap.wrapping_neg())
+        };
         if pc == of.call_stub {
             let Some(wrapper) = word(fp.wrapping_sub(CALL_WRAPPER)) else {
                 return Some(MANAGED_UNREAD);

@@ -140,6 +140,16 @@ pub extern "C" fn sample(_ctx: *mut core::ffi::c_void) -> i32 {
     1
 }
 
+// Never attached: a loop as the walks have them. It is loaded before all else, to see whether the kernel's verifier goes
+// through such a loop once or through every turn.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "perf_event")]
+pub extern "C" fn turns(ctx: *mut core::ffi::c_void) -> i32 {
+    // Any number that the verifier does not know.
+    let any = runtime::word(ctx as u64).unwrap_or(0);
+    runtime::walk_managed(any, any) as i32
+}
+
 // aya-ebpf has no macro for iterators; the section name is all they need.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/tcp")]

@@ -91,7 +91,7 @@ impl Live {
         let (layout, types) = layout?;
         let loader = loader.map_err(|_| StartError::Thread)?;
         let btf = Btf::parse(&types, Endianness::default())?;
-        let object = Object::find(&layout)?;
+        let mut object = Object::find(&layout)?;
         let mut ebpf = object.load_with(loader, &layout, settings)?;
         let mut targets = HashMap::try_from(take(&mut ebpf, "TARGETS")?)?;
         for pid in pids {

@@ -30,6 +30,7 @@ pub mod threads;
 pub mod tracefs;
 pub mod tracepoint;
 pub mod trial;
+mod turns;
 pub mod usage;
 pub mod user;
 pub mod visits;

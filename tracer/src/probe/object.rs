@@ -12,11 +12,12 @@ use tracer_common::{
     table::{CHUNK_WORDS, DEFAULT_SLOTS, SETS_PER_CHUNK, SLOTS},
 };
 
-use super::{layout::Layout, pidns};
+use super::{layout::Layout, pidns, turns};
 
 /// As the build script compressed them.
 static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sockleak.bpf.o.z"));
-/// The same sources, for kernels that have no helper for loops: their verifier goes through every turn.
+/// The same sources, for kernels that have no helper for loops, and for those whose verifier goes through every turn with
+/// it as well: without it that takes less time, and a hundredth of the memory.
 static WITHOUT_LOOPS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sockleak-5.10.bpf.o.z"));
 
 const OVERRIDE: &str = "SOCKLEAK_BPF_OBJECT";
@@ -31,6 +32,10 @@ pub enum ObjectError {
     Refused(#[from] aya::EbpfError),
 }
 
+fn own(embedded: &[u8]) -> Result<Vec<u8>, ObjectError> {
+    unpack(embedded).map_err(ObjectError::Damaged)
+}
+
 fn unpack(embedded: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     ZlibDecoder::new(embedded).read_to_end(&mut bytes)?;
@@ -41,33 +46,64 @@ fn unpack(embedded: &[u8]) -> std::io::Result<Vec<u8>> {
 pub struct Object {
     bytes: Vec<u8>,
     pub sha256: String,
+    /// Another one takes its place where loops cost too much.
+    is_with_loops: bool,
+    /// What the verifier went through for one loop, once that is known (`turns`).
+    pub turns: Option<u64>,
 }
 
 impl Object {
     /// The one for this kernel.
     pub fn find(layout: &Layout) -> Result<Self, ObjectError> {
-        let own = if layout.has_loops {
-            EMBEDDED
-        } else {
-            WITHOUT_LOOPS
+        let (bytes, is_with_loops) = match std::env::var_os(OVERRIDE) {
+            Some(path) => {
+                let bytes = std::fs::read(&path).map_err(|error| ObjectError::Unreadable {
+                    path: path.to_string_lossy().into_owned(),
+                    error,
+                })?;
+                (bytes, false)
+            }
+            None if layout.has_loops => (own(EMBEDDED)?, true),
+            None => (own(WITHOUT_LOOPS)?, false),
         };
-        let bytes = match std::env::var_os(OVERRIDE) {
-            Some(path) => std::fs::read(&path).map_err(|error| ObjectError::Unreadable {
-                path: path.to_string_lossy().into_owned(),
-                error,
-            })?,
-            None => unpack(own).map_err(ObjectError::Damaged)?,
-        };
-        let sha256 = format!("{:x}", Sha256::digest(&bytes));
-        Ok(Self { bytes, sha256 })
+        Ok(Self::of(bytes, is_with_loops))
     }
 
-    pub fn load(&self, layout: &Layout, settings: &Settings) -> Result<Ebpf, ObjectError> {
+    fn of(bytes: Vec<u8>, is_with_loops: bool) -> Self {
+        Self {
+            sha256: format!("{:x}", Sha256::digest(&bytes)),
+            bytes,
+            is_with_loops,
+            turns: None,
+        }
+    }
+
+    pub fn load(&mut self, layout: &Layout, settings: &Settings) -> Result<Ebpf, ObjectError> {
         self.load_with(EbpfLoader::new(), layout, settings)
     }
 
     /// Making a loader takes a while: it parses the kernel's type information.
     pub fn load_with(
+        &mut self,
+        loader: EbpfLoader<'_>,
+        layout: &Layout,
+        settings: &Settings,
+    ) -> Result<Ebpf, ObjectError> {
+        let mut ebpf = self.load_this(loader, layout, settings)?;
+        if self.is_with_loops {
+            let turns = turns::verified(&mut ebpf);
+            tracing::debug!(turns, "what the verifier went through for one loop");
+            if turns.is_some_and(|turns| turns > turns::MOST) {
+                drop(ebpf);
+                *self = Self::of(own(WITHOUT_LOOPS)?, false);
+                ebpf = self.load_this(EbpfLoader::new(), layout, settings)?;
+            }
+            self.turns = turns;
+        }
+        Ok(ebpf)
+    }
+
+    fn load_this(
         &self,
         loader: EbpfLoader<'_>,
         layout: &Layout,

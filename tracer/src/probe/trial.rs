@@ -12,9 +12,9 @@ use super::{
     host::VMLINUX,
     iterate::IterateError,
     layout::Layout,
-    object::{Object, Settings},
+    object::{Object, ObjectError, Settings},
     status::{State, Status},
-    usage,
+    turns, usage,
 };
 use crate::exit::Explained;
 
@@ -54,24 +54,32 @@ pub fn run(problem: Option<Explained>) -> Trial {
             return trial;
         }
     };
-    trial.sha256 = Object::find(&layout).ok().map(|object| object.sha256);
+    let object = Object::find(&layout);
+    trial.sha256 = object.as_ref().ok().map(|object| object.sha256.clone());
     let gates = layout.gates.iter().map(|(gate, on)| (*gate, *on != 0));
     trial.helpers = Some(gates.collect());
     if trial.problem.is_some() {
         trial.hooks = Some(absent_hooks());
         return trial;
     }
-    if let Err(problem) = load(&layout, &types, &mut trial) {
+    if let Err(problem) = load(object, &layout, &types, &mut trial) {
         trial.problem = Some(problem);
     }
     trial
 }
 
-fn load(layout: &Layout, types: &[u8], trial: &mut Trial) -> Result<(), Explained> {
+fn load(
+    object: Result<Object, ObjectError>,
+    layout: &Layout,
+    types: &[u8],
+    trial: &mut Trial,
+) -> Result<(), Explained> {
     let btf = aya::Btf::parse(types, Endianness::default()).map_err(|error| explain_btf(&error))?;
-    let mut ebpf = Object::find(layout)
-        .and_then(|object| object.load(layout, &Settings::default()))
+    let mut object = object.map_err(|error| explain_object(&error))?;
+    let mut ebpf = object
+        .load(layout, &Settings::default())
         .map_err(|error| explain_object(&error))?;
+    trial.sha256 = Some(object.sha256);
     let mut problem = None;
     for (slot, (program, target, required)) in trial.iterators.iter_mut().zip(ITERATORS) {
         let outcome = iterate(&mut ebpf, &btf, program, target);
@@ -84,6 +92,8 @@ fn load(layout: &Layout, types: &[u8], trial: &mut Trial) -> Result<(), Explaine
     wanted.late.clear();
     let attached = attach(&mut ebpf, &btf, &wanted);
     trial.verified = usage::verified(&ebpf);
+    let turns = object.turns.map(|count| (turns::PROGRAM.to_owned(), count));
+    trial.verified.extend(turns);
     match attached {
         Ok(attached) => {
             trial.hooks = Some(attached.statuses);
