@@ -85,14 +85,14 @@ public class VirtualThreads {
         }
     }
 
-    static void serve(ExecutorService pool, int count, boolean keep) throws Exception {
+    static void serve(ExecutorService pool, int count, boolean keep, boolean tells) throws Exception {
         Thread peers = new Thread(() -> connectAndClose(count));
         peers.start();
         CountDownLatch done = new CountDownLatch(count);
         for (int number = 0; number < count; number++) {
             Socket connection = listener.accept();
             boolean orders = number % 2 == 1;
-            boolean tell = keep && number < 2;
+            boolean tell = tells && number < 2;
             pool.execute(() -> {
                 try {
                     BufferedReader from = new BufferedReader(new InputStreamReader(connection.getInputStream()));
@@ -139,10 +139,12 @@ public class VirtualThreads {
                 Executors.class.getMethod("newVirtualThreadPerTaskExecutor").invoke(null);
         listener = new ServerSocket(0, 50, InetAddress.getLoopbackAddress());
         System.out.println(listener.getLocalPort());
+        // Long before the connections that are kept: it changes what is compiled.
+        serve(pool, 10, false, true);
         for (int round = Integer.parseInt(arguments[0]); round > 0; round--) {
-            serve(pool, 10, false);
+            serve(pool, 10, false, false);
         }
-        serve(pool, 10, true);
+        serve(pool, 10, true, false);
         System.out.println("stuck");
         while (System.in.read() >= 0) {
         }
