@@ -11,8 +11,8 @@ use aya::{
 use super::usage;
 
 pub const PROGRAM: &str = "turns";
-/// Three times what it takes once; 6.19 takes more than twice this.
-pub const MOST: u64 = 3000;
+/// 6.1 takes 562, 6.12 takes 1078, 7.3 takes 3173, and 6.19 takes 7704.
+pub const MOST: u64 = 5000;
 
 /// How many instructions the verifier went through; `None` where the kernel does not tell, or has no such program.
 pub fn verified(ebpf: &mut Ebpf) -> Option<u64> {
