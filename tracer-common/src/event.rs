@@ -103,7 +103,7 @@ wire! {
     pub struct EpollControl {
         pub header: Header,
         pub cookie: u64,
-        /// Key of the user stack; 0 when there was none to read.
+        /// Key of the user stack; 0 when there was none to read, and where the bits asked for tell of a FIN.
         pub stack: u64,
         pub tgid: u32,
         pub tid: u32,
@@ -121,6 +121,10 @@ wire! {
 pub const EPOLL_ADD: u32 = 1;
 pub const EPOLL_DEL: u32 = 2;
 pub const EPOLL_MOD: u32 = 3;
+
+/// EPOLLIN, EPOLLRDNORM, EPOLLRDHUP of include/uapi/linux/eventpoll.h: what the arrival of a FIN raises
+/// (`net/ipv4/tcp.c:tcp_poll`).
+pub const TELLS_OF_FIN: u32 = 0x1 | 0x40 | 0x2000;
 
 pub const PAGE: usize = 4096;
 /// Pages of user stack in a copy: the page that holds `sp` and the four above it, so at least

@@ -241,8 +241,10 @@ fn copy_walked(record: *mut StackCopy, regs: Ptr<Typed>, layout: u64, ends_at: u
 }
 
 /// Walks the runtime's frames again, to where they are sent; what is read of each lies for a moment where the
-/// stack will.
-#[inline(always)]
+/// stack will. Without loops by a helper it is a function of
+/// its own: then it has what it calls within, and what it keeps on the kernel's stack is not needed for native frames.
+#[cfg_attr(feature = "helper-loops", inline(always))]
+#[cfg_attr(not(feature = "helper-loops"), inline(never))]
 fn copy_managed(record: *mut StackCopy, runtime: u64, layout: u64, task: Ptr<Typed>, sp: u64) {
     let (mut managed, mut count, mut from) = (MANAGED_UNKNOWN, 0, [0; 3]);
     if runtime != 0 {

@@ -11,7 +11,7 @@ use aya_ebpf::{
     programs::{FExitContext, TracePointContext},
 };
 use tracer_common::{
-    event::{EPOLL_ADD, EPOLL_DEL, EPOLL_MOD},
+    event::{EPOLL_ADD, EPOLL_DEL, EPOLL_MOD, TELLS_OF_FIN},
     table::OPERATION_EPOLL,
 };
 
@@ -97,7 +97,12 @@ fn changed(
     }
     let events = if operation == EPOLL_DEL { 0 } else { events };
     let now = emit::now();
-    let stack = stack::take(current, OPERATION_EPOLL, now).key;
+    // Who asks for news is not told, only who no longer does.
+    let stack = if events & TELLS_OF_FIN == 0 {
+        stack::take(current, OPERATION_EPOLL, now).key
+    } else {
+        0
+    };
     emit::epoll(current, (cookie, stack, now), set, operation, events);
     Ok(())
 }

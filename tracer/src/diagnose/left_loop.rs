@@ -1,6 +1,8 @@
 //! How a connection left its event loop after its last use: who took it out is who should have put it back, or closed it.
 
-use super::{SocketView, context::loops::left_at, watching::TELLS_OF_FIN};
+use tracer_common::event::TELLS_OF_FIN;
+
+use super::{SocketView, context::loops::left_at};
 use crate::model::{epoll::EpollChange, socket::LastOperation};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

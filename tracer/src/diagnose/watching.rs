@@ -1,5 +1,7 @@
 //! What the event loops of a process know of a socket: the epoll sets that hold it, and who waits for them.
 
+use tracer_common::event::TELLS_OF_FIN;
+
 use super::SocketView;
 use crate::model::{
     input::{Interest, Thread},
@@ -7,8 +9,6 @@ use crate::model::{
 };
 
 /// Event bits of `include/uapi/linux/eventpoll.h`.
-/// EPOLLIN, EPOLLRDNORM, EPOLLRDHUP: what the arrival of a FIN raises (`net/ipv4/tcp.c:tcp_poll`).
-pub const TELLS_OF_FIN: u32 = 0x1 | 0x40 | 0x2000;
 pub const ONE_SHOT: u32 = 1 << 30;
 pub const EDGE: u32 = 1 << 31;
 /// All that is left of a one-shot registration that has fired (`fs/eventpoll.c:EP_PRIVATE_BITS`).

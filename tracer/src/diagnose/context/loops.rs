@@ -3,9 +3,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use tracer_common::event::TELLS_OF_FIN;
+
 use super::threads::operations;
 use crate::{
-    diagnose::watching::TELLS_OF_FIN,
     model::input::{EpollChange, EpollOperation},
     track::Tracker,
 };

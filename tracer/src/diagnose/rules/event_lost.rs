@@ -2,13 +2,15 @@
 //! descriptor, but its mask lacks what a FIN raises; or a one-shot was spent; or a read after the FIN left
 //! data behind, of which an edge does not tell again, and the loop waits.
 
+use tracer_common::event::TELLS_OF_FIN;
+
 use super::looks::was_something_asked;
 use super::{
     Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
 };
 use crate::diagnose::{
     explanation,
-    watching::{EDGE, ONE_SHOT, PRIVATE, TELLS_OF_FIN},
+    watching::{EDGE, ONE_SHOT, PRIVATE},
 };
 use crate::model::verdict::{Severity, Verdict, VerdictDoc};
 
