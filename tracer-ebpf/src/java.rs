@@ -37,6 +37,8 @@ const RETURN: usize = 9;
 const CALL_WRAPPER: u64 = 48;
 /// What the outermost frame on the heap has of the one that lies on the stack.
 const BOTTOM_BYTES: u64 = 16;
+/// Frames on the heap are walked. Without the helper for loops the verifier would follow ten times as many instructions for it.
+const WALKS_HEAP: bool = cfg!(feature = "helper-loops");
 /// Native code below a method does not take more; what a thread without Java has at that place is something else.
 const MAX_NATIVE: u64 = 64 << 20;
 
@@ -190,12 +192,15 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
             instruction: 0,
         };
         // Of a frame on the heap what refers to one is a distance in words.
-        let on_heap = differ(self.end, 0);
+        let on_heap = if WALKS_HEAP { differ(self.end, 0) } else { 0 };
         let is_over = !if_below(sp.wrapping_add(BOTTOM_BYTES), self.end);
-        if on_heap & is_over != 0 {
+        if WALKS_HEAP && on_heap & is_over != 0 {
             return self.enter(number);
         }
         let refers = |from: u64, word: u64| {
+            if !WALKS_HEAP {
+                return word;
+            }
             // A bit and no mask: of one that is all or nothing the verifier of some kernels follows both. Made here, for
             // kept it takes up the stack.
             let on_heap = hidden(on_heap);
@@ -238,7 +243,11 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
                 if size == 0 {
                     return Some(MANAGED_WHOLE);
                 }
-                let chunk = innermost_chunk(self.runtime, self.state + size);
+                let chunk = if WALKS_HEAP {
+                    innermost_chunk(self.runtime, self.state + size)
+                } else {
+                    0
+                };
                 if chunk == 0 {
                     return Some(MANAGED_CUT);
                 }
@@ -282,7 +291,7 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
     #[inline(always)]
     fn cut(&mut self, number: usize) -> u32 {
         const WORDS: usize = 3;
-        if self.end != 0 && number + WORDS <= MAX_MANAGED {
+        if WALKS_HEAP && self.end != 0 && number + WORDS <= MAX_MANAGED {
             let [sp, pc, fp] = self.at;
             for (place, instruction) in [pc, sp, fp].into_iter().enumerate() {
                 let code = 0;
