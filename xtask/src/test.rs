@@ -7,9 +7,10 @@ mod node;
 mod root;
 mod skips;
 
+use std::fs;
 use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use self::cargo_test::{Results, Run};
 pub use self::machine::{Need, provide};
@@ -61,15 +62,20 @@ fn everything(args: &Args, results: &mut Results) -> Result<()> {
     process::run(cargo().args(["build", "--release", "--locked", "--package", "tracer"]))?;
     process::run(cargo().args(["test", "--workspace", "--locked", "--no-run"]))?;
     // Most tests need no root and are faster side by side; live ones share one kernel.
-    let side_by_side = Run {
-        packages: &["--workspace", "--exclude", "tests"],
-        live: false,
+    let rootless = Run {
+        what: &["--workspace", "--exclude", "tests"],
+        live: None,
     };
-    let live = Run {
-        packages: &["--package", "tests"],
-        live: true,
+    let (paired, alone) = live_targets()?;
+    let alone = Run {
+        what: &arguments(&["--lib"], &alone),
+        live: Some(1),
     };
-    for part in [side_by_side, live] {
+    let paired = Run {
+        what: &arguments(&[], &paired),
+        live: Some(2),
+    };
+    for part in [rootless, alone, paired] {
         part.collect(&args.filter, &skips, results)?;
     }
     say::step("clippy of the kernel program");
@@ -77,6 +83,37 @@ fn everything(args: &Args, results: &mut Results) -> Result<()> {
         results.trouble.push(error);
     }
     skips.report(&results.ignored)
+}
+
+/// Targets of live tests that each judge their own programs alone, and wait most of their time: two at a time.
+const PAIRED: &[&str] = &["rigs", "verdicts"];
+
+/// The targets of live tests, those of `PAIRED` apart.
+fn live_targets() -> Result<(Vec<String>, Vec<String>)> {
+    let folder = repo::root().join("tests/tests");
+    let mut names = Vec::new();
+    for file in fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
+        let path = file
+            .with_context(|| format!("list {}", folder.display()))?
+            .path();
+        if path.extension().is_some_and(|extension| extension == "rs")
+            && let Some(name) = path.file_stem().and_then(|name| name.to_str())
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names
+        .into_iter()
+        .partition(|name| PAIRED.contains(&name.as_str())))
+}
+
+fn arguments<'a>(first: &[&'a str], targets: &'a [String]) -> Vec<&'a str> {
+    let targets = targets.iter().flat_map(|name| ["--test", name]);
+    (["--package", "tests"].into_iter())
+        .chain(first.iter().copied())
+        .chain(targets)
+        .collect()
 }
 
 fn cargo() -> Command {

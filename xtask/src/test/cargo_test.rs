@@ -10,9 +10,10 @@ use super::{cargo, root};
 use crate::say;
 
 pub struct Run<'a> {
-    pub packages: &'a [&'a str],
-    /// Against the running kernel: as root, one test at a time.
-    pub live: bool,
+    /// Packages and targets, as cargo takes them.
+    pub what: &'a [&'a str],
+    /// Against the running kernel, as root: so many tests at a time.
+    pub live: Option<usize>,
 }
 
 #[derive(Default)]
@@ -66,24 +67,24 @@ impl Run<'_> {
     pub fn collect(&self, filter: &[String], record: &Skips, results: &mut Results) -> Result<()> {
         let mut test = cargo();
         test.args(["test", "--locked", "--no-fail-fast"])
-            .args(self.packages);
-        if self.live {
+            .args(self.what);
+        if self.live.is_some() {
             root::run_tests_as_root(&mut test)?;
         }
         test.env(skips::FILE_VARIABLE, record.file())
             .arg("--")
             .args(filter);
-        if self.live {
-            test.arg("--test-threads=1");
+        if let Some(at_a_time) = self.live {
+            test.arg(format!("--test-threads={at_a_time}"));
         }
         let failed_before = results.failed_binaries();
         let succeeded = tee(test, |line| results.note(line))?;
         // A test binary that crashed or was not built fails cargo without a line of its own.
         if !succeeded && results.failed.len() == failed_before {
-            let packages = self.packages.join(" ");
+            let what = self.what.join(" ");
             results
                 .trouble
-                .push(anyhow!("cargo test {packages} failed outside of a test"));
+                .push(anyhow!("cargo test {what} failed outside of a test"));
         }
         Ok(())
     }
