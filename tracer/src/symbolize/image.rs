@@ -10,8 +10,10 @@ use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{Endianness, Object, ObjectSection, ReadCache, elf};
 
 use super::go;
+use super::names::Place;
 use super::open::FileId;
 use super::runtimes::Exports;
+use super::symbols::Symbols;
 use super::tables::{self, Sections};
 
 /// The largest browsers have 20 MiB of `.eh_frame`.
@@ -46,6 +48,8 @@ pub(super) struct Image {
     pub exports: OnceLock<Exports>,
     /// From an isolate of V8 to where that notes how JavaScript was left (`runtimes::node`); the same.
     pub javascript: OnceLock<Option<u64>>,
+    /// Its functions, once it was asked whose code an address is.
+    symbols: OnceLock<Option<Symbols>>,
     loads: Vec<Load>,
 }
 
@@ -82,6 +86,7 @@ impl Image {
             id,
             exports: OnceLock::new(),
             javascript: OnceLock::new(),
+            symbols: OnceLock::new(),
             debug_files: Default::default(),
         })
     }
@@ -95,6 +100,17 @@ impl Image {
         file.write_all(bytes).map_err(|_| "no memory file")?;
         let id = FileId::of(&file).map_err(|_| "no memory file")?;
         Self::parse(file, id)
+    }
+
+    /// What can be said of an address in the file without reading debug information: nothing, or the functions there,
+    /// innermost first.
+    pub(super) fn cheap_places(&self, address: u64) -> Vec<Place> {
+        if let Some(go) = &self.go {
+            return go.places(&self.file, self.id, address).unwrap_or_default();
+        }
+        let symbols = self.symbols.get_or_init(|| Symbols::of(&self.file));
+        let place = || symbols.as_ref()?.at(&self.file, self.id, address);
+        place().into_iter().collect()
     }
 
     /// Where in the file its code lies.

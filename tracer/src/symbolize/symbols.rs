@@ -1,0 +1,102 @@
+//! The functions of a file by address, from its symbol table alone: enough to tell whose code an address is before
+//! anything is named, without reading debug information.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+use object::read::elf::{ElfFile64, SectionHeader as _, Sym as _};
+use object::{Endianness, Object as _, ObjectSymbol as _, ReadCache, SymbolKind};
+
+use super::demangle::readable;
+use super::names::Place;
+use super::open::FileId;
+
+/// Of larger ones nothing is read: 700,000 functions.
+const MAX_TABLE: u64 = 16 << 20;
+/// Nothing is said of a function with a longer name.
+const MAX_NAME: usize = 4096;
+
+pub(super) struct Symbols {
+    /// By address.
+    functions: Vec<Function>,
+    /// Where in the file the names are.
+    names: u64,
+}
+
+struct Function {
+    address: u64,
+    size: u64,
+    name: u32,
+}
+
+impl Symbols {
+    /// None where the file has no symbol table, or one that is too large.
+    pub(super) fn of(file: &File) -> Option<Self> {
+        let cache = ReadCache::new(file.try_clone().ok()?);
+        let elf = ElfFile64::<Endianness, _>::parse(&cache).ok()?;
+        let (endian, sections) = (elf.endian(), elf.elf_section_table());
+        let table = elf.elf_symbol_table();
+        let header = sections.section(table.section()).ok()?;
+        if table.is_empty() || header.sh_size(endian) > MAX_TABLE {
+            return None;
+        }
+        let names = sections.section(table.string_section()).ok()?;
+        let mut functions: Vec<Function> = elf
+            .symbols()
+            .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0)
+            .map(|symbol| Function {
+                address: symbol.address(),
+                size: symbol.size(),
+                name: symbol.elf_symbol().st_name(endian),
+            })
+            .collect();
+        functions.sort_unstable_by_key(|function| function.address);
+        let names = names.sh_offset(endian);
+        Some(Self { functions, names })
+    }
+
+    /// `address` is in the ELF file's address space.
+    pub(super) fn at(&self, file: &File, id: FileId, address: u64) -> Option<Place> {
+        let after = self
+            .functions
+            .partition_point(|function| function.address <= address);
+        let function = self.functions.get(after.checked_sub(1)?)?;
+        if address - function.address >= function.size {
+            return None;
+        }
+        let mut bytes = [0; MAX_NAME];
+        let at = self.names.checked_add(function.name.into())?;
+        let read = file.read_at(&mut bytes, at).ok()?;
+        let end = bytes.get(..read)?.iter().position(|byte| *byte == 0)?;
+        let name = str::from_utf8(bytes.get(..end)?).ok()?;
+        // What was read piece by piece is of one version.
+        let place = Place {
+            function: (!name.is_empty()).then(|| readable(name)),
+            ..Place::default()
+        };
+        (FileId::of(file) == Ok(id)).then_some(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_functions_of_this_program_have_the_names_that_they_have() {
+        let file = File::open("/proc/self/exe").expect("this program");
+        let id = FileId::of(&file).expect("its identity");
+        let symbols = Symbols::of(&file).expect("its symbols");
+        assert!(symbols.functions.len() > 1000);
+        let named = |address| symbols.at(&file, id, address)?.function;
+        let is_of_this = |function: &&Function| {
+            named(function.address).is_some_and(|name| name.ends_with("symbols::Symbols::of"))
+        };
+        let of = symbols.functions.iter().find(is_of_this).expect("itself");
+        assert_eq!(named(of.address + of.size - 1), named(of.address));
+        assert_ne!(named(of.address + of.size), named(of.address));
+        assert_eq!(named(0), None);
+        let other = FileId::of(&File::open("/proc/self/maps").expect("maps")).expect("another");
+        assert!(symbols.at(&file, other, of.address).is_none());
+    }
+}
