@@ -38,8 +38,9 @@ What older kernels lack, and what follows from it:
 
 On 6.19 alone the verifier goes through turns of `bpf_loop` again and again that differ in nothing that
 matters, and remembers each, which took half a gigabyte. What it counts for a small program with one such
-loop shows that, and the object without that helper is loaded, which takes eight times as many instructions
-and no more than 100 MiB. Frames of virtual threads on the heap are walked with the helper only.
+loop shows that, and the object without that helper is loaded, which takes three times as many instructions
+and no more than 100 MiB. Frames of virtual threads on the heap are walked with the helper only, and without it
+no more than 8 of JavaScript.
 
 What newer kernels bring: on 7.0 to 7.3, where only lazy and full preemption are left, a task was seen
 to lose the CPU inside a program (on 6.19, lazy as well, it was not). When another task on that CPU
