@@ -38,12 +38,14 @@ const MAX_NATIVE: u64 = 64 << 20;
 /// Words of the stack from which a frame can be taken without another read: the frames of a call mostly lie in 2 KiB.
 const SPAN: usize = 256;
 const MOST: usize = MAX_MANAGED;
-/// Frames of a call that are walked. Without the helper for loops the verifier follows every turn.
-const TURNS: u32 = if cfg!(feature = "helper-loops") {
-    MOST as u32
-} else {
-    8
-};
+/// Of frames for which there is room, how many are walked. Without the helper for loops the verifier follows every turn.
+const fn turns(most: usize) -> u32 {
+    if cfg!(feature = "helper-loops") {
+        most as u32
+    } else {
+        8
+    }
+}
 
 /// What a walk works on, for the stack has no room for it.
 #[repr(C)]
@@ -99,7 +101,7 @@ fn walk(runtime: u64, sp: u64, now: u64, desk: *mut Desk, thread: u64) -> (u32, 
     // SAFETY: a valid map element.
     let (piece, left) = unsafe { (&raw mut (*desk).piece, (&raw mut (*desk).left).cast()) };
     let mut way = Way::<SPAN, MOST, false>::from(of.tag, thread, (sp, fp), piece, left);
-    repeat(TURNS, &mut way);
+    repeat(const { turns(MOST) }, &mut way);
     if way.how == MANAGED_UNREAD || !is_mine(desk, thread) {
         return (MANAGED_UNREAD, 0, 0);
     }
@@ -108,7 +110,7 @@ fn walk(runtime: u64, sp: u64, now: u64, desk: *mut Desk, thread: u64) -> (u32, 
         return (way.how, way.seen, known);
     }
     let mut named = Named::<MOST, false>::of(of, left, way.seen);
-    repeat(TURNS, &mut named);
+    repeat(const { turns(MOST) }, &mut named);
     if named.unread || !is_mine(desk, thread) {
         return (MANAGED_UNREAD, 0, 0);
     }
@@ -172,9 +174,9 @@ pub fn walk_interrupted<const MOST: usize>(
         return (MANAGED_NONE, 0);
     }
     let mut way = Way::<1, MOST, true>::from(of.tag, 0, (sp, fp), room.cast(), left);
-    repeat(MOST as u32, &mut way);
+    repeat(const { turns(MOST) }, &mut way);
     let mut named = Named::<MOST, true>::of(of, left, way.seen);
-    repeat(MOST as u32, &mut named);
+    repeat(const { turns(MOST) }, &mut named);
     let is_of_javascript = if way.how == MANAGED_WHOLE {
         way.entered
     } else {

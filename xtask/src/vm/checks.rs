@@ -13,6 +13,7 @@ use super::expected;
 use super::kernel::Kernel;
 use super::record::{self, DOCTOR, SNAPSHOT, Step, TRACE, WATCH};
 use super::report::{Doctor, Hook, Manifest, Report};
+use crate::bench::document::grouped;
 use crate::repo;
 
 pub struct Check {
@@ -132,6 +133,9 @@ fn verified(kernel: &Kernel, doctor: &Doctor) -> Result<String, String> {
     if !over.is_empty() {
         return Err(format!("over the budget: {}", over.join(", ")));
     }
+    if !(doctor.programs.iter()).any(|program| program.name == expected::SAMPLES) {
+        return Err(format!("{} was not loaded", expected::SAMPLES));
+    }
     let largest = doctor
         .programs
         .iter()
@@ -148,15 +152,6 @@ fn verified(kernel: &Kernel, doctor: &Doctor) -> Result<String, String> {
         grouped(all),
         largest.name
     ))
-}
-
-fn grouped(number: u64) -> String {
-    let (thousands, rest) = (number / 1000, number % 1000);
-    if thousands == 0 {
-        rest.to_string()
-    } else {
-        format!("{thousands},{rest:03}")
-    }
 }
 
 /// One check a purpose: exactly the expected hooks, each in the expected status.

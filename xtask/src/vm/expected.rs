@@ -80,14 +80,17 @@ pub fn purposes(version: (u32, u32)) -> Vec<Purpose> {
 /// The kernel tells how many instructions the verifier went through (5.16).
 pub const TELLS_VERIFIED: (u32, u32) = (5, 16);
 
+/// Loaded where it can be, and attached only to threads that run.
+pub const SAMPLES: &str = "sample";
+
 /// How many it may go through for one program: what it takes on the kernel that needs most, and a tenth. The limit is
 /// a million (`kernel/bpf/verifier.c:BPF_COMPLEXITY_LIMIT_INSNS`); time at the start is what grows before.
 pub fn most_verified(program: &str, version: (u32, u32)) -> u64 {
     // The verifier of 6.19 goes on through turns of `bpf_loop` that are no different; that before and that after do not. It is
     // given the object without that helper, of which it follows every turn, but remembers little.
-    let (walks, turns) = match version {
-        (6, 19) => (152_000, 8_500),
-        _ => (60_000, 3_500),
+    let (walks, samples, turns) = match version {
+        (6, 19) => (152_000, 72_000, 8_500),
+        _ => (60_000, 17_000, 3_500),
     };
     match program {
         // They walk stacks, and the frames of runtimes.
@@ -95,6 +98,7 @@ pub fn most_verified(program: &str, version: (u32, u32)) -> u64 {
         "recv_length" | "send_length" | "exit_accept" | "accept" | "recvmsg" | "epoll_ctl"
         | "exit_epoll_ctl" => walks,
         "destroy" => 8_100,
+        SAMPLES => samples,
         // One loop alone: what it takes decides which object is loaded (`tracer/src/probe/turns.rs`).
         "turns" => turns,
         _ => 6_000,
