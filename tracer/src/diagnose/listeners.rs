@@ -51,8 +51,16 @@ impl<'a> SocketView<'a> {
             event,
             explains: false,
         };
-        self.context.blame(found.frames()).map(|_| found)
+        let blamed = found.frames().get(self.context.blame(found.frames())?)?;
+        (!hands_on(event, blamed)).then_some(found)
     }
+}
+
+/// A framework that was installed as a package takes all requests of a server, and gives each to the handler that the
+/// program has for it: which one that was, nothing tells.
+fn hands_on(event: Event, blamed: &Frame) -> bool {
+    let file = blamed.file.as_deref().unwrap_or_default();
+    event == Event::Request && file.contains("/node_modules/")
 }
 
 impl<'a> Proof<'a> {

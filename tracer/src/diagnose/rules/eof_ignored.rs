@@ -6,7 +6,10 @@ use super::{
     Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView,
     looks::{self, Looks},
 };
-use crate::diagnose::{context::activations::Activation, explanation};
+use crate::diagnose::{
+    context::{activations::Activation, pools::Queue, waits::WaitsFor},
+    explanation,
+};
 use crate::model::{
     socket::SocketOperation,
     stack::Frame,
@@ -147,6 +150,10 @@ fn looks(view: &SocketView<'_>) -> Looks {
             view.runs_tasks(),
             "the program runs tasks of its own: another one than the reader may keep the connection",
         )
+        .doubt(
+            may_be_served_elsewhere(view),
+            "what was read before the end was never answered, and another thread waits inside the program: it may serve it",
+        )
         .look(
             !was_told_elsewhere(view),
             "",
@@ -158,6 +165,32 @@ fn looks(view: &SocketView<'_>) -> Looks {
             "not all threads could be looked at",
         )
         .look(view.nothing_lost(), "", "some events were lost")
+}
+
+/// A server may read ahead in one thread what others serve, and meet the end while they are at it: what came was not
+/// answered, and a thread, of another kind than the reader, waits in functions of the program that others of it called.
+/// Only `main()` waits like that for what it has started.
+fn may_be_served_elsewhere(view: &SocketView<'_>) -> bool {
+    let history = view.socket.history;
+    let unanswered = (history.used).is_some_and(|used| used.kind == SocketOperation::Recv);
+    let Some(eof) = history.eof.filter(|_| unanswered) else {
+        return false;
+    };
+    let context = view.context;
+    let reader = context.threads.seen(eof.actor());
+    let kind = reader.and_then(|reader| context.kind(reader));
+    let mut threads = (view.holder_pids().iter()).flat_map(|pid| view.tracker.threads(*pid));
+    threads.any(|thread| {
+        let waits = context.waits.of(thread);
+        let kept = matches!(waits, WaitsFor::Futex | WaitsFor::Lock(_)) || waits.is_of_work();
+        let own = thread.stack.iter().filter(|frame| context.is_own(frame));
+        thread.actor() != eof.actor()
+            && thread.tid != eof.pid
+            && (kind.is_none() || context.kind(thread) != kind)
+            && kept
+            && context.queue_before(thread) != Queue::No
+            && own.count() > 1
+    })
 }
 
 /// An end of stream that is followed at once by a write to another connection was passed on.

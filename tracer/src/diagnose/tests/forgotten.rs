@@ -1,11 +1,12 @@
 //! Sockets the program has read, used or only accepted: `eof-ignored`, `lost-reference`,
 //! `never-read`, `idle-pool`.
 
-use super::world::{END, S, SERVER, STUCK, World, conn, frame, libc, thread, world};
+use super::world::{END, S, SERVER, STUCK, World, conn, frame, libc, process, thread, world};
 use crate::model::{
     input::{Input, Thread},
     report::Direction,
     socket::SocketOperation,
+    stack::Frame,
 };
 
 /// One thread in `syscall`, below the function of the stack `recv` came from.
@@ -89,6 +90,43 @@ fn eof_ignored_is_not_claimed_of_a_reader_still_at_work() {
     let elsewhere =
         world([conn(1).accepted().eof()]).with_threads(SERVER, busy("write", "log", 40));
     assert_eq!(elsewhere.verdict(), "eof-ignored medium leak");
+}
+
+/// The reader has ended; whom it gave the request to is not known, but somebody may be at it.
+#[test]
+fn eof_ignored_is_doubted_where_another_thread_may_serve_what_was_read() {
+    let ended = |kind, waits: Vec<Frame>, tid| {
+        let mut site = conn(1).accepted().used(kind, STUCK - S).eof();
+        for operation in [
+            &mut site.candidate.history.used,
+            &mut site.candidate.history.eof,
+        ] {
+            operation.as_mut().unwrap().tid = 900;
+        }
+        let accepts = thread(SERVER, "accept", vec![frame("main", 9)]);
+        let mut other = thread(tid, "futex", waits);
+        other.comm = "handler".to_owned();
+        let threads = match tid {
+            SERVER => vec![other],
+            _ => vec![accepts, other],
+        };
+        let count = threads.len() as u32;
+        let mut server = process(SERVER);
+        server.threads = count;
+        world([site])
+            .with_process(server)
+            .with_threads(SERVER, threads)
+            .verdict()
+    };
+    let inside = || vec![libc("syscall"), frame("ask_stock", 60), frame("handle", 61)];
+    let read = SocketOperation::Recv;
+    assert_eq!(ended(read, inside(), 901), "eof-ignored low leak");
+    // It was answered; it waits in the only function that it has, as for work; it is main() that waits for the others.
+    let answered = ended(SocketOperation::Send, inside(), 901);
+    assert_eq!(answered, "eof-ignored high leak");
+    let waits_for_work = vec![libc("syscall"), frame("work", 62)];
+    assert_eq!(ended(read, waits_for_work, 901), "eof-ignored high leak");
+    assert_eq!(ended(read, inside(), SERVER), "eof-ignored high leak");
 }
 
 fn used() -> World {

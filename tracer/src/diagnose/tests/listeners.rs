@@ -167,3 +167,30 @@ fn what_is_not_known_is_said_and_blames_nobody() {
     assert!(says("listeners: unknown: "), "{:?}", sites[0].evidence);
     assert!(sites[0].listeners.as_ref().unwrap().unknown.is_some());
 }
+
+/// One that was installed listens to all requests, and calls the program's handlers by itself.
+#[test]
+fn a_framework_that_takes_all_requests_is_not_blamed_for_one() {
+    let blamed = |event, file: &str| {
+        let mut takes = listener("routing", 871);
+        takes.file = Some(file.to_owned());
+        let mut heard = listeners(false, false, &[(event, takes)]);
+        if let Heard::By(listeners) = &mut heard {
+            listeners.is_http = event == Event::Request;
+        }
+        let sites = sites(vec![heard], runtime());
+        let blame = sites[0].blame.as_ref();
+        blame.map(|blame| blame.function.raw().to_owned())
+    };
+    let package = "/srv/node_modules/framework/lib/route.js";
+    assert_eq!(blamed(Event::Request, package), None);
+    assert_eq!(
+        blamed(Event::Request, "/srv/app.js").as_deref(),
+        Some("routing")
+    );
+    // What listens to the connections themselves decides about them.
+    assert_eq!(
+        blamed(Event::Connection, package).as_deref(),
+        Some("routing")
+    );
+}

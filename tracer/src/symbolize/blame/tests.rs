@@ -75,6 +75,12 @@ fn libraries_and_runtimes_are_not_applications() {
         ("app", "<&mut T as tokio::io::AsyncWrite>::poll_write"),
         ("app", "core::ops::function::FnOnce::call_once"),
         ("app", "tokio::runtime::task::raw::poll"),
+        (
+            "app",
+            "parking_lot_core::thread_parker::imp::ThreadParker::futex_wait",
+        ),
+        ("app", "parking_lot::condvar::Condvar::wait_until_internal"),
+        ("app", "async_task::raw::RawTask<F,T,S,M>::run"),
         ("app", "internal/poll.(*FD).Read"),
         ("app", "net.(*conn).Read"),
         ("app", "runtime.goexit"),
