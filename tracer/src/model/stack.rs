@@ -88,12 +88,14 @@ impl Frame {
 
     /// Of a runtime that runs many tasks on few threads: Go's sockets, the async runtimes of Rust and OCaml, Erlang's machine.
     pub fn is_of_tasks(&self) -> bool {
-        const RUNTIMES: [&str; 5] = [
+        const RUNTIMES: [&str; 7] = [
             "internal/poll.",
             "tokio::",
             "async_io::",
             "Lwt_main.",
             "Lwt_unix.",
+            "boost::asio::detail::awaitable_",
+            "asio::detail::awaitable_",
         ];
         if self.is_of_greenlets() || self.module.as_deref() == Some("beam.smp") {
             return true;

@@ -31,7 +31,9 @@ const CLONE_MARKS: [&str; 7] = [
 pub(super) fn readable(symbol: &str) -> String {
     let base = without_clone_marks(without_version(symbol));
     if base.len() <= MAX_MANGLED
-        && let Some(name) = rust(base).or_else(|| cpp(base)).or_else(|| ocaml(base))
+        && let Some(name) = (rust(base).or_else(|| cpp(base)))
+            .or_else(|| ocaml(base))
+            .or_else(|| cpp_scope(base))
     {
         return name;
     }
@@ -97,6 +99,28 @@ fn cpp(symbol: &str) -> Option<String> {
         Err(_) => return None,
     }
     Some(cut(&without_defaults(&out.text), MAX_NAME).to_owned())
+}
+
+/// Where a function is that cannot be written as a whole, such as some of lambdas in templates: the names that its own
+/// begins with (Itanium C++ ABI, 5.1.3), `_ZZN3one3twoIiE…` → `one::two…`.
+fn cpp_scope(symbol: &str) -> Option<String> {
+    let mut rest = symbol.strip_prefix("_Z")?.trim_start_matches(['Z', 'N']);
+    rest = rest.trim_start_matches(['K', 'V', 'r', 'R', 'O']);
+    let mut names: Vec<&str> = Vec::new();
+    if let Some(of_std) = rest.strip_prefix("St") {
+        (rest, names) = (of_std, vec!["std"]);
+    }
+    while let Some(digits) = rest.find(|c: char| !c.is_ascii_digit()) {
+        let (length, text) = rest.split_at_checked(digits)?;
+        let Some((name, after)) = (length.parse().ok()).and_then(|at| text.split_at_checked(at))
+        else {
+            break;
+        };
+        names.push(name);
+        rest = after;
+    }
+    let name = names.join("::");
+    (names.len() > 1).then(|| format!("{}…", cut(&name, MAX_NAME)))
 }
 
 /// `camlApp__handle_client_82` (5.1: `camlApp.handle_client_82`) → `App.handle_client`: the number counts the functions of a
@@ -209,6 +233,13 @@ mod tests {
             ("caml_start_program", "caml_start_program"),
             ("camlApp__152", "camlApp__152"),
             ("_Zgarbage", "_Zgarbage"),
+            // Its arguments cannot be read.
+            (
+                "_ZZN5boost4asio6detail5frameIQE",
+                "boost::asio::detail::frame…",
+            ),
+            ("_ZNKSt5queueIQE", "std::queue…"),
+            ("_ZN99pool4takeIQE", "_ZN99pool4takeIQE"),
             (".cold", ".cold"),
             ("main.(*Server).serve", "main.(*Server).serve"),
             ("", ""),

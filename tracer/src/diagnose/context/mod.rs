@@ -271,6 +271,18 @@ impl<'a> ReportContext<'a> {
                 self.of_tasks.insert(pid);
             }
         }
+        // None of them may be on a CPU now.
+        let histories = self.threads.histories();
+        let operations =
+            histories.flat_map(|(_, history)| [history.opened, history.used, history.eof]);
+        for operation in operations.flatten() {
+            let stack = self.tracker.stack(operation.stack);
+            if !self.knows_goroutines(operation.pid)
+                && stack.is_some_and(|stack| stack.frames.iter().any(Frame::is_of_tasks))
+            {
+                self.of_tasks.insert(operation.pid);
+            }
+        }
     }
 }
 

@@ -204,6 +204,11 @@ impl<'a> ReportContext<'a> {
         }
     }
 
+    /// By the known frames of its runtime, it executes a piece of work that is the program's own.
+    pub fn is_at_work(&self, thread: &Thread) -> bool {
+        idle::is_at_work(thread, self.blamer)
+    }
+
     /// What threads of one pool have in common: their names, and the function of the program that they began with.
     pub fn kind(&self, thread: &Thread) -> Option<(String, String)> {
         let start = start(thread, self.blamer);
@@ -256,6 +261,11 @@ fn start(thread: &Thread, blamer: super::Blamer<'_>) -> String {
     frame
         .and_then(|frame| frame.function.clone())
         .unwrap_or_default()
+}
+
+/// As threads of one pool are.
+pub fn are_named_alike(one: &Thread, other: &Thread) -> bool {
+    stem_of(one) == stem_of(other)
 }
 
 fn stem_of(thread: &Thread) -> String {

@@ -5,11 +5,16 @@ use super::super::{
     SocketView,
     context::{
         activations::{Activation, Over},
-        pools::Queue,
+        pools::{self, Queue},
         waits::WaitsFor,
     },
 };
-use crate::model::{actor::Actor, report::Direction, verdict::Confidence};
+use crate::model::{
+    actor::Actor,
+    report::Direction,
+    socket::{LastOperation, SocketOperation},
+    verdict::Confidence,
+};
 
 /// So long an event loop has to be watched to know what it does with its sockets: five seconds.
 const LONG_ENOUGH: u64 = 5_000_000_000;
@@ -190,7 +195,8 @@ fn queue(view: &SocketView<'_>) -> Queue {
             let mut busy = pool.busy.iter();
             busy.any(|thread| thread.actor() == last.actor())
         });
-        let is_handed = of_pool || is_handed_on(view, last.actor());
+        let is_handed =
+            of_pool || is_handed_on(view, last.actor()) || is_read_for_workers(view, last);
         return if is_handed { Queue::Likely } else { Queue::No };
     }
     let threads = view
@@ -210,6 +216,26 @@ fn is_handed_on(view: &SocketView<'_>, by: Actor) -> bool {
         .filter(|thread| view.context.is_called(thread));
     let mut called = called.peekable();
     called.peek().is_some() && called.all(|thread| thread.actor() != by)
+}
+
+/// A thread that waits for events or for the next piece of work, and accepts nothing itself, has read the request; and
+/// others, which are not of its pool, are at pieces of work that they got from somebody, and are kept in them.
+fn is_read_for_workers(view: &SocketView<'_>, last: LastOperation) -> bool {
+    let context = view.context;
+    let Some(reader) = context.threads.seen(last.actor()) else {
+        return false;
+    };
+    let is_free = matches!(context.waits.of(reader), WaitsFor::Set(_)) || context.is_idle(reader);
+    let mut threads = (view.holder_pids().iter()).flat_map(|pid| view.tracker.threads(*pid));
+    last.kind == SocketOperation::Recv
+        && is_free
+        && threads.any(|thread| {
+            let waits = context.waits.of(thread);
+            let kept = matches!(waits, WaitsFor::Futex | WaitsFor::Lock(_)) || waits.is_of_work();
+            kept && !pools::are_named_alike(thread, reader)
+                && !context.is_idle(thread)
+                && context.is_at_work(thread)
+        })
 }
 
 /// By samples, who touched it last computes, and no longer in the call that did it.

@@ -1,9 +1,9 @@
 //! Event loops: registrations that cannot tell of the hang-up, and those that have told.
 
-use super::world::{Conn, S, SERVER, STUCK, World, conn, frame, libc, thread, world};
+use super::world::{Conn, S, SERVER, STUCK, World, conn, frame, libc, process, thread, world};
 use crate::model::{
     actor,
-    input::{AsyncTask, Input, Interest, Thread},
+    input::{Activity, AsyncTask, Input, Interest, Thread},
     socket::SocketOperation,
     wait::{FileKind, Target, Wait},
 };
@@ -61,6 +61,71 @@ fn an_edge_is_lost_when_it_was_not_read_to_the_end() {
     )];
     let edge_at_work = watched(0x8000_0001).with_threads(SERVER, working);
     assert_eq!(edge_at_work.verdict(), "unknown low suspect");
+}
+
+/// An accepting thread, a loop that reads, and a pool: none of its threads has touched the connection that it serves.
+#[test]
+fn what_a_loop_has_read_for_others_may_be_with_one_that_is_kept() {
+    let with = |kind, work: &str, comm: &str| {
+        let mut read = conn(1).accepted().used(kind, STUCK - S);
+        read.candidate.history.opened.as_mut().unwrap().tid = 901;
+        let accepts = thread(901, "accept", vec![libc("accept"), frame("acceptor", 72)]);
+        let reads = vec![libc("epoll_wait"), frame("run_loop", 70)];
+        let pool = frame("java.util.concurrent.ThreadPoolExecutor.runWorker", 73);
+        let mut works = thread(902, "futex", vec![libc("futex"), frame(work, 71), pool]);
+        works.comm = comm.to_owned();
+        let mut server = process(SERVER);
+        server.threads = 3;
+        world([read])
+            .with_process(server)
+            .with_threads(
+                SERVER,
+                vec![thread(SERVER, "epoll_wait", reads), accepts, works],
+            )
+            .site()
+            .evidence
+            .iter()
+            .any(|line| line.contains("in the queue of a worker that is busy"))
+    };
+    let idle = "java.util.concurrent.ThreadPoolExecutor.getTask";
+    let read = SocketOperation::Recv;
+    assert!(with(read, "buy", "pool-1"));
+    assert!(!with(read, idle, "pool-1"));
+    // It is another loop, which does such work itself, or the loop itself has answered.
+    assert!(!with(read, "buy", "worker-902"));
+    assert!(!with(SocketOperation::Send, "buy", "pool-1"));
+}
+
+/// Coroutines of C++ leave no trace in the threads that run them in turn.
+#[test]
+fn a_process_that_was_seen_to_run_coroutines_runs_tasks_though_no_thread_is_in_one_now() {
+    let verdict = |function: &str| {
+        let site = |cookie, stack| {
+            let mut one = conn(cookie)
+                .accepted()
+                .used(SocketOperation::Send, STUCK - S);
+            one.candidate.history.used.as_mut().unwrap().stack = stack;
+            one
+        };
+        let report = world([site(1, 2), site(2, 9)])
+            .with_stack(9, vec![libc("send"), frame(function, 74)])
+            .with(Input::Activity(vec![Activity {
+                cookie: 2,
+                history: site(2, 9).candidate.history,
+            }]))
+            .report();
+        let mut sites = report.sites.iter();
+        let handled = sites.find(|site| {
+            site.blame
+                .as_ref()
+                .is_some_and(|b| b.function.raw() == "handle")
+        });
+        let site = handled.unwrap();
+        format!("{} {}", site.verdict.name(), site.confidence.name())
+    };
+    let coroutine = "boost::asio::detail::awaitable_frame_base…";
+    assert_eq!(verdict(coroutine), "lost-reference low");
+    assert_eq!(verdict("on_read"), "lost-reference high");
 }
 
 /// Go's runtime registers every connection like that, whatever becomes of the goroutine.
