@@ -225,7 +225,7 @@ fn never_read_is_not_claimed_of_what_was_not_looked_at() {
         unread().without(is_threads).verdict(),
         "never-read low leak"
     );
-    let mut crowd = super::world::process(SERVER);
+    let mut crowd = process(SERVER);
     crowd.threads = 60;
     assert_eq!(unread().with_process(crowd).verdict(), medium);
 }
