@@ -143,14 +143,11 @@ impl<'a> SocketView<'a> {
             .map(|from| from.into_iter().max().unwrap_or(0))
     }
 
-    /// A read that left data behind is followed by others; one that took the last is not, but where it took a client's
-    /// request from under its end, the server has only begun with it.
+    /// A read that left data behind is followed by others; one that took the last is not.
     fn moves(&self, used: LastOperation) -> bool {
-        let opened = self.socket.history.opened.map(|opened| opened.kind);
-        let is_request = self.socket.recv_q > 0 && opened == Some(SocketOperation::Accept);
         let goes_on = match used.kind {
             SocketOperation::Send => true,
-            SocketOperation::Recv => self.socket.recv_q > 1 || is_request,
+            SocketOperation::Recv => self.socket.recv_q > 1,
             _ => false,
         };
         goes_on && used.at > self.socket.since
