@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
     Blamer, Findings, Style,
+    explanation::span,
     report::{self, Members},
 };
 use crate::{
     model::{
         report::{Blame, Report, Site},
-        verdict::Verdict,
+        verdict::{Confidence, Severity, Verdict},
     },
     track::{Fate, Tracker},
 };
@@ -41,7 +42,8 @@ impl Ledger {
         blamer: Blamer<'_>,
     ) -> Option<Findings> {
         let mut findings = report::report(tracker, style, blamer)?;
-        self.assign(&findings);
+        self.assign(&findings, tracker.now());
+        self.doubt(&mut findings.report, tracker);
         let told = |cookie: &&u64| self.members.contains_key(cookie);
         self.unjudged += findings.passed.iter().filter(|of| !told(of)).count() as u64;
         let resting = self.settle(tracker, &findings);
@@ -84,7 +86,7 @@ impl Ledger {
     }
 
     /// Who belongs where now, and where each belonged before.
-    fn assign(&mut self, findings: &Findings) {
+    fn assign(&mut self, findings: &Findings, now: u64) {
         for Members { id, cookies, .. } in findings.members.iter().filter(|of| !of.open) {
             for cookie in cookies {
                 let before = self.members.insert(*cookie, id.clone());
@@ -95,15 +97,42 @@ impl Ledger {
                     Some(told) => (told.was(), told.came_from.clone()),
                     None => (None, BTreeMap::new()),
                 };
-                let now = self.told.entry(id.clone()).or_default();
+                let told = self.told.entry(id.clone()).or_default();
                 if let Some(was) = was {
-                    *now.came_from.entry(was).or_default() += 1;
+                    if waits_for_its_turn(was.0) {
+                        told.waited = Some(now);
+                    }
+                    *told.came_from.entry(was).or_default() += 1;
                 }
                 for (was, most) in earlier {
-                    let count = now.came_from.entry(was).or_default();
+                    let count = told.came_from.entry(was).or_default();
                     *count = (*count + 1).min(most);
                 }
             }
+        }
+    }
+
+    /// Of connections that waited for their turn a short while ago, nobody knows yet that they were forgotten: between two
+    /// pieces of work the workers of a pool look as if there was no more.
+    fn doubt(&self, report: &mut Report, tracker: &Tracker) {
+        let min_age = tracker.run_header().map_or(0, |header| header.min_age_ns);
+        for site in report
+            .sites
+            .iter_mut()
+            .filter(|site| matches!(site.verdict, Verdict::NeverRead | Verdict::LostReference))
+        {
+            let waited = self.told.get(&site.id).and_then(|told| told.waited);
+            let Some(waited) = waited else { continue };
+            let ago = tracker.now().saturating_sub(waited);
+            if ago >= min_age {
+                continue;
+            }
+            site.confidence = Confidence::Low;
+            site.severity = Severity::Suspect;
+            site.evidence.push(format!(
+                "not excluded: they waited for their turn until {} ago, and may do so still",
+                span(ago)
+            ));
         }
     }
 
@@ -153,6 +182,11 @@ impl Ledger {
             self.forgotten += 1;
         }
     }
+}
+
+/// Somebody is at work, who will come to them.
+fn waits_for_its_turn(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::WorkerStarvation | Verdict::OwnerBlocked)
 }
 
 /// The collector closes what was told of as forgotten while nobody had seen it run: one cause, one finding. They were opened

@@ -30,6 +30,8 @@ pub struct Told {
     last: u64,
     /// What its sockets were told of as before.
     pub came_from: BTreeMap<Was, u64>,
+    /// When one of them was last seen to have waited for its turn until then.
+    pub waited: Option<u64>,
 }
 
 impl Told {

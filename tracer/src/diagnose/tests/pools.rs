@@ -2,12 +2,17 @@
 
 use super::{
     crowds::{INODE, open},
-    world::{END, S, SERVER, STUCK, World, conn, frame, libc, process, thread, world},
+    told,
+    world::{END, MIN_AGE, S, SERVER, STUCK, World, conn, frame, libc, process, thread, world},
 };
-use crate::model::{
-    input::{Input, Relief, Thread},
-    socket::SocketOperation,
-    wait::{FileKind, Member, Polled, Target, Wait},
+use crate::{
+    diagnose::Ledger,
+    model::{
+        input::{Input, Relief, Thread},
+        socket::SocketOperation,
+        wait::{FileKind, Member, Polled, Target, Wait},
+    },
+    track::Tracker,
 };
 
 fn worker(nth: u32, syscall: &str, inode: u64) -> Thread {
@@ -131,6 +136,50 @@ fn relief_frees_a_thread_that_should_accept() {
         "{:?}",
         site.evidence
     );
+}
+
+/// Between two pieces of work, and when the last is done, a queue looks as if its connections had been forgotten.
+#[test]
+fn what_waited_for_its_turn_just_now_is_not_surely_forgotten() {
+    let workers = [1, 2, 3].map(|nth| worker(nth, "write", INODE + 70));
+    let mut tracker = starved([vec![dispatcher()], workers.to_vec()].concat()).tracker();
+    let mut ledger = Ledger::default();
+    let told = |ledger: &mut Ledger, tracker: &Tracker| {
+        let site = told::report(ledger, tracker).sites.remove(0);
+        let doubted = site
+            .evidence
+            .iter()
+            .any(|line| line.contains("for their turn until"));
+        (
+            format!(
+                "{} {} {}",
+                site.verdict,
+                site.confidence.name(),
+                site.severity.name()
+            ),
+            doubted,
+        )
+    };
+    assert_eq!(
+        told(&mut ledger, &tracker),
+        ("worker-starvation high leak".to_owned(), false)
+    );
+    let threads = vec![dispatcher()];
+    tracker.apply(Input::Threads {
+        pid: SERVER,
+        threads,
+    });
+    let forgotten = told(&mut Ledger::default(), &tracker);
+    assert_eq!(forgotten, ("never-read medium leak".to_owned(), false));
+    for _ in 0..2 {
+        let now = told(&mut ledger, &tracker);
+        assert_eq!(now, ("never-read low suspect".to_owned(), true));
+    }
+    let item = conn(1).accepted().recv_q(120).item;
+    tracker.apply(told::inventory(END + MIN_AGE, vec![item]));
+    let now = told(&mut ledger, &tracker);
+    assert_eq!(now, told(&mut Ledger::default(), &tracker));
+    assert_eq!(now, ("never-read low leak".to_owned(), false));
 }
 
 #[test]

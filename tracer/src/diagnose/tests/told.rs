@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-fn report(ledger: &mut Ledger, tracker: &Tracker) -> Report {
+pub fn report(ledger: &mut Ledger, tracker: &Tracker) -> Report {
     let blamer = |frames: &[Frame]| {
         let own = |frame: &Frame| frame.module.as_deref() != Some("libc.so.6");
         frames.iter().position(own)
@@ -52,7 +52,7 @@ fn end(conn: &Conn, at: u64, exiting: bool) -> Input {
     })
 }
 
-fn inventory(at: u64, items: Vec<Item>) -> Input {
+pub fn inventory(at: u64, items: Vec<Item>) -> Input {
     Input::Inventory(Inventory {
         from: at,
         to: at,
