@@ -13,7 +13,7 @@ use super::go;
 use super::names::Place;
 use super::open::FileId;
 use super::runtimes::Exports;
-use super::symbols::Symbols;
+use super::symbols;
 use super::tables::{self, Sections};
 
 /// The largest browsers have 20 MiB of `.eh_frame`.
@@ -48,8 +48,6 @@ pub(super) struct Image {
     pub exports: OnceLock<Exports>,
     /// From an isolate of V8 to where that notes how JavaScript was left (`runtimes::node`); the same.
     pub javascript: OnceLock<Option<u64>>,
-    /// Its functions, once it was asked whose code an address is.
-    symbols: OnceLock<Option<Symbols>>,
     loads: Vec<Load>,
 }
 
@@ -86,7 +84,6 @@ impl Image {
             id,
             exports: OnceLock::new(),
             javascript: OnceLock::new(),
-            symbols: OnceLock::new(),
             debug_files: Default::default(),
         })
     }
@@ -105,12 +102,12 @@ impl Image {
     /// What can be said of an address in the file without reading debug information: nothing, or the functions there,
     /// innermost first.
     pub(super) fn cheap_places(&self, address: u64) -> Vec<Place> {
-        if let Some(go) = &self.go {
-            return go.places(&self.file, self.id, address).unwrap_or_default();
+        match &self.go {
+            Some(go) => go.places(&self.file, self.id, address).unwrap_or_default(),
+            None => symbols::place(&self.file, self.id, address)
+                .into_iter()
+                .collect(),
         }
-        let symbols = self.symbols.get_or_init(|| Symbols::of(&self.file));
-        let place = || symbols.as_ref()?.at(&self.file, self.id, address);
-        place().into_iter().collect()
     }
 
     /// Where in the file its code lies.

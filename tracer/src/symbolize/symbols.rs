@@ -1,8 +1,10 @@
 //! The functions of a file by address, from its symbol table alone: enough to tell whose code an address is before
 //! anything is named, without reading debug information.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use object::read::elf::{ElfFile64, SectionHeader as _, Sym as _};
 use object::{Endianness, Object as _, ObjectSymbol as _, ReadCache, SymbolKind};
@@ -13,10 +15,32 @@ use super::open::FileId;
 
 /// Of larger ones nothing is read: 700,000 functions.
 const MAX_TABLE: u64 = 16 << 20;
+/// Tables that are kept, for an address is seldom asked about alone: not one of each file, of which there are hundreds.
+const KEPT: usize = 4;
 /// Nothing is said of a function with a longer name.
 const MAX_NAME: usize = 4096;
 
-pub(super) struct Symbols {
+/// The last one that was asked is the last here; `None` of a file without.
+static RECENT: Mutex<VecDeque<(FileId, Option<Arc<Symbols>>)>> = Mutex::new(VecDeque::new());
+
+/// What the table of this file says of an address in its address space.
+pub(super) fn place(file: &File, id: FileId, address: u64) -> Option<Place> {
+    recent(file, id)?.at(file, id, address)
+}
+
+fn recent(file: &File, id: FileId) -> Option<Arc<Symbols>> {
+    let mut recent = RECENT.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = recent.iter().position(|(known, _)| *known == id);
+    let known = at.and_then(|at| recent.remove(at));
+    let (_, symbols) = known.unwrap_or_else(|| (id, Symbols::of(file).map(Arc::new)));
+    if recent.len() >= KEPT {
+        recent.pop_front();
+    }
+    recent.push_back((id, symbols.clone()));
+    symbols
+}
+
+struct Symbols {
     /// By address.
     functions: Vec<Function>,
     /// Where in the file the names are.
@@ -25,13 +49,13 @@ pub(super) struct Symbols {
 
 struct Function {
     address: u64,
-    size: u64,
+    size: u32,
     name: u32,
 }
 
 impl Symbols {
     /// None where the file has no symbol table, or one that is too large.
-    pub(super) fn of(file: &File) -> Option<Self> {
+    fn of(file: &File) -> Option<Self> {
         let cache = ReadCache::new(file.try_clone().ok()?);
         let elf = ElfFile64::<Endianness, _>::parse(&cache).ok()?;
         let (endian, sections) = (elf.endian(), elf.elf_section_table());
@@ -46,7 +70,7 @@ impl Symbols {
             .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0)
             .map(|symbol| Function {
                 address: symbol.address(),
-                size: symbol.size(),
+                size: symbol.size().try_into().unwrap_or(u32::MAX),
                 name: symbol.elf_symbol().st_name(endian),
             })
             .collect();
@@ -55,13 +79,12 @@ impl Symbols {
         Some(Self { functions, names })
     }
 
-    /// `address` is in the ELF file's address space.
-    pub(super) fn at(&self, file: &File, id: FileId, address: u64) -> Option<Place> {
+    fn at(&self, file: &File, id: FileId, address: u64) -> Option<Place> {
         let after = self
             .functions
             .partition_point(|function| function.address <= address);
         let function = self.functions.get(after.checked_sub(1)?)?;
-        if address - function.address >= function.size {
+        if address - function.address >= u64::from(function.size) {
             return None;
         }
         let mut bytes = [0; MAX_NAME];
@@ -93,10 +116,28 @@ mod tests {
             named(function.address).is_some_and(|name| name.ends_with("symbols::Symbols::of"))
         };
         let of = symbols.functions.iter().find(is_of_this).expect("itself");
-        assert_eq!(named(of.address + of.size - 1), named(of.address));
-        assert_ne!(named(of.address + of.size), named(of.address));
+        assert_eq!(
+            named(of.address + u64::from(of.size) - 1),
+            named(of.address)
+        );
+        assert_ne!(named(of.address + u64::from(of.size)), named(of.address));
         assert_eq!(named(0), None);
         let other = FileId::of(&File::open("/proc/self/maps").expect("maps")).expect("another");
         assert!(symbols.at(&file, other, of.address).is_none());
+        assert!(place(&file, id, of.address).is_some());
+    }
+
+    #[test]
+    fn no_more_tables_are_kept_than_the_bound() {
+        let file = File::open("/proc/self/exe").expect("this program");
+        for entry in std::fs::read_dir("/proc/self").expect("files").flatten() {
+            if let Ok(id) = File::open(entry.path()).map(|file| FileId::of(&file))
+                && let Ok(id) = id
+            {
+                recent(&file, id);
+            }
+        }
+        let recent = RECENT.lock().expect("the tables");
+        assert_eq!(recent.len(), KEPT);
     }
 }
