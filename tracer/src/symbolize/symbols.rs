@@ -17,6 +17,8 @@ use super::open::FileId;
 const MAX_TABLE: u64 = 16 << 20;
 /// Tables that are kept, for an address is seldom asked about alone: not one of each file, of which there are hundreds.
 const KEPT: usize = 4;
+/// How names begin that compilers of C++ and of Rust give to functions, with their namespaces and crates.
+const MANGLED: [&str; 2] = ["_Z", "_R"];
 /// Nothing is said of a function with a longer name.
 const MAX_NAME: usize = 4096;
 
@@ -92,9 +94,13 @@ impl Symbols {
         let read = file.read_at(&mut bytes, at).ok()?;
         let end = bytes.get(..read)?.iter().position(|byte| *byte == 0)?;
         let name = str::from_utf8(bytes.get(..end)?).ok()?;
+        // Names of C do not say whose a function is, and `_start` is nobody's.
+        if !MANGLED.iter().any(|prefix| name.starts_with(prefix)) {
+            return None;
+        }
         // What was read piece by piece is of one version.
         let place = Place {
-            function: (!name.is_empty()).then(|| readable(name)),
+            function: Some(readable(name)),
             ..Place::default()
         };
         (FileId::of(file) == Ok(id)).then_some(place)
@@ -122,6 +128,13 @@ mod tests {
         );
         assert_ne!(named(of.address + u64::from(of.size)), named(of.address));
         assert_eq!(named(0), None);
+        // Of the C library's, that every program begins with.
+        let entry = ElfFile64::<Endianness, _>::parse(&ReadCache::new(
+            file.try_clone().expect("another descriptor"),
+        ))
+        .map(|elf| elf.entry())
+        .expect("its entry");
+        assert_eq!(named(entry), None);
         let other = FileId::of(&File::open("/proc/self/maps").expect("maps")).expect("another");
         assert!(symbols.at(&file, other, of.address).is_none());
         assert!(place(&file, id, of.address).is_some());
