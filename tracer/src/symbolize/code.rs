@@ -53,11 +53,13 @@ impl Code {
         image.go.as_ref()?.leave(&image.file, image.id, address)
     }
 
-    /// What is said of a run-time address without reading debug information (`Image::cheap_places`).
+    /// What can be said of a run-time address without reading debug information: nothing, or the
+    /// functions there, innermost first.
     pub(super) fn cheap_places(&self, address: u64) -> Vec<Place> {
         let places = || {
             let image = self.image.as_deref()?;
-            Some(image.cheap_places(address.wrapping_sub(self.bias?)))
+            let address = address.wrapping_sub(self.bias?);
+            image.go.as_ref()?.places(&image.file, image.id, address)
         };
         places().unwrap_or_default()
     }
