@@ -257,6 +257,11 @@ impl WaitsFor<'_> {
         }
     }
 
+    /// The same, or a wait of which it is not known whose it is.
+    pub fn may_be_of_work(self) -> bool {
+        self.is_of_work() || matches!(self, Self::Futex)
+    }
+
     /// Completes "waits for …".
     pub fn words(self) -> Cow<'static, str> {
         let remote = |connection: &Connection| Endpoint(connection.endpoints.remote);

@@ -7,7 +7,7 @@ use super::{
     looks::{self, Looks},
 };
 use crate::diagnose::{
-    context::{activations::Activation, pools::Queue, waits::WaitsFor},
+    context::{activations::Activation, pools::Queue},
     explanation,
 };
 use crate::model::{
@@ -182,7 +182,7 @@ fn may_be_served_elsewhere(view: &SocketView<'_>) -> bool {
     let mut threads = (view.holder_pids().iter()).flat_map(|pid| view.tracker.threads(*pid));
     threads.any(|thread| {
         let waits = context.waits.of(thread);
-        let kept = matches!(waits, WaitsFor::Futex | WaitsFor::Lock(_)) || waits.is_of_work();
+        let kept = waits.may_be_of_work();
         let own = thread.stack.iter().filter(|frame| context.is_own(frame));
         thread.actor() != eof.actor()
             && thread.tid != eof.pid

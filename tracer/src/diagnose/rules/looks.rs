@@ -231,7 +231,7 @@ fn is_read_for_workers(view: &SocketView<'_>, last: LastOperation) -> bool {
         && is_free
         && threads.any(|thread| {
             let waits = context.waits.of(thread);
-            let kept = matches!(waits, WaitsFor::Futex | WaitsFor::Lock(_)) || waits.is_of_work();
+            let kept = waits.may_be_of_work();
             kept && !pools::are_named_alike(thread, reader)
                 && !context.is_idle(thread)
                 && context.is_at_work(thread)

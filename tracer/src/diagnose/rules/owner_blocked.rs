@@ -333,7 +333,7 @@ fn in_loop<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
     let thread = view.context.threads.seen(view.last_operation()?.actor())?;
     let waits = view.context.waits.of(thread);
     let how = How::Loop;
-    (waits.is_of_work() || matches!(waits, WaitsFor::Futex)).then_some(AtWork {
+    waits.may_be_of_work().then_some(AtWork {
         thread,
         waits,
         how,
