@@ -9,7 +9,8 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    EvidenceSource, Group, Rule, SocketView, group::Accused, handed, in_part, listeners, placeless,
+    EvidenceSource, Group, Rule, SocketView, group::Accused, handed, in_part, listeners,
+    one_function, placeless,
 };
 use crate::model::{
     actor::Actor,
@@ -59,6 +60,7 @@ pub fn groups(classified: Vec<Classified<'_>>, set: ReportParameters) -> Vec<(St
         let key = key(&place, view, &blamed);
         members.entry(key).or_default().extend(same);
     }
+    one_function::join(&mut members);
     in_part::join(&mut members);
     placeless::join(&mut members);
     handed::join(&mut members);
@@ -275,6 +277,14 @@ pub fn frames_of<'a>(
     (!frames.is_empty()).then_some(frames)
 }
 
+pub fn blamed_frame<'a>(
+    evidence_source: EvidenceSource,
+    view: &SocketView<'a>,
+) -> Option<&'a Frame> {
+    let frames = frames_of(evidence_source, view)?;
+    frames.get(view.context.blame(frames)?)
+}
+
 /// Samples that do not tell what a thread computes tell less than what it did last.
 fn shows(view: &SocketView<'_>, thread: &Thread) -> bool {
     let computes = || view.context.waits.computes(thread).is_some();
@@ -285,7 +295,7 @@ fn shows(view: &SocketView<'_>, thread: &Thread) -> bool {
 /// call, and of some members less of it is known.
 fn blamed(evidence_source: EvidenceSource, view: &SocketView<'_>) -> Option<String> {
     let frames = frames_of(evidence_source, view)?;
-    let frame = frames.get(view.context.blame(frames)?)?;
+    let frame = blamed_frame(evidence_source, view)?;
     let thread = view.proof.as_ref()?.shows();
     // What is sampled is in many places of one function.
     let function = frame.function.as_deref();

@@ -19,6 +19,7 @@ mod in_part;
 mod ledger;
 mod left_loop;
 mod listeners;
+mod one_function;
 mod openers;
 mod placeless;
 mod read_to_end;

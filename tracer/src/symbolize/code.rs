@@ -53,13 +53,11 @@ impl Code {
         image.go.as_ref()?.leave(&image.file, image.id, address)
     }
 
-    /// What can be said of a run-time address without reading debug information: nothing, or the
-    /// functions there, innermost first.
+    /// What is said of a run-time address without reading debug information (`Image::cheap_places`).
     pub(super) fn cheap_places(&self, address: u64) -> Vec<Place> {
         let places = || {
             let image = self.image.as_deref()?;
-            let address = address.wrapping_sub(self.bias?);
-            image.go.as_ref()?.places(&image.file, image.id, address)
+            Some(image.cheap_places(address.wrapping_sub(self.bias?)))
         };
         places().unwrap_or_default()
     }

@@ -10,8 +10,10 @@ use object::read::elf::{ElfFile64, ProgramHeader};
 use object::{Endianness, Object, ObjectSection, ReadCache, elf};
 
 use super::go;
+use super::names::Place;
 use super::open::FileId;
 use super::runtimes::Exports;
+use super::symbols;
 use super::tables::{self, Sections};
 
 /// The largest browsers have 20 MiB of `.eh_frame`.
@@ -95,6 +97,17 @@ impl Image {
         file.write_all(bytes).map_err(|_| "no memory file")?;
         let id = FileId::of(&file).map_err(|_| "no memory file")?;
         Self::parse(file, id)
+    }
+
+    /// What can be said of an address in the file without reading debug information: nothing, or the functions there,
+    /// innermost first.
+    pub(super) fn cheap_places(&self, address: u64) -> Vec<Place> {
+        match &self.go {
+            Some(go) => go.places(&self.file, self.id, address).unwrap_or_default(),
+            None => symbols::place(&self.file, self.id, address)
+                .into_iter()
+                .collect(),
+        }
     }
 
     /// Where in the file its code lies.

@@ -36,6 +36,7 @@ mod shadow;
 #[cfg(target_arch = "x86_64")]
 mod signal;
 mod started_as;
+mod symbols;
 mod tables;
 mod tasks;
 mod told;
