@@ -47,7 +47,12 @@ impl<'a> SocketView<'a> {
             members.any(|member| member.input && is(member.target.file))
         };
         asks(|file| matches!(file, FileKind::Socket(_)))
-            && asks(|file| matches!(file, FileKind::Pipe | FileKind::EventFd | FileKind::Other))
+            && asks(|file| {
+                matches!(
+                    file,
+                    FileKind::Pipe | FileKind::EventFd | FileKind::LocalSocket | FileKind::Other
+                )
+            })
     }
 
     /// The pool of one of its holders that has no thread left to serve anything.

@@ -91,6 +91,9 @@ pub enum FileKind {
     Other,
     #[default]
     Unknown,
+    /// A Unix socket with another end, such as one of a pair that wakes a thread up: no new connection comes by it.
+    /// Told from sockets of other families only where several are waited for.
+    LocalSocket,
 }
 
 impl Wait {

@@ -6,8 +6,9 @@ mod files;
 pub mod lock;
 mod polled;
 
-use std::fs::File;
+use std::{collections::HashSet, fs::File};
 
+use procfs::{net::UnixState, process::Process as Proc};
 use tracer_common::thread::ARGUMENTS;
 
 use crate::{
@@ -18,15 +19,21 @@ use crate::{
 
 pub use files::kind_of;
 
-/// Descriptors that may still be looked up for one process.
-#[derive(Clone, Copy, Debug)]
+/// What one process may still cost, and what is read of it once.
+#[derive(Debug)]
 pub struct Budget {
+    /// Descriptors that may still be looked up.
     pub lookups: usize,
+    /// Inodes of its network namespace's Unix sockets that have another end.
+    local: Option<HashSet<u64>>,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { lookups: 16_384 }
+        Self {
+            lookups: 16_384,
+            local: None,
+        }
     }
 }
 
@@ -262,6 +269,12 @@ impl Reader<'_, '_> {
         Target { fd, file }
     }
 
+    fn is_local(&mut self, inode: u64) -> bool {
+        let pid = self.place.pid;
+        let known = self.budget.local.get_or_insert_with(|| local_sockets(pid));
+        known.contains(&inode)
+    }
+
     /// All of them, or none.
     fn bytes(&self, at: u64, length: usize) -> Option<Vec<u8>> {
         use std::os::unix::fs::FileExt;
@@ -269,6 +282,16 @@ impl Reader<'_, '_> {
         self.place.memory?.read_exact_at(&mut bytes, at).ok()?;
         Some(bytes)
     }
+}
+
+/// Listening ones are not connected (`net/unix/af_unix.c:unix_seq_show`).
+fn local_sockets(pid: u32) -> HashSet<u64> {
+    let process = i32::try_from(pid).ok().and_then(|pid| Proc::new(pid).ok());
+    let sockets = process.and_then(|process| process.unix().ok());
+    (sockets.into_iter().flatten())
+        .filter(|socket| socket.state == UnixState::CONNECTED)
+        .map(|socket| socket.inode)
+        .collect()
 }
 
 const _: () = assert!(ARGUMENTS == 6);

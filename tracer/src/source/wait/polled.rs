@@ -84,8 +84,25 @@ fn read_twice<T: PartialEq>(
     look_up: impl FnOnce(&mut Reader<'_, '_>, &T) -> Vec<Member>,
 ) -> Option<Vec<Member>> {
     let bytes = read(reader)?;
-    let members = look_up(reader, &bytes);
+    let mut members = look_up(reader, &bytes);
+    tell_families(reader, &mut members);
     (read(reader)? == bytes).then_some(members)
+}
+
+/// One socket is what is waited for, whatever its family.
+fn tell_families(reader: &mut Reader<'_, '_>, members: &mut [Member]) {
+    let inode = |member: &Member| match member.target.file {
+        FileKind::Socket(inode) => Some(inode),
+        _ => None,
+    };
+    if members.iter().filter_map(inode).nth(1).is_none() {
+        return;
+    }
+    for member in members {
+        if inode(member).is_some_and(|inode| reader.is_local(inode)) {
+            member.target.file = FileKind::LocalSocket;
+        }
+    }
 }
 
 fn polled(members: Option<Vec<Member>>, whole: bool, select: bool, times_out: bool) -> Polled {

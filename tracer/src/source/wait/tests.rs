@@ -3,7 +3,10 @@
 use std::{
     io::Write,
     net::{TcpListener, TcpStream, UdpSocket},
-    os::fd::{AsRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::net::{UnixListener, UnixStream},
+    },
 };
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -115,6 +118,34 @@ fn a_poll_of_one_socket_names_it_and_its_time_limit() {
     assert!(polled(wait).times_out);
 }
 
+/// Libraries for HTTP wait for a connection and for one end of a pair, by which they can be woken up.
+#[test]
+fn beside_others_a_socket_that_only_this_host_can_wake_is_told_from_them() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (pair, _other) = UnixStream::pair().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(dir.path().join("listener")).unwrap();
+    let files = |fds: &[i32]| -> Vec<FileKind> {
+        let entries: Vec<(i32, i16)> = fds.iter().map(|fd| (*fd, POLLIN)).collect();
+        let entry = entry(POLL, &[64, fds.len() as u64, 1]);
+        let polled = polled(waits(&array(&entries), &entry));
+        let members = polled.members.iter();
+        members.map(|member| member.target.file).collect()
+    };
+    let fds = [socket.as_raw_fd(), pair.as_raw_fd(), listener.as_raw_fd()];
+    let of = FileKind::Socket;
+    assert_eq!(
+        files(&fds),
+        [
+            of(inode(&socket)),
+            FileKind::LocalSocket,
+            of(inode(&listener))
+        ]
+    );
+    // What is waited for alone may be a server at the other end.
+    assert_eq!(files(&fds[1..2]), [of(inode(&pair))]);
+}
+
 #[test]
 fn what_is_not_read_whole_is_not_complete() {
     let memory = array(&[(0, POLLIN)]);
@@ -137,7 +168,10 @@ fn what_is_not_read_whole_is_not_complete() {
 fn a_million_entries_cost_no_more_than_is_allowed() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let memory = array(&vec![(socket.as_raw_fd(), POLLIN); 1_000_000]);
-    let mut budget = Budget { lookups: 6000 };
+    let mut budget = Budget {
+        lookups: 6000,
+        ..Budget::default()
+    };
     let all = entry(POLL, &[64, 1_000_000, 1]);
     let first = polled(waits_with(&memory, &all, &mut budget));
     assert_eq!((first.members.len(), first.complete), (4096, false));
