@@ -318,6 +318,19 @@ impl<'a> SocketView<'a> {
     /// The program's own threads of control are goroutines, async tasks, greenlets or virtual threads: what each of
     /// them waits for, the kernel does not see.
     pub fn runs_tasks(&self) -> bool {
+        // Of coroutines it is known where they wait if the loop's tasks could be read.
+        let mut pids = self.holder_pids().iter();
+        let are_read = pids.all(|pid| !self.tracker.tasks(*pid).is_empty());
+        self.has_tasks(|frame| frame.is_of_tasks() || frame.of_coroutine && !are_read)
+    }
+
+    /// One thread that waits need not keep all of these from going on. It does keep coroutines: these run in the thread of
+    /// their loop alone.
+    pub fn may_run_elsewhere(&self) -> bool {
+        self.has_tasks(Frame::is_of_tasks)
+    }
+
+    fn has_tasks(&self, are_of_tasks: impl Fn(&Frame) -> bool) -> bool {
         if self.knows_goroutines() {
             return false;
         }
@@ -326,15 +339,9 @@ impl<'a> SocketView<'a> {
         let mut stacks = operations
             .into_iter()
             .filter_map(|operation| self.stack(operation));
-        let pids = self.holder_pids().iter();
-        // Of coroutines it is known where they wait if the loop's tasks could be read.
-        let tasks_known = || {
-            let mut pids = self.holder_pids().iter();
-            pids.all(|pid| !self.tracker.tasks(*pid).is_empty())
-        };
-        let of_tasks = |frame: &Frame| frame.is_of_tasks() || frame.of_coroutine && !tasks_known();
-        stacks.any(|stack| stack.frames.iter().any(of_tasks))
-            || pids.copied().any(|pid| self.context.runs_tasks(pid))
+        let mut pids = self.holder_pids().iter().copied();
+        stacks.any(|stack| stack.frames.iter().any(&are_of_tasks))
+            || pids.any(|pid| self.context.runs_tasks(pid))
     }
 
     /// They are goroutines, and of each it is known what it waits in, and which one touched the socket.

@@ -34,7 +34,7 @@ fn runs<'a>(view: &SocketView<'a>) -> Option<(&'a Thread, u64)> {
 
 /// The loop of all of them is busy with one: the others wait for it as well.
 fn in_its_loop(view: &SocketView<'_>) -> bool {
-    view.watch().is_some() && !view.runs_tasks()
+    view.watch().is_some() && !view.may_run_elsewhere()
 }
 
 pub(super) fn computes<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {

@@ -327,7 +327,7 @@ fn called<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
 /// A loop that would be told of the socket again and again, but for which nobody waits.
 fn in_loop<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
     let watch = view.watch().filter(|watch| view.would_be_told(*watch))?;
-    if view.waiter(watch).is_some() || view.runs_tasks() {
+    if view.waiter(watch).is_some() || view.may_run_elsewhere() {
         return None;
     }
     let thread = view.context.threads.seen(view.last_operation()?.actor())?;

@@ -5,6 +5,7 @@ use crate::model::{
     actor,
     input::{Activity, AsyncTask, Input, Interest, Thread},
     socket::SocketOperation,
+    stack::Frame,
     wait::{FileKind, Target, Wait},
 };
 
@@ -61,6 +62,31 @@ fn an_edge_is_lost_when_it_was_not_read_to_the_end() {
     )];
     let edge_at_work = watched(0x8000_0001).with_threads(SERVER, working);
     assert_eq!(edge_at_work.verdict(), "unknown low suspect");
+}
+
+/// All coroutines of a loop wait while one of them keeps its thread; tasks of a runtime may go on in another one.
+#[test]
+fn a_loop_that_is_kept_in_one_coroutine_serves_none_of_the_others() {
+    let verdict = |used_in: Frame| {
+        let kept = Thread {
+            wait: Wait::Sleep,
+            ..thread(SERVER, "nanosleep", vec![libc("sleep"), frame("ask", 80)])
+        };
+        watched(0x2001)
+            .with_threads(SERVER, vec![kept])
+            .with_stack(2, vec![libc("send"), used_in])
+            .verdict()
+    };
+    let coroutine = Frame {
+        of_coroutine: true,
+        ..frame("answer", 20)
+    };
+    assert_eq!(verdict(frame("answer", 20)), "owner-blocked medium leak");
+    assert_eq!(verdict(coroutine), "owner-blocked medium leak");
+    assert_ne!(
+        verdict(frame("tokio::net::send", 20)),
+        "owner-blocked medium leak"
+    );
 }
 
 /// An accepting thread, a loop that reads, and a pool: none of its threads has touched the connection that it serves.
