@@ -3,7 +3,7 @@
 use tracer_common::event::TELLS_OF_FIN;
 
 use super::{SocketView, context::loops::left_at};
-use crate::model::{epoll::EpollChange, socket::LastOperation};
+use crate::model::{epoll::EpollChange, report::Direction, socket::LastOperation, stack::Frame};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeftLoop {
@@ -50,7 +50,26 @@ impl SocketView<'_> {
         let operation = change.operation();
         let stack = self.stack(Some(operation));
         let blamed = stack.and_then(|stack| self.blamed(stack));
-        let returned = |frame| self.context.has_returned_from(operation.actor(), frame);
-        blamed.and_then(returned) == Some(true)
+        blamed.is_some_and(|frame| {
+            let returned = self.context.has_returned_from(operation.actor(), frame);
+            returned == Some(true) && !self.was_used_by_better(frame)
+        })
+    }
+
+    /// A library takes a connection out by itself, as its readers do not keep up: whoever uses that library for it is to
+    /// blame, if another stack shows who that is.
+    fn was_used_by_better(&self, library: &Frame) -> bool {
+        let history = self.socket.history;
+        // Who accepts does so for all.
+        let opened = history
+            .opened
+            .filter(|_| self.direction() == Some(Direction::Connected));
+        let mut stacks = [history.used, opened]
+            .into_iter()
+            .filter_map(|operation| self.stack(operation));
+        stacks.any(|stack| {
+            let user = self.blamed(stack);
+            user.is_some_and(|user| self.context.outranks(user, library))
+        })
     }
 }

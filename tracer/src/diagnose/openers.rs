@@ -74,11 +74,8 @@ fn opening<'a>(view: &SocketView<'a>, last: Option<LastOperation>) -> Option<Ope
     }
     let used_on = view.stack(Some(last));
     let used = used_on.and_then(|used| used.frames.get(view.context.blame(&used.frames)?));
-    let is_better = used.is_none_or(|used| {
-        // If both were on one stack, one of these would be blamed.
-        let both = [used].into_iter().chain(stack.frames.get(at)).cloned();
-        view.context.blame(&both.collect::<Vec<Frame>>()) == Some(1)
-    });
+    let opener = stack.frames.get(at)?;
+    let is_better = used.is_none_or(|used| view.context.outranks(opener, used));
     let is_whole = used_on
         .is_some_and(|used| !used.truncated && !used.one_of_several && !used.frames.is_empty());
     is_better.then_some(if is_whole {

@@ -191,6 +191,11 @@ impl<'a> ReportContext<'a> {
         (self.blamer)(std::slice::from_ref(frame)).is_some()
     }
 
+    /// If both were on one stack, this one would be blamed though the other is further in.
+    pub fn outranks(&self, frame: &Frame, inner: &Frame) -> bool {
+        self.blame(&[inner.clone(), frame.clone()]) == Some(1)
+    }
+
     /// Which registration in an epoll set of the process watches the file.
     pub fn interest(&self, pid: u32, inode: u64, fd: u32) -> Option<Interest> {
         let by_inode = self.interests.get(&(pid, Watched::Inode(inode)));

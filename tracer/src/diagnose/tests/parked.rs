@@ -5,7 +5,7 @@ use crate::model::{
     input::{EpollChange, EpollOperation, Input, Interest, LoopsWatched},
     report::Site,
     socket::SocketOperation,
-    stack::Frame,
+    stack::{Frame, Tier},
 };
 
 fn change(cookie: u64, at: u64, change: EpollOperation, events: u32) -> EpollChange {
@@ -130,6 +130,36 @@ fn who_takes_it_out_of_the_loop_forgets_it() {
     assert_eq!(blame.function.to_string(), "give_up");
     let said = "taken out of the event loop in give_up after the last use";
     assert!(site.summary.contains(said), "{}", site.summary);
+}
+
+/// A library stops reading what nobody takes from it; who opened the connection with it should have taken that.
+#[test]
+fn a_library_that_takes_it_out_is_blamed_alone_only() {
+    let blamed = |opener: Frame| {
+        let conn = conn(1).connected().recv_q(28_000);
+        let used = conn.used(SocketOperation::Recv, STUCK - 2 * S);
+        let out = EpollChange {
+            stack: 50,
+            ..change(1, STUCK - S, EpollOperation::Remove, 0)
+        };
+        let library = Frame {
+            tier: Some(Tier::Library),
+            ..frame("pause", 80)
+        };
+        let waits = vec![libc("epoll_wait")];
+        let site = world([used])
+            .with(Input::EpollChanges(vec![out]))
+            .with_stack(1, vec![libc("connect"), opener])
+            .with_stack(2, vec![libc("recv")])
+            .with_stack(50, vec![libc("epoll_ctl"), library])
+            .with_threads(SERVER, vec![thread(SERVER, "epoll_wait", waits)])
+            .site();
+        assert_eq!(site.verdict.name(), "lost-reference");
+        site.blame.map(|frame| frame.function.to_string())
+    };
+    let own = frame("check_stock", 10);
+    assert_eq!(blamed(own).as_deref(), Some("check_stock"));
+    assert_eq!(blamed(libc("start")).as_deref(), Some("pause"));
 }
 
 /// What comes back again and again and is never closed proves no habit of serving it: it may be of no more use.

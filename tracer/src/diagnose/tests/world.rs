@@ -277,9 +277,11 @@ pub fn names(sites: &[Site]) -> Vec<String> {
 
 pub fn report(tracker: &Tracker) -> Report {
     let application = |frames: &[Frame]| {
-        frames
-            .iter()
-            .position(|frame| frame.module.as_deref() != Some("libc.so.6"))
+        let is_of_program = |frame: &Frame| frame.module.as_deref() != Some("libc.so.6");
+        let is_own = |frame: &Frame| is_of_program(frame) && frame.tier.is_none();
+        let mut own = frames.iter();
+        own.position(is_own)
+            .or_else(|| frames.iter().position(is_of_program))
     };
     let style = Style {
         sockets_per_site: 5,
