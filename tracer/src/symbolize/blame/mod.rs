@@ -2,6 +2,7 @@
 //! Decides by names alone; what counts as library and runtime code is a table.
 
 mod java;
+mod libraries;
 mod managed;
 mod php;
 mod ruby;
@@ -228,10 +229,13 @@ fn is_unnamed_at_run_time(frame: &Frame) -> bool {
     is_made_at_run_time(frame) && frame.function.is_none()
 }
 
-/// Made from a file that the language's package manager keeps, or the system, or of a library that the system keeps.
+/// Made from a file that the language's package manager keeps, or the system, or of a library that the system keeps, or
+/// that is known by its name.
 pub(super) fn is_of_package(frame: &Frame) -> bool {
     let file = frame.file.as_deref().unwrap_or_default();
+    let function = frame.function.as_deref();
     frame.of_system
+        || function.is_some_and(|function| libraries::is_of_one(subject(function)))
         || PACKAGES.iter().any(|folder| file.contains(folder))
         || SYSTEM.iter().any(|folder| file.starts_with(folder))
 }
