@@ -104,8 +104,10 @@ pub fn data_requests(
             held.push((holder.fd, view.socket.inode));
         }
         let holder_pids = view.holder_pids();
-        // Only history makes the rules ask whether an event loop still watches the socket.
-        if view.socket.recv_q > 0 && operations.iter().any(Option::is_some) {
+        // Only history makes the rules ask whether an event loop still watches the socket, and an accept queue whether a
+        // loop waits for something else.
+        let has_history = operations.iter().any(Option::is_some);
+        if view.socket.recv_q > 0 && has_history || view.is_unaccepted() {
             data_requests.epolls.extend(holder_pids);
         }
         if let Some(pid) = holder_pids.first() {

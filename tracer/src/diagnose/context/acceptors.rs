@@ -1,10 +1,11 @@
 //! Who should accept, and what keeps it from that.
 
-use super::{ReportContext, waits::WaitsFor};
+use super::{ReportContext, decoded::decoded, waits::WaitsFor};
 use crate::model::{
-    input::Thread,
-    socket::{LastOperation, SocketOperation},
+    input::{Interest, Thread},
+    socket::{Holder, LastOperation, SocketOperation},
     stack::Frame,
+    wait::{FileKind, Target, Wait},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +28,8 @@ pub enum Acceptance<'a> {
 }
 
 impl<'a> ReportContext<'a> {
-    /// By the processes that hold the listener.
-    pub fn acceptance(&self, holders: &[u32]) -> Acceptance<'a> {
+    /// By the processes that hold the listener, and its descriptors.
+    pub fn acceptance(&self, holders: &[u32], listener: &[Holder]) -> Acceptance<'a> {
         let accepts = self.accepts(holders);
         let accepted = |thread: &&'a Thread| self.threads.has_accepted(thread.actor());
         let workers: Vec<u32> = holders
@@ -40,7 +41,9 @@ impl<'a> ReportContext<'a> {
             .iter()
             .flat_map(|pid| self.tracker.threads(*pid))
             .collect();
-        let kept = |thread: &&'a Thread| self.is_kept(thread);
+        let kept = |thread: &&'a Thread| {
+            self.is_kept(thread) || self.is_kept_in_call(thread, &accepts, listener)
+        };
         let own = threads.iter().copied().filter(accepted);
         if let Some(thread) = longest(own.filter(kept)) {
             let has_accepted = true;
@@ -153,6 +156,47 @@ impl<'a> ReportContext<'a> {
         });
         let mut threads = self.tracker.threads(pid).iter();
         is_parent && !threads.any(|thread| self.threads.has_accepted(thread.actor()))
+    }
+
+    /// Its loop has called code of the program's, which waits for something that is neither a client nor the listener: no
+    /// connection is accepted before that call returns.
+    fn is_kept_in_call(
+        &self,
+        thread: &Thread,
+        accepts: &[LastOperation],
+        listener: &[Holder],
+    ) -> bool {
+        let own = accepts
+            .iter()
+            .filter(|accept| accept.actor() == thread.actor());
+        let Some(accept) = own.max_by_key(|accept| accept.at) else {
+            return false;
+        };
+        let fds = listener.iter().filter(|holder| holder.pid == accept.pid);
+        let is_listener = |fd: u32| fds.clone().any(|holder| holder.fd == fd);
+        let waits_for_others = match &*decoded(thread) {
+            Wait::Epoll { set } => self.tracker.epoll(accept.pid).is_some_and(|interests| {
+                // Zero where it is not known which set.
+                let is_of_it = |member: &&Interest| *set == 0 || [0, *set].contains(&member.set);
+                let mut members = interests.iter().filter(is_of_it);
+                members.all(|member| !is_listener(member.fd))
+                    && !self.set_has_clients(accept.pid, *set)
+            }),
+            Wait::Poll(polled) => {
+                let is_other = |target: Target| {
+                    let client = match target.file {
+                        FileKind::Socket(inode) => Some(inode),
+                        _ => None,
+                    };
+                    !u32::try_from(target.fd).is_ok_and(is_listener)
+                        && !client.is_some_and(|inode| self.waits.is_client(inode))
+                };
+                let mut members = polled.members.iter().map(|member| member.target);
+                polled.complete && members.all(is_other)
+            }
+            _ => false,
+        };
+        waits_for_others && fds.clone().next().is_some() && self.is_in_another_call(*accept, thread)
     }
 
     /// It is neither free nor in a wait from which it could go on to accept.

@@ -195,7 +195,7 @@ impl<'a> ReportContext<'a> {
             return Activation::Same(thread, sameness);
         }
         if matches!(waits, WaitsFor::Set(_) | WaitsFor::Several) {
-            return self.in_loop(operation, waits);
+            return self.in_loop(operation, waits, thread);
         }
         let crowd = self.places.of(thread);
         if self.left_behind(cookie, operation) || crowd.left_behind {
@@ -257,6 +257,9 @@ impl<'a> ReportContext<'a> {
             {
                 Activation::AtOnce(thread)
             }
+            _ if self.serves_alone(operation) && self.is_in_another_call(operation, thread) => {
+                Activation::Possible(thread)
+            }
             _ => Activation::Unknown,
         }
     }
@@ -272,21 +275,33 @@ impl<'a> ReportContext<'a> {
 
     /// It waits for events. The loop of several clients waits for new work; any other may be part of serving this
     /// one.
-    fn in_loop(&self, operation: LastOperation, waits: WaitsFor<'_>) -> Activation<'a> {
+    fn in_loop(
+        &self,
+        operation: LastOperation,
+        waits: WaitsFor<'_>,
+        thread: &'a Thread,
+    ) -> Activation<'a> {
         let clients = match waits {
             WaitsFor::Set(set) => self.set_has_clients(operation.pid, set),
             _ => false,
         };
+        if clients || !self.serves_alone(operation) {
+            Activation::Over(Over::Idle)
+        } else if self.is_in_another_call(operation, thread) {
+            Activation::Possible(thread)
+        } else {
+            Activation::Unknown
+        }
+    }
+
+    /// Who made the operation has touched one client at most.
+    fn serves_alone(&self, operation: LastOperation) -> bool {
         let touches = self.threads.touches(operation.actor()).iter();
         let served: HashSet<u64> = touches
             .filter(|touch| self.threads.is_accepted(touch.cookie))
             .map(|touch| touch.cookie)
             .collect();
-        if clients || served.len() > 1 {
-            Activation::Over(Over::Idle)
-        } else {
-            Activation::Unknown
-        }
+        served.len() <= 1
     }
 
     /// Where stacks cannot be compared from outside: the function that made the operation is on the present one.

@@ -32,17 +32,23 @@ fn shared(operation: LastOperation, stack: &Stack, thread: &Thread) -> Option<us
     if stack.truncated || thread.sampled.is_some() {
         return None;
     }
+    shared_names(stack, thread)
+}
+
+/// By what the functions are called, and where in them the next one was.
+fn shared_names(stack: &Stack, thread: &Thread) -> Option<usize> {
     let mut shared = 0;
     // What is inlined into the function in which they part has its offset.
     let mut part = None;
     let outward = stack.frames.iter().rev().zip(thread.stack.iter().rev());
     for (then, now) in outward {
-        let at = (then.offset, now.offset);
+        let place = |frame: &Frame| (frame.offset, frame.line.filter(|_| frame.is_managed()));
+        let at = (place(then), place(now));
         if !then.is_same_code(now) || part.is_some_and(|part| part != at) {
             break;
         }
         shared += 1;
-        if then.offset != now.offset {
+        if at.0 != at.1 {
             part = Some(at);
         }
     }
@@ -120,6 +126,33 @@ impl ReportContext<'_> {
             [_] => Common::Outermost,
             _ => Common::Inside,
         }
+    }
+
+    /// What called the operation, through nobody's own code, has called code of the program since, and that has not
+    /// returned: a loop or a server is in one of its callbacks.
+    pub(super) fn is_in_another_call(&self, operation: LastOperation, thread: &Thread) -> bool {
+        let Some(stack) = self.tracker.stack(operation.stack) else {
+            return false;
+        };
+        let mut frames = stack.frames.iter().chain(&thread.stack);
+        if stack.truncated || stack.one_of_several || frames.any(Frame::is_of_tasks) {
+            return false;
+        }
+        // The functions of a runtime have no places of their own on the stack; which are there is known to the outermost.
+        let ends_managed = |frames: &[Frame]| frames.last().is_some_and(Frame::is_managed);
+        let by_name = || {
+            let whole = ends_managed(&stack.frames) && ends_managed(&thread.stack);
+            whole.then(|| shared_names(stack, thread)).flatten()
+        };
+        let Some(shared) = shared(operation, stack, thread).or_else(by_name) else {
+            return false;
+        };
+        let inside = |frames: &[Frame]| frames.len().checked_sub(shared);
+        let then = inside(&stack.frames).and_then(|inside| stack.frames.get(..inside));
+        let now = inside(&thread.stack).and_then(|inside| thread.stack.get(..inside));
+        // The call may be of another loop in turn, out of which nobody is blamed.
+        then.is_some_and(|then| self.blame(then).is_none())
+            && now.is_some_and(|now| now.iter().any(|frame| self.is_own(frame)))
     }
 
     /// The very frame of the program's function that made the operation is still in its place.

@@ -41,7 +41,10 @@ impl Rule for NeverAccepted {
         if !view.is_unaccepted() {
             return Answer::No;
         }
-        let acceptor = match view.context.acceptance(view.holder_pids()) {
+        let listener = view
+            .listener()
+            .map_or(&[][..], |listener| &listener.holders);
+        let acceptor = match view.context.acceptance(view.holder_pids(), listener) {
             Acceptance::Kept {
                 thread,
                 has_accepted,

@@ -3,13 +3,16 @@
 
 use tracer_common::state::{CLOSE, ESTABLISHED};
 
+use super::crowds::open;
 use super::world::{
-    END, S, SERVER, World, conn, frame, libc, names, process, report, thread, world,
+    END, S, SERVER, STUCK, World, conn, frame, libc, names, process, report, thread, world,
 };
 use crate::model::{
-    input::{Input, Inventory},
+    input::{Input, Interest, Inventory, Thread},
     report::Direction,
     socket::{Entry, SocketOperation},
+    stack::Frame,
+    wait::Wait,
 };
 
 const CHILD: u32 = 200;
@@ -33,6 +36,46 @@ fn never_accepted_is_proven_by_no_socket_and_no_inode() {
     // A single thread can only be the one that should accept.
     assert_eq!(site.blame.unwrap().function.raw(), "reload_config");
     assert_eq!(site.process.unwrap().pid, SERVER);
+}
+
+/// A program that serves one at a time, and waits in a loop that is not its own: that of a client library.
+#[test]
+fn who_waits_in_another_loop_than_that_of_the_listener_accepts_nobody() {
+    const LISTENER: u32 = 250;
+    const OTHER: u32 = 9;
+    let blamed = |inside: Vec<Frame>, watched: u32| {
+        let waits = Wait::Epoll { set: 7 };
+        let outside = [frame("serve", 12), frame("main", 1)];
+        let stack: Vec<Frame> = inside.into_iter().chain(outside.clone()).collect();
+        let only = Thread {
+            wait: waits,
+            ..thread(SERVER, "epoll_wait", stack)
+        };
+        let accept = [libc("accept")].into_iter().chain(outside).collect();
+        let interest = |fd| Interest {
+            fd,
+            events: 1,
+            inode: 9000,
+            set: 7,
+        };
+        let site = world([conn(1).unaccepted()])
+            .with_listener("0.0.0.0:8080", &[SERVER], 1)
+            .with_threads(SERVER, vec![only])
+            .with_neighbours(&[open(61, (SocketOperation::Accept, STUCK - 9 * S), 0)])
+            .with(Input::Epoll {
+                pid: SERVER,
+                interests: vec![interest(watched)],
+            })
+            .with_stack(1, accept)
+            .site();
+        site.blame.map(|blame| blame.function.to_string())
+    };
+    let asks = || vec![libc("epoll_wait"), frame("ask", 80)];
+    assert_eq!(blamed(asks(), OTHER).as_deref(), Some("ask"));
+    // It is the loop of the server, by whatever name that waits.
+    assert_eq!(blamed(asks(), LISTENER).as_deref(), Some("serve"));
+    let idle = vec![libc("epoll_wait")];
+    assert_eq!(blamed(idle, OTHER).as_deref(), Some("serve"));
 }
 
 #[test]

@@ -16,6 +16,7 @@ const NAMESPACES: &[&str] = &[
     "jsonrpsee_server::",
     "poem::",
     "rocket::",
+    "rocket_http::",
     "rouille::",
     "salvo_core::",
     "tarpc::",
