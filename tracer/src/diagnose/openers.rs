@@ -74,8 +74,8 @@ fn opening<'a>(view: &SocketView<'a>, last: Option<LastOperation>) -> Option<Ope
     }
     let used_on = view.stack(Some(last));
     let used = used_on.and_then(|used| used.frames.get(view.context.blame(&used.frames)?));
-    let opener = stack.frames.get(at)?;
-    let is_better = used.is_none_or(|used| view.context.outranks(opener, used));
+    let blamed = stack.frames.get(at)?;
+    let is_better = used.is_none_or(|used| view.context.outranks(blamed, used));
     let is_whole = used_on
         .is_some_and(|used| !used.truncated && !used.one_of_several && !used.frames.is_empty());
     is_better.then_some(if is_whole {

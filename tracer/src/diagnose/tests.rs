@@ -20,6 +20,7 @@ mod listeners;
 mod loops;
 mod not_stuck;
 mod one_each;
+mod one_function;
 mod openings;
 mod parked;
 mod pools;

@@ -79,6 +79,7 @@ pub(super) fn is_of_one(subject: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{model::stack::Frame, symbolize::blame::blamed};
 
     #[test]
     fn a_namespace_is_told_from_one_that_begins_alike() {
@@ -93,5 +94,18 @@ mod tests {
         ] {
             assert!(!is_of_one(own), "{own}");
         }
+    }
+
+    #[test]
+    fn functions_of_a_library_are_blamed_only_alone() {
+        let frame = |function: &str| Frame {
+            module: Some("shop".to_owned()),
+            function: Some(function.to_owned()),
+            ..Frame::default()
+        };
+        let library = frame("<ureq::stream::DeadlineStream as std::io::BufRead>::fill_buf");
+        let own = frame("shop::fetch_stock");
+        assert_eq!(blamed(&[library.clone(), own]), Some(1));
+        assert_eq!(blamed(&[library]), Some(0));
     }
 }

@@ -32,17 +32,6 @@ fn code_of_packages_is_blamed_only_without_code_of_the_programs_own() {
 }
 
 #[test]
-fn a_library_that_is_known_by_its_crate_is_blamed_only_alone() {
-    let library = frame(
-        "shop",
-        "<ureq::stream::DeadlineStream as std::io::BufRead>::fill_buf",
-    );
-    let own = frame("shop", "shop::fetch_stock");
-    assert_eq!(blamed(&[library.clone(), own]), Some(1));
-    assert_eq!(blamed(&[library]), Some(0));
-}
-
-#[test]
 fn what_the_system_keeps_for_all_is_blamed_only_alone() {
     let library = Frame {
         of_system: true,
