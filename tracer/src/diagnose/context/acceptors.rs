@@ -196,7 +196,9 @@ impl<'a> ReportContext<'a> {
             }
             _ => false,
         };
-        waits_for_others && fds.clone().next().is_some() && self.is_in_another_call(*accept, thread)
+        waits_for_others
+            && fds.clone().next().is_some()
+            && self.calls_another(*accept, thread).is_some()
     }
 
     /// It is neither free nor in a wait from which it could go on to accept.

@@ -257,9 +257,7 @@ impl<'a> ReportContext<'a> {
             {
                 Activation::AtOnce(thread)
             }
-            _ if self.serves_alone(operation) && self.is_in_another_call(operation, thread) => {
-                Activation::Possible(thread)
-            }
+            _ if self.is_in_callback(operation, thread) => Activation::Possible(thread),
             _ => Activation::Unknown,
         }
     }
@@ -287,11 +285,17 @@ impl<'a> ReportContext<'a> {
         };
         if clients || !self.serves_alone(operation) {
             Activation::Over(Over::Idle)
-        } else if self.is_in_another_call(operation, thread) {
+        } else if self.is_in_callback(operation, thread) {
             Activation::Possible(thread)
         } else {
             Activation::Unknown
         }
+    }
+
+    /// A server's code, which is not the program's own, has read the request and called the program; of one client at most.
+    fn is_in_callback(&self, operation: LastOperation, thread: &Thread) -> bool {
+        let server = self.calls_another(operation, thread);
+        self.serves_alone(operation) && server.is_some_and(|server| !self.is_own(server))
     }
 
     /// Who made the operation has touched one client at most.

@@ -98,7 +98,7 @@ fn inlined<'a>(frames: &'a [Frame], slots: &[FrameAddress], slot: usize) -> &'a 
         .unwrap_or_default()
 }
 
-impl ReportContext<'_> {
+impl<'a> ReportContext<'a> {
     pub(super) fn common(
         &self,
         operation: LastOperation,
@@ -128,15 +128,17 @@ impl ReportContext<'_> {
         }
     }
 
-    /// What called the operation, through nobody's own code, has called code of the program since, and that has not
-    /// returned: a loop or a server is in one of its callbacks.
-    pub(super) fn is_in_another_call(&self, operation: LastOperation, thread: &Thread) -> bool {
-        let Some(stack) = self.tracker.stack(operation.stack) else {
-            return false;
-        };
+    /// The function that made the operation, through nobody's own code, and has called code of the program since that has
+    /// not returned.
+    pub(super) fn calls_another(
+        &self,
+        operation: LastOperation,
+        thread: &Thread,
+    ) -> Option<&'a Frame> {
+        let stack = self.tracker.stack(operation.stack)?;
         let mut frames = stack.frames.iter().chain(&thread.stack);
         if stack.truncated || stack.one_of_several || frames.any(Frame::is_of_tasks) {
-            return false;
+            return None;
         }
         // The functions of a runtime have no places of their own on the stack; which are there is known to the outermost.
         let ends_managed = |frames: &[Frame]| frames.last().is_some_and(Frame::is_managed);
@@ -144,15 +146,14 @@ impl ReportContext<'_> {
             let whole = ends_managed(&stack.frames) && ends_managed(&thread.stack);
             whole.then(|| shared_names(stack, thread)).flatten()
         };
-        let Some(shared) = shared(operation, stack, thread).or_else(by_name) else {
-            return false;
-        };
-        let inside = |frames: &[Frame]| frames.len().checked_sub(shared);
-        let then = inside(&stack.frames).and_then(|inside| stack.frames.get(..inside));
-        let now = inside(&thread.stack).and_then(|inside| thread.stack.get(..inside));
+        let shared = shared(operation, stack, thread).or_else(by_name)?;
+        let then = stack.frames.len().checked_sub(shared)?;
+        let now = thread.stack.len().checked_sub(shared)?;
+        let made_it = self.blame(stack.frames.get(..then)?).is_none();
         // The call may be of another loop in turn, out of which nobody is blamed.
-        then.is_some_and(|then| self.blame(then).is_none())
-            && now.is_some_and(|now| now.iter().any(|frame| self.is_own(frame)))
+        let mut inside = thread.stack.get(..now)?.iter();
+        let calls = made_it && inside.any(|frame| self.is_own(frame));
+        stack.frames.get(then).filter(|_| calls)
     }
 
     /// The very frame of the program's function that made the operation is still in its place.
