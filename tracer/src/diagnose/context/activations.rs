@@ -293,9 +293,12 @@ impl<'a> ReportContext<'a> {
     }
 
     /// A server's code, which is not the program's own, has read the request and called the program; of one client at most.
+    /// Where the program waits in another loop, what it asked for says more.
     fn is_in_callback(&self, operation: LastOperation, thread: &Thread) -> bool {
         let server = self.calls_another(operation, thread);
-        self.serves_alone(operation) && server.is_some_and(|server| !self.is_own(server))
+        self.serves_alone(operation)
+            && server.is_some_and(|server| !self.is_own(server))
+            && self.blame(&thread.stack).is_some()
     }
 
     /// Who made the operation has touched one client at most.
