@@ -6,9 +6,16 @@ mod files;
 pub mod lock;
 mod polled;
 
-use std::{collections::HashSet, fs::File};
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{BufReader, Read as _},
+};
 
-use procfs::{net::UnixState, process::Process as Proc};
+use procfs::{
+    FromBufRead as _,
+    net::{UnixNetEntries, UnixState},
+};
 use tracer_common::thread::ARGUMENTS;
 
 use crate::{
@@ -48,6 +55,8 @@ pub struct Place<'p> {
     pub memory: Option<&'p File>,
 }
 
+/// Text read of the table of Unix sockets: some hundred thousand of them.
+const MAX_LOCAL: u64 = 8 << 20;
 const NEGATIVE: u64 = 1 << 31;
 
 /// And the name of the system call. `entry` is what the thread entered the kernel with, if it is still.
@@ -284,11 +293,13 @@ impl Reader<'_, '_> {
     }
 }
 
-/// Listening ones are not connected (`net/unix/af_unix.c:unix_seq_show`).
+/// Listening ones are not connected (`net/unix/af_unix.c:unix_seq_show`). None is told where there are too many, or one
+/// has a name that breaks the table's lines.
 fn local_sockets(pid: u32) -> HashSet<u64> {
-    let process = i32::try_from(pid).ok().and_then(|pid| Proc::new(pid).ok());
-    let sockets = process.and_then(|process| process.unix().ok());
-    (sockets.into_iter().flatten())
+    let table = File::open(format!("/proc/{pid}/net/unix")).ok();
+    let table = table.map(|table| BufReader::new(table.take(MAX_LOCAL)));
+    let sockets = table.and_then(|table| UnixNetEntries::from_buf_read(table).ok());
+    (sockets.into_iter().flat_map(|sockets| sockets.0))
         .filter(|socket| socket.state == UnixState::CONNECTED)
         .map(|socket| socket.inode)
         .collect()
