@@ -62,7 +62,8 @@ pub const OPERATION_SEND: u32 = 4;
 pub const OPERATION_CLOSE: u32 = 5;
 /// `epoll_ctl`; never in the table.
 pub const OPERATION_EPOLL: u32 = 6;
-/// Beside one of these: a goroutine did it, and [`LastOperation::sp`] is what `runtime::goroutine` packs.
+/// Beside one of these: a goroutine or a virtual thread did it, and [`LastOperation::sp`] is what `runtime::goroutine` or
+/// `runtime::virtual_thread` packs.
 pub const OPERATION_OF_GOROUTINE: u32 = 0x80;
 
 wire! {
@@ -71,7 +72,7 @@ wire! {
         /// Key of the user stack ([`crate::stack_key`]); 0 when it could not be read.
         pub stack: u64,
         pub at: u64,
-        /// User stack pointer at the system call, or the goroutine; 0 when it could not be read.
+        /// User stack pointer at the system call, or who made it ([`OPERATION_OF_GOROUTINE`]); 0 when it could not be read.
         pub sp: u64,
         pub tgid: u32,
         /// Thread id in the low 24 bits (`pid_max` is at most 2^22), `OPERATION_*` in the top 8.

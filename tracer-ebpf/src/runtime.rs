@@ -8,7 +8,7 @@ use tracer_common::{
     runtime::{
         ALONE, Activation, KIND_GO, KIND_INTERPRETER, KIND_ONE_THREAD, MANAGED_DEEPER,
         MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE, MAX_FRAME_BYTES, MAX_MANAGED, NO_FUNCTION,
-        NOWHERE, REFERENCE_TAG, Runtime, goroutine, places_of,
+        NOWHERE, REFERENCE_TAG, Runtime, goroutine, mounted, places_of, virtual_thread,
     },
     stack_key,
 };
@@ -97,7 +97,8 @@ pub extern "C" fn walk_managed(runtime: u64, thread: u64) -> u64 {
 }
 
 /// The goroutine that the thread with this thread pointer runs, and how deep in its stack it is
-/// (`goroutine::pack`); 0 where it runs none, or on another stack than that.
+/// (`goroutine::pack`), or the virtual thread (`virtual_thread::pack`); 0 where it runs none, or on another stack than
+/// that.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn goroutine_of(runtime: u64, thread: u64, sp: u64) -> u64 {
@@ -109,12 +110,15 @@ pub extern "C" fn goroutine_of(runtime: u64, thread: u64, sp: u64) -> u64 {
     };
     // SAFETY: a valid map element.
     let layout = unsafe { &*entry };
-    if layout.kind != KIND_GO {
+    if layout.kind != KIND_GO && layout.mounted == 0 {
         return 0;
     }
     let Some(running) = word(thread.wrapping_add(layout.state)) else {
         return 0;
     };
+    if layout.kind != KIND_GO {
+        return virtual_thread_of(layout.mounted, running).unwrap_or(0);
+    }
     // `runtime.g` begins with the bounds of its stack.
     let (Some(low), Some(high)) = (word(running), word(running.wrapping_add(8))) else {
         return 0;
@@ -126,6 +130,18 @@ pub extern "C" fn goroutine_of(runtime: u64, thread: u64, sp: u64) -> u64 {
         Some(id) => goroutine::pack(id, high - sp),
         None => 0,
     }
+}
+
+/// The virtual thread that the thread with this state executes.
+#[inline(always)]
+fn virtual_thread_of(places: u64, state: u64) -> Option<u64> {
+    let object = |of| word(word(state.wrapping_add(mounted::place(places, of)))?);
+    let executed = object(mounted::EXECUTED)?;
+    if executed == object(mounted::ITSELF)? {
+        return None;
+    }
+    let id = word(executed.wrapping_add(mounted::place(places, mounted::ID)))?;
+    Some(virtual_thread::pack(id))
 }
 
 /// A `MANAGED_*`, and how many frames `on_frame` was given, each with its number, innermost first, and `most` of them.

@@ -36,7 +36,7 @@ use crate::{
 pub struct Taken {
     pub key: u64,
     pub sp: u64,
-    /// What a goroutine has in place of the stack pointer; 0 where there is none.
+    /// What a goroutine or a virtual thread has in place of the stack pointer; 0 where there is none.
     pub goroutine: u64,
 }
 

@@ -297,6 +297,7 @@ fn history(number: u64) -> History {
             kind,
             sp: 0,
             goroutine: None,
+            virtual_thread: None,
             switches: 0,
         })
     };

@@ -46,7 +46,7 @@ impl<'a> SocketView<'a> {
             let mut members = polled.members.iter();
             members.any(|member| member.input && is(member.target.file))
         };
-        asks(|file| matches!(file, FileKind::Socket(_)))
+        asks(|file| file.socket().is_some())
             && asks(|file| {
                 matches!(
                     file,

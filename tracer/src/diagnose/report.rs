@@ -44,6 +44,8 @@ pub struct DataRequests {
     /// Threads that touched the sockets: are they still at it?
     pub threads: BTreeSet<u32>,
     pub goroutines: BTreeSet<Goroutine>,
+    /// Processes whose virtual threads did.
+    pub virtual_threads: BTreeSet<u32>,
     /// By the processes that hold them: descriptor and inode.
     pub listeners: BTreeMap<u32, Vec<(u32, u64)>>,
     /// A process in each of their network namespaces.
@@ -96,7 +98,7 @@ pub fn data_requests(
             match operation.actor() {
                 Actor::Thread(tid) => data_requests.threads.insert(tid),
                 Actor::Goroutine(goroutine) => data_requests.goroutines.insert(goroutine),
-                Actor::Task(_) => false,
+                Actor::Task(task) => data_requests.virtual_threads.insert(task.pid),
             };
         }
         for holder in &view.socket.holders {

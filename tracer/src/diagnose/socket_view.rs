@@ -273,6 +273,9 @@ impl<'a> SocketView<'a> {
                 .context
                 .goroutine_activation(cookie, history)
                 .unwrap_or(Activation::Unknown),
+            Some(last) if last.virtual_thread.is_some() => {
+                self.context.virtual_thread_activation(cookie, last)
+            }
             Some(last) => self
                 .context
                 .activation(self.socket.cookie, last, self.threads_known()),

@@ -1,4 +1,4 @@
-//! Who acts on sockets: a thread, or a goroutine, which may be on any thread of its process.
+//! Who acts on sockets: a thread, or a goroutine or virtual thread, which may be on any thread of its process.
 
 use std::fmt;
 
@@ -19,11 +19,24 @@ pub struct Goroutine {
     pub id: u64,
 }
 
-/// One of asyncio's, by the address of its object: no other one has it at the same time.
+/// One of asyncio's, by the address of its object: no other one has it at the same time. Or a virtual thread of Java, by the
+/// number that its machine gives once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Task {
     pub pid: u32,
     pub id: u64,
+    #[serde(default)]
+    pub is_virtual_thread: bool,
+}
+
+impl Task {
+    pub const fn virtual_thread(pid: u32, id: u64) -> Self {
+        Self {
+            pid,
+            id,
+            is_virtual_thread: true,
+        }
+    }
 }
 
 impl fmt::Display for Actor {
@@ -31,6 +44,9 @@ impl fmt::Display for Actor {
         match self {
             Self::Thread(tid) => write!(f, "thread {tid}"),
             Self::Goroutine(goroutine) => write!(f, "goroutine {}", goroutine.id),
+            Self::Task(task) if task.is_virtual_thread => {
+                write!(f, "virtual thread {}", task.id)
+            }
             Self::Task(task) => write!(f, "task {:#x}", task.id),
         }
     }

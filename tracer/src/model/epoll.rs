@@ -48,6 +48,7 @@ impl EpollChange {
             kind: SocketOperation::from_wire(OPERATION_EPOLL),
             sp: 0,
             goroutine: None,
+            virtual_thread: None,
             switches: 0,
         }
     }

@@ -5,9 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use tracer_common::{endpoint, runtime::goroutine, state, table};
+use tracer_common::{
+    endpoint,
+    runtime::{goroutine, virtual_thread},
+    state, table,
+};
 
-use super::actor::{Actor, Goroutine};
+use super::actor::{Actor, Goroutine, Task};
 
 /// What a task did to a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +54,9 @@ pub struct LastOperation {
     /// which the runtime may move.
     #[serde(default)]
     pub goroutine: Option<u64>,
+    /// Id of the virtual thread of Java that made it, where one did. Then `sp` is 0.
+    #[serde(default)]
+    pub virtual_thread: Option<u64>,
     /// How often the thread had left a CPU to wait by then, the low 32 bits; says nothing where `sp` is 0.
     #[serde(default)]
     pub switches: u32,
@@ -58,11 +65,15 @@ pub struct LastOperation {
 impl LastOperation {
     /// `None` unless the checksum proves that the operation is whole and belongs to `cookie`.
     pub fn from_wire(cookie: u64, operation: &table::LastOperation) -> Option<Self> {
-        let (goroutine, sp, switches) = if operation.is_of_goroutine() {
-            let (id, depth) = goroutine::unpack(operation.sp);
-            (Some(id), 0_u64.wrapping_sub(depth), 0)
-        } else {
-            (None, operation.sp, operation.waits)
+        let packed = Some(operation.sp).filter(|_| operation.is_of_goroutine());
+        let virtual_thread = packed.and_then(virtual_thread::unpack);
+        let (goroutine, sp, switches) = match (packed, virtual_thread) {
+            (None, _) => (None, operation.sp, operation.waits),
+            (Some(_), Some(_)) => (None, 0, 0),
+            (Some(packed), None) => {
+                let (id, depth) = goroutine::unpack(packed);
+                (Some(id), 0_u64.wrapping_sub(depth), 0)
+            }
         };
         operation.holds(cookie).then(|| Self {
             stack: operation.stack,
@@ -72,13 +83,18 @@ impl LastOperation {
             kind: SocketOperation::from_wire(operation.kind()),
             sp,
             goroutine,
+            virtual_thread,
             switches,
         })
     }
 
     pub fn actor(&self) -> Actor {
-        let of = |id| Actor::Goroutine(Goroutine { pid: self.pid, id });
-        self.goroutine.map_or(Actor::Thread(self.tid), of)
+        let pid = self.pid;
+        match (self.goroutine, self.virtual_thread) {
+            (Some(id), _) => Actor::Goroutine(Goroutine { pid, id }),
+            (None, Some(id)) => Actor::Task(Task::virtual_thread(pid, id)),
+            (None, None) => Actor::Thread(self.tid),
+        }
     }
 }
 

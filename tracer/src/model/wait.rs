@@ -96,6 +96,16 @@ pub enum FileKind {
     LocalSocket,
 }
 
+impl FileKind {
+    /// The inode of a socket.
+    pub const fn socket(self) -> Option<u64> {
+        match self {
+            Self::Socket(inode) => Some(inode),
+            _ => None,
+        }
+    }
+}
+
 impl Wait {
     /// The one file it waits for, whatever for.
     pub fn target(&self) -> Option<Target> {
@@ -123,17 +133,11 @@ impl Wait {
             _ => None,
         };
         let targets = members.iter().map(|member| member.target).chain(one);
-        targets.filter_map(|target| match target.file {
-            FileKind::Socket(inode) => Some(inode),
-            _ => None,
-        })
+        targets.filter_map(|target| target.file.socket())
     }
 
     /// The socket it waits for, whatever for.
     pub fn socket(&self) -> Option<u64> {
-        match self.target()?.file {
-            FileKind::Socket(inode) => Some(inode),
-            _ => None,
-        }
+        self.target()?.file.socket()
     }
 }

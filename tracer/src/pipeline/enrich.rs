@@ -120,7 +120,7 @@ impl Session<'_> {
             self.warn(refused)?;
         }
         self.note_running(processes, &threads, |tid| requests.threads.contains(&tid));
-        self.read_tasks(processes, &threads)?;
+        self.read_tasks(processes, &threads, &requests.virtual_threads)?;
         self.read_listeners(processes, requests)?;
         let seen = threads.into_iter().zip(goroutines);
         for (process, (threads, goroutines)) in processes.iter().zip(seen) {
@@ -133,12 +133,17 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Of processes that execute Python.
-    fn read_tasks(&mut self, processes: &[Process], threads: &[Vec<Thread>]) -> anyhow::Result<()> {
+    /// Of processes that execute Python, and of those whose virtual threads matter.
+    fn read_tasks(
+        &mut self,
+        processes: &[Process],
+        threads: &[Vec<Thread>],
+        virtual_threads: &BTreeSet<u32>,
+    ) -> anyhow::Result<()> {
         let is_python = |frame: &Frame| frame.module.as_deref() == Some(PYTHON);
         for (process, threads) in processes.iter().zip(threads) {
             let mut frames = threads.iter().flat_map(|thread| &thread.stack);
-            if frames.any(is_python)
+            if (frames.any(is_python) || virtual_threads.contains(&process.pid))
                 && let Some(tasks) = tasks::read(process, &mut self.symbolizer)
             {
                 let pid = process.pid;

@@ -4,6 +4,7 @@ pub mod descriptors;
 pub mod epoll;
 pub mod freezer;
 mod goroutines;
+mod java;
 pub mod jvm;
 pub mod listeners;
 pub mod process;

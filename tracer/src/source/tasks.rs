@@ -1,7 +1,7 @@
-//! Suspended tasks of asyncio as threads of control: what each waits for, by the functions of the library in which it
-//! does, and which sockets it has.
+//! Suspended tasks of asyncio and virtual threads of Java as threads of control: what each waits for, by the functions of
+//! the library in which it does, and which sockets it has.
 
-use super::wait::kind_of;
+use super::{java, wait::kind_of};
 use crate::{
     model::{
         actor,
@@ -12,23 +12,30 @@ use crate::{
     symbolize::{SuspendedTask, Symbolizer},
 };
 
-/// `None` for programs that do not use asyncio, or not one whose objects are known.
+/// `None` for programs that have neither, or not such whose objects are known.
 pub fn read(process: &Process, symbolizer: &mut Symbolizer) -> Option<Vec<AsyncTask>> {
     let found = symbolizer.tasks(process.key())?;
     let stack = |one: &SuspendedTask| found.stacks.get(one.stack as usize);
     let tasks = found
         .tasks
         .iter()
-        .filter_map(|one| Some(task(process, one, stack(one)?)));
+        .filter_map(|one| Some(task(process, one, stack(one)?, found.are_virtual_threads)));
     Some(tasks.collect())
 }
 
-fn task(process: &Process, one: &SuspendedTask, stack: &[Frame]) -> AsyncTask {
-    let inode = |fd: i32| match kind_of(process.pid, process.pid, fd) {
-        FileKind::Socket(inode) => Some(inode),
-        _ => None,
-    };
+fn task(
+    process: &Process,
+    one: &SuspendedTask,
+    stack: &[Frame],
+    is_virtual_thread: bool,
+) -> AsyncTask {
+    let inode = |fd: i32| kind_of(process.pid, process.pid, fd).socket();
     let held = one.holds.iter();
+    let (kind, wait) = if is_virtual_thread {
+        ("virtual thread", java::wait_of(stack))
+    } else {
+        ("task", wait_of(stack))
+    };
     AsyncTask {
         holds: held
             .filter_map(|(fd, far)| Some((inode(*fd)?, *far)))
@@ -42,8 +49,8 @@ fn task(process: &Process, one: &SuspendedTask, stack: &[Frame]) -> AsyncTask {
             stack: stack.to_vec(),
             since: None,
             socket: None,
-            name: Some(format!("task {}", one.name)),
-            wait: wait_of(stack),
+            name: Some(format!("{kind} {}", one.name)),
+            wait,
             switches: 0,
             began: 0,
             frames_at: Vec::new(),
@@ -53,6 +60,7 @@ fn task(process: &Process, one: &SuspendedTask, stack: &[Frame]) -> AsyncTask {
             task: Some(actor::Task {
                 pid: process.pid,
                 id: one.id,
+                is_virtual_thread,
             }),
         },
     }

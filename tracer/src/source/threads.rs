@@ -21,7 +21,7 @@ use crate::{
         actor::Goroutine,
         input::{Process, Thread},
         stack::{Frame, FrameAddress},
-        wait::{FileKind, Wait},
+        wait::Wait,
     },
     probe::{
         host::{boot_now_ns, mono_now_ns},
@@ -314,10 +314,7 @@ fn talks_to(wait: &Wait) -> Option<u64> {
     let (Wait::Receive(target) | Wait::Send(target) | Wait::Connect(target)) = wait else {
         return None;
     };
-    match target.file {
-        FileKind::Socket(inode) => Some(inode),
-        _ => None,
-    }
+    target.file.socket()
 }
 
 /// And where they lie.

@@ -111,7 +111,7 @@ pub enum RuntimeOf {
     /// Perhaps later: it has only begun.
     NotYet,
     /// The words of a [`tracer_common::runtime::Runtime`], its tag left out.
-    Known([u64; 31]),
+    Known([u64; 32]),
 }
 
 /// A code address on a stack, and how the kernel program is to leave the frame there.

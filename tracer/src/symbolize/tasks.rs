@@ -1,4 +1,5 @@
-//! The suspended tasks of a program that uses asyncio: what crosses from the helper, and its bounds.
+//! The suspended tasks of a program that uses asyncio, and the virtual threads of Java that wait: what crosses from the
+//! helper, and its bounds.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,8 @@ use crate::model::stack::Frame;
 pub(super) const MAX_TOLD: usize = 2048;
 pub(super) const MAX_CHAIN: usize = 32;
 pub(super) const MAX_HELD: usize = 16;
+/// Frames that are told of one.
+pub(super) const MAX_FRAMES: usize = 128;
 /// Different stacks of them.
 pub(super) const MAX_STACKS: usize = 512;
 const MAX_NAME: usize = 512;
@@ -22,11 +25,12 @@ pub struct Tasks {
     pub stacks: Vec<Vec<Frame>>,
     /// There are no others.
     pub all: bool,
+    pub are_virtual_threads: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SuspendedTask {
-    /// Its address: no other one has it while it exists.
+    /// Its address: no other one has it while it exists. Of a virtual thread its number.
     pub id: u64,
     pub name: String,
     /// Place in the list of stacks.
@@ -42,7 +46,7 @@ impl Tasks {
             && self
                 .stacks
                 .iter()
-                .all(|stack| stack.len() <= MAX_CHAIN && are_plausible(stack))
+                .all(|stack| stack.len() <= MAX_FRAMES && are_plausible(stack))
             && self.tasks.iter().all(|task| {
                 (task.stack as usize) < self.stacks.len()
                     && task.name.len() <= MAX_NAME
@@ -52,7 +56,8 @@ impl Tasks {
 }
 
 impl Symbolizer {
-    /// The suspended tasks of a program that uses asyncio; `None` when it does not, or they cannot be read now.
+    /// The suspended tasks of a program that uses asyncio, or its virtual threads that wait; `None` when it has neither, or
+    /// they cannot be read now.
     pub fn tasks(&mut self, process: ProcessKey) -> Option<Tasks> {
         self.prepare(&StackCopy::of_nothing(process)).ok()?;
         let known = self.processes.get(&process.pid)?;

@@ -5,7 +5,7 @@ use crate::model::{
     input::{Interest, Thread},
     socket::{Holder, LastOperation, SocketOperation},
     stack::Frame,
-    wait::{FileKind, Target, Wait},
+    wait::{Target, Wait},
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -184,10 +184,7 @@ impl<'a> ReportContext<'a> {
             }),
             Wait::Poll(polled) => {
                 let is_other = |target: Target| {
-                    let client = match target.file {
-                        FileKind::Socket(inode) => Some(inode),
-                        _ => None,
-                    };
+                    let client = target.file.socket();
                     !u32::try_from(target.fd).is_ok_and(is_listener)
                         && !client.is_some_and(|inode| self.waits.is_client(inode))
                 };

@@ -76,6 +76,8 @@ pub struct Sameness<'a> {
     pub own_goroutine: bool,
     /// And is at a piece of work of the server that started it for this connection alone.
     pub started_for: bool,
+    /// It is a virtual thread that its executor started for one task, in which it touched this connection and no other.
+    pub own_task: bool,
     /// It computes, by samples of all of which the function that made the operation was in the same place.
     pub in_call: bool,
 }
@@ -88,6 +90,7 @@ impl Sameness<'_> {
             || self.own_process
             || self.nothing_else
             || self.started_for
+            || self.own_task
     }
 }
 
@@ -133,7 +136,7 @@ impl<'a> ReportContext<'a> {
         // Where goroutines are told in place of threads, it is not known which one made it.
         let of_nobody =
             operation.goroutine.is_none() && self.tracker.goroutines(operation.pid).is_some();
-        if operation.pid == OUTSIDE || of_nobody {
+        if operation.pid == OUTSIDE || of_nobody || self.is_of_unknown_virtual_thread(operation) {
             return Activation::Unknown;
         }
         let Some(thread) = self.threads.seen(operation.actor()) else {

@@ -10,6 +10,7 @@ use super::{
     waits::WaitsFor,
 };
 use crate::model::{
+    actor::Actor,
     input::Thread,
     socket::{History, LastOperation},
     stack::{Frame, Stack},
@@ -114,16 +115,20 @@ impl<'a> ReportContext<'a> {
         })
     }
 
-    /// How many goroutines have touched the sockets last, and how many of these wait where this one does.
+    /// How many goroutines, or virtual threads, have touched the sockets last, and how many of these wait where this one does.
     pub fn share_of(&self, thread: &Thread, histories: &[History]) -> Option<(usize, usize)> {
-        thread.goroutine?;
+        let is_virtual =
+            |actor: Actor| matches!(actor, Actor::Task(task) if task.is_virtual_thread);
+        if thread.goroutine.is_none() && !is_virtual(thread.actor()) {
+            return None;
+        }
         let operations = histories
             .iter()
             .flat_map(|history| [history.used, history.eof]);
         let actors: HashSet<_> = operations
             .flatten()
-            .filter(|operation| operation.goroutine.is_some())
             .map(|operation| operation.actor())
+            .filter(|actor| matches!(actor, Actor::Goroutine(_)) || is_virtual(*actor))
             .collect();
         let living: Vec<&Thread> = actors
             .into_iter()

@@ -18,6 +18,7 @@ pub mod pools;
 mod stacks;
 mod tasks;
 pub mod threads;
+pub mod virtual_threads;
 pub mod waits;
 mod wrappers;
 
@@ -34,6 +35,7 @@ use self::{
     places::Places,
     pools::Pool,
     threads::{Threads, Touch, operations},
+    virtual_threads::Crowd,
     waits::{Waits, WaitsFor},
 };
 use super::Blamer;
@@ -74,6 +76,8 @@ pub struct ReportContext<'a> {
     pub answers_left: HashSet<(u32, SocketAddr)>,
     /// Processes whose threads of control the kernel does not see.
     of_tasks: HashSet<u32>,
+    /// By process: where virtual threads wait of which nothing else is known.
+    pub virtual_crowds: HashMap<u32, Crowd<'a>>,
     /// Threads that run fibers or coroutines, on stacks of their own.
     turning: HashSet<Actor>,
 }
@@ -103,6 +107,7 @@ impl<'a> ReportContext<'a> {
             interests: interests(tracker),
             answers_left: answers_left(tracker),
             of_tasks: HashSet::new(),
+            virtual_crowds: HashMap::new(),
             turning: stacks::turning(tracker),
         };
         context.note_last_operations();
@@ -111,6 +116,8 @@ impl<'a> ReportContext<'a> {
         context.note_tasks();
         context.places = context.find_places();
         context.pools = context.starving_pools();
+        let crowd = |pid: u32| Some((pid, context.virtual_crowd(pid)?));
+        context.virtual_crowds = tracker.threaded().filter_map(crowd).collect();
         context
     }
 

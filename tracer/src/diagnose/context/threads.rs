@@ -43,6 +43,10 @@ impl<'a> Threads<'a> {
             threads
                 .seen
                 .extend(seen.map(|thread| (thread.actor(), thread)));
+            let tasks = tracker.tasks(pid).iter().map(|task| &task.thread);
+            threads
+                .seen
+                .extend(tasks.map(|thread| (thread.actor(), thread)));
         }
         for live in tracker.activity() {
             threads.known.insert(live.cookie);

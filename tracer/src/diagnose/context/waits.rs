@@ -12,6 +12,7 @@ use super::computing::{self, Computes};
 use super::decoded::decoded;
 use super::locks::is_for_lock;
 use super::threads::Threads;
+use super::virtual_threads;
 use crate::{
     model::{
         actor::Actor,
@@ -33,6 +34,8 @@ pub struct Waits<'a> {
     upstreams: HashSet<u64>,
     opened: HashMap<u64, u64>,
     computing: HashMap<Actor, Computes>,
+    /// The only server that each virtual thread has asked, as far as is known.
+    asked: HashMap<Actor, u64>,
 }
 
 /// The other end of what a thread waits for.
@@ -101,13 +104,22 @@ impl<'a> Waits<'a> {
                 waits.opened.insert(connection.cookie, opened.at);
             }
         }
+        waits.asked = virtual_threads::asked(threads, &waits.upstreams);
         waits
     }
 
     pub fn of(&self, thread: &Thread) -> WaitsFor<'a> {
         match &*decoded(thread) {
             Wait::Running => WaitsFor::Cpu,
-            Wait::Receive(target) | Wait::Connect(target) => self.input(thread, *target),
+            Wait::Receive(target) | Wait::Connect(target) => {
+                match self.asked.get(&thread.actor()) {
+                    Some(only) if target.file == FileKind::Unknown => self
+                        .by_cookie
+                        .get(only)
+                        .map_or(WaitsFor::Other, |connection| WaitsFor::Upstream(connection)),
+                    _ => self.input(thread, *target),
+                }
+            }
             Wait::Send(target) => self
                 .connection(thread, *target)
                 .map_or(WaitsFor::Reader(target.fd), WaitsFor::PeerReads),
@@ -153,7 +165,7 @@ impl<'a> Waits<'a> {
         if !polled.complete {
             return WaitsFor::Several;
         }
-        let is_socket = |target: &Target| matches!(target.file, FileKind::Socket(_));
+        let is_socket = |target: &Target| target.file.socket().is_some();
         let mut sockets = polled.members.iter().map(|member| member.target);
         match (polled.members.as_slice(), sockets.find(is_socket)) {
             ([], _) if polled.times_out => WaitsFor::Time,
@@ -176,10 +188,7 @@ impl<'a> Waits<'a> {
 
     /// The connection behind a descriptor, unless the number was given to it after the wait began.
     fn connection(&self, thread: &Thread, target: Target) -> Option<&'a Connection> {
-        let FileKind::Socket(inode) = target.file else {
-            return None;
-        };
-        let connection = self.by_inode.get(&inode)?;
+        let connection = self.by_inode.get(&target.file.socket()?)?;
         let opened = self.opened.get(&connection.cookie).copied();
         let before = opened
             .zip(thread.since)

@@ -12,6 +12,7 @@ use crate::{
         context::{
             activations::{Activation, Sameness},
             behind::Behind,
+            virtual_threads::Crowd,
             waits::{self, WaitsFor},
         },
         explanation,
@@ -50,6 +51,8 @@ pub enum How<'a> {
     Loop,
     /// A suspended task whose coroutines lead to it.
     Has,
+    /// Some virtual thread of as many as there are connections of which that is all that is known.
+    OneOf(Crowd<'a>),
     /// On the CPU at every look since then, or sampled there; and how it is known that the call still runs, if it is.
     Computes {
         since: u64,
@@ -73,7 +76,8 @@ impl Rule for OwnerBlocked {
         let found = computing::computes(view)
             .or_else(|| called(view))
             .or_else(|| in_loop(view))
-            .or_else(|| suspended::had(view));
+            .or_else(|| suspended::had(view))
+            .or_else(|| suspended::one_of(view));
         let Some(mut work) = found else {
             return Answer::No;
         };
@@ -86,7 +90,7 @@ impl Rule for OwnerBlocked {
             How::Computes {
                 call: Some(call), ..
             } if call.is_sure() && call.in_call => Confidence::High,
-            How::Place | How::Began | How::AtOnce => Confidence::Low,
+            How::Place | How::Began | How::AtOnce | How::OneOf(_) => Confidence::Low,
             _ => Confidence::Medium,
         }))
     }
@@ -107,6 +111,8 @@ impl Rule for OwnerBlocked {
         let mut evidence = Vec::new();
         if let How::Has = work.how {
             evidence.extend(suspended::has(group, work.thread));
+        } else if let How::OneOf(crowd) = work.how {
+            evidence.extend(suspended::are_many(group, crowd));
         } else if let Some((view, operation)) = group
             .oldest()
             .and_then(|view| Some((view, by(view, work.thread)?)))
@@ -215,6 +221,9 @@ impl How<'_> {
             Self::Call(sameness) if sameness.started_for => {
                 "its server started it for this connection alone, and it is at a request of it"
             }
+            Self::Call(sameness) if sameness.own_task => {
+                "its executor started it for one task, which it is still in, and it has touched no other client"
+            }
             Self::Call(sameness) if sameness.own_thread => {
                 "it began after that connection was opened, and has touched no other"
             }
@@ -239,6 +248,7 @@ impl How<'_> {
             }
             Self::Loop => "its epoll set would tell of the hang-up, and nobody waits for that set",
             Self::Has => "its coroutines lead to the connection",
+            Self::OneOf(_) => "which virtual thread has it is not known",
             Self::Computes {
                 call: Some(call), ..
             } if call.in_call => {
@@ -264,19 +274,21 @@ fn by(view: &SocketView<'_>, thread: &Thread) -> Option<LastOperation> {
 const fn what(thread: &Thread) -> &'static str {
     match (thread.goroutine, thread.task) {
         (Some(_), _) => "goroutine",
+        (None, Some(task)) if task.is_virtual_thread => "virtual thread",
         (None, Some(_)) => "task",
         (None, None) => "thread",
     }
 }
 
-/// How many of the goroutines wait at this very place, with what they wait in and who called that.
+/// How many of the goroutines or virtual threads wait at this very place, with what they wait in and who called that.
 fn share(group: &Group<'_>, thread: &Thread) -> Option<String> {
     let view = group.oldest()?;
     let histories: Vec<_> = group.views.iter().map(|view| view.socket.history).collect();
     let (here, all) = view.context.share_of(thread, &histories)?;
     let place = place(view, thread)?;
     Some(format!(
-        "{here} of {all} goroutines that touched these connections and still exist wait in {place}"
+        "{here} of {all} {}s that touched these connections and still exist wait in {place}",
+        what(thread)
     ))
 }
 
@@ -342,7 +354,7 @@ fn in_loop<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
 }
 
 fn looks(view: &SocketView<'_>, work: &AtWork<'_>) -> Looks {
-    if let How::Has = work.how {
+    if let How::Has | How::OneOf(_) = work.how {
         return suspended::looks(view);
     }
     let compared = match work.how {

@@ -7,7 +7,10 @@ use super::{
     owner_blocked::{AtWork, How, place},
 };
 use crate::{
-    diagnose::context::waits,
+    diagnose::{
+        context::{virtual_threads::Crowd, waits},
+        explanation::agree,
+    },
     model::{input::Thread, wait::Wait},
 };
 
@@ -30,6 +33,41 @@ pub(super) fn had<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
         how: How::Has,
         behind: None,
     })
+}
+
+/// Some virtual thread, of which only is known that it waits where all others do that may have it.
+pub(super) fn one_of<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
+    let operations = view.last_operation();
+    if operations.is_some_and(|last| !view.context.is_of_unknown_virtual_thread(last)) {
+        return None;
+    }
+    let mut pids = view.holder_pids().iter();
+    let crowd = *pids.find_map(|pid| view.context.virtual_crowds.get(pid))?;
+    Some(AtWork {
+        thread: crowd.thread,
+        waits: view.context.waits.of(crowd.thread),
+        how: How::OneOf(crowd),
+        behind: None,
+    })
+}
+
+/// How many there are of both.
+pub(super) fn are_many(group: &Group<'_>, crowd: Crowd<'_>) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{} virtual threads wait at one place and are not known to have touched any other connection; of {} {} it is not \
+         known which virtual thread has {}",
+        crowd.waiting,
+        crowd.connections,
+        agree(crowd.connections, "connection", "connections"),
+        agree(crowd.connections, "it", "them"),
+    )];
+    if let Some(view) = group.oldest() {
+        lines.push(format!(
+            "one of them, now: {}",
+            waits::one(&view.context.waits, crowd.thread, group.now)
+        ));
+    }
+    lines
 }
 
 /// By how much it is known that the task has them.

@@ -62,6 +62,7 @@ pub fn conn(cookie: u64) -> Conn {
 pub fn operation(kind: SocketOperation, at: u64, stack: u64) -> LastOperation {
     LastOperation {
         goroutine: None,
+        virtual_thread: None,
         stack,
         at,
         pid: SERVER,

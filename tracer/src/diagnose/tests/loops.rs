@@ -183,7 +183,11 @@ fn task(id: u64, wait: Wait, holds: &[(u64, u8)], stack: &[&str]) -> AsyncTask {
         thread: Thread {
             name: Some(format!("task {id}")),
             wait,
-            task: Some(actor::Task { pid: SERVER, id }),
+            task: Some(actor::Task {
+                pid: SERVER,
+                id,
+                is_virtual_thread: false,
+            }),
             ..thread(0, "", frames.collect())
         },
         holds: holds.to_vec(),

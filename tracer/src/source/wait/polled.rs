@@ -91,10 +91,7 @@ fn read_twice<T: PartialEq>(
 
 /// One socket is what is waited for, whatever its family.
 fn tell_families(reader: &mut Reader<'_, '_>, members: &mut [Member]) {
-    let inode = |member: &Member| match member.target.file {
-        FileKind::Socket(inode) => Some(inode),
-        _ => None,
-    };
+    let inode = |member: &Member| member.target.file.socket();
     if members.iter().filter_map(inode).nth(1).is_none() {
         return;
     }

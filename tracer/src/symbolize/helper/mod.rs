@@ -8,6 +8,7 @@ mod sandbox;
 mod seccomp;
 mod serve;
 mod tasks;
+mod virtual_threads;
 
 use std::ffi::OsStr;
 use std::io;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fd::OwnedFd;
 use tracer_common::stack_key::MAX_STEPS;
 
-use super::{goroutines, listeners, managed, tasks};
+use super::{goroutines, listeners, managed, tasks, virtual_threads};
 use crate::channel::{self, Broken};
 use crate::model::stack::Stack;
 use crate::symbolize::StackCopy;
@@ -166,7 +166,10 @@ impl Server {
                 runtimes,
             } => {
                 let known = self.processes.get(&pid);
-                let found = known.and_then(|known| tasks::read(&self.socket, known, runtimes));
+                let found = known.and_then(|known| {
+                    tasks::read(&self.socket, known, runtimes)
+                        .or_else(|| virtual_threads::read(&self.socket, known, runtimes))
+                });
                 self.answer(&Answer::Tasks { number, found })?;
             }
             Request::Listeners {

@@ -49,5 +49,10 @@ pub(super) fn read(socket: &OwnedFd, known: &Known, runtimes: Runtimes) -> Optio
             None => all = false,
         }
     }
-    Some(Tasks { tasks, stacks, all })
+    Some(Tasks {
+        tasks,
+        stacks,
+        all,
+        are_virtual_threads: false,
+    })
 }

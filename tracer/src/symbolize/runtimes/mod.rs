@@ -147,6 +147,14 @@ impl Runtime {
         }
     }
 
+    /// Where its virtual threads are.
+    pub(super) fn java(&self) -> Option<&Hotspot> {
+        match &self.0 {
+            Kind::Java(java) => Some(java),
+            _ => None,
+        }
+    }
+
     /// Where its tasks are.
     pub(super) fn python(&self) -> Option<&Cpython> {
         match &self.0 {

@@ -122,7 +122,7 @@ prop_compose! {
             Just(SocketOperation::Close), any::<u8>().prop_map(SocketOperation::Other),
         ],
     ) -> LastOperation {
-        LastOperation { stack, at, pid, tid, kind, sp, goroutine: None, switches }
+        LastOperation { stack, at, pid, tid, kind, sp, goroutine: None, virtual_thread: None, switches }
     }
 }
 

@@ -98,6 +98,7 @@ pub fn tracker(inputs: impl IntoIterator<Item = Input>) -> Tracker {
 fn operation(at: u64, kind: SocketOperation) -> LastOperation {
     LastOperation {
         goroutine: None,
+        virtual_thread: None,
         stack: 1,
         at,
         pid: 9,

@@ -21,6 +21,7 @@ use crate::{
 fn operation(at: u64, pid: u32, stack: u64) -> LastOperation {
     LastOperation {
         goroutine: None,
+        virtual_thread: None,
         stack,
         at,
         pid,

@@ -3,9 +3,10 @@
 
 use tracer_common::runtime::{Runtime, heap};
 
+use super::fields::Fields;
 use super::method::Methods;
 use super::stream::Packing;
-use super::tables::{Field, Tables};
+use super::tables::Tables;
 use super::walk::At;
 use crate::symbolize::runtimes::memory::Memory;
 
@@ -17,7 +18,7 @@ const MAX_FLAGS: u64 = 4096;
 /// Where objects say their class, if that is not in the first word.
 const CLASS: u64 = 8;
 /// And where the number of the class begins if it is.
-const CLASS_SHIFT: u64 = 42;
+const CLASS_SHIFT: u32 = 42;
 /// In the record of a mounted virtual thread: the object of its stack.
 const STACK_OBJECT: u64 = 16;
 /// At the end of an object: what belongs to the frame that lies on the stack.
@@ -31,7 +32,22 @@ pub(super) struct OnHeap {
     pub base: u64,
     pub chunk: u64,
     pub chunk_mask: u64,
+    pub classes: Classes,
     pub collecting: u64,
+}
+
+/// How objects say their class.
+#[derive(Clone, Copy)]
+pub(super) struct Classes {
+    /// The word that has it, in these bits, from that one on.
+    pub at: u64,
+    mask: u64,
+    from: u32,
+    /// What it is counted from, and how far it is shifted.
+    base: u64,
+    shift: u64,
+    /// Where an array has its length.
+    pub length: u64,
 }
 
 /// Frames in one object: the innermost, and where they end.
@@ -52,27 +68,13 @@ impl OnHeap {
         if !flags.collects_in_pauses {
             return None;
         }
-        let known = tables.field("vmClasses", OBJECT)?.at;
-        let (mut stack, mut chunk) = (None, None);
-        for number in 0..MAX_CLASSES {
-            let class = memory.word(known.checked_add(number * 8)?)?;
-            match methods.class(memory, class).as_deref() {
-                Some(STACK) => stack = Some(class),
-                Some(CHUNK) => chunk = Some(class),
-                _ => {}
-            }
-            if stack.is_some() && chunk.is_some() {
-                break;
-            }
-        }
-        let (stack, chunk) = (stack?, chunk?);
-        let of_stack = Fields::of(tables, packing, memory, stack)?;
-        let of_chunk = Fields::of(tables, packing, memory, chunk)?;
-        let mut place = |of: &Fields, name| of.place(memory, methods, name);
-        let tail = place(&of_stack, "tail")?;
-        let parent = place(&of_chunk, "parent")?;
-        let sp = place(&of_chunk, "sp")?;
-        let bottom = place(&of_chunk, "bottom")?;
+        let [stack, chunk] = known_classes(tables, methods, memory, [STACK, CHUNK])?;
+        let fields = Fields::of(tables, packing)?;
+        let mut place = |class, name| fields.place(memory, methods, class, name);
+        let tail = place(stack, "tail")?;
+        let parent = place(chunk, "parent")?;
+        let sp = place(chunk, "sp")?;
+        let bottom = place(chunk, "bottom")?;
         // The frames lie behind the fields, of which this is the size; the lowest bits mean something else.
         let words = tables.field("Klass", "_layout_helper")?.of(memory, chunk)? & !7;
         let (base, shift, unused) = if flags.narrow_references {
@@ -81,24 +83,15 @@ impl OnHeap {
         } else {
             (0, 0, 0)
         };
-        let (at, chunk, chunk_mask) = if flags.narrow_classes {
-            let (base, shift) = scale(tables, memory, "CompressedKlassPointers", "_narrow_klass")?;
-            let number = chunk.checked_sub(base)?.checked_shr(shift as u32)?;
-            if flags.class_in_first_word {
-                (0, number << CLASS_SHIFT, u64::MAX << CLASS_SHIFT)
-            } else {
-                (CLASS, number, u64::from(u32::MAX))
-            }
-        } else {
-            (CLASS, chunk, u64::MAX)
-        };
+        let classes = Classes::of(tables, memory, &flags)?;
         let collected = tables.field("Universe", "_collectedHeap")?.of(memory, 0)?;
         let collecting = tables.field("CollectedHeap", "_is_stw_gc_active")?;
         Some(Self {
-            places: heap::pack([tail, at, parent, sp, bottom, words, shift, unused])?,
+            places: heap::pack([tail, classes.at, parent, sp, bottom, words, shift, unused])?,
             base,
-            chunk,
-            chunk_mask,
+            chunk: classes.word(chunk)?,
+            chunk_mask: classes.mask,
+            classes,
             collecting: collecting.place(collected)?,
         })
     }
@@ -162,10 +155,95 @@ impl OnHeap {
     }
 
     fn reference(&self, memory: &mut Memory<'_>, object: u64, place: u32) -> Option<u64> {
-        let at = object.checked_add(heap::place(self.places, place))?;
-        let word = memory.word(at)?;
+        self.at(memory, object.checked_add(heap::place(self.places, place))?)
+    }
+
+    /// What the reference at this address refers to; 0 for nothing.
+    pub(super) fn at(&self, memory: &mut Memory<'_>, at: u64) -> Option<u64> {
+        let narrow = heap::place(self.places, heap::UNUSED) != 0;
+        let word = if narrow {
+            memory.half(at)?.into()
+        } else {
+            memory.word(at)?
+        };
         Some(heap::address(self.places, self.base, word))
     }
+
+    /// Bytes of a reference.
+    pub(super) const fn size(&self) -> u64 {
+        8 - (heap::place(self.places, heap::UNUSED) >> 3)
+    }
+}
+
+impl Classes {
+    fn of(tables: &Tables, memory: &mut Memory<'_>, flags: &Flags) -> Option<Self> {
+        let wide = Self {
+            at: CLASS,
+            mask: u64::MAX,
+            from: 0,
+            base: 0,
+            shift: 0,
+            length: 16,
+        };
+        if !flags.narrow_classes {
+            return Some(wide);
+        }
+        let (base, shift) = scale(tables, memory, "CompressedKlassPointers", "_narrow_klass")?;
+        let narrow = Self {
+            mask: u64::from(u32::MAX),
+            base,
+            shift,
+            length: 12,
+            ..wide
+        };
+        Some(if flags.class_in_first_word {
+            Self {
+                at: 0,
+                mask: u64::MAX << CLASS_SHIFT,
+                from: CLASS_SHIFT,
+                length: 8,
+                ..narrow
+            }
+        } else {
+            narrow
+        })
+    }
+
+    /// What objects of this class have in those bits.
+    fn word(self, class: u64) -> Option<u64> {
+        let number = class
+            .checked_sub(self.base)?
+            .checked_shr(self.shift as u32)?;
+        Some(number << self.from)
+    }
+
+    pub(super) fn class(self, memory: &mut Memory<'_>, object: u64) -> Option<u64> {
+        let word = memory.word(object.checked_add(self.at)?)? & self.mask;
+        self.base.checked_add(word >> self.from << self.shift)
+    }
+}
+
+/// Classes that the machine knows by name.
+pub(super) fn known_classes<const N: usize>(
+    tables: &Tables,
+    methods: &Methods,
+    memory: &mut Memory<'_>,
+    names: [&str; N],
+) -> Option<[u64; N]> {
+    let known = tables.field("vmClasses", OBJECT)?.at;
+    let mut found = [0; N];
+    for number in 0..MAX_CLASSES {
+        let class = memory.word(known.checked_add(number * 8)?)?;
+        let name = methods.class(memory, class);
+        let own = names.iter().position(|of| name.as_deref() == Some(*of));
+        if let Some(place) = own.and_then(|own| found.get_mut(own)) {
+            *place = class;
+        }
+        if found.iter().all(|class| *class != 0) {
+            return Some(found);
+        }
+    }
+    None
 }
 
 const OBJECT: &str = "_klasses[static_cast<int>(vmClassID::Object_klass_knum)]";
@@ -222,40 +300,6 @@ impl Flags {
     }
 }
 
-/// Of a class: a packed list of what its fields are called and where they are.
-struct Fields {
-    pool: u64,
-    /// The number of the name, and the place.
-    all: Vec<(u64, u64)>,
-}
-
-impl Fields {
-    fn of(tables: &Tables, packing: Packing, memory: &mut Memory<'_>, class: u64) -> Option<Self> {
-        const MAX_BYTES: u64 = 4096;
-        let list = tables.field("InstanceKlass", "_fieldinfo_stream")?;
-        let list = list.of(memory, class)?;
-        let length: Field = tables.field("Array<int>", "_length")?;
-        let length = length.of(memory, list)?.min(MAX_BYTES);
-        let data = tables.field("Array<u1>", "_data")?.place(list)?;
-        let bytes = memory.bytes(data, length as usize)?;
-        Some(Self {
-            pool: tables
-                .field("InstanceKlass", "_constants")?
-                .of(memory, class)?,
-            all: super::stream::fields(&bytes, packing)?,
-        })
-    }
-
-    fn place(&self, memory: &mut Memory<'_>, methods: &Methods, name: &str) -> Option<u64> {
-        let mut all = self.all.iter();
-        let found = all.find(|(of, _)| {
-            let own = methods.entry(memory, self.pool, *of);
-            own.as_deref() == Some(name)
-        });
-        found.map(|(_, place)| *place)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,6 +310,14 @@ mod tests {
         base: 0,
         chunk: 0x1234_5678,
         chunk_mask: u32::MAX as u64,
+        classes: Classes {
+            at: 8,
+            mask: u32::MAX as u64,
+            from: 0,
+            base: 0,
+            shift: 0,
+            length: 12,
+        },
         collecting: 0x9000,
     };
 

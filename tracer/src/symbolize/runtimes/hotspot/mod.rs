@@ -4,11 +4,13 @@
 mod code_cache;
 mod compiled;
 mod epoch;
+mod fields;
 mod heap;
 mod method;
 mod note;
 mod stream;
 mod tables;
+mod virtual_threads;
 mod walk;
 
 use super::exports;
@@ -23,9 +25,10 @@ use heap::{MAX_CHUNKS, OnHeap};
 use method::Methods;
 use stream::Packing;
 use tables::{EXPORTS, Field, Tables};
+use virtual_threads::VirtualThreads;
 use walk::{Walked, Words};
 
-pub(super) struct Hotspot {
+pub(in crate::symbolize) struct Hotspot {
     pub image: FileId,
     threads: List,
     os_thread: Field,
@@ -45,6 +48,7 @@ pub(super) struct Hotspot {
     methods: Methods,
     /// Where virtual threads have frames.
     on_heap: Option<OnHeap>,
+    virtual_threads: Option<VirtualThreads>,
     /// From the thread pointer to the place of the pointer to the `JavaThread`.
     state: Option<u64>,
 }
@@ -111,10 +115,14 @@ impl Hotspot {
             compiled: Compiled::of(&tables, packing)?,
             methods: Methods::of(&tables, packing)?,
             on_heap: None,
+            virtual_threads: None,
             state: None,
         };
         if release >= 21 {
             found.on_heap = OnHeap::of(&tables, &found.methods, packing, memory);
+            let known = found.on_heap.as_ref();
+            found.virtual_threads =
+                known.and_then(|_| VirtualThreads::of(&tables, &found.methods, packing, memory));
         }
         let known = found.list(memory);
         found.state = threads::place_of_state(memory, &known);
@@ -186,26 +194,38 @@ impl Hotspot {
         let mut walk = || {
             let of = self.on_heap.as_ref()?;
             let innermost = of.innermost(memory, entry)?;
-            let mut chunk = innermost;
-            let mut walked = Walked::default();
-            for _ in 0..MAX_CHUNKS {
-                if chunk == 0 {
-                    break;
-                }
-                let found = of.chunk(memory, chunk)?;
-                let words = Words::OnHeap { end: found.end };
-                let outer = self.walk(memory, heaps, found.first, words);
-                walked.places.extend(outer.places);
-                walked.truncated = outer.truncated;
-                if outer.truncated {
-                    break;
-                }
-                chunk = found.outer;
-            }
-            walked.truncated |= chunk != 0;
+            let walked = self.from_chunk(memory, heaps, innermost)?;
             of.is_still(memory, entry, innermost).then_some(walked)
         };
         walk().unwrap_or(none)
+    }
+
+    /// The frames in this object and those further out.
+    fn from_chunk(
+        &self,
+        memory: &mut Memory<'_>,
+        heaps: &[Heap],
+        innermost: u64,
+    ) -> Option<Walked> {
+        let of = self.on_heap.as_ref()?;
+        let mut chunk = innermost;
+        let mut walked = Walked::default();
+        for _ in 0..MAX_CHUNKS {
+            if chunk == 0 {
+                break;
+            }
+            let found = of.chunk(memory, chunk)?;
+            let words = Words::OnHeap { end: found.end };
+            let outer = self.walk(memory, heaps, found.first, words);
+            walked.places.extend(outer.places);
+            walked.truncated = outer.truncated;
+            if outer.truncated {
+                break;
+            }
+            chunk = found.outer;
+        }
+        walked.truncated |= chunk != 0;
+        Some(walked)
     }
 }
 

@@ -10,6 +10,7 @@ use super::Hotspot;
 use super::code_cache::{CodeCache, Heap, Kind};
 use super::heap::OnHeap;
 use super::method::Place;
+use super::virtual_threads::VirtualThreads;
 use super::walk::{At, Words};
 use crate::symbolize::request::{AddressRule, Function, Functions, RuntimeOf};
 use crate::symbolize::runtimes::CopiedStack;
@@ -58,6 +59,10 @@ impl Hotspot {
             wrapper_anchor: self.wrapper_anchor.at.checked_add(self.anchor_sp.at)?,
             epoch: self.epoch?,
             compile_id: self.compiled.place_of_number(),
+            mounted: self
+                .virtual_threads
+                .as_ref()
+                .map_or(0, VirtualThreads::to_note),
             ..self
                 .on_heap
                 .as_ref()

@@ -183,6 +183,7 @@ const TYPES: &[&str] = &[
     "Array<Method*>",
     "Array<int>",
     "Array<u1>",
+    "ClassLoaderData",
     "CodeBlob",
     "CodeCache",
     "CodeHeap",
