@@ -49,14 +49,19 @@ fn release(java: &Path) -> Option<u32> {
 }
 
 /// What the rig printed, and the findings about it.
-fn watched(java: &Path, options: &[&str], rounds: u32, classes: &Path) -> (Vec<String>, Vec<Site>) {
+fn watched(
+    java: &Path,
+    options: &[&str],
+    (rig, rounds): (&str, u32),
+    classes: &Path,
+) -> (Vec<String>, Vec<Site>) {
     let own = ["--json", "--min-age", "500ms", "--comm", "java"];
     let watch = Running::watch(own.into_iter().chain(["--sockets-per-site", "400"]));
     let mut child = Command::new(java)
         .args(options)
         .arg("-cp")
         .arg(classes)
-        .args([RIG, &rounds.to_string()])
+        .args([rig, &rounds.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -177,8 +182,8 @@ fn two_methods_of_virtual_threads_are_two_findings_with_all_callers() {
         for (own, rounds) in ways {
             let options = [&hidden[..], own].concat();
             for attempt in 1.. {
-                let (lines, sites) =
-                    watched(&java, &options, rounds << (attempt - 1), classes.path());
+                let rig = (RIG, rounds << (attempt - 1));
+                let (lines, sites) = watched(&java, &options, rig, classes.path());
                 assert_nobody_wrong(&lines, &sites);
                 if is_told(&lines, &sites) {
                     break;
@@ -199,7 +204,8 @@ fn frames_that_a_collector_moves_at_any_time_are_not_told() {
     }
     let classes = installed::compiled("VirtualThreads.java");
     for java in machines {
-        let (lines, sites) = watched(&java, &["-XX:+UseZGC", "-Xint"], 10, classes.path());
+        let options = ["-XX:+UseZGC", "-Xint"];
+        let (lines, sites) = watched(&java, &options, (RIG, 10), classes.path());
         assert_nobody_wrong(&lines, &sites);
         let sites: Vec<Site> = sites
             .into_iter()
@@ -208,5 +214,79 @@ fn frames_that_a_collector_moves_at_any_time_are_not_told() {
         assert_eq!(sites.iter().map(|site| site.count).sum::<usize>(), SOCKETS);
         let unknown = sites.iter().filter(|site| site.blame.is_none());
         assert!(unknown.count() > 0, "{sites:#?}");
+    }
+}
+
+/// What those that wait for a semaphore, and for a lock, are in.
+const WAITING: [&str; 2] = ["VirtualWaits.takeOrder", "VirtualWaits.takeStock"];
+
+/// Whether each finding is told whole; its virtual threads are in the calls that the program says they are in.
+fn are_told_waiting(lines: &[String], sites: &[Site]) -> bool {
+    let mut found = 0;
+    for site in sites.iter().filter(|site| site.over.is_none()) {
+        let function = site.blame.as_ref().map(|blame| blame.function.as_str());
+        let right = function.is_some_and(|function| WAITING.contains(&function));
+        assert!(right && site.verdict == "owner-blocked", "{site:#?}");
+        let threads = site.stacks.holders.iter().flatten();
+        for thread in threads {
+            let name = thread.name.as_deref().unwrap_or_default();
+            let Some(number) = name.strip_prefix("virtual thread ") else {
+                continue;
+            };
+            let own = function.unwrap_or_default();
+            let told = told(thread.stack.as_deref().unwrap_or_default(), own);
+            let said: Vec<Place> = (said(lines, number).into_iter())
+                .skip_while(|(method, _)| method != own)
+                .collect();
+            // What the library has outside of a virtual thread it does not say.
+            assert!(
+                !said.is_empty() && told.starts_with(&said),
+                "{told:#?} {said:#?}"
+            );
+        }
+        if site.confidence == "high" || site.confidence == "medium" {
+            found += site.count;
+        }
+    }
+    found == 2 * SOCKETS
+}
+
+#[test]
+fn virtual_threads_that_wait_are_told_with_what_they_wait_in() {
+    let machines = machines("virtual_threads_that_wait_are_told_with_what_they_wait_in");
+    if machines.is_empty() {
+        return;
+    }
+    let classes = installed::compiled("VirtualWaits.java");
+    let hidden = ["-XX:+UnlockDiagnosticVMOptions", "-XX:+ShowHiddenFrames"];
+    for java in machines {
+        let compact = release(&java).is_some_and(|release| release >= 25);
+        let mut ways: Vec<&[&str]> = vec![
+            &[],
+            &["-Xint"],
+            &["-XX:+UseSerialGC", "-XX:-UseCompressedOops"],
+            &["-XX:+UseParallelGC", "-XX:-UseCompressedClassPointers"],
+            &["-Dcollect=true"],
+        ];
+        if compact {
+            ways.push(&["-XX:+UseCompactObjectHeaders"]);
+        }
+        for own in ways {
+            let options = [&hidden[..], own].concat();
+            for attempt in 1.. {
+                let rig = ("VirtualWaits", SOCKETS as u32);
+                let (lines, sites) = watched(&java, &options, rig, classes.path());
+                if are_told_waiting(&lines, &sites) {
+                    break;
+                }
+                assert!(attempt < ATTEMPTS, "{java:?} {own:?}: {sites:#?}");
+            }
+            println!(
+                "{} {own:?}: {} of {}",
+                java.display(),
+                2 * SOCKETS,
+                2 * SOCKETS
+            );
+        }
     }
 }

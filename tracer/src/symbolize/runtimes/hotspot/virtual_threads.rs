@@ -18,7 +18,7 @@ use crate::symbolize::runtimes::memory::Memory;
 const THREAD: &str = "java/lang/Thread";
 const VIRTUAL: &str = "java/lang/VirtualThread";
 /// Has those that no executor has started.
-const ROOT: &str = "jdk/internal/vm/ThreadContainers$TrackingRootContainer";
+const ROOT: &str = "jdk/internal/vm/ThreadContainers$RootContainer$TrackingRootContainer";
 /// Has all executors and scopes with threads of their own.
 const CONTAINERS: &str = "jdk/internal/vm/ThreadContainers";
 /// Classes of the runtime's own loader that are looked through; the newest come first.
@@ -144,10 +144,10 @@ impl VirtualThreads {
             *set = Some((self.mirror.of(memory, class)?, place));
             class = self.older.of(memory, class)?;
         }
-        found.containers.is_some().then(|| {
+        if found.root.is_some() && found.containers.is_some() {
             let _ = self.sets.set(found);
-            found
-        })
+        }
+        found.containers.is_some().then_some(found)
     }
 }
 
