@@ -3,7 +3,8 @@
 //! likely of that finding: they are told with it, and its evidence says so; any number, if it is proven of each that it waits
 //! for the same server. So are a few of which nothing is proven
 //! beside many of which something is, though nobody is to blame, and a few that the same calls used last, of whose thread
-//! no more could be learnt. Many stand for themselves.
+//! no more could be learnt. Many stand for themselves, but for those that the same calls used last and whose stack was cut
+//! short before its runtime was known.
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
@@ -35,7 +36,9 @@ pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
         let takes_in = |(_, members): &(&String, &Vec<Classified<'_>>)| {
             let pair = members.first().zip(few.first());
             let enough = members.len() >= few.len() * OWN
-                || pair.is_some_and(|((_, own), (_, other))| waits_alike(own, other));
+                || pair.is_some_and(|((_, own), (_, other))| {
+                    waits_alike(own, other) || is_cut_short(other) && is_used_alike(own, other)
+                });
             enough && pair.is_some_and(|(own, other)| may_be_of(own, other))
         };
         let mut fitting = groups.iter().filter(takes_in);
@@ -109,10 +112,18 @@ pub fn evidence(group: &Group<'_>) -> Vec<String> {
     .collect()
 }
 
-/// The oldest member that has a place of its own: what the finding says is proven of it.
+/// The oldest member that has a place of its own, of those that are as sure as the finding: what that says is proven of it.
 pub fn telling<'g, 'a>(group: &'g Group<'a>) -> Option<&'g SocketView<'a>> {
     let is_own = |view: &&SocketView<'_>| has_place(view) && !is_unproven(view);
-    let own = group.views.iter().find(is_own);
+    let is_sure = |view: &&SocketView<'_>| {
+        let proof = view.proof.as_ref();
+        proof.is_some_and(|proof| proof.confidence >= group.confidence)
+    };
+    let sure = group
+        .views
+        .iter()
+        .find(|view| is_own(view) && is_sure(view));
+    let own = sure.or_else(|| group.views.iter().find(is_own));
     own.or_else(|| group.views.iter().find(|view| !is_unproven(view)))
         .or_else(|| group.oldest())
 }
@@ -139,7 +150,7 @@ fn is_unproven(view: &SocketView<'_>) -> bool {
 fn may_be_of((rule, own): &Classified<'_>, (of, other): &Classified<'_>) -> bool {
     let program = |view: &SocketView<'_>| view.process().and_then(|process| process.exe.clone());
     let verdict = of.verdict();
-    (verdict == Verdict::Unknown
+    (verdict == Verdict::Unknown && !denies(rule.verdict(), other)
         || has_place(own) && verdict == rule.verdict()
         || has_place(own) && is_low(other) && is_used_alike(own, other)
         || may_be_parked(verdict, other) && rule.verdict() == Verdict::Parked)
@@ -148,6 +159,18 @@ fn may_be_of((rule, own): &Classified<'_>, (of, other): &Classified<'_>) -> bool
         && program(own) == program(other)
         && end(own).is_some()
         && end(own) == end_like(other, own)
+}
+
+/// What the verdict says is not true of it.
+fn denies(verdict: Verdict, view: &SocketView<'_>) -> bool {
+    verdict == Verdict::NeverRead && !view.is_unused()
+}
+
+/// The stack that would tell its place ends before any function of the program, as where its runtime was not known yet.
+fn is_cut_short(view: &SocketView<'_>) -> bool {
+    let source = view.proof.as_ref().map(|proof| proof.evidence_source);
+    let stack = view.stack(source.and_then(|source| source.operation(view)));
+    stack.is_some_and(|stack| stack.truncated || stack.one_of_several)
 }
 
 /// That both wait for the same server is proven of each, and is their cause, whoever asked.

@@ -43,7 +43,7 @@ use crate::{
     model::{
         actor::Actor,
         input::{Interest, Process, Thread},
-        socket::SocketOperation,
+        socket::{History, SocketOperation},
         stack::{Frame, Step, path},
     },
     track::Tracker,
@@ -236,6 +236,14 @@ impl<'a> ReportContext<'a> {
         used.actor() == opened.actor()
             && between
                 .any(|touch| touch.cookie != cookie && self.threads.is_connected(touch.cookie))
+    }
+
+    /// Others use what the process that accepted this one has accepted: it gives connections away.
+    pub fn gives_away(&self, history: History) -> bool {
+        let opened = history
+            .opened
+            .filter(|opened| opened.kind == SocketOperation::Accept);
+        opened.is_some_and(|opened| self.threads.gives_away(opened.pid))
     }
 
     /// A thread of the process waits for events.

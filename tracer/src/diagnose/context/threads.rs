@@ -33,6 +33,8 @@ pub struct Threads<'a> {
     accepted: BTreeMap<u32, Vec<u64>>,
     acceptors: BTreeSet<Actor>,
     servers: HashSet<Actor>,
+    /// Processes whose accepted connections others use.
+    givers: HashSet<u32>,
 }
 
 impl<'a> Threads<'a> {
@@ -86,8 +88,12 @@ impl<'a> Threads<'a> {
         };
         self.acceptors.insert(opened.actor());
         self.accepted.entry(opened.pid).or_default().push(opened.at);
-        let all = operations(history).filter(|operation| *operation != opened);
-        self.servers.extend(all.map(|operation| operation.actor()));
+        for operation in operations(history).filter(|operation| *operation != opened) {
+            self.servers.insert(operation.actor());
+            if operation.pid != opened.pid && operation.pid != OUTSIDE {
+                self.givers.insert(opened.pid);
+            }
+        }
     }
 
     /// The thread as it was last looked at.
@@ -138,6 +144,11 @@ impl<'a> Threads<'a> {
     /// It accepted a connection that still lives.
     pub fn has_accepted(&self, actor: Actor) -> bool {
         self.acceptors.contains(&actor)
+    }
+
+    /// Another process read from or wrote to a connection that this one accepted.
+    pub fn gives_away(&self, pid: u32) -> bool {
+        self.givers.contains(&pid)
     }
 
     /// It read from or wrote to an accepted connection that still lives.

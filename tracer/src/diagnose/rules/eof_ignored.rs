@@ -11,6 +11,7 @@ use crate::diagnose::{
     explanation,
 };
 use crate::model::{
+    listeners::Heard,
     socket::SocketOperation,
     stack::Frame,
     verdict::{Confidence, Severity, Verdict, VerdictDoc},
@@ -159,12 +160,24 @@ fn looks(view: &SocketView<'_>) -> Looks {
             "",
             "right after the end was read, the same thread wrote elsewhere: it may have passed it on",
         )
+        .doubt(
+            closes_by_itself(view),
+            "Node.js closes it by itself once the program has taken all that came before the end: most likely it is paused",
+        )
         .look(
             view.threads_known(),
             "",
             "not all threads could be looked at",
         )
         .look(view.nothing_lost(), "", "some events were lost")
+}
+
+/// Node.js ends what it sends when the program has heard the end, unless that asked for the opposite.
+fn closes_by_itself(view: &SocketView<'_>) -> bool {
+    let Some(Heard::By(listeners)) = view.heard() else {
+        return false;
+    };
+    !listeners.is_http && !listeners.is_below_tls && listeners.half_open == Some(false)
 }
 
 /// A server may read ahead in one thread what others serve, and meet the end while they are at it: what came was not

@@ -7,7 +7,10 @@ use super::{
 };
 use crate::diagnose::{context::activations::Activation, explanation};
 use crate::{
-    model::verdict::{Severity, Verdict, VerdictDoc},
+    model::{
+        listeners::Heard,
+        verdict::{Confidence, Severity, Verdict, VerdictDoc},
+    },
     track::growth::Growth,
 };
 
@@ -29,6 +32,12 @@ impl Rule for IdlePool {
                 | Activation::Began(_)
                 | Activation::AtOnce(_)
         ) {
+            return Answer::No;
+        }
+        // Node reads what it keeps, so it would have taken the FIN: the program has left the answer, or paused it.
+        let is_left_in_node = matches!(view.heard(), Some(Heard::By(_))) && view.socket.recv_q > 0;
+        let mut pids = view.holder_pids().iter();
+        if is_left_in_node && pids.any(|pid| view.context.some_loop_waits(*pid)) {
             return Answer::No;
         }
         let was_reused = view.context.was_reused(view.socket.cookie);
@@ -100,8 +109,14 @@ impl Rule for IdlePool {
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} in a client pool{} {} already closed by the server",
+                "{} {}{} {} already closed by the server",
                 explanation::sockets(group.count()),
+                // The shape alone is also that of one that is forgotten.
+                if group.confidence == Confidence::Low {
+                    "of a client that waits for no answer"
+                } else {
+                    "in a client pool"
+                },
                 group.function().map(|name| format!(" (opened in {name})")).unwrap_or_default(),
                 n.were
             ),

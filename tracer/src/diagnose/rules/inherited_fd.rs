@@ -74,10 +74,16 @@ impl Rule for InheritedFd {
                 )
             ),
             evidence,
-            advice: "Open and accept with SOCK_CLOEXEC (accept4) so that exec() drops the copies; \
-                     a child that forks without exec must close what it does not serve, or be \
-                     started before the first connection is accepted."
-                .to_owned(),
+            advice: if is_same_program(group) {
+                "The copies came by fork(): the child must close what it does not serve, or be started before the \
+                 first connection is accepted, or by a way that executes a program anew (Python: \
+                 multiprocessing's `spawn` or `forkserver`), as SOCK_CLOEXEC helps only there."
+            } else {
+                "Open and accept with SOCK_CLOEXEC (accept4) so that exec() drops the copies; \
+                 a child that forks without exec must close what it does not serve, or be \
+                 started before the first connection is accepted."
+            }
+            .to_owned(),
         }
     }
 
@@ -91,6 +97,19 @@ impl Rule for InheritedFd {
             remedy: "Open sockets with SOCK_CLOEXEC, and close inherited descriptors in children.",
         }
     }
+}
+
+/// All that hold copies execute the program of the process that served the connections, which still lives.
+fn is_same_program(group: &Group<'_>) -> bool {
+    let Some(view) = group.oldest() else {
+        return false;
+    };
+    let program = |pid: u32| {
+        let process = view.tracker.process(pid);
+        process.and_then(|process| process.exe.as_deref())
+    };
+    let server = view.last_operation().and_then(|last| program(last.pid));
+    server.is_some() && holding(group).iter().all(|pid| program(*pid) == server)
 }
 
 fn holding(group: &Group<'_>) -> BTreeSet<u32> {

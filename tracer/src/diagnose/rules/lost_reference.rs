@@ -98,13 +98,19 @@ impl Rule for LostReference {
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} {} {} and then forgotten without close()",
+                "{} {} {} and {}",
                 explanation::sockets(group.count()),
                 n.were,
                 if left {
                     format!("taken out of the event loop{within} after the last use")
                 } else {
                     format!("last used{within}")
+                },
+                // Whoever may still have them closes them, perhaps.
+                if group.confidence == Confidence::Low {
+                    "not closed since"
+                } else {
+                    "then forgotten without close()"
                 },
             ),
             evidence,

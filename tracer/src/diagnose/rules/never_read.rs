@@ -39,7 +39,10 @@ impl Rule for NeverRead {
         if view.is_watched() || view.is_polled() || at_work {
             return Answer::No;
         }
-        let looks = looks::nobody(view);
+        let looks = looks::nobody(view).doubt(
+            view.context.gives_away(view.socket.history),
+            "its process gives connections that it has accepted to others: it may lie there until one of these takes it",
+        );
         let proof = Proof::earned(looks, EvidenceSource::Opened, Evidence::Socket);
         Answer::Yes(proof.or_listener(view))
     }

@@ -67,6 +67,8 @@ pub(super) const MODULES: &[&str] = &[
     "libnet",
     "libnode",
     "libruby",
+    "socket.so",
+    "openssl.so",
     "libperl",
     "libcoreclr",
     "libSystem",
