@@ -130,11 +130,7 @@ impl<'a> ReportContext<'a> {
 
     /// The function that made the operation, through nobody's own code, and has called code of the program since that has
     /// not returned.
-    pub(super) fn calls_another(
-        &self,
-        operation: LastOperation,
-        thread: &Thread,
-    ) -> Option<&'a Frame> {
+    pub fn calls_another(&self, operation: LastOperation, thread: &Thread) -> Option<&'a Frame> {
         let stack = self.tracker.stack(operation.stack)?;
         let mut frames = stack.frames.iter().chain(&thread.stack);
         if stack.truncated || stack.one_of_several || frames.any(Frame::is_of_tasks) {
@@ -154,6 +150,19 @@ impl<'a> ReportContext<'a> {
         let mut inside = thread.stack.get(..now)?.iter();
         let calls = made_it && inside.any(|frame| self.is_own(frame));
         stack.frames.get(then).filter(|_| calls)
+    }
+
+    /// The loop of a runtime made the operation, and executes a function of the program now: what lies between is not known,
+    /// but the loop calls, and goes on when that has returned.
+    pub fn runtime_called(&self, operation: LastOperation, thread: &Thread) -> bool {
+        let stack = self.tracker.stack(operation.stack);
+        let by_loop = stack.is_some_and(|stack| {
+            let mut frames = stack.frames.iter();
+            let whole = !stack.truncated && !stack.one_of_several && !stack.frames.is_empty();
+            whole && frames.all(|frame| !frame.is_of_tasks() && !self.is_own(frame))
+        });
+        let mut now = thread.stack.iter();
+        by_loop && now.any(|frame| frame.is_managed() && self.is_own(frame))
     }
 
     /// The very frame of the program's function that made the operation is still in its place.

@@ -342,10 +342,15 @@ fn in_loop<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
     if view.waiter(watch).is_some() || view.may_run_elsewhere() {
         return None;
     }
-    let thread = view.context.threads.seen(view.last_operation()?.actor())?;
+    let last = view.last_operation()?;
+    let thread = view.context.threads.seen(last.actor())?;
     let waits = view.context.waits.of(thread);
     let how = How::Loop;
-    waits.may_be_of_work().then_some(AtWork {
+    // It waits in another loop, which a function of the program has entered in a call of the first.
+    let in_another = matches!(waits, WaitsFor::Set(_) | WaitsFor::Several)
+        && (view.context.calls_another(last, thread).is_some()
+            || view.context.runtime_called(last, thread));
+    (waits.may_be_of_work() || in_another).then_some(AtWork {
         thread,
         waits,
         how,
