@@ -28,4 +28,5 @@ mod put_aside;
 mod questions;
 mod scope;
 mod told;
+mod virtual_threads;
 pub(super) mod world;
