@@ -50,6 +50,12 @@ impl SocketView<'_> {
         }
     }
 
+    /// A peer that was gone would have answered what was written since then with a reset.
+    pub fn was_answered_after_end(&self) -> bool {
+        let used = self.socket.history.used;
+        used.is_some_and(|used| used.kind == SocketOperation::Send && used.at > self.socket.since)
+    }
+
     /// The process has left answers of the same server unread on other connections.
     pub fn others_left_answers(&self) -> bool {
         let server = self.socket.endpoints.remote;

@@ -1,7 +1,10 @@
 //! Who should accept, and what keeps it from that.
 
+use std::collections::HashSet;
+
 use super::{ReportContext, decoded::decoded, waits::WaitsFor};
 use crate::model::{
+    actor::Actor,
     input::{Interest, Thread},
     socket::{Holder, LastOperation, SocketOperation},
     stack::Frame,
@@ -28,10 +31,11 @@ pub enum Acceptance<'a> {
 }
 
 impl<'a> ReportContext<'a> {
-    /// By the processes that hold the listener, and its descriptors.
-    pub fn acceptance(&self, holders: &[u32], listener: &[Holder]) -> Acceptance<'a> {
-        let accepts = self.accepts(holders);
-        let accepted = |thread: &&'a Thread| self.threads.has_accepted(thread.actor());
+    /// By the processes that hold the listener, its port and its descriptors.
+    pub fn acceptance(&self, holders: &[u32], port: u16, listener: &[Holder]) -> Acceptance<'a> {
+        let accepts = self.accepts(holders, port);
+        let actors: HashSet<Actor> = accepts.iter().map(LastOperation::actor).collect();
+        let accepted = |thread: &&'a Thread| actors.contains(&thread.actor());
         let workers: Vec<u32> = holders
             .iter()
             .copied()
@@ -136,12 +140,15 @@ impl<'a> ReportContext<'a> {
             && self.blame(&thread.stack).is_none()
     }
 
-    fn accepts(&self, holders: &[u32]) -> Vec<LastOperation> {
-        let opened = self
-            .threads
-            .histories()
-            .filter_map(|(_, history)| history.opened);
-        opened
+    /// Of connections that live, as far as it is known by which listener they came.
+    fn accepts(&self, holders: &[u32], port: u16) -> Vec<LastOperation> {
+        let elsewhere: HashSet<u64> = (self.tracker.connections().iter())
+            .filter(|connection| connection.endpoints.local.port() != port)
+            .map(|connection| connection.cookie)
+            .collect();
+        let own = self.threads.histories();
+        let own = own.filter(|(cookie, _)| !elsewhere.contains(cookie));
+        own.filter_map(|(_, history)| history.opened)
             .filter(|opened| {
                 opened.kind == SocketOperation::Accept && holders.contains(&opened.pid)
             })
@@ -183,13 +190,16 @@ impl<'a> ReportContext<'a> {
                     && !self.set_has_clients(accept.pid, *set)
             }),
             Wait::Poll(polled) => {
-                let is_other = |target: Target| {
-                    let client = target.file.socket();
-                    !u32::try_from(target.fd).is_ok_and(is_listener)
-                        && !client.is_some_and(|inode| self.waits.is_client(inode))
+                let is_ours = |target: Target| u32::try_from(target.fd).is_ok_and(is_listener);
+                let is_client = |target: Target| {
+                    let socket = target.file.socket();
+                    socket.is_some_and(|inode| self.waits.is_client(inode))
                 };
-                let mut members = polled.members.iter().map(|member| member.target);
-                polled.complete && members.all(is_other)
+                let members = || polled.members.iter().map(|member| member.target);
+                // The one that it serves may be among them.
+                let clients = members().filter(|target| is_client(*target)).count();
+                let serves_one = clients == 0 || clients == 1 && polled.members.len() > 1;
+                polled.complete && serves_one && !members().any(is_ours)
             }
             _ => false,
         };

@@ -7,12 +7,13 @@ use super::{
     looks::{self, Looks},
 };
 use crate::diagnose::{
-    context::{activations::Activation, pools::Queue},
+    context::{activations::Activation, pools::Queue, waits::WaitsFor},
     explanation,
 };
 use crate::model::{
     listeners::Heard,
-    socket::SocketOperation,
+    report::Direction,
+    socket::{LastOperation, SocketOperation},
     stack::Frame,
     verdict::{Confidence, Severity, Verdict, VerdictDoc},
 };
@@ -161,6 +162,14 @@ fn looks(view: &SocketView<'_>) -> Looks {
             "right after the end was read, the same thread wrote elsewhere: it may have passed it on",
         )
         .doubt(
+            is_asked_in_a_loop(view),
+            "what was read before the end was never answered, and its reader serves others meanwhile: it may go on with it later",
+        )
+        .doubt(
+            are_told_elsewhere(view),
+            "where the thread reads the end of connections like this one it writes to one server: it may pass all of them on",
+        )
+        .doubt(
             closes_by_itself(view),
             "Node.js closes it by itself once the program has taken all that came before the end: most likely it is paused",
         )
@@ -206,16 +215,49 @@ fn may_be_served_elsewhere(view: &SocketView<'_>) -> bool {
     })
 }
 
-/// An end of stream that is followed at once by a write to another connection was passed on.
-fn was_told_elsewhere(view: &SocketView<'_>) -> bool {
-    /// Work that follows a read without waiting takes less: 1 ms.
-    const AT_ONCE: u64 = 1_000_000;
+/// A server in one loop notes the end of a client whose question is still open, and closes when that is done.
+fn is_asked_in_a_loop(view: &SocketView<'_>) -> bool {
+    let history = view.socket.history;
+    let unanswered = (history.used).is_some_and(|used| used.kind == SocketOperation::Recv);
+    let reader = history.eof.filter(|_| unanswered);
+    let thread = reader.and_then(|eof| view.context.threads.seen(eof.actor()));
+    let is_loop = |thread| {
+        let waits = view.context.waits.of(thread);
+        matches!(waits, WaitsFor::Set(_) | WaitsFor::Several)
+    };
+    view.direction() == Some(Direction::Accepted) && !view.reads_on() && thread.is_some_and(is_loop)
+}
+
+/// One connection carries what comes on several, so of it only the last write is known: it followed the last end that the
+/// thread has read by the same calls.
+fn are_told_elsewhere(view: &SocketView<'_>) -> bool {
     let Some(eof) = view.socket.history.eof else {
         return false;
     };
+    let of_thread = view.context.threads.touches(eof.actor()).iter();
+    let read_alike = of_thread.filter(|touch| {
+        let history = view.context.threads.history(touch.cookie);
+        let is_end = history.is_some_and(|history| history.eof == Some(touch.operation));
+        is_end && touch.operation.stack == eof.stack
+    });
+    let last = read_alike.max_by_key(|touch| touch.operation.at);
+    last.is_some_and(|last| {
+        last.cookie != view.socket.cookie && passes_on(view, last.cookie, last.operation)
+    })
+}
+
+/// An end of stream that is followed at once by a write to another connection was passed on.
+fn was_told_elsewhere(view: &SocketView<'_>) -> bool {
+    let eof = view.socket.history.eof;
+    eof.is_some_and(|eof| passes_on(view, view.socket.cookie, eof))
+}
+
+fn passes_on(view: &SocketView<'_>, cookie: u64, eof: LastOperation) -> bool {
+    /// Work that follows a read without waiting takes less: 1 ms.
+    const AT_ONCE: u64 = 1_000_000;
     let after = view.context.threads.touches_after(eof.actor(), eof.at);
     after.first().is_some_and(|next| {
-        next.cookie != view.socket.cookie
+        next.cookie != cookie
             && next.operation.kind == SocketOperation::Send
             && next.operation.at - eof.at < AT_ONCE
             && view.context.waits.is_upstream(next.cookie)

@@ -4,9 +4,24 @@
 
 use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks};
 use crate::diagnose::{context::activations::Activation, explanation};
-use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
+use crate::model::{
+    report::Direction,
+    socket::SocketOperation,
+    verdict::{Confidence, Severity, Verdict, VerdictDoc},
+};
 
 pub struct LostReference;
+
+/// A loop has read a request, none of the program's functions being on the stack, and nobody has answered it: its answer may
+/// wait for something, as a long poll's does.
+fn is_unanswered_by_loop(view: &SocketView<'_>) -> bool {
+    let used = view.socket.history.used;
+    let stack = view.stack(used);
+    view.direction() == Some(Direction::Accepted)
+        && used.is_some_and(|used| used.kind == SocketOperation::Recv)
+        && view.handling().is_none()
+        && !stack.is_some_and(|stack| view.context.blame(&stack.frames).is_some())
+}
 
 impl Rule for LostReference {
     fn verdict(&self) -> Verdict {
@@ -45,11 +60,15 @@ impl Rule for LostReference {
             .holder_pids()
             .iter()
             .any(|pid| view.context.some_loop_waits(*pid));
-        let proof = proof.at_most(if in_loop {
-            Confidence::Medium
-        } else {
-            Confidence::High
-        });
+        let proof = proof.at_most(
+            if in_loop && left.is_none() && is_unanswered_by_loop(view) {
+                Confidence::Low
+            } else if in_loop {
+                Confidence::Medium
+            } else {
+                Confidence::High
+            },
+        );
         Answer::Yes(match left {
             Some(_) => proof,
             None => proof.or_listener(view),

@@ -44,7 +44,8 @@ impl Rule for NeverAccepted {
         let listener = view
             .listener()
             .map_or(&[][..], |listener| &listener.holders);
-        let acceptor = match view.context.acceptance(view.holder_pids(), listener) {
+        let port = view.socket.endpoints.local.port();
+        let acceptor = match (view.context).acceptance(view.holder_pids(), port, listener) {
             Acceptance::Kept {
                 thread,
                 has_accepted,

@@ -386,6 +386,10 @@ fn looks(view: &SocketView<'_>, work: &AtWork<'_>) -> Looks {
             "what that thread waits for could not be read",
         )
         .doubt(
+            view.was_answered_after_end(),
+            "it was written to after the peer had ended its side: a client that only ended that is still served",
+        )
+        .doubt(
             is_new(view),
             "it was touched less than `--min-age` ago: who serves it may be slow, not stuck",
         )

@@ -30,7 +30,10 @@ pub fn open(
         cookie,
         inode: INODE + cookie,
         endpoints: Endpoints {
-            local: "10.0.0.1:50000".parse().unwrap(),
+            local: match opened.0 {
+                SocketOperation::Accept => "10.0.0.1:8080".parse().unwrap(),
+                _ => "10.0.0.1:50000".parse().unwrap(),
+            },
             remote: "10.0.0.9:9000".parse().unwrap(),
         },
         state: ESTABLISHED,

@@ -81,7 +81,7 @@ fn relief_ends_the_connections_that_keep_the_workers() {
             .site()
     };
     let site = relief(Some(true), 1);
-    let command = "ss -K -t src 10.0.0.1:50000 dst 10.0.0.9:9000";
+    let command = "ss -K -t src 10.0.0.1:8080 dst 10.0.0.9:9000";
     assert_eq!(site.relief.as_deref(), Some(command));
     let says = "just the 1 connection of clients that keep the threads can be ended";
     assert!(site.advice.contains(says), "{}", site.advice);

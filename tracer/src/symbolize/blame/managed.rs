@@ -83,7 +83,9 @@ pub(super) fn is_loop(frame: &Frame) -> bool {
     if is_python(frame) {
         LOOPS.iter().any(here)
     } else {
-        NATIVE_LOOPS.contains(&function)
+        // Names of C++ come with what the function takes.
+        let name = function.split('(').next().unwrap_or_default();
+        NATIVE_LOOPS.contains(&name)
     }
 }
 
@@ -174,7 +176,12 @@ const DRIVERS: &[&str] = &[
 
 /// Loops of libraries and extension modules: with one of these inside, no function further out has made the call.
 const NATIVE_LOOPS: &[&str] = &[
+    "QEventLoop::exec",
     "__pyx_f_6uvloop_4loop_4Loop___run",
+    "asio::detail::scheduler::do_run_one",
+    "asio::detail::scheduler::run",
+    "boost::asio::detail::scheduler::do_run_one",
+    "boost::asio::detail::scheduler::run",
     "ev_run",
     "event_base_loop",
     "g_main_context_iteration",
