@@ -39,15 +39,25 @@ impl Task {
     }
 }
 
+impl Actor {
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Thread(_) => "thread",
+            Self::Goroutine(_) => "goroutine",
+            Self::Task(task) if task.is_virtual_thread => "virtual thread",
+            Self::Task(_) => "task",
+        }
+    }
+}
+
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = self.kind();
         match self {
-            Self::Thread(tid) => write!(f, "thread {tid}"),
-            Self::Goroutine(goroutine) => write!(f, "goroutine {}", goroutine.id),
-            Self::Task(task) if task.is_virtual_thread => {
-                write!(f, "virtual thread {}", task.id)
-            }
-            Self::Task(task) => write!(f, "task {:#x}", task.id),
+            Self::Thread(tid) => write!(f, "{kind} {tid}"),
+            Self::Goroutine(goroutine) => write!(f, "{kind} {}", goroutine.id),
+            Self::Task(task) if task.is_virtual_thread => write!(f, "{kind} {}", task.id),
+            Self::Task(task) => write!(f, "{kind} {:#x}", task.id),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::ReportContext;
+use super::{ReportContext, waits::WaitsFor};
 use crate::model::{
     input::Thread,
     socket::LastOperation,
@@ -130,7 +130,11 @@ impl<'a> ReportContext<'a> {
 
     /// The function that made the operation, through nobody's own code, and has called code of the program since that has
     /// not returned.
-    pub fn calls_another(&self, operation: LastOperation, thread: &Thread) -> Option<&'a Frame> {
+    pub(super) fn calls_another(
+        &self,
+        operation: LastOperation,
+        thread: &Thread,
+    ) -> Option<&'a Frame> {
         let stack = self.tracker.stack(operation.stack)?;
         let mut frames = stack.frames.iter().chain(&thread.stack);
         if stack.truncated || stack.one_of_several || frames.any(Frame::is_of_tasks) {
@@ -152,9 +156,16 @@ impl<'a> ReportContext<'a> {
         stack.frames.get(then).filter(|_| calls)
     }
 
+    /// A function of the program has entered another loop in a call of the one that made the operation.
+    pub fn waits_in_another_loop(&self, operation: LastOperation, thread: &Thread) -> bool {
+        matches!(self.waits.of(thread), WaitsFor::Set(_) | WaitsFor::Several)
+            && (self.calls_another(operation, thread).is_some()
+                || self.runtime_called(operation, thread))
+    }
+
     /// The loop of a runtime made the operation, and executes a function of the program now: what lies between is not known,
     /// but the loop calls, and goes on when that has returned.
-    pub fn runtime_called(&self, operation: LastOperation, thread: &Thread) -> bool {
+    fn runtime_called(&self, operation: LastOperation, thread: &Thread) -> bool {
         let stack = self.tracker.stack(operation.stack);
         let by_loop = stack.is_some_and(|stack| {
             let mut frames = stack.frames.iter();

@@ -163,7 +163,7 @@ impl Rule for OwnerBlocked {
                 "{} {} for the {} that {} {}, which {doing}{}",
                 explanation::sockets(group.count()),
                 explanation::agree(group.count(), "waits", "wait"),
-                what(work.thread),
+                work.thread.actor().kind(),
                 if matches!(work.how, How::Has) {
                     "has"
                 } else {
@@ -271,15 +271,6 @@ fn by(view: &SocketView<'_>, thread: &Thread) -> Option<LastOperation> {
         .or_else(|| view.last_operation())
 }
 
-const fn what(thread: &Thread) -> &'static str {
-    match (thread.goroutine, thread.task) {
-        (Some(_), _) => "goroutine",
-        (None, Some(task)) if task.is_virtual_thread => "virtual thread",
-        (None, Some(_)) => "task",
-        (None, None) => "thread",
-    }
-}
-
 /// How many of the goroutines or virtual threads wait at this very place, with what they wait in and who called that.
 fn share(group: &Group<'_>, thread: &Thread) -> Option<String> {
     let view = group.oldest()?;
@@ -288,7 +279,7 @@ fn share(group: &Group<'_>, thread: &Thread) -> Option<String> {
     let place = place(view, thread)?;
     Some(format!(
         "{here} of {all} {}s that touched these connections and still exist wait in {place}",
-        what(thread)
+        thread.actor().kind()
     ))
 }
 
@@ -345,15 +336,11 @@ fn in_loop<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
     let last = view.last_operation()?;
     let thread = view.context.threads.seen(last.actor())?;
     let waits = view.context.waits.of(thread);
-    let how = How::Loop;
-    // It waits in another loop, which a function of the program has entered in a call of the first.
-    let in_another = matches!(waits, WaitsFor::Set(_) | WaitsFor::Several)
-        && (view.context.calls_another(last, thread).is_some()
-            || view.context.runtime_called(last, thread));
-    (waits.may_be_of_work() || in_another).then_some(AtWork {
+    let in_another = || view.context.waits_in_another_loop(last, thread);
+    (waits.may_be_of_work() || in_another()).then_some(AtWork {
         thread,
         waits,
-        how,
+        how: How::Loop,
         behind: None,
     })
 }
