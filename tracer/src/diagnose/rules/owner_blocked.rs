@@ -193,7 +193,7 @@ impl Rule for OwnerBlocked {
                     and has not left a CPU since but for the present wait, or it waits on a connection \
                     that this call opened; or the thread whose epoll set would tell of the connection \
                     waits for something else; or the coroutines of a suspended task, and of no other one, lead to \
-                    it; or it was on the CPU at every look for at least a second, and samples do not show that it left the \
+                    it; or the virtual thread that touched it, and no other client, is still in the function that did; or it was on the CPU at every look for at least a second, and samples do not show that it left the \
                     call.",
             blamed: "the function in which that thread is now, or those are that it has started and waits for",
             remedy: "Put a time limit on what blocks the thread, or move it off the thread that serves \
