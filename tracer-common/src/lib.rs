@@ -14,6 +14,7 @@ pub mod endpoint;
 pub mod event;
 pub mod item;
 pub mod layout;
+pub mod made_by;
 pub mod runtime;
 pub mod stack_key;
 pub mod state;

@@ -86,7 +86,7 @@ wire! {
         /// A byte that is not 0 while the collector moves objects.
         pub collecting: u64,
         /// From the state of a thread to references to itself and to whom it executes, and from there to the id; 0 where
-        /// virtual threads are not known. See [`mounted`].
+        /// virtual threads are not known. See [`crate::made_by::mounted`].
         pub mounted: u64,
     }
 }
@@ -127,81 +127,6 @@ impl Runtime {
         collecting: 0,
         mounted: 0,
     };
-}
-
-/// A goroutine and how deep in its stack it is, in one word; 0 where there is none. The depth, counted from the end
-/// of its stack, stays the same when the runtime moves the stack.
-pub mod goroutine {
-    /// Ids count up from 1: at a hundred thousand a second they last for four months.
-    pub(super) const ID_BITS: u32 = 40;
-    const DEPTH_BITS: u32 = 64 - ID_BITS;
-
-    /// `depth` in bytes.
-    #[inline(always)]
-    pub const fn pack(id: u64, depth: u64) -> u64 {
-        let words = depth >> 3;
-        // With all bits it would be a virtual thread.
-        let too_deep = words >= (1 << DEPTH_BITS) - 1;
-        if id == 0 || id >> ID_BITS != 0 || words == 0 || too_deep || depth & 7 != 0 {
-            return 0;
-        }
-        words << ID_BITS | id
-    }
-
-    /// Id, and depth in bytes.
-    pub const fn unpack(word: u64) -> (u64, u64) {
-        (word & ((1 << ID_BITS) - 1), word >> ID_BITS << 3)
-    }
-}
-
-/// A virtual thread of Java, in one word where a goroutine would be; 0 where there is none. Ids count up from 1.
-pub mod virtual_thread {
-    use super::goroutine;
-
-    /// Deeper than any goroutine is.
-    const MARK: u64 = u64::MAX << goroutine::ID_BITS;
-
-    #[inline(always)]
-    pub const fn pack(id: u64) -> u64 {
-        if id == 0 || id & MARK != 0 {
-            return 0;
-        }
-        MARK | id
-    }
-
-    /// `None` for what is a goroutine.
-    pub const fn unpack(word: u64) -> Option<u64> {
-        if word & MARK == MARK {
-            Some(word & !MARK)
-        } else {
-            None
-        }
-    }
-}
-
-/// Which virtual thread a thread of Java executes: places in its state, and in the object of a thread, packed into one word.
-pub mod mounted {
-    const BITS: u32 = 16;
-    /// In the state: what leads to the object of the thread itself.
-    pub const ITSELF: u32 = 0;
-    /// And to that of whom it executes, which may be a virtual one.
-    pub const EXECUTED: u32 = 1;
-    /// In such an object.
-    pub const ID: u32 = 2;
-
-    /// In the order of the constants. `None` where one of them is too large.
-    pub fn pack(places: [u64; 3]) -> Option<u64> {
-        let mut packed = 0;
-        for place in places.into_iter().rev() {
-            packed = packed << BITS | u64::from(u16::try_from(place).ok()?);
-        }
-        Some(packed)
-    }
-
-    #[inline(always)]
-    pub const fn place(packed: u64, of: u32) -> u64 {
-        packed >> (of * BITS) & ((1 << BITS) - 1)
-    }
 }
 
 /// Owners from here on only mark where C code has called the interpreter.
@@ -367,7 +292,7 @@ const _: () = {
 
 #[cfg(test)]
 mod tests {
-    use super::{ALONE, goroutine, heap, java, mounted, v8, virtual_thread};
+    use super::{ALONE, heap, java, v8};
 
     #[test]
     fn frames_of_javascript_say_where_and_of_which_function() {
@@ -406,19 +331,6 @@ mod tests {
         assert_eq!(heap::address(packed, 0x1000, 1 << 32), 0);
         let wide = heap::pack([0; 8]).unwrap();
         assert_eq!(heap::address(wide, 0, word), word);
-    }
-
-    #[test]
-    fn a_virtual_thread_is_no_goroutine() {
-        let packed = virtual_thread::pack(31);
-        assert_eq!(virtual_thread::unpack(packed), Some(31));
-        assert_eq!(virtual_thread::unpack(goroutine::pack(31, 64)), None);
-        assert_eq!([0, 1 << 40].map(virtual_thread::pack), [0, 0]);
-        assert_eq!(goroutine::pack(31, ((1 << 24) - 1) << 3), 0);
-        let places = mounted::pack([920, 928, 16]).unwrap();
-        let kept = [mounted::ITSELF, mounted::EXECUTED, mounted::ID];
-        assert_eq!(kept.map(|of| mounted::place(places, of)), [920, 928, 16]);
-        assert_eq!(mounted::pack([1 << 16, 0, 0]), None);
     }
 
     #[test]

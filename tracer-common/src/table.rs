@@ -62,8 +62,8 @@ pub const OPERATION_SEND: u32 = 4;
 pub const OPERATION_CLOSE: u32 = 5;
 /// `epoll_ctl`; never in the table.
 pub const OPERATION_EPOLL: u32 = 6;
-/// Beside one of these: a goroutine or a virtual thread did it, and [`LastOperation::sp`] is what `runtime::goroutine` or
-/// `runtime::virtual_thread` packs.
+/// Beside one of these: a goroutine or a virtual thread did it, and [`LastOperation::sp`] is what `made_by::goroutine` or
+/// `made_by::virtual_thread` packs.
 pub const OPERATION_OF_GOROUTINE: u32 = 0x80;
 
 wire! {

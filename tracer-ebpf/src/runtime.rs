@@ -5,10 +5,11 @@ use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_probe_read_user};
 use tracer_common::{
+    made_by::{goroutine, mounted, virtual_thread},
     runtime::{
         ALONE, Activation, KIND_GO, KIND_INTERPRETER, KIND_ONE_THREAD, MANAGED_DEEPER,
         MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE, MAX_FRAME_BYTES, MAX_MANAGED, NO_FUNCTION,
-        NOWHERE, REFERENCE_TAG, Runtime, goroutine, mounted, places_of, virtual_thread,
+        NOWHERE, REFERENCE_TAG, Runtime, places_of,
     },
     stack_key,
 };

@@ -113,10 +113,8 @@ pub fn data_requests(
             data_requests.epolls.extend(holder_pids);
         }
         if let Some(pid) = holder_pids.first() {
-            data_requests
-                .namespaces
-                .entry(view.socket.netns)
-                .or_insert(*pid);
+            let known = data_requests.namespaces.entry(view.socket.netns);
+            known.or_insert(*pid);
         }
         for pid in holder_pids {
             *owned.entry(*pid).or_default() += 1;

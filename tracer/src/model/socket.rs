@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use tracer_common::{
     endpoint,
-    runtime::{goroutine, virtual_thread},
+    made_by::{goroutine, virtual_thread},
     state, table,
 };
 

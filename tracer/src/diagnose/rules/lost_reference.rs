@@ -20,7 +20,7 @@ fn is_unanswered_by_loop(view: &SocketView<'_>) -> bool {
     view.direction() == Some(Direction::Accepted)
         && used.is_some_and(|used| used.kind == SocketOperation::Recv)
         && view.handling().is_none()
-        && !stack.is_some_and(|stack| view.context.blame(&stack.frames).is_some())
+        && stack.is_none_or(|stack| view.context.blame(&stack.frames).is_none())
 }
 
 impl Rule for LostReference {

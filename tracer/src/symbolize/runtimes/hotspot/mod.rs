@@ -8,6 +8,7 @@ mod fields;
 mod heap;
 mod method;
 mod note;
+mod objects;
 mod stream;
 mod tables;
 mod virtual_threads;
@@ -194,14 +195,14 @@ impl Hotspot {
         let mut walk = || {
             let of = self.on_heap.as_ref()?;
             let innermost = of.innermost(memory, entry)?;
-            let walked = self.from_chunk(memory, heaps, innermost)?;
+            let walked = self.walk_chunks(memory, heaps, innermost)?;
             of.is_still(memory, entry, innermost).then_some(walked)
         };
         walk().unwrap_or(none)
     }
 
     /// The frames in this object and those further out.
-    fn from_chunk(
+    fn walk_chunks(
         &self,
         memory: &mut Memory<'_>,
         heaps: &[Heap],

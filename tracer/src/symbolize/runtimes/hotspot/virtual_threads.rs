@@ -2,14 +2,15 @@
 //! heap. Read while the program runs: who has gone on meanwhile is left out, and nothing is told where objects were moved.
 
 use std::cell::OnceCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use tracer_common::runtime::{heap, mounted};
+use tracer_common::made_by::mounted;
 
 use super::Hotspot;
 use super::fields::Fields;
 use super::heap::{OnHeap, known_classes};
 use super::method::{Methods, Place};
+use super::objects::{MAX_NODES, Objects};
 use super::stream::Packing;
 use super::tables::{Field, Tables};
 use crate::model::stack::Frame;
@@ -23,30 +24,23 @@ const ROOT: &str = "jdk/internal/vm/ThreadContainers$RootContainer$TrackingRootC
 const CONTAINERS: &str = "jdk/internal/vm/ThreadContainers";
 /// Classes of the runtime's own loader that are looked through; the newest come first.
 const MAX_CLASSES: usize = 16_384;
-/// Of one set, and of one list in it.
-const MAX_SLOTS: u32 = 1 << 16;
-const MAX_IN_SLOT: usize = 4096;
-const MAX_CONTAINERS: usize = 256;
 const MAX_TOLD: usize = 2048;
-/// In the description of a class of arrays: bytes before their elements.
-const HEADER_SHIFT: u64 = 16;
-const HEADER_MASK: u64 = 0xff;
 
 pub(super) struct VirtualThreads {
-    fields: Fields,
+    pub fields: Fields,
     /// Classes.
     thread: u64,
-    of_virtual: u64,
+    pub of_virtual: u64,
     /// In the object of a virtual thread: its number, the object of its stack, and who carries it.
     id: u64,
-    stack: u64,
-    carrier: u64,
+    pub stack: u64,
+    pub carrier: u64,
     mounted: u64,
     loader: Field,
     newest: Field,
     older: Field,
     mirror: Field,
-    layout: Field,
+    pub layout: Field,
     /// Where it is counted how often objects were moved.
     collections: u64,
     sets: OnceCell<Sets>,
@@ -54,9 +48,9 @@ pub(super) struct VirtualThreads {
 
 /// Where the references to the sets are found: what leads to the object of their class, and where in it they are.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sets {
-    root: Option<(u64, u64)>,
-    containers: Option<(u64, u64)>,
+pub(super) struct Sets {
+    pub root: Option<(u64, u64)>,
+    pub containers: Option<(u64, u64)>,
 }
 
 /// One that waits.
@@ -151,158 +145,6 @@ impl VirtualThreads {
     }
 }
 
-/// Objects, one class of which was looked at before when the next of it comes.
-struct Objects<'r, 'm> {
-    memory: &'r mut Memory<'m>,
-    methods: &'r Methods,
-    of: &'r VirtualThreads,
-    on_heap: &'r OnHeap,
-    places: HashMap<(u64, &'static str), Option<u64>>,
-    kinds: HashMap<u64, Kind>,
-    /// Nothing was left out.
-    all: bool,
-}
-
-/// What there is in the slots of a set.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Node,
-    Tree,
-    Other,
-}
-
-impl Objects<'_, '_> {
-    /// What this field of an object refers to; 0 for nothing.
-    fn follow(&mut self, object: u64, field: &'static str) -> Option<u64> {
-        let class = self.on_heap.classes.class(self.memory, object)?;
-        let of = self.of;
-        let (memory, methods) = (&mut *self.memory, self.methods);
-        let place = self.places.entry((class, field));
-        let place = *place.or_insert_with(|| of.fields.place(memory, methods, class, field));
-        self.on_heap.at(self.memory, object.checked_add(place?)?)
-    }
-
-    /// Where the object of a class refers to a set.
-    fn set(&mut self, (handle, place): (u64, u64)) -> Option<u64> {
-        let mirror = self.memory.word(handle)?;
-        self.on_heap.at(self.memory, mirror.checked_add(place)?)
-    }
-
-    /// What is in one of `java.util.concurrent.ConcurrentHashMap`'s sets.
-    fn members(&mut self, set: u64) -> Option<Vec<u64>> {
-        let map = self.follow(set, "map")?;
-        let table = self.follow(map, "table")?;
-        if table == 0 {
-            return Some(Vec::new());
-        }
-        let class = self.on_heap.classes.class(self.memory, table)?;
-        let layout = self.of.layout.of(self.memory, class)?;
-        let first = table.checked_add(layout >> HEADER_SHIFT & HEADER_MASK)?;
-        let length = table.checked_add(self.on_heap.classes.length)?;
-        let length = self.memory.half(length)?;
-        self.all &= length <= MAX_SLOTS;
-        let size = self.on_heap.size();
-        let slots = (0..u64::from(length.min(MAX_SLOTS))).map(|slot| first + slot * size);
-        self.memory.want(slots.clone());
-        let mut nodes = Vec::new();
-        for slot in slots {
-            nodes.push(self.on_heap.at(self.memory, slot)?);
-        }
-        nodes.retain(|node| *node != 0);
-        self.memory.want(nodes.iter().copied());
-        let mut found = Vec::new();
-        for node in nodes {
-            let node = match self.kind(node)? {
-                Kind::Node => node,
-                Kind::Tree => self.follow(node, "first")?,
-                Kind::Other => {
-                    self.all = false;
-                    continue;
-                }
-            };
-            self.chain(node, &mut found)?;
-        }
-        Some(found)
-    }
-
-    fn chain(&mut self, first: u64, found: &mut Vec<u64>) -> Option<()> {
-        let mut node = first;
-        for _ in 0..MAX_IN_SLOT {
-            if node == 0 {
-                return Some(());
-            }
-            found.push(self.follow(node, "key")?);
-            node = self.follow(node, "next")?;
-        }
-        self.all = false;
-        Some(())
-    }
-
-    fn kind(&mut self, object: u64) -> Option<Kind> {
-        let class = self.on_heap.classes.class(self.memory, object)?;
-        if let Some(known) = self.kinds.get(&class) {
-            return Some(*known);
-        }
-        let name = self.methods.class(self.memory, class)?;
-        let kind = match name.rsplit('$').next()? {
-            "Node" => Kind::Node,
-            "TreeBin" => Kind::Tree,
-            _ => Kind::Other,
-        };
-        self.kinds.insert(class, kind);
-        Some(kind)
-    }
-
-    /// The objects of all virtual threads.
-    fn threads(&mut self, sets: Sets) -> Option<Vec<u64>> {
-        let mut found = Vec::new();
-        match sets.root {
-            Some(root) => {
-                let set = self.set(root)?;
-                found.extend(self.members(set)?);
-            }
-            // The program was started so that those of no executor are not kept.
-            None => self.all = false,
-        }
-        let containers = self.set(sets.containers?)?;
-        let containers = self.members(containers)?;
-        self.all &= containers.len() <= MAX_CONTAINERS;
-        for weak in containers.into_iter().take(MAX_CONTAINERS) {
-            let container = self.follow(weak, "referent")?;
-            if container == 0 {
-                continue;
-            }
-            let owner = self.follow(container, "flock").unwrap_or(container);
-            if let Some(set) = self.follow(owner, "threads") {
-                found.extend(self.members(set)?);
-            }
-        }
-        let mut seen = HashSet::new();
-        found.retain(|thread| *thread != 0 && seen.insert(*thread));
-        self.memory.want(found.iter().copied());
-        let mut threads = Vec::new();
-        for thread in found {
-            if self.on_heap.classes.class(self.memory, thread)? == self.of.of_virtual {
-                threads.push(thread);
-            }
-        }
-        Some(threads)
-    }
-
-    /// The innermost object with frames of one that nobody carries, and where they begin in it.
-    fn suspended(&mut self, thread: u64) -> Option<(u64, u32)> {
-        let mut at = |from: u64, place| self.on_heap.at(self.memory, from.checked_add(place)?);
-        if at(thread, self.of.carrier)? != 0 {
-            return None;
-        }
-        let stack = at(thread, self.of.stack).filter(|stack| *stack != 0)?;
-        let tail = heap::place(self.on_heap.places, heap::TAIL);
-        let chunk = at(stack, tail).filter(|chunk| *chunk != 0)?;
-        let sp = chunk.checked_add(heap::place(self.on_heap.places, heap::SP))?;
-        Some((chunk, self.memory.half(sp)?))
-    }
-}
-
 impl Hotspot {
     /// `None` where there are none, or they cannot be read.
     pub(in crate::symbolize) fn waiting_virtual_threads(
@@ -330,7 +172,7 @@ impl Hotspot {
         let mut stacks = Vec::new();
         let mut waiting = Vec::new();
         for (at, id, chunk, sp) in suspended {
-            let Some(walked) = self.from_chunk(memory, &heaps, chunk) else {
+            let Some(walked) = self.walk_chunks(memory, &heaps, chunk) else {
                 all = false;
                 continue;
             };
@@ -385,6 +227,7 @@ impl Hotspot {
             on_heap: self.on_heap.as_ref()?,
             places: HashMap::new(),
             kinds: HashMap::new(),
+            left: MAX_NODES,
             all: true,
         })
     }
