@@ -13,6 +13,13 @@ pub struct Created {
     pub at: Vec<Frame>,
 }
 
+/// Whether a Java virtual machine has started this thread for its virtual ones: `sun.nio.ch.Poller` of JDK 21 and 25,
+/// `java.lang.VirtualThread.createDelayedTaskScheduler`.
+pub fn is_for_virtual_threads(comm: &str) -> bool {
+    const NAMES: [&str; 3] = ["Read-Poller", "MasterPoller", "VirtualThread-u"];
+    NAMES.iter().any(|name| comm.starts_with(name))
+}
+
 /// A suspended task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AsyncTask {

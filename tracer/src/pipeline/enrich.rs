@@ -13,6 +13,7 @@ use crate::{
         input::{Activity, Connection, Input, Process, Relief, Thread, Warning},
         socket::LastOperation,
         stack::{Frame, PYTHON},
+        task::is_for_virtual_threads,
         wait::Wait,
     },
     probe::{host::mono_now_ns, netns, table::MAX_LOOKED_AT},
@@ -133,7 +134,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Of processes that execute Python, and of those whose virtual threads matter.
+    /// Of processes that execute Python, and of those that have virtual threads.
     fn read_tasks(
         &mut self,
         processes: &[Process],
@@ -143,7 +144,10 @@ impl Session<'_> {
         let is_python = |frame: &Frame| frame.module.as_deref() == Some(PYTHON);
         for (process, threads) in processes.iter().zip(threads) {
             let mut frames = threads.iter().flat_map(|thread| &thread.stack);
-            if (frames.any(is_python) || virtual_threads.contains(&process.pid))
+            let mut names = threads.iter().map(|thread| thread.comm.as_str());
+            let has_virtual_threads =
+                virtual_threads.contains(&process.pid) || names.any(is_for_virtual_threads);
+            if (frames.any(is_python) || has_virtual_threads)
                 && let Some(tasks) = tasks::read(process, &mut self.symbolizer)
             {
                 let pid = process.pid;

@@ -142,12 +142,11 @@ impl<'a> ReportContext<'a> {
 
     /// Of connections that live, as far as it is known by which listener they came.
     fn accepts(&self, holders: &[u32], port: u16) -> Vec<LastOperation> {
-        let elsewhere: HashSet<u64> = (self.tracker.connections().iter())
-            .filter(|connection| connection.endpoints.local.port() != port)
-            .map(|connection| connection.cookie)
-            .collect();
         let own = self.threads.histories();
-        let own = own.filter(|(cookie, _)| !elsewhere.contains(cookie));
+        let own = own.filter(|(cookie, _)| {
+            let known = self.local_ports.get(cookie);
+            known.is_none_or(|known| *known == port)
+        });
         own.filter_map(|(_, history)| history.opened)
             .filter(|opened| {
                 opened.kind == SocketOperation::Accept && holders.contains(&opened.pid)

@@ -45,6 +45,7 @@ use crate::{
         input::{Interest, Process, Thread},
         socket::{History, SocketOperation},
         stack::{Frame, Step, path},
+        task::is_for_virtual_threads,
     },
     track::Tracker,
 };
@@ -64,6 +65,8 @@ pub struct ReportContext<'a> {
     writers: HashMap<u64, &'a Thread>,
     /// The last operations on stuck sockets, by their threads.
     stuck_last: HashMap<Actor, Vec<Touch>>,
+    /// Of open connections, by cookie.
+    local_ports: HashMap<u64, u16>,
     /// One number for all keys with the same frames.
     last_places: HashMap<u64, u64>,
     /// Processes that began after the only connection they touched was accepted, with its cookie.
@@ -101,6 +104,7 @@ impl<'a> ReportContext<'a> {
             started: Started::new(tracker),
             pools: BTreeMap::new(),
             stuck_last: HashMap::new(),
+            local_ports: local_ports(tracker),
             last_places: HashMap::new(),
             forked_for: HashMap::new(),
             wrappers: wrappers::find(tracker, blamer),
@@ -272,18 +276,13 @@ impl<'a> ReportContext<'a> {
     }
 
     fn note_tasks(&mut self) {
-        /// Threads that a Java virtual machine starts for its virtual ones: `sun.nio.ch.Poller` of JDK 21 and 25,
-        /// `java.lang.VirtualThread.createDelayedTaskScheduler`.
-        const VIRTUAL_THREADS: [&str; 3] = ["Read-Poller", "MasterPoller", "VirtualThread-u"];
         for pid in self.tracker.threaded() {
             if self.knows_goroutines(pid) {
                 continue;
             }
             let threads = self.tracker.threads(pid).iter();
             let mut theirs = threads.filter(|thread| {
-                VIRTUAL_THREADS
-                    .iter()
-                    .any(|name| thread.comm.starts_with(name))
+                is_for_virtual_threads(&thread.comm)
                     || thread.stack.iter().any(Frame::is_of_tasks)
                     || self.turning.contains(&thread.actor())
             });
@@ -304,6 +303,12 @@ impl<'a> ReportContext<'a> {
             }
         }
     }
+}
+
+fn local_ports(tracker: &Tracker) -> HashMap<u64, u16> {
+    let open = tracker.connections().iter();
+    open.map(|connection| (connection.cookie, connection.endpoints.local.port()))
+        .collect()
 }
 
 /// Bytes: what a server says when it hangs up is less.

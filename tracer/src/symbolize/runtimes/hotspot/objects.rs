@@ -19,7 +19,7 @@ const MAX_CONTAINERS: usize = 256;
 const HEADER_SHIFT: u64 = 16;
 const HEADER_MASK: u64 = 0xff;
 
-/// Objects, one class of which was looked at before when the next of it comes.
+/// Reads objects; where those of a class have a field is looked up once.
 pub(super) struct Objects<'r, 'm> {
     pub memory: &'r mut Memory<'m>,
     pub methods: &'r Methods,

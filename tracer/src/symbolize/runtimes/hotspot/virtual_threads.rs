@@ -206,17 +206,23 @@ impl Hotspot {
         memory: &mut Memory<'_>,
         look: &Look,
     ) -> Vec<bool> {
-        let of = self.virtual_threads.as_ref().zip(self.on_heap.as_ref());
-        let unmoved =
-            of.and_then(|(of, on_heap)| of.moved(memory, on_heap)) == Some(look.collections);
-        let Some(mut objects) = self.objects(memory).filter(|_| unmoved) else {
-            return vec![false; look.waiting.len()];
+        let none = || vec![false; look.waiting.len()];
+        let Some(mut objects) = self.objects(memory) else {
+            return none();
         };
         objects.memory.want(look.waiting.iter().map(|one| one.at));
         let waiting = look.waiting.iter();
-        waiting
+        let still = waiting
             .map(|one| objects.suspended(one.at) == Some((one.chunk, one.sp)))
-            .collect()
+            .collect();
+        // After all else is read.
+        let of = self.virtual_threads.as_ref().zip(self.on_heap.as_ref());
+        let moved = of.and_then(|(of, on_heap)| of.moved(memory, on_heap));
+        if moved == Some(look.collections) {
+            still
+        } else {
+            none()
+        }
     }
 
     fn objects<'r, 'm>(&'r self, memory: &'r mut Memory<'m>) -> Option<Objects<'r, 'm>> {
@@ -236,6 +242,8 @@ impl Hotspot {
 impl VirtualThreads {
     /// How often objects were moved so far; `None` while they are.
     fn moved(&self, memory: &mut Memory<'_>, on_heap: &OnHeap) -> Option<u64> {
+        memory.forget(on_heap.collecting);
+        memory.forget(self.collections);
         let moving = memory.array(on_heap.collecting)?;
         let count = memory.half(self.collections)?;
         (moving == [0]).then_some(count.into())
