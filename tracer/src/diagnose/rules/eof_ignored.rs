@@ -231,17 +231,18 @@ fn is_asked_in_a_loop(view: &SocketView<'_>) -> bool {
 /// One connection carries what comes on several, so of it only the last write is known: it followed the last end that the
 /// thread has read by the same calls.
 fn are_told_elsewhere(view: &SocketView<'_>) -> bool {
+    /// Of its last calls; there may be very many.
+    const LOOKED_AT: usize = 64;
     let Some(eof) = view.socket.history.eof else {
         return false;
     };
     let of_thread = view.context.threads.touches(eof.actor()).iter();
-    let read_alike = of_thread.filter(|touch| {
+    let mut last = of_thread.rev().take(LOOKED_AT).filter(|touch| {
         let history = view.context.threads.history(touch.cookie);
         let is_end = history.is_some_and(|history| history.eof == Some(touch.operation));
         is_end && touch.operation.stack == eof.stack
     });
-    let last = read_alike.max_by_key(|touch| touch.operation.at);
-    last.is_some_and(|last| {
+    last.next().is_some_and(|last| {
         last.cookie != view.socket.cookie && passes_on(view, last.cookie, last.operation)
     })
 }
