@@ -135,7 +135,7 @@ impl<'a> ReportContext<'a> {
             .filter_map(|actor| self.threads.seen(actor))
             .collect();
         let here = living.iter().filter(|other| is_same_place(other, thread));
-        Some((here.count(), living.len()))
+        (!living.is_empty()).then(|| (here.count(), living.len()))
     }
 }
 

@@ -161,6 +161,7 @@ fn as_many_as_there_are_connections_are_likely_theirs() {
     assert_eq!(all.verdict.name(), "owner-blocked");
     assert_eq!((all.confidence.name(), all.count), ("low", 2));
     assert!(told(&all, "2 virtual threads wait at one place"));
+    assert!(!told(&all, "0 of 0"), "{:?}", all.evidence);
     let fewer = site(program(conns(), native(), tasks(1)));
     assert_ne!(fewer.verdict.name(), "owner-blocked");
     assert!(
