@@ -19,6 +19,9 @@ use crate::model::{
 /// Below this an executor runs a piece of work for which it has started the thread.
 const OWN_TASK: &str = "java.util.concurrent.ThreadPerTaskExecutor$TaskRunner.run";
 
+/// So many connections at least: one or two threads that wait for work look the same.
+const SEVERAL: usize = 3;
+
 /// Several at one place of which it is not known which connection each has.
 #[derive(Clone, Copy, Debug)]
 pub struct Crowd<'a> {
@@ -111,6 +114,7 @@ impl<'a> ReportContext<'a> {
             });
             crowd.waiting += 1;
         }
+        let all: usize = places.values().map(|crowd| crowd.waiting).sum();
         let largest = places.into_values().max_by_key(|crowd| crowd.waiting)?;
         let is_unknown = |history: History| {
             let mut operations = operations(history);
@@ -123,9 +127,14 @@ impl<'a> ReportContext<'a> {
             .filter(|socket| socket.holders.iter().any(|holder| holder.pid == pid))
             .filter(|socket| is_unknown(socket.history))
             .count();
-        let as_many = largest.waiting >= connections;
+        // Those elsewhere cannot have all of them; a few may have none, and wait for work.
+        let as_many = largest.waiting >= connections && all - largest.waiting < connections;
         let is_kept = self.waits.of(largest.thread).may_be_of_work();
-        (as_many && is_kept && self.blame(&largest.thread.stack).is_some()).then_some(Crowd {
+        (as_many
+            && is_kept
+            && connections >= SEVERAL
+            && self.blame(&largest.thread.stack).is_some())
+        .then_some(Crowd {
             connections,
             ..largest
         })

@@ -155,14 +155,21 @@ fn what_it_does_elsewhere_says_nothing_of_the_connection() {
 #[test]
 fn as_many_as_there_are_connections_are_likely_theirs() {
     let native = || vec![libc("read")];
-    let conns = || vec![read_by(1, None), read_by(2, None)];
-    let tasks = |count: u64| (31..31 + count).map(|id| waiting(id, &KEPT)).collect();
-    let all = site(program(conns(), native(), tasks(2)));
+    let conns = || (1..4).map(|cookie| read_by(cookie, None)).collect();
+    let tasks =
+        |count: u64| -> Vec<AsyncTask> { (31..31 + count).map(|id| waiting(id, &KEPT)).collect() };
+    let all = site(program(conns(), native(), tasks(3)));
     assert_eq!(all.verdict.name(), "owner-blocked");
-    assert_eq!((all.confidence.name(), all.count), ("low", 2));
-    assert!(told(&all, "2 virtual threads wait at one place"));
+    assert_eq!((all.confidence.name(), all.count), ("low", 3));
+    assert!(told(&all, "3 virtual threads wait at one place"));
     assert!(!told(&all, "0 of 0"), "{:?}", all.evidence);
-    let fewer = site(program(conns(), native(), tasks(1)));
+    // As many elsewhere.
+    let other = [(ACQUIRE, 318), ("app.Jobs.next", 7), (RUN, 331)];
+    let elsewhere = (41..44).map(|id| waiting(id, &other));
+    let two: Vec<AsyncTask> = tasks(3).into_iter().chain(elsewhere).collect();
+    let either = site(program(conns(), native(), two));
+    assert_ne!(either.verdict.name(), "owner-blocked");
+    let fewer = site(program(conns(), native(), tasks(2)));
     assert_ne!(fewer.verdict.name(), "owner-blocked");
     assert!(
         !told(&fewer, "has turned to another"),
