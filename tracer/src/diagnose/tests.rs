@@ -13,6 +13,7 @@ mod evidence;
 mod forgotten;
 mod goroutines;
 mod grouping;
+mod handovers;
 mod in_part;
 
 mod kept;

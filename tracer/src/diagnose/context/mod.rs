@@ -9,6 +9,7 @@ mod common;
 pub mod computing;
 pub mod decoded;
 mod goroutines;
+mod handovers;
 mod idle;
 mod locks;
 pub mod loops;

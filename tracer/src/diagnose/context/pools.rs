@@ -20,6 +20,8 @@ pub struct Pool<'a> {
     pub sure: bool,
     /// Not stuck for as long as a connection has to be: they may only be slow.
     pub goes_on: bool,
+    /// They touch no client: since then another thread reads the requests for them.
+    pub handed_since: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +80,13 @@ impl<'a> ReportContext<'a> {
             .iter()
             .all(|thread| self.serves(thread) || self.is_called(thread));
         let serves = serves && threads.iter().any(|thread| self.serves(thread));
-        if !serves || !workers.iter().all(busy) {
+        if !workers.iter().all(busy) {
             return None;
         }
+        let handed_since = match serves {
+            true => None,
+            false => Some(self.handed_since(pid, threads)?),
+        };
         Some(Pool {
             pid,
             stem,
@@ -88,6 +94,7 @@ impl<'a> ReportContext<'a> {
             size: threads.len(),
             sure: workers.iter().all(|worker| *worker == Worker::Busy),
             goes_on: self.goes_on(threads),
+            handed_since,
         })
     }
 

@@ -92,6 +92,11 @@ impl Rule for WorkerStarvation {
                 ));
             }
         }
+        if pool.handed_since.is_some() {
+            evidence.push(format!(
+                "each of the {busy} began that right after another thread of the program had read a request of one of these"
+            ));
+        }
         let again = explanation::how_many(group, |view| is_given_back(view, pool));
         let first = group.count() - again;
         if first > 0 {
@@ -159,18 +164,24 @@ impl Rule for WorkerStarvation {
     }
 }
 
-/// Untouched with a request in it (the FIN counts one byte), or touched only by whoever hands connections over.
+/// Untouched with a request in it (the FIN counts one byte), or touched only by whoever hands connections or requests over.
 fn is_queued(view: &SocketView<'_>, pool: &Pool<'_>) -> bool {
     if view.watch().is_some() || view.is_polled() {
         return false;
     }
+    let history = view.socket.history;
+    let of_pool = |actor: Actor| pool.busy.iter().any(|thread| thread.actor() == actor);
+    if let Some(since) = pool.handed_since {
+        let read = history
+            .used
+            .filter(|used| used.kind == SocketOperation::Recv && used.at >= since);
+        return history.eof.is_none() && read.is_some_and(|read| !of_pool(read.actor()));
+    }
     if view.is_unused() {
         return view.socket.recv_q > 1;
     }
-    let history = view.socket.history;
     let used = [history.used, history.eof].into_iter().flatten();
     let by_acceptor = |actor: Actor| view.context.threads.has_accepted(actor);
-    let of_pool = |actor: Actor| pool.busy.iter().any(|thread| thread.actor() == actor);
     let handed_over = used
         .into_iter()
         .all(|operation| by_acceptor(operation.actor()) && !of_pool(operation.actor()));
@@ -211,6 +222,10 @@ fn looks(view: &SocketView<'_>, pool: &Pool<'_>) -> Looks {
         .doubt(
             is_given_back(view, pool),
             "a worker has answered on it before: that it was given back and lies in the queue again is likely, not proven",
+        )
+        .doubt(
+            pool.handed_since.is_some(),
+            "another thread has read the requests: that this pool works on them is told by the order of times alone",
         )
         .doubt(
             pool.goes_on,
