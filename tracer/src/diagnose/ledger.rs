@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
     Blamer, Findings, Style,
-    explanation::span,
     report::{self, Members},
 };
 use crate::{
@@ -43,10 +42,10 @@ impl Ledger {
     ) -> Option<Findings> {
         let mut findings = report::report(tracker, style, blamer)?;
         self.assign(&findings, tracker.now());
-        self.doubt(&mut findings.report, tracker);
         let told = |cookie: &&u64| self.members.contains_key(cookie);
         self.unjudged += findings.passed.iter().filter(|of| !told(of)).count() as u64;
         let resting = self.settle(tracker, &findings);
+        self.doubt(&mut findings.report, tracker);
         self.keep(&findings.report);
         let wall = |at| tracker.wall(at);
         let report = &mut findings.report;
@@ -112,27 +111,21 @@ impl Ledger {
         }
     }
 
-    /// Of connections that waited for their turn a short while ago, nobody knows yet that they were forgotten: between two
-    /// pieces of work the workers of a pool look as if there was no more.
+    /// What became of others of its kind speaks against what a finding says of those that are left.
     fn doubt(&self, report: &mut Report, tracker: &Tracker) {
         let min_age = tracker.run_header().map_or(0, |header| header.min_age_ns);
-        for site in report
-            .sites
-            .iter_mut()
-            .filter(|site| matches!(site.verdict, Verdict::NeverRead | Verdict::LostReference))
-        {
-            let waited = self.told.get(&site.id).and_then(|told| told.waited);
-            let Some(waited) = waited else { continue };
-            let ago = tracker.now().saturating_sub(waited);
-            if ago >= min_age {
+        for site in &mut report.sites {
+            let Some(told) = self.told.get(&site.id) else {
                 continue;
+            };
+            let waited = told.waited_until(site, tracker.now(), min_age);
+            if waited.is_some() {
+                site.severity = Severity::Suspect;
             }
-            site.confidence = Confidence::Low;
-            site.severity = Severity::Suspect;
-            site.evidence.push(format!(
-                "not excluded: they waited for their turn until {} ago, and may do so still",
-                span(ago)
-            ));
+            if let Some(why) = waited.or_else(|| told.ends_by_itself(site)) {
+                site.confidence = Confidence::Low;
+                site.evidence.push(why);
+            }
         }
     }
 

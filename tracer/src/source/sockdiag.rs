@@ -127,7 +127,10 @@ fn message(family: u8, socket_id: SocketId, flags: u16, states: StateFlags) -> V
 
 fn dump(family: u8, id: SocketId, mut tell: impl FnMut(&InetResponse)) -> io::Result<()> {
     let socket = connected()?;
-    let states = StateFlags::ESTABLISHED | StateFlags::FIN_WAIT1 | StateFlags::FIN_WAIT2;
+    let states = StateFlags::ESTABLISHED
+        | StateFlags::SYN_SENT
+        | StateFlags::FIN_WAIT1
+        | StateFlags::FIN_WAIT2;
     let bytes = message(family, id, NLM_F_REQUEST | NLM_F_DUMP, states);
     socket.send(&bytes, 0)?;
     let mut answer = vec![0; ANSWER];

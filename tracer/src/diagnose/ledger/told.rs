@@ -16,6 +16,9 @@ use crate::{
 /// Threads of a finding that is over: what they did then explains it, all of them are not needed.
 const HOLDERS: usize = 4;
 
+/// What ends after some time does not end at the same moment each time.
+const LONGER: f64 = 1.25;
+
 /// A verdict, and the function that was blamed.
 pub type Was = (Verdict, Option<String>);
 
@@ -63,6 +66,44 @@ impl Told {
 
     pub fn has_ended(&self) -> bool {
         !self.ends.is_empty()
+    }
+
+    /// Of connections that waited for their turn a short while ago, nobody knows yet that they were forgotten: between two
+    /// pieces of work the workers of a pool look as if there was no more.
+    pub fn waited_until(&self, site: &Site, now: u64, min_age: u64) -> Option<String> {
+        let forgotten = matches!(site.verdict, Verdict::NeverRead | Verdict::LostReference);
+        let ago = now.saturating_sub(self.waited.filter(|_| forgotten)?);
+        (ago < min_age).then(|| {
+            format!(
+                "not excluded: they waited for their turn until {} ago, and may do so still",
+                span(ago)
+            )
+        })
+    }
+
+    /// The program has closed some that were stuck like these, and none of these is stuck for longer than those were: a time
+    /// limit, or work that takes its time, may end them all.
+    pub fn ends_by_itself(&self, site: &Site) -> Option<String> {
+        let forgotten = matches!(
+            site.verdict,
+            Verdict::NeverRead
+                | Verdict::LostReference
+                | Verdict::EofIgnored
+                | Verdict::EventLost
+                | Verdict::HiddenClosed
+        );
+        let closed = *self.ends.get(&Some(Ended::Closed))?;
+        let longest = seconds(self.longest);
+        let is_over = site.over.is_some() || !forgotten;
+        (!is_over && site.oldest_seconds <= longest * LONGER).then(|| {
+            format!(
+                "not excluded: {} stuck like these {} closed by the program, after {} at most, and none of these is stuck for \
+                 much longer: it may close them all in time",
+                sockets(closed as usize),
+                agree(closed as usize, "was", "were"),
+                span(self.longest)
+            )
+        })
     }
 
     pub fn last_end(&self) -> u64 {

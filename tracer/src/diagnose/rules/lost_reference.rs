@@ -3,7 +3,10 @@
 //! told of the socket.
 
 use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks};
-use crate::diagnose::{context::activations::Activation, explanation};
+use crate::diagnose::{
+    context::{activations::Activation, waits::WaitsFor},
+    explanation,
+};
 use crate::model::{
     report::Direction,
     socket::SocketOperation,
@@ -12,15 +15,18 @@ use crate::model::{
 
 pub struct LostReference;
 
-/// A loop has read a request, none of the program's functions being on the stack, and nobody has answered it: its answer may
-/// wait for something, as a long poll's does.
+/// A loop has read a request, and nobody has answered it: its answer may wait for something, as a long poll's does. Where a
+/// library's code has read it, that loop may be another thread's.
 fn is_unanswered_by_loop(view: &SocketView<'_>) -> bool {
     let used = view.socket.history.used;
     let stack = view.stack(used);
+    let by_library = || stack.is_none_or(|stack| view.context.blame(&stack.frames).is_none());
+    let reader = used.and_then(|used| view.context.threads.seen(used.actor()));
+    let loops = |thread| matches!(view.context.waits.of(thread), WaitsFor::Set(_));
     view.direction() == Some(Direction::Accepted)
         && used.is_some_and(|used| used.kind == SocketOperation::Recv)
         && view.handling().is_none()
-        && stack.is_none_or(|stack| view.context.blame(&stack.frames).is_none())
+        && (reader.is_some_and(loops) || by_library())
 }
 
 impl Rule for LostReference {

@@ -51,8 +51,12 @@ fn an_edge_is_lost_when_it_was_not_read_to_the_end() {
         watches(conn, 0x8000_0001).verdict()
     };
     assert_eq!(used(STUCK + S, 120), "event-lost medium leak");
-    assert_eq!(used(STUCK - S, 120), "lost-reference medium leak");
-    assert_eq!(used(STUCK - S, 1), "lost-reference medium leak");
+    // The loop may have put the request aside, and be told of the end to no purpose.
+    assert_eq!(used(STUCK - S, 120), "lost-reference low leak");
+    assert_eq!(used(STUCK - S, 1), "lost-reference low leak");
+    let answered = conn(1).accepted().used(SocketOperation::Send, STUCK - S);
+    let answered = watches(answered, 0x8000_0001).verdict();
+    assert_eq!(answered, "lost-reference medium leak");
     let unread = watches(conn(1).accepted().recv_q(120), 0x8000_0001);
     assert_eq!(unread.verdict(), "never-read medium leak");
     let working = vec![thread(
