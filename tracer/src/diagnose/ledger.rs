@@ -115,14 +115,19 @@ impl Ledger {
     fn doubt(&self, report: &mut Report, tracker: &Tracker) {
         let min_age = tracker.run_header().map_or(0, |header| header.min_age_ns);
         for site in &mut report.sites {
-            let Some(told) = self.told.get(&site.id) else {
-                continue;
-            };
-            let waited = told.waited_until(site, tracker.now(), min_age);
+            let own = self.told.get(&site.id);
+            let waited = own.and_then(|told| told.waited_until(site, tracker.now(), min_age));
             if waited.is_some() {
                 site.severity = Severity::Suspect;
             }
-            if let Some(why) = waited.or_else(|| told.ends_by_itself(site)) {
+            let ends = || {
+                let mut alike = self
+                    .told
+                    .iter()
+                    .filter(|(id, told)| **id == site.id || told.is_like(site));
+                alike.find_map(|(_, told)| told.ends_by_itself(site))
+            };
+            if let Some(why) = waited.or_else(ends) {
                 site.confidence = Confidence::Low;
                 site.evidence.push(why);
             }

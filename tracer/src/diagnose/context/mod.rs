@@ -4,6 +4,7 @@
 pub mod acceptors;
 pub mod activations;
 pub mod behind;
+pub mod closers;
 mod closes;
 mod common;
 pub mod computing;
@@ -30,6 +31,7 @@ use std::{
 
 use self::{
     behind::Started,
+    closers::Closer,
     closes::CallSites,
     loops::LoopHabits,
     pairs::Pairs,
@@ -62,6 +64,10 @@ pub struct ReportContext<'a> {
     places: Places,
     started: Started<'a>,
     pools: BTreeMap<u32, Pool<'a>>,
+    /// By the cookies of those of which nothing was read.
+    pub started_for: HashMap<u64, &'a Thread>,
+    /// By the place of opening.
+    closers: HashMap<u64, Closer<'a>>,
     /// Who waits for the peer of a connection to take what it writes to it.
     writers: HashMap<u64, &'a Thread>,
     /// The last operations on stuck sockets, by their threads.
@@ -104,6 +110,8 @@ impl<'a> ReportContext<'a> {
             places: Places::default(),
             started: Started::new(tracker),
             pools: BTreeMap::new(),
+            started_for: HashMap::new(),
+            closers: HashMap::new(),
             stuck_last: HashMap::new(),
             local_ports: local_ports(tracker),
             last_places: HashMap::new(),
@@ -121,6 +129,8 @@ impl<'a> ReportContext<'a> {
         context.note_tasks();
         context.places = context.find_places();
         context.pools = context.starving_pools();
+        context.started_for = context.find_started_for();
+        context.closers = context.find_closers();
         let crowd = |pid: u32| Some((pid, context.virtual_crowd(pid)?));
         context.virtual_crowds = tracker.threaded().filter_map(crowd).collect();
         context

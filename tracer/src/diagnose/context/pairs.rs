@@ -6,7 +6,10 @@ use std::{
     net::SocketAddr,
 };
 
-use tracer_common::{event::OUTSIDE, state::ESTABLISHED};
+use tracer_common::{
+    event::OUTSIDE,
+    state::{ESTABLISHED, SYN_SENT},
+};
 
 use super::{
     threads::{Threads, operations},
@@ -61,6 +64,8 @@ pub enum Link {
     Thread,
     /// It was asked at once after a client's request was read; this request came then or later.
     Time,
+    /// Between this client and the next one the process began to connect to it, and nothing of this client was read since.
+    Accepted,
 }
 
 #[derive(Default)]
@@ -140,6 +145,22 @@ impl<'a> Pairs<'a> {
         }
     }
 
+    /// A server that has not accepted yet: until it does, who relays reads nothing of the client.
+    fn connecting_for(&self, socket: &Socket, waits: &Waits<'a>) -> Option<Upstream<'a>> {
+        let History { opened, used, eof } = socket.history;
+        let partner = self.partners.get(&socket.cookie)?;
+        let operation = partner.history.opened?;
+        let is_after = opened.is_some_and(|opened| opened.at <= operation.at);
+        let is_unread = used.is_none() && eof.is_none();
+        (is_unread && is_after && partner.connection.state == SYN_SENT).then_some(Upstream {
+            connection: waits.connection_of(partner.connection.cookie)?,
+            asked_at: operation.at,
+            is_its_own: true,
+            link: Link::Accepted,
+            operation,
+        })
+    }
+
     /// By thread first. What is left are programs that let one thread ask for what others have read, and for all that
     /// want the same: there only the order in time is known.
     fn find_upstreams(&mut self, tracker: &'a Tracker, threads: &Threads<'a>, waits: &Waits<'a>) {
@@ -161,7 +182,8 @@ impl<'a> Pairs<'a> {
                 let asked = asked_by_thread(socket.cookie, request, threads, waits);
                 asked.filter(|upstream| upstream.is_its_own)
             };
-            if let Some(upstream) = asked.or_else(before_end) {
+            let unread = || self.connecting_for(socket, waits);
+            if let Some(upstream) = asked.or_else(before_end).or_else(unread) {
                 *claims.entry(upstream.connection.cookie).or_default() += 1;
                 self.upstreams.insert(socket.cookie, upstream);
             }

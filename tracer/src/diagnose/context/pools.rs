@@ -83,9 +83,10 @@ impl<'a> ReportContext<'a> {
         if !workers.iter().all(busy) {
             return None;
         }
-        let handed_since = match serves {
-            true => None,
-            false => Some(self.handed_since(pid, threads)?),
+        let handed_since = if serves {
+            None
+        } else {
+            Some(self.handed_since(pid, threads)?)
         };
         Some(Pool {
             pid,

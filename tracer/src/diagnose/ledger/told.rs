@@ -81,6 +81,18 @@ impl Told {
         })
     }
 
+    /// Of one process and service, and told of as the same: one path through the code may have several places.
+    pub fn is_like(&self, other: &Site) -> bool {
+        let pid = |site: &Site| site.process.as_ref().map(|process| process.pid);
+        self.site.as_ref().is_some_and(|own| {
+            own.verdict == other.verdict
+                && pid(own).is_some()
+                && pid(own) == pid(other)
+                && own.direction == other.direction
+                && own.ports == other.ports
+        })
+    }
+
     /// The program has closed some that were stuck like these, and none of these is stuck for longer than those were: a time
     /// limit, or work that takes its time, may end them all.
     pub fn ends_by_itself(&self, site: &Site) -> Option<String> {

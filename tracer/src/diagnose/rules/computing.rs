@@ -3,7 +3,7 @@
 
 use super::{
     Group, SocketView,
-    owner_blocked::{AtWork, How},
+    at_work::{AtWork, How},
 };
 use crate::{
     diagnose::{

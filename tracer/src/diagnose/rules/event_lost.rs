@@ -16,6 +16,9 @@ use crate::model::verdict::{Severity, Verdict, VerdictDoc};
 
 pub struct EventLost;
 
+/// A registration without any of these is one that was not taken out. One-shots and edges count as asked for.
+const ASKS: u32 = TELLS_OF_FIN | 0x2 | 0x4 | ONE_SHOT | EDGE;
+
 impl Rule for EventLost {
     fn verdict(&self) -> Verdict {
         Verdict::EventLost
@@ -42,6 +45,10 @@ impl Rule for EventLost {
                 "nobody was seen waiting for that set",
             )
             .look(false, "", loss.otherwise())
+            .doubt(
+                watch.events & ASKS == 0,
+                "the loop asks for nothing on it at all: it may have been put aside until whoever takes its data goes on",
+            )
             .doubt(
                 was_something_asked(view),
                 "the process has asked a server since, which has not answered",

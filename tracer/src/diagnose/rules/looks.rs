@@ -146,6 +146,11 @@ pub fn nobody(view: &SocketView<'_>) -> Looks {
             "it may lie in the queue of a worker that is busy",
         )
         .doubt(
+            serves_an_older_one(view),
+            "the thread that wrote to it last waits for a client that was there before: it may write to this one again when \
+             that sends something",
+        )
+        .doubt(
             was_something_asked(view),
             "the process has asked a server since, which has not answered",
         )
@@ -182,6 +187,29 @@ fn may_be_parked(view: &SocketView<'_>) -> bool {
                 .is_some_and(|watched| watched.to.saturating_sub(watched.from) >= LONG_ENOUGH);
             !for_long || view.context.loop_habits.returned(pid) > 0
         })
+}
+
+/// Who passes on to several what one of them sends turns to each of them again.
+fn serves_an_older_one(view: &SocketView<'_>) -> bool {
+    let wrote = view
+        .last_operation()
+        .filter(|last| last.kind == SocketOperation::Send);
+    let writer = wrote.and_then(|last| view.context.threads.seen(last.actor()));
+    let Some(WaitsFor::ClientSends(other)) = writer.map(|writer| view.context.waits.of(writer))
+    else {
+        return false;
+    };
+    let opened = |cookie| {
+        view.context
+            .threads
+            .history(cookie)
+            .and_then(|known| known.opened)
+    };
+    let was_there = |opened: LastOperation| {
+        let own = view.socket.history.opened;
+        own.is_some_and(|own| opened.at <= own.at)
+    };
+    other.cookie != view.socket.cookie && opened(other.cookie).is_none_or(was_there)
 }
 
 /// Where the thread that touched it last hands connections over: may it wait for another one?

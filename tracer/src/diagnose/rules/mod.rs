@@ -1,5 +1,6 @@
 //! One rule a file, one verdict a rule: may this socket be called that, by what evidence, and how is it said?
 
+mod at_work;
 mod closed_at_exit;
 mod computing;
 mod eof_ignored;
@@ -8,6 +9,7 @@ mod fd_in_flight;
 mod fd_limit;
 mod gc_dependent;
 mod half_close_not_forwarded;
+mod handed_over;
 mod hidden_closed;
 mod idle_pool;
 mod inherited_fd;
@@ -26,7 +28,7 @@ mod upstream_silent;
 pub mod worker_starvation;
 
 use self::{
-    event_lost::Loss, looks::Looks, never_accepted::Acceptor, owner_blocked::AtWork, parked::Parked,
+    at_work::AtWork, event_lost::Loss, looks::Looks, never_accepted::Acceptor, parked::Parked,
 };
 use super::{
     EvidenceSource, Explanation, Group, SocketView,

@@ -3,8 +3,9 @@
 
 use super::{
     Group, SocketView,
+    at_work::{AtWork, How},
     looks::Looks,
-    owner_blocked::{AtWork, How, place},
+    owner_blocked::place,
 };
 use crate::{
     diagnose::{

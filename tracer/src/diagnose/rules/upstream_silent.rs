@@ -28,7 +28,7 @@ impl Rule for UpstreamSilent {
             return Answer::No;
         };
         // Who is to be told of its end may have nothing to do with the question.
-        if upstream.link == Link::Time && (view.is_watched() || view.is_polled()) {
+        if upstream.link != Link::Thread && (view.is_watched() || view.is_polled()) {
             return Answer::No;
         }
         // Who meets the end again and again does nothing else.
@@ -76,6 +76,10 @@ impl Rule for UpstreamSilent {
             Link::Thread => format!(
                 "right after the last use of the oldest, before it turned to another client, its thread asked {remote} \
                  ({kind}{within}); nothing has come back for {silent}"
+            ),
+            Link::Accepted => format!(
+                "after the oldest was accepted, and before the next one was, the program began to connect to {remote} \
+                 ({kind}{within}), which has not accepted for {silent}; nothing of the client was read since"
             ),
             Link::Time => format!(
                 "right after a request of this server's was read, {remote} was asked ({kind}{within}); nothing has come \

@@ -36,6 +36,8 @@ fn an_event_is_lost_when_the_mask_cannot_tell_of_it() {
     let lost = "event-lost medium leak";
     assert_eq!(watched(0x4).verdict(), lost);
     assert_eq!(watched(0x4000_0000).verdict(), lost);
+    // Nothing at all is asked for, so that its data stays where it is.
+    assert_eq!(watched(0x18).verdict(), "event-lost low leak");
     assert_eq!(watched(0x2000).verdict(), "unknown low suspect");
 }
 

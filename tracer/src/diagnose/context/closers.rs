@@ -1,0 +1,70 @@
+//! Who closes what others have read. Connections that were opened at one place and closed in a function that a thread is
+//! in now, kept from going on, may lie in that thread's queue.
+
+use std::collections::HashMap;
+
+use super::ReportContext;
+use crate::model::{
+    input::Thread,
+    socket::LastOperation,
+    stack::{Frame, Stack},
+};
+
+#[derive(Clone, Copy, Debug)]
+pub struct Closer<'a> {
+    pub thread: &'a Thread,
+    /// The function of the program in which it closes them.
+    pub function: &'a Frame,
+    /// So many of those that were opened at that place.
+    pub closed: u64,
+}
+
+impl<'a> ReportContext<'a> {
+    /// By the place where what they close was opened: the one that has closed most.
+    pub(super) fn find_closers(&self) -> HashMap<u64, Closer<'a>> {
+        let mut closers: HashMap<u64, Closer<'a>> = HashMap::new();
+        for counts in self.tracker.close_counts() {
+            let closed_in = self.tracker.stack(counts.closed);
+            let Some(closer) = closed_in.and_then(|stack| self.closer(stack, counts.count)) else {
+                continue;
+            };
+            let known = closers
+                .entry(self.call_site_of(counts.opened))
+                .or_insert(closer);
+            if known.closed < closer.closed {
+                *known = closer;
+            }
+        }
+        closers
+    }
+
+    fn closer(&self, closed_in: &'a Stack, closed: u64) -> Option<Closer<'a>> {
+        let function = closed_in.frames.get(self.blame(&closed_in.frames)?)?;
+        let mut threads = self.tracker.threads(closed_in.pid?).iter();
+        let thread = threads.find(|thread| {
+            self.waits.of(thread).may_be_of_work()
+                && !self.is_idle(thread)
+                && has(&thread.stack, function)
+        })?;
+        Some(Closer {
+            thread,
+            function,
+            closed,
+        })
+    }
+
+    /// Who closes those that were opened like this one, and is kept from it now: not the kind of thread that made the
+    /// operation, nor in a function of that.
+    pub fn closer_of(&self, opened: LastOperation, last: LastOperation) -> Option<Closer<'a>> {
+        let closer = *self.closers.get(&self.call_site_of(opened.stack))?;
+        let by = self.tracker.stack(last.stack)?;
+        let other = self.threads.seen(last.actor());
+        let is_alike = other.is_some_and(|other| self.kind(other) == self.kind(closer.thread));
+        let is_another = closer.thread.actor() != last.actor();
+        (is_another && !is_alike && !has(&by.frames, closer.function)).then_some(closer)
+    }
+}
+
+fn has(frames: &[Frame], function: &Frame) -> bool {
+    frames.iter().any(|frame| frame.is_same_code(function))
+}
