@@ -1,7 +1,7 @@
 //! Who closes what others have read. Connections that were opened at one place and closed in a function that a thread is
 //! in now, kept from going on, may lie in that thread's queue.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::ReportContext;
 use crate::model::{
@@ -19,7 +19,66 @@ pub struct Closer<'a> {
     pub closed: u64,
 }
 
+/// Places that are looked at for each place of opening.
+const MAX_PLACES: usize = 8;
+
+/// A place where connections were closed.
+pub struct ClosedIn<'a> {
+    /// Whose stack has one of these was called by the same code.
+    own: HashSet<Name<'a>>,
+    function: &'a Frame,
+}
+
+type Name<'a> = (Option<&'a str>, Option<&'a str>);
+
+fn name(frame: &Frame) -> Name<'_> {
+    (frame.module.as_deref(), frame.function.as_deref())
+}
+
 impl<'a> ReportContext<'a> {
+    /// Where those were closed that were opened at each place.
+    pub(super) fn find_closed_in(&self) -> HashMap<u64, Vec<ClosedIn<'a>>> {
+        let mut places: HashMap<u64, Vec<ClosedIn<'a>>> = HashMap::new();
+        for counts in self.tracker.close_counts() {
+            let known = places.entry(self.call_site_of(counts.opened)).or_default();
+            let place = self
+                .tracker
+                .stack(counts.closed)
+                .filter(|_| known.len() < MAX_PLACES);
+            known.extend(place.and_then(|stack| self.closed_in(stack)));
+        }
+        places
+    }
+
+    fn closed_in(&self, stack: &'a Stack) -> Option<ClosedIn<'a>> {
+        let function = stack.frames.get(self.blame(&stack.frames)?)?;
+        let own = stack.frames.iter().filter(|frame| self.is_own(frame));
+        Some(ClosedIn {
+            own: own.map(name).collect(),
+            function,
+        })
+    }
+
+    /// The function in which others that were opened like this one were closed, called by none of the program's functions that
+    /// made the operation: who has read them did not close them.
+    pub fn closed_elsewhere(
+        &self,
+        opened: LastOperation,
+        last: LastOperation,
+    ) -> Option<&'a Frame> {
+        let by = self
+            .tracker
+            .stack(last.stack)
+            .filter(|by| !by.frames.is_empty())?;
+        let places = self.closed_in.get(&self.call_site_of(opened.stack))?;
+        let has_none = |place: &&ClosedIn<'a>| {
+            by.frames
+                .iter()
+                .all(|frame| !place.own.contains(&name(frame)))
+        };
+        places.iter().find(has_none).map(|place| place.function)
+    }
+
     /// By the place where what they close was opened: the one that has closed most.
     pub(super) fn find_closers(&self) -> HashMap<u64, Closer<'a>> {
         let mut closers: HashMap<u64, Closer<'a>> = HashMap::new();

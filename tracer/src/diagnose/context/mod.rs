@@ -31,7 +31,7 @@ use std::{
 
 use self::{
     behind::Started,
-    closers::Closer,
+    closers::{ClosedIn, Closer},
     closes::CallSites,
     loops::LoopHabits,
     pairs::Pairs,
@@ -68,6 +68,7 @@ pub struct ReportContext<'a> {
     pub started_for: HashMap<u64, &'a Thread>,
     /// By the place of opening.
     closers: HashMap<u64, Closer<'a>>,
+    closed_in: HashMap<u64, Vec<ClosedIn<'a>>>,
     /// Who waits for the peer of a connection to take what it writes to it.
     writers: HashMap<u64, &'a Thread>,
     /// The last operations on stuck sockets, by their threads.
@@ -112,6 +113,7 @@ impl<'a> ReportContext<'a> {
             pools: BTreeMap::new(),
             started_for: HashMap::new(),
             closers: HashMap::new(),
+            closed_in: HashMap::new(),
             stuck_last: HashMap::new(),
             local_ports: local_ports(tracker),
             last_places: HashMap::new(),
@@ -131,6 +133,7 @@ impl<'a> ReportContext<'a> {
         context.pools = context.starving_pools();
         context.started_for = context.find_started_for();
         context.closers = context.find_closers();
+        context.closed_in = context.find_closed_in();
         let crowd = |pid: u32| Some((pid, context.virtual_crowd(pid)?));
         context.virtual_crowds = tracker.threaded().filter_map(crowd).collect();
         context

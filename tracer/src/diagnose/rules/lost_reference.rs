@@ -29,6 +29,20 @@ fn is_unanswered_by_loop(view: &SocketView<'_>) -> bool {
         && (reader.is_some_and(loops) || by_library())
 }
 
+/// Nobody has answered it, and others of its kind were closed by code that did not read them: a program that puts requests
+/// aside, or hands them on, may do so with this one.
+fn is_unanswered_and_others_are_closed_elsewhere(view: &SocketView<'_>) -> bool {
+    let history = view.socket.history;
+    let request = history
+        .used
+        .filter(|used| used.kind == SocketOperation::Recv);
+    let operations = history.opened.zip(request);
+    view.direction() == Some(Direction::Accepted)
+        && operations.is_some_and(|(opened, request)| {
+            view.context.closed_elsewhere(opened, request).is_some()
+        })
+}
+
 impl Rule for LostReference {
     fn verdict(&self) -> Verdict {
         Verdict::LostReference
@@ -54,7 +68,11 @@ impl Rule for LostReference {
         if view.socket.recv_q == 0 && !view.fin_came_with_data() {
             return Answer::No;
         }
-        let looks = looks::nobody(view);
+        let looks = looks::nobody(view).doubt(
+            is_unanswered_and_others_are_closed_elsewhere(view),
+            "it was not answered, and others opened at the same place were closed by code that had not read them: it may have \
+             been put aside, or handed on, as those were",
+        );
         let left = view.left_loop().filter(|left| left.by_handler);
         let (source, evidence) = match left {
             Some(left) => (EvidenceSource::TakenOut, Evidence::LeftLoop(left)),
