@@ -7,7 +7,7 @@ use super::{
     looks::{self, Looks},
 };
 use crate::diagnose::{
-    context::{activations::Activation, pools::Queue, waits::WaitsFor},
+    context::{activations::Activation, waits::WaitsFor},
     explanation,
 };
 use crate::model::{
@@ -153,7 +153,7 @@ fn looks(view: &SocketView<'_>) -> Looks {
             "the program runs tasks of its own: another one than the reader may keep the connection",
         )
         .doubt(
-            may_be_served_elsewhere(view),
+            view.socket.history.eof.is_some_and(|eof| looks::may_be_served_elsewhere(view, eof)),
             "what was read before the end was never answered, and another thread waits inside the program: it may serve it",
         )
         .look(
@@ -187,32 +187,6 @@ fn closes_by_itself(view: &SocketView<'_>) -> bool {
         return false;
     };
     !listeners.is_http && !listeners.is_below_tls && listeners.half_open == Some(false)
-}
-
-/// A server may read ahead in one thread what others serve, and meet the end while they are at it: what came was not
-/// answered, and a thread, of another kind than the reader, waits in functions of the program that others of it called.
-/// Only `main()` waits like that for what it has started.
-fn may_be_served_elsewhere(view: &SocketView<'_>) -> bool {
-    let history = view.socket.history;
-    let unanswered = (history.used).is_some_and(|used| used.kind == SocketOperation::Recv);
-    let Some(eof) = history.eof.filter(|_| unanswered) else {
-        return false;
-    };
-    let context = view.context;
-    let reader = context.threads.seen(eof.actor());
-    let kind = reader.and_then(|reader| context.kind(reader));
-    let mut threads = (view.holder_pids().iter()).flat_map(|pid| view.tracker.threads(*pid));
-    threads.any(|thread| {
-        let waits = context.waits.of(thread);
-        let kept = waits.may_be_of_work();
-        let own = thread.stack.iter().filter(|frame| context.is_own(frame));
-        thread.actor() != eof.actor()
-            && thread.tid != eof.pid
-            && (kind.is_none() || context.kind(thread) != kind)
-            && kept
-            && context.queue_before(thread) != Queue::No
-            && own.count() > 1
-    })
 }
 
 /// A server in one loop notes the end of a client whose question is still open, and closes when that is done.

@@ -68,7 +68,14 @@ impl Rule for LostReference {
         if view.socket.recv_q == 0 && !view.fin_came_with_data() {
             return Answer::No;
         }
-        let looks = looks::nobody(view).doubt(
+        let served_elsewhere = view.direction() == Some(Direction::Accepted)
+            && used.is_some_and(|used| looks::may_be_served_elsewhere(view, used));
+        let looks = looks::nobody(view)
+            .doubt(
+                served_elsewhere,
+                "it was not answered, and another thread waits inside the program: it may serve it",
+            )
+            .doubt(
             is_unanswered_and_others_are_closed_elsewhere(view),
             "it was not answered, and others opened at the same place were closed by code that had not read them: it may have \
              been put aside, or handed on, as those were",

@@ -122,7 +122,7 @@ fn a_servers_workers_that_wait_in_the_programs_code_are_busy() {
 #[test]
 fn others_that_wait_there_may_be_free() {
     let wrapped = |served| told(&site(shop(&SERVERS[..1], served)));
-    assert_eq!(wrapped(0), ("lost-reference".to_owned(), "medium"));
+    assert_eq!(wrapped(0), ("lost-reference".to_owned(), "low"));
     assert_eq!(wrapped(2), ("lost-reference".to_owned(), "low"));
     let new = site(shop(&SERVERS, 0));
     assert_eq!(told(&new), ("lost-reference".to_owned(), "low"));
