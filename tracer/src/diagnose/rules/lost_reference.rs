@@ -25,7 +25,6 @@ fn is_unanswered_by_loop(view: &SocketView<'_>) -> bool {
     let loops = |thread| matches!(view.context.waits.of(thread), WaitsFor::Set(_));
     view.direction() == Some(Direction::Accepted)
         && used.is_some_and(|used| used.kind == SocketOperation::Recv)
-        && view.handling().is_none()
         && (reader.is_some_and(loops) || by_library())
 }
 
