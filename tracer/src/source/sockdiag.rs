@@ -14,6 +14,7 @@ use netlink_packet_sock_diag::{
     inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags},
 };
 use netlink_sys::{Socket, protocols::NETLINK_SOCK_DIAG};
+use tracer_common::state::SYN_SENT;
 
 use crate::{
     model::{input::Connection, socket::Endpoints},
@@ -23,8 +24,8 @@ use crate::{
 /// The kernel answers in pieces of at most this size (`net/netlink/af_netlink.c:netlink_dump`).
 const ANSWER: usize = 32 * 1024;
 
-/// The connections of the namespace of `pid` that are open in both directions, or closed by this side
-/// only, as far as `wanted` wants them.
+/// The connections of the namespace of `pid` that are open in both directions, closed by this side only, or not accepted
+/// yet, as far as `wanted` wants them.
 pub fn read(pid: u32, wanted: impl Fn(&Connection) -> bool + Send) -> io::Result<Vec<Connection>> {
     let path = format!("/proc/{pid}/ns/net");
     list(Path::new(&path), wanted, |_| true)
@@ -32,7 +33,8 @@ pub fn read(pid: u32, wanted: impl Fn(&Connection) -> bool + Send) -> io::Result
 
 /// Those of a namespace that show a sign of danger.
 pub fn endangered(namespace: &Path) -> io::Result<Vec<Connection>> {
-    let may_be = |known: &Connection| known.recv_q > 0 || known.send_q == 0;
+    let may_be =
+        |known: &Connection| known.state != SYN_SENT && (known.recv_q > 0 || known.send_q == 0);
     list(namespace, may_be, |known| known.danger().is_some())
 }
 

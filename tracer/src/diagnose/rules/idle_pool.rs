@@ -73,6 +73,8 @@ impl Rule for IdlePool {
     fn severity(&self, group: &Group<'_>) -> Severity {
         if group.still_growing() {
             Severity::Leak
+        } else if parts_of_one_use(group).is_some() {
+            Severity::Suspect
         } else {
             Severity::Info
         }
@@ -106,6 +108,12 @@ impl Rule for IdlePool {
                 "not watched for the five minutes it takes to tell a bounded pool from a leak".to_owned()
             }
         });
+        if let Some([first, second, third, fourth]) = parts_of_one_use(group) {
+            evidence.push(format!(
+                "of the time since the first was opened each quarter brought more of them ({first}, {second}, {third}, {fourth}), \
+                 and none was seen to be used again: a pool would use those that it has"
+            ));
+        }
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
@@ -121,11 +129,17 @@ impl Rule for IdlePool {
                 n.were
             ),
             evidence,
-            advice: "Harmless while the number is bounded, but the next request on such a connection \
+            advice: if group.confidence == Confidence::Low {
+                "That a pool keeps them is not proven: connections that are forgotten after their answer look the same. If it \
+                 is one: harmless"
+            } else {
+                "Harmless"
+            }
+            .to_owned()
+                + " while the number is bounded, but the next request on such a connection \
                      fails: make the pool's idle timeout shorter than the server's, or let it check \
                      idle connections before use. If the number grows, connections are taken from \
-                     the pool and not given back: close the response on every path."
-                .to_owned(),
+                     the pool and not given back: close the response on every path.",
         }
     }
 
@@ -141,6 +155,27 @@ impl Rule for IdlePool {
                        is a leak: give every connection back, also after errors.",
         }
     }
+}
+
+/// More of them in each quarter of the time since the first was opened, and no sign that one was used twice: how many in
+/// each.
+fn parts_of_one_use(group: &Group<'_>) -> Option<[usize; 4]> {
+    const FEW: usize = 10;
+    let opened = |view: &SocketView<'_>| view.socket.history.opened.map(|opened| opened.at);
+    let mut at: Vec<u64> = group.views.iter().map(opened).collect::<Option<_>>()?;
+    let used_again = |view: &SocketView<'_>| view.context.was_reused(view.socket.cookie);
+    if at.len() <= FEW || group.views.iter().any(used_again) {
+        return None;
+    }
+    at.sort_unstable();
+    let first = *at.first()?;
+    let quarter = group.now.saturating_sub(first) / 4;
+    let mut parts = [0; 4];
+    for at in at {
+        let nth = (at - first).checked_div(quarter)?.min(3);
+        *parts.get_mut(usize::try_from(nth).ok()?)? += 1;
+    }
+    parts.iter().all(|count| *count > 0).then_some(parts)
 }
 
 /// How it is known that no answer lies unread.

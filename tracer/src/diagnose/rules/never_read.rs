@@ -2,13 +2,22 @@
 //! receive queue; whoever accepted has gone on; nobody will be told of it, and no worker may have it in a queue.
 
 use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks};
-use crate::diagnose::{context::activations::Activation, explanation};
+use crate::diagnose::{
+    context::{activations::Activation, waits::WaitsFor},
+    explanation,
+};
 use crate::model::{
     socket::SocketOperation,
     verdict::{Severity, Verdict, VerdictDoc},
 };
 
 pub struct NeverRead;
+
+fn was_accepted_by_a_loop(view: &SocketView<'_>) -> bool {
+    let opened = view.socket.history.opened;
+    let acceptor = opened.and_then(|opened| view.context.threads.seen(opened.actor()));
+    acceptor.is_some_and(|acceptor| matches!(view.context.waits.of(acceptor), WaitsFor::Set(_)))
+}
 
 impl Rule for NeverRead {
     fn verdict(&self) -> Verdict {
@@ -42,6 +51,10 @@ impl Rule for NeverRead {
         let looks = looks::nobody(view).doubt(
             view.context.gives_away(view.socket.history),
             "its process gives connections that it has accepted to others: it may lie there until one of these takes it",
+        );
+        let looks = looks.doubt(
+            was_accepted_by_a_loop(view),
+            "an event loop has accepted it: it may keep the connection paused until something else happens, without watching it",
         );
         let proof = Proof::earned(looks, EvidenceSource::Opened, Evidence::Socket);
         Answer::Yes(proof.or_listener(view))

@@ -282,6 +282,36 @@ fn an_idle_pool_may_have_read_the_fin_with_the_last_answer() {
     assert_eq!(unseen.verdict(), "unknown low suspect");
 }
 
+/// A pool uses what it has before it opens more.
+#[test]
+fn connections_that_were_each_used_once_and_keep_coming_are_a_suspect_pool() {
+    let opened_each = |pause: u64| {
+        world((0..12).map(|nth| {
+            let mut conn = conn(nth).connected().used(SocketOperation::Recv, STUCK - S);
+            let opened = conn.candidate.history.opened.as_mut().unwrap();
+            opened.at = STUCK - 5 * S + nth * pause;
+            conn
+        }))
+        .site()
+    };
+    let keeps_coming = opened_each(8 * S);
+    assert_eq!(
+        (keeps_coming.verdict.name(), keeps_coming.severity.name()),
+        ("idle-pool", "suspect")
+    );
+    let evidence = keeps_coming.evidence.join("; ");
+    assert!(
+        evidence.contains("brought more of them (3, 3, 3, 3)"),
+        "{evidence}"
+    );
+    assert!(
+        keeps_coming
+            .advice
+            .starts_with("That a pool keeps them is not proven")
+    );
+    assert_eq!(opened_each(S).severity.name(), "info");
+}
+
 #[test]
 fn an_idle_pool_that_goes_on_growing_is_a_leak() {
     // Old enough to be reported, and spread over a watch twice as long.

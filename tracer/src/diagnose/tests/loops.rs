@@ -60,7 +60,7 @@ fn an_edge_is_lost_when_it_was_not_read_to_the_end() {
     let answered = watches(answered, 0x8000_0001).verdict();
     assert_eq!(answered, "lost-reference medium leak");
     let unread = watches(conn(1).accepted().recv_q(120), 0x8000_0001);
-    assert_eq!(unread.verdict(), "never-read medium leak");
+    assert_eq!(unread.verdict(), "never-read low leak");
     let working = vec![thread(
         SERVER,
         "write",
