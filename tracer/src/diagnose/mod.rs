@@ -31,6 +31,7 @@ mod site;
 mod socket_view;
 #[cfg(test)]
 mod tests;
+mod warnings;
 mod watching;
 
 pub use explanation::Explanation;

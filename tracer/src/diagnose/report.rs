@@ -16,6 +16,7 @@ use super::{
     rules::classify,
     siblings,
     site::site,
+    warnings,
 };
 use crate::{
     model::{
@@ -166,10 +167,12 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
     let mut totals = Totals::default();
     let mut classified = Vec::new();
     let mut ask_again_at: Option<u64> = None;
+    let mut nobodys = 0;
     let mut holdings = Holdings::default();
     let context = ReportContext::new(tracker, blamer);
     for mut view in views(&context) {
         if !in_scope(&view, run_header) {
+            nobodys += u64::from(view.is_nobodys() && view.is_stuck());
             continue;
         }
         totals.close_wait += u64::from(view.in_close_wait() && !view.has_ended());
@@ -210,7 +213,7 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
         totals,
         sites,
         about_to_be_stuck: about_to_be_stuck::all(tracker, run_header, style),
-        warnings: warnings(tracker, run_header),
+        warnings: warnings::of(tracker, run_header, nobodys),
     };
     report.sort_sites();
     Some(Findings {
@@ -274,20 +277,16 @@ fn fits(scope: &Scope, view: &SocketView<'_>, unknown_fits: bool) -> bool {
     let ports = scope.ports.is_empty()
         || scope.ports.contains(&endpoints.local.port())
         || scope.ports.contains(&endpoints.remote.port());
-    let holder_pids = view.holder_pids();
+    let pids = view.concerned_pids();
     let any = |fits: &dyn Fn(&Process) -> bool| {
-        holder_pids
-            .iter()
-            .any(|pid| match view.tracker.process(*pid) {
-                Some(process) => fits(process),
-                None => unknown_fits,
-            })
+        pids.iter().any(|pid| match view.tracker.process(*pid) {
+            Some(process) => fits(process),
+            None => unknown_fits,
+        })
     };
-    let pids = scope.pids.is_empty()
+    let of_pids = scope.pids.is_empty()
         || is_of_the_tree(view)
-        || holder_pids
-            .iter()
-            .any(|pid| view.tracker.followed().contains(pid));
+        || pids.iter().any(|pid| view.tracker.followed().contains(pid));
     let comm = scope
         .comm
         .as_ref()
@@ -300,7 +299,7 @@ fn fits(scope: &Scope, view: &SocketView<'_>, unknown_fits: bool) -> bool {
                 .is_some_and(|own| is_below(own, wanted))
         })
     });
-    ports && pids && comm && cgroup
+    ports && of_pids && comm && cgroup
 }
 
 /// Where one tree is followed, the kernel program remembers and tells of nothing else; by the time of a report its
@@ -332,69 +331,4 @@ fn window(tracker: &Tracker, run_header: &RunHeader, end: Timestamp) -> Window {
         complete: tracker.is_complete() && (balanced || !run_header.live),
         min_age_seconds: Some(run_header.min_age_ns as f64 / 1e9),
     }
-}
-
-fn warnings(tracker: &Tracker, run_header: &RunHeader) -> Vec<String> {
-    let mut warnings = run_header.warnings.clone();
-    warnings.extend(evidence::warning(tracker));
-    let counters = tracker.counters();
-    let mut say = |count: u64, text: &str| {
-        if count > 0 {
-            warnings.push(format!("{count} {text}"));
-        }
-    };
-    let repaired = if tracker.is_complete() {
-        "; what exists now was checked with the iterators afterwards"
-    } else {
-        ""
-    };
-    say(
-        counters.lost,
-        &format!("events lost because the ring was full{repaired}"),
-    );
-    say(
-        counters.missed,
-        &format!("events missed because the kernel skipped a nested run{repaired}"),
-    );
-    say(counters.damaged, "events could not be decoded");
-    say(
-        counters.stacks_limited,
-        "stacks not copied because a process exceeded its rate",
-    );
-    say(
-        counters.stacks_lost,
-        "stacks not copied because the ring was full",
-    );
-    say(
-        counters.defects,
-        "times a map of the kernel program had no room: facts are missing",
-    );
-    say(
-        counters.closes_uncounted,
-        "healthy sockets were closed without being counted: too many different places",
-    );
-    say(
-        counters.epoll_changes_lost,
-        "changes to epoll sets not seen because the ring was full",
-    );
-    say(
-        counters.evicted,
-        "stacks, processes or files forgotten to stay within the memory bounds",
-    );
-    say(
-        tracker.refused(),
-        "histories, stacks or processes not remembered because a limit was reached",
-    );
-    say(
-        tracker.unfollowed(),
-        "sockets not followed because a limit was reached",
-    );
-    let drift = tracker.drift();
-    say(
-        drift.unseen,
-        "stuck sockets found by the iterators that no event had told of",
-    );
-    say(drift.vanished, "followed sockets gone without an event");
-    warnings.extend(tracker.warnings());
-    warnings
 }

@@ -245,6 +245,27 @@ impl<'a> SocketView<'a> {
         pids
     }
 
+    /// Its holders; of what no process holds, those that were seen to open or use it.
+    pub fn concerned_pids(&self) -> Pids {
+        let mut pids = self.holder_pids.clone();
+        if pids.is_empty() && !self.is_unaccepted() {
+            let history = self.socket.history;
+            let seen = [history.opened, history.used, history.eof]
+                .into_iter()
+                .flatten();
+            pids.extend(
+                seen.map(|operation| operation.pid)
+                    .filter(|pid| *pid != OUTSIDE),
+            );
+        }
+        pids
+    }
+
+    /// A program has opened it, and no process has a descriptor for it.
+    pub fn is_nobodys(&self) -> bool {
+        self.socket.holders.is_empty() && self.socket.inode != 0 && !self.has_ended()
+    }
+
     pub fn holds(&self, pid: u32) -> bool {
         self.socket.holders.iter().any(|holder| holder.pid == pid)
     }

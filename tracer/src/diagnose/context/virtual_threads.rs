@@ -19,7 +19,8 @@ use crate::model::{
 /// Below this an executor runs a piece of work for which it has started the thread.
 const OWN_TASK: &str = "java.util.concurrent.ThreadPerTaskExecutor$TaskRunner.run";
 
-/// So many connections at least: one or two threads that wait for work look the same.
+/// So many connections at least, or threads that have one each and wait there as well: one or two threads that wait for work
+/// look the same.
 const SEVERAL: usize = 3;
 
 /// Several at one place of which it is not known which connection each has.
@@ -101,10 +102,10 @@ impl<'a> ReportContext<'a> {
     /// process of which it is not known who has them.
     pub(super) fn virtual_crowd(&self, pid: u32) -> Option<Crowd<'a>> {
         let tasks = self.tracker.tasks(pid).iter().map(|task| &task.thread);
-        let free = tasks.filter(|thread| {
-            let is_virtual = thread.task.is_some_and(|task| task.is_virtual_thread);
-            is_virtual && self.threads.touches(thread.actor()).is_empty()
-        });
+        let is_virtual = |thread: &&Thread| thread.task.is_some_and(|task| task.is_virtual_thread);
+        let (free, serving): (Vec<_>, Vec<_>) = tasks
+            .filter(is_virtual)
+            .partition(|thread| self.threads.touches(thread.actor()).is_empty());
         let mut places: HashMap<Vec<Step<'_>>, Crowd<'a>> = HashMap::new();
         for thread in free {
             let crowd = places.entry(path(&thread.stack)).or_insert(Crowd {
@@ -130,9 +131,13 @@ impl<'a> ReportContext<'a> {
         // Those elsewhere cannot have all of them; a few may have none, and wait for work.
         let as_many = largest.waiting >= connections && all - largest.waiting < connections;
         let is_kept = self.waits.of(largest.thread).may_be_of_work();
+        let place = path(&largest.thread.stack);
+        let mates = serving.iter().filter(|thread| path(&thread.stack) == place);
+        let are_several = connections >= SEVERAL || mates.count() >= SEVERAL;
         (as_many
             && is_kept
-            && connections >= SEVERAL
+            && connections > 0
+            && are_several
             && self.blame(&largest.thread.stack).is_some())
         .then_some(Crowd {
             connections,

@@ -24,7 +24,16 @@ impl Rule for FdInFlight {
         if opened.max(socket.accepted_at) >= view.tracker.inventory_from() {
             return Answer::No;
         }
-        yes(Confidence::Medium, EvidenceSource::LastUsed)
+        // By the state alone: which of both it is was not seen.
+        let was_seen = view.last_operation().is_some();
+        yes(
+            if was_seen {
+                Confidence::Medium
+            } else {
+                Confidence::Low
+            },
+            EvidenceSource::LastUsed,
+        )
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
@@ -57,7 +66,8 @@ impl Rule for FdInFlight {
             evidence,
             advice: "Look at the receiving end of the unix socket that passes descriptors: it must \
                      receive what is sent to it, or be closed. The kernel frees the connections when \
-                     the unix socket is closed."
+                     the unix socket is closed. A program that uses io_uring closes fixed files with a close \
+                     request of the ring that names their slot; the kernel frees them with the ring."
                 .to_owned(),
         }
     }
@@ -69,7 +79,8 @@ impl Rule for FdInFlight {
             proof: "The connection has an inode, so it was accepted or opened, and no process \
                        holds it.",
             blamed: "nobody: the sender has let go of it, the receiver has not taken it",
-            remedy: "Receive and close what lies in the unix socket, or close that socket.",
+            remedy: "Receive and close what lies in the unix socket, or close that socket; with io_uring, close the \
+                     fixed file.",
         }
     }
 }

@@ -3,8 +3,10 @@
 
 use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
 
-use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView};
-use crate::diagnose::explanation;
+use super::{
+    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
+};
+use crate::diagnose::{context::activations::Activation, explanation};
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct HiddenClosed;
@@ -22,13 +24,25 @@ impl Rule for HiddenClosed {
         if !view.is_hidden() || view.socket.holders.is_empty() {
             return Answer::No;
         }
-        let confidence = if view.socket.history.used.is_some() {
-            Confidence::High
-        } else {
-            Confidence::Medium
-        };
-        let proof = Proof::of_socket(confidence, EvidenceSource::LastUsed);
-        Answer::Yes(Box::new(proof).or_listener(view))
+        let at_work = matches!(
+            view.activation(),
+            Activation::Same(..)
+                | Activation::Possible(_)
+                | Activation::Began(_)
+                | Activation::AtOnce(_)
+        );
+        let looks = Looks::default()
+            .look(view.socket.history.used.is_some(), "", "its use was not seen")
+            .doubt(
+                at_work,
+                "who used it last may be at work on it still, and close it after that",
+            )
+            .doubt(
+                view.runs_tasks(),
+                "the program runs tasks or coroutines of its own: one of them may be at work on it, and close it after that",
+            );
+        let proof = Proof::earned(looks, EvidenceSource::LastUsed, Evidence::Socket);
+        Answer::Yes(proof.or_listener(view))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
@@ -61,9 +75,15 @@ impl Rule for HiddenClosed {
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} ended in the kernel but never closed{}: {} still holds a descriptor and \
+                "{} ended in the kernel but {} closed{}: {} still holds a descriptor and \
                  about 4 KiB of kernel memory",
                 explanation::sockets(group.count()),
+                // Whoever may be at work on them closes them, perhaps.
+                if group.confidence == Confidence::Low {
+                    "not yet"
+                } else {
+                    "never"
+                },
                 explanation::within(group),
                 explanation::agree(group.count(), "it", "each")
             ),

@@ -177,3 +177,21 @@ fn as_many_as_there_are_connections_are_likely_theirs() {
         fewer.evidence
     );
 }
+
+/// The first call of one was made before its runtime was known, and one thread more waits where the others do.
+#[test]
+fn the_one_that_is_left_is_likely_the_last_connections() {
+    let tasks = |count: u64| (31..31 + count).map(|id| waiting(id, &KEPT)).collect();
+    let connections = || {
+        let mut first = read_by(9, None);
+        if let Some(used) = &mut first.candidate.history.used {
+            used.stack = 7;
+        }
+        let known = (1..4).map(|cookie| read_by(cookie, Some(30 + cookie)));
+        known.chain([first]).collect()
+    };
+    let all = site(program(connections(), java(&READ), tasks(4)));
+    assert_eq!((all.verdict.name(), all.count), ("owner-blocked", 4));
+    let none_left = program(connections(), java(&READ), tasks(3)).sites;
+    assert_eq!(none_left.len(), 2, "{:?}", names(&none_left));
+}
