@@ -29,10 +29,18 @@ pub struct ClosedIn<'a> {
     function: &'a Frame,
 }
 
-type Name<'a> = (Option<&'a str>, Option<&'a str>);
+/// Module, function, and of one without a name of its own also its line.
+type Name<'a> = (Option<&'a str>, Option<&'a str>, Option<u32>);
 
+/// Ruby's blocks are called after where they are: several of one function have one name.
 fn name(frame: &Frame) -> Name<'_> {
-    (frame.module.as_deref(), frame.function.as_deref())
+    let function = frame.function.as_deref();
+    let is_block = function.is_some_and(|function| function.starts_with("block "));
+    (
+        frame.module.as_deref(),
+        function,
+        frame.line.filter(|_| is_block),
+    )
 }
 
 impl<'a> ReportContext<'a> {

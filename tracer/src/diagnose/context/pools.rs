@@ -280,10 +280,11 @@ fn stem_of(thread: &Thread) -> String {
     stem(thread.name.as_deref().unwrap_or(&thread.comm))
 }
 
-/// `pool-1-thread-3` is of `pool-1-thread-`; what has no number is of itself.
+/// `pool-1-thread-3` is of `pool-1-thread-`; what has no number is of itself, and Ruby's `server.rb:14` of that line.
 fn stem(name: &str) -> String {
-    name.trim_end_matches(|c: char| c.is_ascii_digit())
-        .to_owned()
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let is_place = stem.ends_with(':') && stem.contains('.');
+    if is_place { name } else { stem }.to_owned()
 }
 
 #[cfg(test)]
@@ -294,5 +295,6 @@ mod tests {
     fn numbers_at_the_end_do_not_tell_pools_apart() {
         assert_eq!(stem("pool-1-thread-3"), "pool-1-thread-");
         assert_eq!(stem("worker"), "worker");
+        assert_eq!(stem("server.rb:14"), "server.rb:14");
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     diagnose::explanation::{agree, sockets, span},
     model::{
         report::{Ended, Over, Site},
-        verdict::Verdict,
+        verdict::{Confidence, Verdict},
     },
     track::End,
 };
@@ -96,14 +96,7 @@ impl Told {
     /// The program has closed some that were stuck like these, and none of these is stuck for longer than those were: a time
     /// limit, or work that takes its time, may end them all.
     pub fn ends_by_itself(&self, site: &Site) -> Option<String> {
-        let forgotten = matches!(
-            site.verdict,
-            Verdict::NeverRead
-                | Verdict::LostReference
-                | Verdict::EofIgnored
-                | Verdict::EventLost
-                | Verdict::HiddenClosed
-        );
+        let forgotten = says_forgotten(site.verdict);
         let closed = *self.ends.get(&Some(Ended::Closed))?;
         let longest = seconds(self.longest);
         let is_over = site.over.is_some() || !forgotten;
@@ -178,6 +171,21 @@ impl Told {
                 "{} {are} not stuck any more, and nothing told of the end",
                 sockets(resting as usize)
             ));
+        }
+        let closed = self.ends.get(&Some(Ended::Closed)).copied().unwrap_or(0);
+        if says_forgotten(site.verdict) && closed * 2 > self.count() + resting {
+            site.confidence = Confidence::Low;
+            let (count, name) = (closed as usize, site.blame.as_ref());
+            site.summary = format!(
+                "{} {} stuck for at most {} and then closed by the program{}",
+                sockets(count),
+                agree(count, "was", "were"),
+                span(self.longest),
+                name.map_or_else(String::new, |name| format!(
+                    "; seen before that in {}",
+                    name.function.raw()
+                ))
+            );
         }
         site.count = self.count() + resting;
         let shown = site.sockets.len() as u64;
@@ -255,6 +263,18 @@ impl Told {
         };
         self.came_from.iter().map(line).collect()
     }
+}
+
+/// That nobody will close them.
+fn says_forgotten(verdict: Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::NeverRead
+            | Verdict::LostReference
+            | Verdict::EofIgnored
+            | Verdict::EventLost
+            | Verdict::HiddenClosed
+    )
 }
 
 fn seconds(ns: u64) -> f64 {

@@ -3,10 +3,7 @@
 //! told of the socket.
 
 use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks};
-use crate::diagnose::{
-    context::{activations::Activation, waits::WaitsFor},
-    explanation,
-};
+use crate::diagnose::{context::activations::Activation, explanation};
 use crate::model::{
     report::Direction,
     socket::SocketOperation,
@@ -15,31 +12,22 @@ use crate::model::{
 
 pub struct LostReference;
 
-/// A loop has read a request, and nobody has answered it: its answer may wait for something, as a long poll's does. Where a
-/// library's code has read it, that loop may be another thread's.
-fn is_unanswered_by_loop(view: &SocketView<'_>) -> bool {
+/// A request was read, and nobody has answered it. Where a loop waits for events, the answer may wait for something, as a long
+/// poll's does.
+fn is_unanswered(view: &SocketView<'_>) -> bool {
     let used = view.socket.history.used;
-    let stack = view.stack(used);
-    let by_library = || stack.is_none_or(|stack| view.context.blame(&stack.frames).is_none());
-    let reader = used.and_then(|used| view.context.threads.seen(used.actor()));
-    let loops = |thread| matches!(view.context.waits.of(thread), WaitsFor::Set(_));
     view.direction() == Some(Direction::Accepted)
         && used.is_some_and(|used| used.kind == SocketOperation::Recv)
-        && (reader.is_some_and(loops) || by_library())
 }
 
-/// Nobody has answered it, and others of its kind were closed by code that did not read them: a program that puts requests
-/// aside, or hands them on, may do so with this one.
-fn is_unanswered_and_others_are_closed_elsewhere(view: &SocketView<'_>) -> bool {
+/// Others of its kind were closed by code that had not used them: a program that puts connections aside, or hands them on, may
+/// do so with this one.
+fn are_others_closed_elsewhere(view: &SocketView<'_>) -> bool {
     let history = view.socket.history;
-    let request = history
-        .used
-        .filter(|used| used.kind == SocketOperation::Recv);
-    let operations = history.opened.zip(request);
+    let operations = history.opened.zip(history.used);
     view.direction() == Some(Direction::Accepted)
-        && operations.is_some_and(|(opened, request)| {
-            view.context.closed_elsewhere(opened, request).is_some()
-        })
+        && operations
+            .is_some_and(|(opened, used)| view.context.closed_elsewhere(opened, used).is_some())
 }
 
 impl Rule for LostReference {
@@ -67,7 +55,7 @@ impl Rule for LostReference {
         if view.socket.recv_q == 0 && !view.fin_came_with_data() {
             return Answer::No;
         }
-        let served_elsewhere = view.direction() == Some(Direction::Accepted)
+        let served_elsewhere = is_unanswered(view)
             && used.is_some_and(|used| looks::may_be_served_elsewhere(view, used));
         let looks = looks::nobody(view)
             .doubt(
@@ -75,9 +63,9 @@ impl Rule for LostReference {
                 "it was not answered, and another thread waits inside the program: it may serve it",
             )
             .doubt(
-            is_unanswered_and_others_are_closed_elsewhere(view),
-            "it was not answered, and others opened at the same place were closed by code that had not read them: it may have \
-             been put aside, or handed on, as those were",
+            are_others_closed_elsewhere(view),
+            "others opened at the same place were closed by code that had not used them: it may have been put aside, or handed \
+                 on, as those were",
         );
         let left = view.left_loop().filter(|left| left.by_handler);
         let (source, evidence) = match left {
@@ -90,15 +78,13 @@ impl Rule for LostReference {
             .holder_pids()
             .iter()
             .any(|pid| view.context.some_loop_waits(*pid));
-        let proof = proof.at_most(
-            if in_loop && left.is_none() && is_unanswered_by_loop(view) {
-                Confidence::Low
-            } else if in_loop {
-                Confidence::Medium
-            } else {
-                Confidence::High
-            },
-        );
+        let proof = proof.at_most(if in_loop && left.is_none() && is_unanswered(view) {
+            Confidence::Low
+        } else if in_loop {
+            Confidence::Medium
+        } else {
+            Confidence::High
+        });
         Answer::Yes(match left {
             Some(_) => proof,
             None => proof.or_listener(view),
