@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::ErrorKind,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -74,6 +75,7 @@ impl Session<'_> {
         let at = mono_now_ns();
         let mut found = Vec::new();
         for (inode, path) in spaces.into_iter().take(MAX_NAMESPACES) {
+            self.tell_of_multipath(inode, &path)?;
             match sockdiag::endangered(&path) {
                 Ok(connections) => found.extend(connections),
                 // Its last process has gone since.
@@ -127,5 +129,18 @@ impl Session<'_> {
         self.open_looks.took = began.elapsed();
         self.open_looks.last = Some(Instant::now());
         Ok(())
+    }
+
+    /// That there are some, not how many: their number changes, and a warning is told once.
+    fn tell_of_multipath(&mut self, namespace: u64, path: &Path) -> anyhow::Result<()> {
+        // Where it cannot be asked, the kernel knows no MPTCP, or does not tell.
+        if sockdiag::multipath::half_closed(path).unwrap_or(0) == 0 {
+            return Ok(());
+        }
+        let text = format!(
+            "MPTCP connections of network namespace {namespace} are in CLOSE_WAIT, which sockleak does not follow: `ss -M state \
+             close-wait` lists them"
+        );
+        self.warn([Warning::new("multipath-not-followed", &namespace, text)])
     }
 }

@@ -2,6 +2,7 @@
 //! are not stuck themselves, but may be why others are. And whether it could end them.
 
 mod facts;
+pub mod multipath;
 
 use std::{io, net::SocketAddr, os::unix::fs::MetadataExt, path::Path, sync::OnceLock, thread};
 
@@ -44,9 +45,7 @@ fn list(
     wanted: impl Fn(&Connection) -> bool + Send,
     kept: impl Fn(&Connection) -> bool + Send,
 ) -> io::Result<Vec<Connection>> {
-    // A netlink socket belongs to the namespace it was opened in, so a thread of its own goes there.
-    let there = move || {
-        netns::enter(namespace)?;
+    in_namespace(namespace, move || {
         let netns = std::fs::metadata("/proc/thread-self/ns/net")?.ino() as u32;
         let mut found = Vec::new();
         for (family, id) in [
@@ -54,7 +53,12 @@ fn list(
             (AF_INET6, SocketId::new_v6()),
         ] {
             let now = mono_now_ns();
-            dump(family, id, |response| {
+            let states = StateFlags::ESTABLISHED
+                | StateFlags::SYN_SENT
+                | StateFlags::FIN_WAIT1
+                | StateFlags::FIN_WAIT2;
+            let request = message(family, id, NLM_F_REQUEST | NLM_F_DUMP, states);
+            dump(&request, |response| {
                 let connection = connection(response, netns).filter(|known| wanted(known));
                 let facts = connection.and_then(|_| facts::of(&response.nlas, now));
                 let connection = connection.map(|known| Connection {
@@ -66,6 +70,17 @@ fn list(
             })?;
         }
         Ok(found)
+    })
+}
+
+/// A netlink socket belongs to the namespace it was opened in, so a thread of its own goes there.
+fn in_namespace<T: Send>(
+    namespace: &Path,
+    ask: impl FnOnce() -> io::Result<T> + Send,
+) -> io::Result<T> {
+    let there = || {
+        netns::enter(namespace)?;
+        ask()
     };
     thread::scope(|scope| scope.spawn(there).join())
         .map_err(|_| io::Error::other("the thread that lists connections died"))?
@@ -127,14 +142,9 @@ fn message(family: u8, socket_id: SocketId, flags: u16, states: StateFlags) -> V
     bytes
 }
 
-fn dump(family: u8, id: SocketId, mut tell: impl FnMut(&InetResponse)) -> io::Result<()> {
+fn dump(request: &[u8], mut tell: impl FnMut(&InetResponse)) -> io::Result<()> {
     let socket = connected()?;
-    let states = StateFlags::ESTABLISHED
-        | StateFlags::SYN_SENT
-        | StateFlags::FIN_WAIT1
-        | StateFlags::FIN_WAIT2;
-    let bytes = message(family, id, NLM_F_REQUEST | NLM_F_DUMP, states);
-    socket.send(&bytes, 0)?;
+    socket.send(request, 0)?;
     let mut answer = vec![0; ANSWER];
     loop {
         let got = socket.recv(&mut answer.as_mut_slice(), 0)?;
