@@ -66,20 +66,52 @@ impl Warnings {
 
     /// For the report, in the order in which they came.
     pub fn texts(&self) -> Vec<String> {
-        let mut noted: Vec<&Noted> = self.iter().map(|(.., noted)| noted).collect();
-        noted.sort_by_key(|noted| noted.order);
-        let texts = noted.into_iter().map(|noted| noted.text.clone());
+        let mut noted: Vec<(Option<&str>, &Noted)> = self
+            .iter()
+            .map(|(_, subject, noted)| (subject, noted))
+            .collect();
+        noted.sort_by_key(|(_, noted)| noted.order);
+        let texts = folded(&noted);
         let more = self.more.iter().map(|(code, count)| match code.as_str() {
             "" => format!("{count} more warnings of other kinds"),
             code => {
                 format!("{count} more warnings like the {SUBJECTS} of this kind above ({code})")
             }
         });
-        texts.chain(more).collect()
+        texts.into_iter().chain(more).collect()
     }
 
     pub fn len(&self) -> usize {
         self.kinds.values().map(BTreeMap::len).sum::<usize>() + self.more.len()
+    }
+}
+
+/// Of several that say the same of different processes the first, with how many more there are.
+fn folded(noted: &[(Option<&str>, &Noted)]) -> Vec<String> {
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    let mut said: Vec<(&str, usize)> = Vec::new();
+    for (subject, noted) in noted {
+        let place = *places
+            .entry(of_any_process(&noted.text, *subject))
+            .or_insert(said.len());
+        match said.get_mut(place) {
+            Some((_, count)) => *count += 1,
+            None => said.push((&noted.text, 1)),
+        }
+    }
+    let words = |(text, count): (&str, usize)| match count {
+        1 => text.to_owned(),
+        _ => format!("{text} (and the same of {} more)", count - 1),
+    };
+    said.into_iter().map(words).collect()
+}
+
+/// The text without the pid that its subject begins with.
+fn of_any_process(text: &str, subject: Option<&str>) -> String {
+    let first = subject.and_then(|subject| subject.split(' ').next());
+    match first.filter(|first| first.parse::<u32>().is_ok()) {
+        Some(pid) => text.replace(pid, "#"),
+        None => text.to_owned(),
     }
 }
 
@@ -101,6 +133,23 @@ mod tests {
         assert_eq!((code, subject), ("gone", Some("pid 7")));
         assert_eq!((noted.count, noted.first, noted.last), (3, 1, 3));
         assert_eq!(warnings.texts(), ["gone of pid 7"]);
+    }
+
+    #[test]
+    fn what_is_said_of_many_processes_is_told_once() {
+        let mut warnings = Warnings::default();
+        for pid in [7, 12, 431] {
+            let text = format!("names in process {pid} are not known");
+            warnings.note(Warning::new("unnamed", &pid, text), 1);
+        }
+        warnings.note(warning("gone", "pid 7"), 2);
+        assert_eq!(
+            warnings.texts(),
+            [
+                "names in process 7 are not known (and the same of 2 more)",
+                "gone of pid 7"
+            ]
+        );
     }
 
     #[test]

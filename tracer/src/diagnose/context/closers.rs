@@ -22,15 +22,11 @@ pub struct Closer<'a> {
 /// Places that are looked at for each place of opening.
 const MAX_PLACES: usize = 8;
 
-/// A place where connections were closed.
-pub struct ClosedIn<'a> {
-    /// Whose stack has one of these was called by the same code.
-    own: HashSet<Name<'a>>,
-    function: &'a Frame,
-}
+/// The program's functions on the stack of a place where connections were closed.
+pub(super) type ClosedIn<'a> = HashSet<Name<'a>>;
 
 /// Module, function, and of one without a name of its own also its line.
-type Name<'a> = (Option<&'a str>, Option<&'a str>, Option<u32>);
+pub(super) type Name<'a> = (Option<&'a str>, Option<&'a str>, Option<u32>);
 
 /// Ruby's blocks are called after where they are: several of one function have one name.
 fn name(frame: &Frame) -> Name<'_> {
@@ -59,32 +55,27 @@ impl<'a> ReportContext<'a> {
     }
 
     fn closed_in(&self, stack: &'a Stack) -> Option<ClosedIn<'a>> {
-        let function = stack.frames.get(self.blame(&stack.frames)?)?;
         let own = stack.frames.iter().filter(|frame| self.is_own(frame));
-        Some(ClosedIn {
-            own: own.map(name).collect(),
-            function,
-        })
+        let own: ClosedIn<'a> = own.map(name).collect();
+        (!own.is_empty()).then_some(own)
     }
 
-    /// The function in which others that were opened like this one were closed, called by none of the program's functions that
-    /// made the operation: who has read them did not close them.
-    pub fn closed_elsewhere(
-        &self,
-        opened: LastOperation,
-        last: LastOperation,
-    ) -> Option<&'a Frame> {
-        let by = self
-            .tracker
-            .stack(last.stack)
-            .filter(|by| !by.frames.is_empty())?;
-        let places = self.closed_in.get(&self.call_site_of(opened.stack))?;
-        let has_none = |place: &&ClosedIn<'a>| {
-            by.frames
-                .iter()
-                .all(|frame| !place.own.contains(&name(frame)))
-        };
-        places.iter().find(has_none).map(|place| place.function)
+    /// Others that were opened like this one were closed by none of the program's functions that made the operation: who used
+    /// them did not close them.
+    pub fn are_closed_elsewhere(&self, opened: LastOperation, last: LastOperation) -> bool {
+        let call_site = self.call_site_of(opened.stack);
+        let key = (call_site, last.stack);
+        if let Some(known) = self.closed_elsewhere.borrow().get(&key) {
+            return *known;
+        }
+        let places = self.closed_in.get(&call_site).into_iter().flatten();
+        let by = self.tracker.stack(last.stack).map(|by| &by.frames);
+        let elsewhere = by.filter(|by| !by.is_empty()).is_some_and(|by| {
+            let mut places = places;
+            places.any(|own| by.iter().all(|frame| !own.contains(&name(frame))))
+        });
+        self.closed_elsewhere.borrow_mut().insert(key, elsewhere);
+        elsewhere
     }
 
     /// By the place where what they close was opened: the one that has closed most.

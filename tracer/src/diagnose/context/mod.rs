@@ -12,6 +12,7 @@ pub mod decoded;
 mod goroutines;
 mod handovers;
 mod idle;
+mod kept;
 mod locks;
 pub mod loops;
 pub mod pairs;
@@ -25,6 +26,7 @@ pub mod waits;
 mod wrappers;
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
 };
@@ -33,6 +35,7 @@ use self::{
     behind::Started,
     closers::{ClosedIn, Closer},
     closes::CallSites,
+    kept::{Kept, Kind},
     loops::LoopHabits,
     pairs::Pairs,
     places::Places,
@@ -69,6 +72,11 @@ pub struct ReportContext<'a> {
     /// By the place of opening.
     closers: HashMap<u64, Closer<'a>>,
     closed_in: HashMap<u64, Vec<ClosedIn<'a>>>,
+    /// What was found out, by place of opening and stack of the last use.
+    closed_elsewhere: RefCell<HashMap<(u64, u64), bool>>,
+    kinds: HashMap<Actor, Kind>,
+    /// By process.
+    kept: HashMap<u32, Vec<Kept>>,
     /// Who waits for the peer of a connection to take what it writes to it.
     writers: HashMap<u64, &'a Thread>,
     /// The last operations on stuck sockets, by their threads.
@@ -114,6 +122,9 @@ impl<'a> ReportContext<'a> {
             started_for: HashMap::new(),
             closers: HashMap::new(),
             closed_in: HashMap::new(),
+            closed_elsewhere: RefCell::default(),
+            kinds: HashMap::new(),
+            kept: HashMap::new(),
             stuck_last: HashMap::new(),
             local_ports: local_ports(tracker),
             last_places: HashMap::new(),
@@ -133,6 +144,8 @@ impl<'a> ReportContext<'a> {
         context.pools = context.starving_pools();
         context.started_for = context.find_started_for();
         context.closers = context.find_closers();
+        context.kinds = context.find_kinds();
+        context.kept = context.find_kept();
         context.closed_in = context.find_closed_in();
         let crowd = |pid: u32| Some((pid, context.virtual_crowd(pid)?));
         context.virtual_crowds = tracker.threaded().filter_map(crowd).collect();

@@ -9,7 +9,6 @@ use super::{
     Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
 };
 use crate::diagnose::{
-    context::pools::Queue,
     explanation,
     watching::{EDGE, ONE_SHOT, PRIVATE},
 };
@@ -51,7 +50,8 @@ impl Rule for EventLost {
                 "the loop asks for nothing on it at all: it may have been put aside until whoever takes its data goes on",
             )
             .doubt(
-                loss == Loss::OneShotSpent && somebody_is_kept(view),
+                loss == Loss::OneShotSpent
+                    && (view.holder_pids().iter()).any(|pid| view.context.is_some_kept(*pid)),
                 "a thread is kept inside the program: such a registration gives the connection to one thread, which arms it again \
                  when it is done",
             )
@@ -131,15 +131,6 @@ impl Rule for EventLost {
                      every path; after an edge, read until EAGAIN or 0.",
         }
     }
-}
-
-/// A thread of its holders waits for something that is no new work.
-fn somebody_is_kept(view: &SocketView<'_>) -> bool {
-    let mut threads = (view.holder_pids().iter()).flat_map(|pid| view.tracker.threads(*pid));
-    threads.any(|thread| {
-        let kept = view.context.waits.of(thread).may_be_of_work();
-        kept && view.context.queue_before(thread) != Queue::No
-    })
 }
 
 /// Used after the FIN came, and yet more than the FIN is unread. A FIN that comes after the last read is an

@@ -267,28 +267,14 @@ fn is_read_for_workers(view: &SocketView<'_>, last: LastOperation) -> bool {
 }
 
 /// A server may read in one thread what others serve, and meet the end while they are at it: what came was not answered, and
-/// a thread, of another kind than the reader, waits in functions of the program that others of it called. Only `main()` waits
-/// like that for what it has started.
+/// a thread, of another kind than the reader, waits in functions of the program that others of it called.
 pub fn may_be_served_elsewhere(view: &SocketView<'_>, read: LastOperation) -> bool {
     let used = view.socket.history.used;
     if used.is_none_or(|used| used.kind != SocketOperation::Recv) {
         return false;
     }
-    let context = view.context;
-    let reader = context.threads.seen(read.actor());
-    let kind = reader.and_then(|reader| context.kind(reader));
-    let mut threads = (view.holder_pids().iter()).flat_map(|pid| view.tracker.threads(*pid));
-    threads.any(|thread| {
-        let waits = context.waits.of(thread);
-        let kept = waits.may_be_of_work();
-        let own = thread.stack.iter().filter(|frame| context.is_own(frame));
-        thread.actor() != read.actor()
-            && thread.tid != read.pid
-            && (kind.is_none() || context.kind(thread) != kind)
-            && kept
-            && context.queue_before(thread) != Queue::No
-            && own.count() > 1
-    })
+    let mut pids = view.holder_pids().iter();
+    pids.any(|pid| view.context.is_another_kept(*pid, read))
 }
 
 /// By samples, who touched it last computes, and no longer in the call that did it.

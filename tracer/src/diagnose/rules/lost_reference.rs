@@ -26,8 +26,7 @@ fn are_others_closed_elsewhere(view: &SocketView<'_>) -> bool {
     let history = view.socket.history;
     let operations = history.opened.zip(history.used);
     view.direction() == Some(Direction::Accepted)
-        && operations
-            .is_some_and(|(opened, used)| view.context.closed_elsewhere(opened, used).is_some())
+        && operations.is_some_and(|(opened, used)| view.context.are_closed_elsewhere(opened, used))
 }
 
 impl Rule for LostReference {

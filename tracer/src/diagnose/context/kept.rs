@@ -1,0 +1,72 @@
+//! Threads that are kept inside the program, by what they are for: computed once, since each of very many sockets asks.
+
+use std::collections::HashMap;
+
+use super::{ReportContext, pools::Queue};
+use crate::model::{actor::Actor, socket::LastOperation};
+
+/// What threads of one pool have in common; `None` where that is not known.
+pub(super) type Kind = Option<(String, String)>;
+
+/// Threads of one kind that wait for something that is no new work, in functions of the program that others of it called.
+pub(super) struct Kept {
+    kind: Kind,
+    one: Actor,
+    /// Another one of that kind.
+    are_more: bool,
+}
+
+impl ReportContext<'_> {
+    pub(super) fn find_kinds(&self) -> HashMap<Actor, Kind> {
+        let threads = self
+            .tracker
+            .threaded()
+            .flat_map(|pid| self.tracker.threads(pid));
+        threads
+            .map(|thread| (thread.actor(), self.kind(thread)))
+            .collect()
+    }
+
+    /// By process. Its first thread waits like that for what it has started.
+    pub(super) fn find_kept(&self) -> HashMap<u32, Vec<Kept>> {
+        let mut kept: HashMap<u32, Vec<Kept>> = HashMap::new();
+        for pid in self.tracker.threaded() {
+            let threads = self.tracker.threads(pid).iter();
+            let inside = threads.filter(|thread| {
+                let own = thread.stack.iter().filter(|frame| self.is_own(frame));
+                thread.tid != pid
+                    && self.waits.of(thread).may_be_of_work()
+                    && self.queue_before(thread) != Queue::No
+                    && own.count() > 1
+            });
+            let of_process = kept.entry(pid).or_default();
+            for thread in inside {
+                let kind = self.kind(thread);
+                match of_process.iter_mut().find(|known| known.kind == kind) {
+                    Some(known) => known.are_more = true,
+                    None => of_process.push(Kept {
+                        kind,
+                        one: thread.actor(),
+                        are_more: false,
+                    }),
+                }
+            }
+        }
+        kept
+    }
+
+    pub fn is_some_kept(&self, pid: u32) -> bool {
+        self.kept.get(&pid).is_some_and(|kept| !kept.is_empty())
+    }
+
+    /// A thread of the process, of another kind than who made the operation, is kept inside the program.
+    pub fn is_another_kept(&self, pid: u32, operation: LastOperation) -> bool {
+        let by = operation.actor();
+        let kind = self.kinds.get(&by).and_then(Option::as_ref);
+        let mut kept = self.kept.get(&pid).into_iter().flatten();
+        kept.any(|kept| {
+            let is_other = kept.one != by || kept.are_more;
+            is_other && (kind.is_none() || kept.kind.as_ref() != kind)
+        })
+    }
+}
