@@ -77,14 +77,6 @@ impl<'a> Proof<'a> {
             self.evidence_source,
             EvidenceSource::Eof | EvidenceSource::Nothing
         );
-        // Who of the program was told of the end should have closed it.
-        let hears_end = Handling {
-            event: Event::End,
-            ..handling
-        };
-        if end_was_read && view.context.blame(hears_end.frames()).is_some() {
-            handling = hears_end;
-        }
         // What gives it to another stream, or awaits it, has listened for the end once, and does no more.
         let hears_itself = !handling.event.is_of_server();
         handling.explains =
@@ -130,11 +122,6 @@ pub fn advice(group: &Group<'_>) -> Option<String> {
         "The sockets are half open (allowHalfOpen) and nobody listens for 'end' (any more): end() them in an 'end' \
          listener, or do not ask for allowHalfOpen."
             .to_owned()
-    } else if handling.event == Event::End {
-        format!(
-            "{} is told of the end: once all is sent that is still to be, end() or destroy() the socket there.",
-            named(blamed)
-        )
     } else {
         format!(
             "Begin at {}: it handles these connections, and need not be where they should be closed.",

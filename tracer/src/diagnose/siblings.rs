@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tracer_common::state::LAST_ACK;
+
 use super::{Group, SocketView, explanation};
 use crate::{
     model::{
@@ -105,12 +107,27 @@ pub fn of<'a>(group: &Group<'a>) -> Option<Siblings<'a>> {
         known.0 += close_counts.count;
     }
     let (most, stack, blamed) = call_sites.into_values().max_by_key(|(count, ..)| *count)?;
+    let own = group
+        .views
+        .iter()
+        .filter(|view| was_shut_down(view))
+        .count() as u64;
+    let (closed, most) = (closed.saturating_sub(own), most.saturating_sub(own));
+    if most == 0 {
+        return None;
+    }
     Some(Siblings {
         closed,
         most,
         function: blamed.map(name),
         stack,
     })
+}
+
+/// A shutdown() of both directions is counted as a close() is, and leaves the descriptor.
+fn was_shut_down(view: &SocketView<'_>) -> bool {
+    let entry = view.socket.entry;
+    view.is_hidden() && entry.is_some_and(|entry| entry.old_state == LAST_ACK)
 }
 
 impl Siblings<'_> {

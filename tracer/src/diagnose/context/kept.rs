@@ -14,7 +14,12 @@ pub(super) struct Kept {
     one: Actor,
     /// Another one of that kind.
     are_more: bool,
+    /// Since when each of them waits, in order.
+    since: Vec<u64>,
 }
+
+/// Who begins to wait so soon after an operation may do so in its service.
+const SOON: u64 = 500_000_000;
 
 impl ReportContext<'_> {
     pub(super) fn find_kinds(&self) -> HashMap<Actor, Kind> {
@@ -43,13 +48,20 @@ impl ReportContext<'_> {
             for thread in inside {
                 let kind = self.kind(thread);
                 match of_process.iter_mut().find(|known| known.kind == kind) {
-                    Some(known) => known.are_more = true,
+                    Some(known) => {
+                        known.are_more = true;
+                        known.since.extend(thread.since);
+                    }
                     None => of_process.push(Kept {
                         kind,
                         one: thread.actor(),
                         are_more: false,
+                        since: thread.since.into_iter().collect(),
                     }),
                 }
+            }
+            for kept in of_process {
+                kept.since.sort_unstable();
             }
         }
         kept
@@ -61,10 +73,25 @@ impl ReportContext<'_> {
 
     /// A thread of the process, of another kind than who made the operation, is kept inside the program.
     pub fn is_another_kept(&self, pid: u32, operation: LastOperation) -> bool {
+        self.others_kept(pid, operation).next().is_some()
+    }
+
+    /// And has begun to wait right after it.
+    pub fn is_another_kept_since(&self, pid: u32, operation: LastOperation) -> bool {
+        let soon = operation.at..operation.at.saturating_add(SOON);
+        self.others_kept(pid, operation).any(|kept| {
+            let first = kept.since.partition_point(|since| *since < soon.start);
+            kept.since
+                .get(first)
+                .is_some_and(|since| soon.contains(since))
+        })
+    }
+
+    fn others_kept(&self, pid: u32, operation: LastOperation) -> impl Iterator<Item = &Kept> {
         let by = operation.actor();
         let kind = self.kinds.get(&by).and_then(Option::as_ref);
-        let mut kept = self.kept.get(&pid).into_iter().flatten();
-        kept.any(|kept| {
+        let kept = self.kept.get(&pid).into_iter().flatten();
+        kept.filter(move |kept| {
             let is_other = kept.one != by || kept.are_more;
             is_other && (kind.is_none() || kept.kind.as_ref() != kind)
         })

@@ -154,7 +154,7 @@ fn looks(view: &SocketView<'_>) -> Looks {
         )
         .doubt(
             view.socket.history.eof.is_some_and(|eof| looks::may_be_served_elsewhere(view, eof)),
-            "what was read before the end was never answered, and another thread waits inside the program: it may serve it",
+            "another thread waits inside the program, since right after the end was read or while nobody has answered: it may serve it",
         )
         .look(
             !was_told_elsewhere(view),

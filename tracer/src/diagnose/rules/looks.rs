@@ -270,11 +270,15 @@ fn is_read_for_workers(view: &SocketView<'_>, last: LastOperation) -> bool {
 /// a thread, of another kind than the reader, waits in functions of the program that others of it called.
 pub fn may_be_served_elsewhere(view: &SocketView<'_>, read: LastOperation) -> bool {
     let used = view.socket.history.used;
-    if used.is_none_or(|used| used.kind != SocketOperation::Recv) {
-        return false;
-    }
     let mut pids = view.holder_pids().iter();
-    pids.any(|pid| view.context.is_another_kept(*pid, read))
+    match used {
+        Some(used) if used.kind == SocketOperation::Recv => {
+            pids.any(|pid| view.context.is_another_kept(*pid, read))
+        }
+        // What was answered may have been acknowledged only: who works on it began right after that.
+        Some(_) => pids.any(|pid| view.context.is_another_kept_since(*pid, read)),
+        None => false,
+    }
 }
 
 /// By samples, who touched it last computes, and no longer in the call that did it.

@@ -54,12 +54,12 @@ impl Rule for LostReference {
         if view.socket.recv_q == 0 && !view.fin_came_with_data() {
             return Answer::No;
         }
-        let served_elsewhere = is_unanswered(view)
+        let served_elsewhere = view.direction() == Some(Direction::Accepted)
             && used.is_some_and(|used| looks::may_be_served_elsewhere(view, used));
         let looks = looks::nobody(view)
             .doubt(
                 served_elsewhere,
-                "it was not answered, and another thread waits inside the program: it may serve it",
+                "another thread waits inside the program, since right after that or while nobody has answered: it may serve it",
             )
             .doubt(
             are_others_closed_elsewhere(view),

@@ -267,3 +267,28 @@ fn a_server_that_does_not_accept_keeps_who_connects_for_each_client() {
     to_server.2.state = tracer_common::state::ESTABLISHED;
     assert_eq!(site(to_server).verdict.name(), "never-read");
 }
+
+/// What came was acknowledged, and a worker is at it since the end was read.
+#[test]
+fn who_began_right_after_the_end_was_read_may_still_serve_it() {
+    let confidence = |since: u64| {
+        let stack = vec![libc("nanosleep"), frame("render", 70), frame("job", 71)];
+        let worker = Thread {
+            wait: Wait::Sleep,
+            since: Some(since),
+            ..thread(600, "nanosleep", stack)
+        };
+        let mut server = process(SERVER);
+        server.threads = 2;
+        let conn = conn(1).accepted().used(SocketOperation::Send, STUCK - S);
+        let site = world([conn.eof()])
+            .with_process(server)
+            .with_threads(SERVER, vec![acceptor(), worker])
+            .site();
+        assert_eq!(site.verdict.name(), "eof-ignored");
+        site.confidence.name()
+    };
+    assert_eq!(confidence(STUCK + S + 10 * MS), "low");
+    assert_ne!(confidence(STUCK + 3 * S), "low");
+    assert_ne!(confidence(STUCK - S), "low");
+}

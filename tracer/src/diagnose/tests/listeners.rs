@@ -92,25 +92,15 @@ fn who_hears_of_a_connection_is_blamed_where_nobody_is_on_the_stack() {
 fn what_does_not_explain_it_is_no_more_than_likely() {
     let on_data = (Event::Data, listener("onData", 7));
     let on_end = (Event::End, listener("onEnd", 9));
-    for (heard, confidence, function, advice) in [
-        (
-            listeners(true, true, &[on_data.clone(), on_end]),
-            "medium",
-            "onEnd",
-            "onEnd (app.js:9) is told of the end",
-        ),
+    for (heard, confidence) in [
+        (listeners(true, true, &[on_data.clone(), on_end]), "medium"),
         // Node would have closed it.
-        (
-            listeners(false, false, &[on_data]),
-            "low",
-            "onData",
-            "need not be where",
-        ),
+        (listeners(false, false, &[on_data]), "low"),
     ] {
         let sites = sites(vec![heard], runtime());
         assert_eq!(sites[0].confidence.name(), confidence);
-        assert_eq!(sites[0].blame.as_ref().unwrap().function.raw(), function);
-        assert!(sites[0].advice.contains(advice), "{}", sites[0].advice);
+        assert_eq!(sites[0].blame.as_ref().unwrap().function.raw(), "onData");
+        assert!(sites[0].advice.contains("need not be where"));
     }
 }
 
