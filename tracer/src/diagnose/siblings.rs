@@ -124,7 +124,7 @@ pub fn of<'a>(group: &Group<'a>) -> Option<Siblings<'a>> {
     })
 }
 
-/// A shutdown() of both directions is counted as a close() is, and leaves the descriptor.
+/// A `shutdown()` of both directions is counted as a `close()` is, and leaves the descriptor.
 fn was_shut_down(view: &SocketView<'_>) -> bool {
     let entry = view.socket.entry;
     view.is_hidden() && entry.is_some_and(|entry| entry.old_state == LAST_ACK)
