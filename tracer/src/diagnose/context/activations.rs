@@ -30,6 +30,16 @@ pub enum Activation<'a> {
     Unknown,
 }
 
+impl Activation<'_> {
+    /// Somebody is at work on it, or may be.
+    pub const fn is_at_work(&self) -> bool {
+        matches!(
+            self,
+            Self::Same(..) | Self::Possible(_) | Self::Began(_) | Self::AtOnce(_)
+        )
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
     ThreadEnded,

@@ -24,13 +24,7 @@ impl Rule for HiddenClosed {
         if !view.is_hidden() || view.socket.holders.is_empty() {
             return Answer::No;
         }
-        let at_work = matches!(
-            view.activation(),
-            Activation::Same(..)
-                | Activation::Possible(_)
-                | Activation::Began(_)
-                | Activation::AtOnce(_)
-        );
+        let at_work = view.activation().is_at_work();
         let looks = Looks::default()
             .look(view.socket.history.used.is_some(), "", "its use was not seen")
             .doubt(

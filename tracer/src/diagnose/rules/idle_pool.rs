@@ -25,13 +25,7 @@ impl Rule for IdlePool {
         if !view.is_pooled_perhaps() {
             return Answer::No;
         }
-        if matches!(
-            view.activation(),
-            Activation::Same(..)
-                | Activation::Possible(_)
-                | Activation::Began(_)
-                | Activation::AtOnce(_)
-        ) {
+        if view.activation().is_at_work() {
             return Answer::No;
         }
         // Node reads what it keeps, so it would have taken the FIN: the program has left the answer, or paused it.

@@ -40,13 +40,7 @@ impl Rule for LostReference {
             return Answer::No;
         }
         // Still watched by an event loop, or still being worked on: another story.
-        let at_work = matches!(
-            view.activation(),
-            Activation::Same(..)
-                | Activation::Possible(_)
-                | Activation::Began(_)
-                | Activation::AtOnce(_)
-        );
+        let at_work = view.activation().is_at_work();
         if view.is_watched() || view.is_polled() || at_work {
             return Answer::No;
         }

@@ -38,13 +38,7 @@ impl Rule for NeverRead {
         {
             return Answer::No;
         }
-        let at_work = matches!(
-            view.activation(),
-            Activation::Same(..)
-                | Activation::Possible(_)
-                | Activation::Began(_)
-                | Activation::AtOnce(_)
-        );
+        let at_work = view.activation().is_at_work();
         if view.is_watched() || view.is_polled() || at_work {
             return Answer::No;
         }

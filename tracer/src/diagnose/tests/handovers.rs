@@ -5,8 +5,8 @@ use super::{
     world::{S, SERVER, STUCK, World, conn, frame, libc, operation, process, thread, world},
 };
 use crate::model::{
-    input::{CloseCount, Input, Thread},
-    socket::SocketOperation,
+    input::{CloseCount, Connection, Input, Thread},
+    socket::{History, SocketOperation},
     stack::Stack,
     wait::Wait,
 };
@@ -14,28 +14,29 @@ use crate::model::{
 const MS: u64 = 1_000_000;
 const FIRST: u64 = STUCK - 5 * S;
 
+/// A connection to a server that a worker opened.
+fn asked_by(nth: u32, at: u64) -> (u64, History, Connection) {
+    let mut question = open(80 + u64::from(nth), (SocketOperation::Connect, at), 0);
+    let history = &mut question.1;
+    for operation in [&mut history.opened, &mut history.used]
+        .into_iter()
+        .flatten()
+    {
+        operation.tid = 500 + nth;
+    }
+    question
+}
+
 /// The thread that accepts reads a request each second; each worker asks a server at its moment, and waits.
 fn reads_for(asked: &[u64]) -> World {
     let clients = (1..=5).map(|nth| {
         let read = FIRST + nth * S;
         conn(nth).accepted().used(SocketOperation::Recv, read)
     });
-    let mut reader = vec![thread(
-        SERVER,
-        "accept",
-        vec![libc("accept"), frame("dispatch", 60)],
-    )];
+    let mut reader = vec![acceptor()];
     let mut questions = Vec::new();
     for (nth, at) in (0..).zip(asked) {
-        let mut question = open(80 + u64::from(nth), (SocketOperation::Connect, *at), 0);
-        let history = &mut question.1;
-        for operation in [&mut history.opened, &mut history.used]
-            .into_iter()
-            .flatten()
-        {
-            operation.tid = 500 + nth;
-        }
-        questions.push(question);
+        questions.push(asked_by(nth, *at));
         let stack = vec![libc("read"), frame("ask", 50), frame("worker", 51)];
         reader.push(Thread {
             comm: format!("pool-1-thread-{nth}"),
@@ -103,19 +104,7 @@ fn started_after(began: [u64; 3]) -> World {
     let mut threads = vec![acceptor()];
     let mut questions = Vec::new();
     for (nth, began) in (0..).zip(began) {
-        let mut question = open(
-            80 + u64::from(nth),
-            (SocketOperation::Connect, began + 4 * MS),
-            0,
-        );
-        let history = &mut question.1;
-        for operation in [&mut history.opened, &mut history.used]
-            .into_iter()
-            .flatten()
-        {
-            operation.tid = 500 + nth;
-        }
-        questions.push(question);
+        questions.push(asked_by(nth, began + 4 * MS));
         let stack = vec![libc("read"), frame("ask", 50), frame("handle", 51)];
         threads.push(Thread {
             fd: Some(90),
