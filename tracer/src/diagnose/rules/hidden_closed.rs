@@ -6,7 +6,7 @@ use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
 use super::{
     Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
 };
-use crate::diagnose::{context::activations::Activation, explanation};
+use crate::diagnose::explanation;
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
 
 pub struct HiddenClosed;

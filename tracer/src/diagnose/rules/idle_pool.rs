@@ -5,7 +5,7 @@
 use super::{
     Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
 };
-use crate::diagnose::{context::activations::Activation, explanation};
+use crate::diagnose::explanation;
 use crate::{
     model::{
         listeners::Heard,

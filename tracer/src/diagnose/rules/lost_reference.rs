@@ -3,7 +3,7 @@
 //! told of the socket.
 
 use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks};
-use crate::diagnose::{context::activations::Activation, explanation};
+use crate::diagnose::explanation;
 use crate::model::{
     report::Direction,
     socket::SocketOperation,

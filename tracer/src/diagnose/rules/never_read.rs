@@ -2,10 +2,7 @@
 //! receive queue; whoever accepted has gone on; nobody will be told of it, and no worker may have it in a queue.
 
 use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks};
-use crate::diagnose::{
-    context::{activations::Activation, waits::WaitsFor},
-    explanation,
-};
+use crate::diagnose::{context::waits::WaitsFor, explanation};
 use crate::model::{
     socket::SocketOperation,
     verdict::{Severity, Verdict, VerdictDoc},
