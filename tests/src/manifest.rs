@@ -69,6 +69,11 @@ pub struct Also {
 }
 
 impl Entry {
+    /// A runtime executes it, from whose memory names are read.
+    pub fn is_interpreted(&self) -> bool {
+        ["java", "javascript", "php", "python", "ruby"].contains(&self.language.as_str())
+    }
+
     /// How many sockets its second finding has.
     pub fn also_stuck(&self) -> usize {
         self.also.as_ref().map_or(0, |_| self.warm_up)
@@ -107,7 +112,7 @@ pub struct Blame {
     /// The compiler inlined the blamed function: only debug information knows it.
     #[serde(default)]
     pub inlined: bool,
-    /// Nobody is a right answer too: frames of an interpreter's program may be out of reach.
+    /// Nobody is a right answer too: what Go's `io.Copy` does by `splice()` is not seen.
     #[serde(default)]
     pub or_nobody: bool,
     /// The field of `stacks` which holds the blamed frame; `any` where more than one may,

@@ -1,6 +1,8 @@
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
+import java.net.ServerSocket;
+import java.net.Socket;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -48,6 +50,14 @@ final class Rig {
         System.out.println("ready " + port);
         start("rig-stdin", this::leaveWithStdin);
         start("rig-count", this::report);
+    }
+
+    /** As a service is before it asks anybody: its runtime is known by then, for it has used a socket. */
+    void beThereForAWhile() throws IOException {
+        try (ServerSocket own = new ServerSocket(0, 1, address().getAddress())) {
+            new Socket(own.getInetAddress(), own.getLocalPort()).close();
+        }
+        pause(1000);
     }
 
     int served() {

@@ -16,4 +16,6 @@ function ask() {
   });
 }
 
-for (let i = 0; i < rig.connections; i += 1) ask();
+rig.afterAWhile(() => {
+  for (let i = 0; i < rig.connections; i += 1) ask();
+});
