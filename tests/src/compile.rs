@@ -12,7 +12,7 @@ pub fn command(entry: &Entry) -> Vec<PathBuf> {
     let source = paths::tests_dir().join("rigs").join(&entry.source);
     match runtime(entry) {
         None => vec![build(entry, &source)],
-        Some("java") => java(entry, &source),
+        Some(java) if entry.language == "java" => in_java(java, entry, &source),
         Some(interpreter) => options(interpreter, entry).chain([source]).collect(),
     }
 }
@@ -53,14 +53,14 @@ fn options<'e>(runtime: &str, entry: &'e Entry) -> impl Iterator<Item = PathBuf>
 }
 
 /// The build is a folder with the class that the source is named after.
-fn java(entry: &Entry, source: &Path) -> Vec<PathBuf> {
+fn in_java(java: &str, entry: &Entry, source: &Path) -> Vec<PathBuf> {
     let plain = Entry {
         build_args: Vec::new(),
         ..entry.clone()
     };
     let class = source.file_stem().expect("a source has a name");
     let program = ["-cp".into(), build(&plain, source), class.into()];
-    options("java", entry).chain(program).collect()
+    options(java, entry).chain(program).collect()
 }
 
 fn build(entry: &Entry, source: &Path) -> PathBuf {

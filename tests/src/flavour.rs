@@ -1,7 +1,7 @@
 //! Rigs of one behaviour in the languages and kinds of build whose names are documented.
 use crate::manifest::{self, Entry};
 use crate::rig::{Rig, Start};
-use crate::{compile, process};
+use crate::{compile, installed, process};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct Flavour {
     pub language: &'static str,
     /// What a reader is to know about the build.
-    pub build: &'static str,
+    pub build: String,
     pub entry: Entry,
     pub special: Special,
 }
@@ -26,10 +26,10 @@ pub enum Special {
     JavaMap,
 }
 
-fn flavour(language: &'static str, build: &'static str, entry: Entry) -> Flavour {
+fn flavour(language: &'static str, build: &str, entry: Entry) -> Flavour {
     Flavour {
         language,
-        build,
+        build: build.to_owned(),
         entry,
         special: Special::Nothing,
     }
@@ -218,6 +218,34 @@ const JAVA_COMPILED: &[&str] = &[
     "-XX:CompileCommand=compileonly,EofIgnored::*",
     "-XX:CompileCommand=dontinline,EofIgnored::*",
 ];
+
+/// Each release of a runtime that this machine has.
+pub fn releases() -> Vec<Flavour> {
+    let of = |language, extension: &'static str, numbers, programs: Vec<PathBuf>| {
+        programs.into_iter().filter_map(move |program| {
+            let release = installed::release(&program, numbers)?;
+            let (source, runtime) = match extension {
+                "java" => ("java/EofIgnored.java", "java"),
+                "js" => ("node/eof_ignored.js", "javascript"),
+                "php" => ("php/eof_ignored.php", "php"),
+                "py" => ("python/eof_ignored.py", "python"),
+                _ => ("ruby/eof_ignored.rb", "ruby"),
+            };
+            let name = format!("{runtime}-{release}-eof");
+            let entry = Entry {
+                interpreter: Some(program.to_str()?.to_owned()),
+                ..interpreted(&name, runtime, source, &[])
+            };
+            Some(flavour(language, &release, entry))
+        })
+    };
+    of("Python", "py", 2, installed::pythons())
+        .chain(of("Ruby", "rb", 2, installed::rubies()))
+        .chain(of("PHP", "php", 2, installed::phps()))
+        .chain(of("Node", "js", 1, installed::nodes()))
+        .chain(of("Java", "java", 1, installed::java()))
+        .collect()
+}
 
 pub fn separate_debug() -> Flavour {
     let entry = built("c-eof-ignored", "c-eof-separate", "c-separate-debug", &[]);

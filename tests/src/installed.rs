@@ -1,5 +1,5 @@
-//! Language runtimes that this machine has.
-use std::path::PathBuf;
+//! Language runtimes that this machine has, and their releases.
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::paths;
@@ -51,4 +51,63 @@ pub fn nodes() -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
+}
+
+/// CPython that can be read: as pyenv installs it, and the distribution's.
+pub fn pythons() -> Vec<PathBuf> {
+    let root = std::env::var_os("PYENV_ROOT").map(PathBuf::from);
+    let root = root.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pyenv")));
+    let versions = root.and_then(|root| std::fs::read_dir(root.join("versions")).ok());
+    let installed = versions
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|version| version.path().join("bin/python3"));
+    let mut found: Vec<PathBuf> = installed
+        .chain([PathBuf::from("/usr/bin/python3")])
+        .filter(|python| python.exists() && is_readable(python))
+        .collect();
+    found.sort();
+    found
+}
+
+fn is_readable(python: &Path) -> bool {
+    let ask = "import sys; sys.exit(not (3, 8) <= sys.version_info < (3, 15))";
+    let status = Command::new(python).args(["-c", ask]).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// The distribution's Ruby, and any that are named beside.
+pub fn rubies() -> Vec<PathBuf> {
+    named_beside("SOCKLEAK_TEST_RUBY", "/usr/bin/ruby")
+}
+
+/// The distribution's PHP, and any that are named beside.
+pub fn phps() -> Vec<PathBuf> {
+    named_beside("SOCKLEAK_TEST_PHP", "/usr/bin/php")
+}
+
+fn named_beside(variable: &str, usual: &str) -> Vec<PathBuf> {
+    let beside = std::env::var(variable).unwrap_or_default();
+    let beside = beside.split(':').map(PathBuf::from);
+    let found = beside.chain([PathBuf::from(usual)]);
+    found.filter(|program| program.is_file()).collect()
+}
+
+/// The first numbers of its version, as many as tell releases of that language apart: `3.11`, `21`.
+pub fn release(program: &Path, numbers: usize) -> Option<String> {
+    let option = if program.ends_with("java") {
+        "-version"
+    } else {
+        "--version"
+    };
+    let said = Command::new(program).arg(option).output().ok()?;
+    let said = [said.stdout, said.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let version = said.split(|c: char| !(c.is_ascii_digit() || c == '.'));
+    let version = version
+        .into_iter()
+        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    let parts: Vec<&str> = version.split('.').take(numbers).collect();
+    Some(parts.join("."))
 }

@@ -6,7 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -16,46 +16,6 @@ use tests::sockleak::Running;
 use tests::{installed, paths, skip, wait};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Releases that can be read: as pyenv installs them, and the distribution's.
-fn pythons() -> Vec<PathBuf> {
-    let root = std::env::var_os("PYENV_ROOT").map(PathBuf::from);
-    let root = root.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".pyenv")));
-    let versions = root.and_then(|root| std::fs::read_dir(root.join("versions")).ok());
-    let installed = versions
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|version| version.path().join("bin/python3"));
-    let mut found: Vec<PathBuf> = installed
-        .chain([PathBuf::from("/usr/bin/python3")])
-        .filter(|python| python.exists() && is_readable(python))
-        .collect();
-    found.sort();
-    found
-}
-
-fn is_readable(python: &Path) -> bool {
-    let ask = "import sys; sys.exit(not (3, 8) <= sys.version_info < (3, 15))";
-    let status = Command::new(python).args(["-c", ask]).status();
-    status.is_ok_and(|status| status.success())
-}
-
-/// The distribution's Ruby, and any that are named beside.
-fn rubies() -> Vec<PathBuf> {
-    let beside = std::env::var("SOCKLEAK_TEST_RUBY").unwrap_or_default();
-    let beside = beside.split(':').map(PathBuf::from);
-    let found = beside.chain([PathBuf::from("/usr/bin/ruby")]);
-    found.filter(|ruby| ruby.is_file()).collect()
-}
-
-/// The distribution's PHP, and any that are named beside.
-fn phps() -> Vec<PathBuf> {
-    let beside = std::env::var("SOCKLEAK_TEST_PHP").unwrap_or_default();
-    let beside = beside.split(':').map(PathBuf::from);
-    let found = beside.chain([PathBuf::from("/usr/bin/php")]);
-    found.filter(|php| php.is_file()).collect()
-}
 
 /// Starts the rig under a watch, which sees it from its first call on, and takes the report once it leaks.
 fn watched(rig: &mut Command) -> Report {
@@ -149,7 +109,7 @@ fn two_python_functions_with_one_call_each_are_two_findings() {
     if !skip::require_root(name) {
         return;
     }
-    let pythons = pythons();
+    let pythons = installed::pythons();
     assert!(!pythons.is_empty(), "no python3 at all");
     for python in pythons {
         let rig = || {
@@ -182,7 +142,7 @@ fn two_ruby_methods_with_one_call_each_are_two_findings() {
     if !skip::require_root(name) {
         return;
     }
-    let rubies = rubies();
+    let rubies = installed::rubies();
     assert!(!rubies.is_empty(), "no ruby at all");
     for ruby in rubies {
         let rig = || {
@@ -218,7 +178,7 @@ fn two_php_functions_with_one_call_each_are_two_findings() {
     if !skip::require_root(name) {
         return;
     }
-    let phps = phps();
+    let phps = installed::phps();
     assert!(!phps.is_empty(), "no php at all");
     for php in phps {
         let rig = || {

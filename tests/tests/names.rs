@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 use tests::compile;
@@ -18,8 +18,6 @@ use tests::sockleak::Running;
 use tests::{paths, skip, sockleak, wait};
 
 const PLACES: [&str; 3] = ["opened", "eof", "last_used"];
-/// Until the runtime of a program that listens is known.
-const KNOWN: Duration = Duration::from_secs(1);
 /// How many run at once: a report looks at the threads of a few processes only.
 const AT_ONCE: usize = 4;
 const HEAD: &str = "# What is named\n\n\
@@ -29,60 +27,95 @@ const HEAD: &str = "# What is named\n\n\
     | language | build | opened | read the end | last used | thread of the holder | hears of what comes |\n\
     |---|---|---|---|---|---|---|\n";
 
+const RELEASES: &str = "\n## Releases\n\n\
+    The same of each release of a runtime that the machine had on which its row was written; rows of others stay as they are.\n\n\
+    | language | release | opened | read the end | last used | thread of the holder | hears of what comes |\n\
+    |---|---|---|---|---|---|---|\n";
+
 #[test]
 fn names_are_as_documented() {
     if !skip::require_root("names_are_as_documented") {
         return;
     }
-    let flavours = flavour::all();
-    for flavour in &flavours {
-        compile::command(&flavour.entry);
-    }
-    let mut table = HEAD.to_owned();
-    // Two of one interpreter would be one site.
-    let is_interpreted =
-        |flavour: &Flavour| ["Python", "Ruby", "PHP", "Node", "Java"].contains(&flavour.language);
-    let (alone, together) = flavours.into_iter().partition::<Vec<_>, _>(&is_interpreted);
-    for some in together.chunks(AT_ONCE).chain(alone.chunks(1)) {
-        // Nothing is named before the list that is to name it was asked for.
-        let lists = |flavour: &Flavour| flavour.special == Special::JavaMap;
-        let seconds = if some.iter().any(lists) { 10 } else { 1 };
-        let min_age = format!("{seconds}s");
-        let root = tempfile::tempdir().expect("a root directory");
-        let start = |flavour: &Flavour| flavour.started(root.path());
-        let mut rigs: Vec<Rig> = some.iter().map(start).collect();
-        let tracer = Running::watch(["--json", "--min-age", &min_age, "--duration", "180s"]);
-        if some.iter().any(is_interpreted) {
-            // As a service is, they were there before: their runtimes are known by then.
-            std::thread::sleep(KNOWN);
-        }
-        for (flavour, rig) in some.iter().zip(&mut rigs) {
-            flavour.drive(rig);
-        }
-        std::thread::sleep(Duration::from_millis(1000 * seconds + 200));
-        let report = tracer.stop().report();
-        for (flavour, rig) in some.iter().zip(&rigs) {
-            let site = the_site(&report, rig);
-            let [opened, eof, used] = PLACES.map(|place| cell(&rig.entry.name, site, place));
-            let holder = holder(rig);
-            let Flavour {
-                language, build, ..
-            } = flavour;
-            let hears = listener(site);
-            let cells = [*language, build, &opened, &eof, &used, &holder, &hears].join(" | ");
-            writeln!(table, "| {cells} |").expect("write to a String");
-        }
-    }
     let path = paths::workspace().join("docs/names.md");
+    let documented = fs::read_to_string(&path).unwrap_or_default();
+    let mut table = HEAD.to_owned();
+    for (_, row) in rows(flavour::all()) {
+        table.push_str(&row);
+    }
+    table.push_str(RELEASES);
+    let mut releases = documented_releases(&documented);
+    releases.extend(rows(flavour::releases()));
+    table.extend(releases.into_values());
     if std::env::var_os("SOCKLEAK_WRITE_NAMES").is_some() {
         fs::write(path, table).expect("write the table");
         return;
     }
-    let documented = fs::read_to_string(path).expect("read the table");
     assert_eq!(
         table, documented,
         "set SOCKLEAK_WRITE_NAMES=1 if this is what it should be"
     );
+}
+
+/// Language, and the numbers of the release.
+type Release = (String, Vec<u32>);
+
+fn release(language: &str, build: &str) -> Release {
+    let numbers = build.split('.').filter_map(|number| number.parse().ok());
+    (language.to_owned(), numbers.collect())
+}
+
+fn documented_releases(documented: &str) -> BTreeMap<Release, String> {
+    let (_, releases) = documented.split_once(RELEASES).unwrap_or_default();
+    let row = |line: &str| {
+        let mut cells = line.split('|').map(str::trim).skip(1);
+        let key = release(cells.next()?, cells.next()?);
+        Some((key, format!("{line}\n")))
+    };
+    releases.lines().filter_map(row).collect()
+}
+
+fn rows(flavours: Vec<Flavour>) -> Vec<(Release, String)> {
+    for flavour in &flavours {
+        compile::command(&flavour.entry);
+    }
+    // Two of one interpreter would be one site.
+    let is_interpreted = |flavour: &Flavour| flavour.entry.is_interpreted();
+    let (alone, together) = flavours.into_iter().partition::<Vec<_>, _>(&is_interpreted);
+    let mut rows = Vec::new();
+    for some in together.chunks(AT_ONCE).chain(alone.chunks(1)) {
+        rows.extend(rows_of(some));
+    }
+    rows
+}
+
+/// Of rigs that run at once.
+fn rows_of(some: &[Flavour]) -> Vec<(Release, String)> {
+    // Nothing is named before the list that is to name it was asked for.
+    let lists = |flavour: &Flavour| flavour.special == Special::JavaMap;
+    let seconds = if some.iter().any(lists) { 10 } else { 1 };
+    let min_age = format!("{seconds}s");
+    let root = tempfile::tempdir().expect("a root directory");
+    let start = |flavour: &Flavour| flavour.started(root.path());
+    let mut rigs: Vec<Rig> = some.iter().map(start).collect();
+    let tracer = Running::watch(["--json", "--min-age", &min_age, "--duration", "180s"]);
+    for (flavour, rig) in some.iter().zip(&mut rigs) {
+        flavour.drive(rig);
+    }
+    std::thread::sleep(Duration::from_millis(1000 * seconds + 200));
+    let report = tracer.stop().report();
+    let row = |(flavour, rig): (&Flavour, &Rig)| {
+        let site = the_site(&report, rig);
+        let [opened, eof, used] = PLACES.map(|place| cell(&rig.entry.name, site, place));
+        let holder = holder(rig);
+        let Flavour {
+            language, build, ..
+        } = flavour;
+        let hears = listener(site);
+        let cells = [*language, build, &opened, &eof, &used, &holder, &hears].join(" | ");
+        (release(language, build), format!("| {cells} |\n"))
+    };
+    some.iter().zip(&rigs).map(row).collect()
 }
 
 /// Its function and line come from the file apart; one of another build at the same place is refused.
