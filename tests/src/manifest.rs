@@ -112,7 +112,8 @@ pub struct Blame {
     /// The compiler inlined the blamed function: only debug information knows it.
     #[serde(default)]
     pub inlined: bool,
-    /// Nobody is a right answer too: what Go's `io.Copy` does by `splice()` is not seen.
+    /// Nobody is a right answer too: what Go's `io.Copy` does by `splice()` is not seen, of Node.js no function is on the stack of a
+    /// read, and who should accept is not known where all that it accepted is closed.
     #[serde(default)]
     pub or_nobody: bool,
     /// The field of `stacks` which holds the blamed frame; `any` where more than one may,

@@ -13,8 +13,6 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// As a service is, it was there for a while: its runtime is known by then, and the names of what it executes.
-const KNOWN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub struct Rig {
@@ -114,9 +112,6 @@ impl Rig {
         let manner = self.entry.client;
         let is_client = matches!(manner, Manner::Upstream | Manner::BigUpstream);
         if !is_client {
-            if self.entry.is_interpreted() {
-                std::thread::sleep(KNOWN);
-            }
             self.pinned = client::pin(address, self.entry.pins);
             if self.stuck == 0 && self.entry.pins > 0 {
                 // Half of the time limit of a healthy server is over, or whom it keeps waiting would wait for as long

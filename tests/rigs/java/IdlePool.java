@@ -22,7 +22,6 @@ final class IdlePool {
         Rig rig = new Rig(arguments);
         rig.connects = true;
         rig.ready(rig.port);
-        rig.beThereForAWhile();
         IdlePool pool = new IdlePool(rig);
         List<Socket> busy = new ArrayList<>();
         for (int i = 0; i < rig.connections; i++) busy.add(pool.connect());

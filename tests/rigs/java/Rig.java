@@ -1,4 +1,5 @@
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.net.ServerSocket;
@@ -47,15 +48,18 @@ final class Rig {
     /** Says where this rig listens (or whom it asks), and watches the leak from now on. */
     void ready(int port) {
         this.port = port;
+        beThereForAWhile();
         System.out.println("ready " + port);
         start("rig-stdin", this::leaveWithStdin);
         start("rig-count", this::report);
     }
 
-    /** As a service is before it asks anybody: its runtime is known by then, for it has used a socket. */
-    void beThereForAWhile() throws IOException {
+    /** As a service is: its runtime is known by then, for it has used a socket. */
+    private void beThereForAWhile() {
         try (ServerSocket own = new ServerSocket(0, 1, address().getAddress())) {
             new Socket(own.getInetAddress(), own.getLocalPort()).close();
+        } catch (IOException error) {
+            throw new UncheckedIOException(error);
         }
         pause(1000);
     }

@@ -16,6 +16,4 @@ function ask() {
   });
 }
 
-rig.afterAWhile(() => {
-  for (let i = 0; i < rig.connections; i += 1) ask();
-});
+for (let i = 0; i < rig.connections; i += 1) ask();

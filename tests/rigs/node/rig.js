@@ -2,7 +2,6 @@
 // What the Node rigs share: options, telling the harness when the leak is complete, and leaving when
 // stdin ends. No client socket is touched here.
 const fs = require('fs');
-const net = require('net');
 
 const REPLY = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
 const CLOSE_WAIT = '08';
@@ -30,15 +29,6 @@ class Rig {
       this.port = server.address().port;
       this.ready();
     });
-  }
-
-  // As a service is before it asks anybody: its runtime is known by then, for it has used a socket.
-  afterAWhile(then) {
-    const own = net.createServer((socket) => socket.end());
-    own.listen(0, '127.0.0.1', () => {
-      net.connect(own.address().port, '127.0.0.1').on('close', () => own.close()).resume();
-    });
-    setTimeout(then, 1000);
   }
 
   ready() {

@@ -28,7 +28,17 @@ final class Rig
         $this->listener = stream_socket_server($place, $code, $error, $flags, $context);
         $name = stream_socket_get_name($this->listener, false);
         $this->port = (int) substr(strrchr($name, ':'), 1);
+        $this->beThereForAWhile();
         fwrite(STDOUT, "ready $this->port\n");
+    }
+
+    /** As a service is: its interpreter is known by then, for it has used a socket. */
+    private function beThereForAWhile(): void
+    {
+        $own = stream_socket_server('tcp://127.0.0.1:0');
+        fclose(stream_socket_client('tcp://' . stream_socket_get_name($own, false)));
+        fclose($own);
+        sleep(1);
     }
 
     /** Returns when a client waits to be accepted. */

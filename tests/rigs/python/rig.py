@@ -34,12 +34,11 @@ class Rig:
             self.listener = socket.create_server(("127.0.0.1", options.port), backlog=4096)
             self.port, self.end = self.listener.getsockname()[1], LOCAL
         self.served, self.reported = 0, False
+        self.be_there_for_a_while()
         print("ready", self.port, flush=True)
-        if client:
-            self.be_there_for_a_while()
 
     def be_there_for_a_while(self):
-        """As a service is before it asks anybody: its interpreter is known by then, for it has used a socket."""
+        """As a service is: its interpreter is known by then, for it has used a socket."""
         with socket.create_server(("127.0.0.1", 0)) as own:
             socket.create_connection(own.getsockname()).close()
         time.sleep(1)
