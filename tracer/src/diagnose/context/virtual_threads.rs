@@ -80,18 +80,22 @@ impl<'a> ReportContext<'a> {
             touched.all(|touch| touch.cookie == cookie || self.threads.is_connected(touch.cookie));
         let stack = self.tracker.stack(operation.stack);
         let frames = stack.is_some_and(|stack| self.is_still_in(stack, thread));
+        let is_task = |frame: &Frame| frame.function.as_deref() == Some(OWN_TASK);
+        let own_task = thread.stack.iter().any(is_task);
         if asked.is_some() || only_this && frames && waits.may_be_of_work() {
-            let own_task = |frame: &Frame| frame.function.as_deref() == Some(OWN_TASK);
             let sameness = Sameness {
                 frames,
                 asked,
                 own_goroutine: only_this,
-                own_task: only_this && frames && thread.stack.iter().any(own_task),
+                own_task: only_this && frames && own_task,
                 ..Sameness::default()
             };
             return Activation::Same(thread, sameness);
         }
-        if frames && only_this {
+        // Where the calls were not all known then, it is at least the task that the thread was started for.
+        let cut_short = stack.is_none_or(|stack| stack.truncated || stack.one_of_several);
+        let likely = cut_short && own_task && waits.may_be_of_work();
+        if (frames || likely) && only_this {
             Activation::Possible(thread)
         } else {
             Activation::Unknown

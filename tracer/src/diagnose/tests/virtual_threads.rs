@@ -195,3 +195,30 @@ fn the_one_that_is_left_is_likely_the_last_connections() {
     let none_left = program(connections(), java(&READ), tasks(3)).sites;
     assert_eq!(none_left.len(), 2, "{:?}", names(&none_left));
 }
+
+/// Its frames on the heap could not be read at that moment.
+#[test]
+fn one_whose_calls_were_cut_short_is_told_with_the_others() {
+    let connections = || {
+        let mut first = read_by(4, Some(34));
+        if let Some(used) = &mut first.candidate.history.used {
+            used.stack = 7;
+        }
+        let known = (1..4).map(|cookie| read_by(cookie, Some(30 + cookie)));
+        known.chain([first]).collect()
+    };
+    let tasks = |last: &[(&str, u32)]| {
+        let known = (31..34).map(|id| waiting(id, &KEPT));
+        known.chain([waiting(34, last)]).collect()
+    };
+    let all = site(program(connections(), java(&READ), tasks(&KEPT)));
+    assert_eq!((all.verdict.name(), all.count), ("owner-blocked", 4));
+    // No executor has started it for this alone.
+    let of_pool = [
+        (ACQUIRE, 318),
+        ("app.Server.takeConnection", 40),
+        (RUN, 331),
+    ];
+    let other = program(connections(), java(&READ), tasks(&of_pool)).sites;
+    assert_eq!(other.len(), 2, "{:?}", names(&other));
+}
