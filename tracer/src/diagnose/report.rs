@@ -172,7 +172,7 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
     let context = ReportContext::new(tracker, blamer);
     for mut view in views(&context) {
         if !in_scope(&view, run_header) {
-            nobodys += u64::from(view.is_nobodys() && view.is_stuck());
+            nobodys += u64::from(may_be_theirs(&view, &run_header.scope));
             continue;
         }
         totals.close_wait += u64::from(view.in_close_wait() && !view.has_ended());
@@ -272,11 +272,21 @@ fn may_be_in(scope: &Scope, view: &SocketView<'_>) -> bool {
     fits(scope, view, true)
 }
 
-fn fits(scope: &Scope, view: &SocketView<'_>, unknown_fits: bool) -> bool {
+fn is_of_ports(scope: &Scope, view: &SocketView<'_>) -> bool {
     let endpoints = &view.socket.endpoints;
-    let ports = scope.ports.is_empty()
-        || scope.ports.contains(&endpoints.local.port())
-        || scope.ports.contains(&endpoints.remote.port());
+    let mut ports = [endpoints.local.port(), endpoints.remote.port()].into_iter();
+    scope.ports.is_empty() || ports.any(|port| scope.ports.contains(&port))
+}
+
+/// Stuck, held by no process, and nobody was seen to open or use it: it may be of those that were asked for.
+fn may_be_theirs(view: &SocketView<'_>, scope: &Scope) -> bool {
+    view.is_nobodys()
+        && view.is_stuck()
+        && is_of_ports(scope, view)
+        && view.concerned_pids().is_empty()
+}
+
+fn fits(scope: &Scope, view: &SocketView<'_>, unknown_fits: bool) -> bool {
     let pids = view.concerned_pids();
     let any = |fits: &dyn Fn(&Process) -> bool| {
         pids.iter().any(|pid| match view.tracker.process(*pid) {
@@ -299,7 +309,7 @@ fn fits(scope: &Scope, view: &SocketView<'_>, unknown_fits: bool) -> bool {
                 .is_some_and(|own| is_below(own, wanted))
         })
     });
-    ports && of_pids && comm && cgroup
+    is_of_ports(scope, view) && of_pids && comm && cgroup
 }
 
 /// Where one tree is followed, the kernel program remembers and tells of nothing else; by the time of a report its

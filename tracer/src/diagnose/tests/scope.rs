@@ -151,3 +151,29 @@ fn before_the_first_input_there_is_no_report() {
     };
     assert!(crate::diagnose::report(&tracker, style, &|_| None).is_none());
 }
+
+/// Fixed files of an `io_uring`, or descriptors that nobody has received.
+#[test]
+fn what_no_process_holds_is_told_of_who_opened_it_and_may_be_anybodys_else() {
+    let asked = |conn: crate::diagnose::tests::conn::Conn, pid: u32, port: Option<u16>| {
+        let mut world = world([conn.held_by(&[])]).with(Input::Followed(vec![pid]));
+        world.run_header.scope.pids = vec![pid];
+        world.run_header.scope.ports = port.into_iter().collect();
+        let report = world.report();
+        let warned = report.warnings.join("; ").contains("held by no process");
+        (report.sites.len(), warned)
+    };
+    let opened = || conn(1).accepted().eof();
+    assert_eq!(asked(opened(), SERVER, None), (1, false));
+    assert_eq!(
+        asked(opened(), OTHER, None),
+        (0, false),
+        "it is the server's"
+    );
+    assert_eq!(asked(conn(1), SERVER, None), (0, true));
+    assert_eq!(
+        asked(conn(1), SERVER, Some(7)),
+        (0, false),
+        "of another port"
+    );
+}
