@@ -55,6 +55,7 @@ fn options<'e>(runtime: &str, entry: &'e Entry) -> impl Iterator<Item = PathBuf>
 /// The build is a folder with the class that the source is named after.
 fn in_java(java: &str, entry: &Entry, source: &Path) -> Vec<PathBuf> {
     let plain = Entry {
+        interpreter: None,
         build_args: Vec::new(),
         ..entry.clone()
     };
@@ -86,12 +87,13 @@ fn build(entry: &Entry, source: &Path) -> PathBuf {
         "{folder}" => beside.as_os_str().to_owned(),
         other => other.into(),
     };
-    let status = Command::new(&recipe[0])
+    let compiler = entry.interpreter.as_ref().unwrap_or(&recipe[0]);
+    let status = Command::new(compiler)
         .args(recipe[1..].iter().map(place))
         .args(&entry.build_args)
         .status()
-        .unwrap_or_else(|error| panic!("{}: run {}: {error}", entry.name, recipe[0]));
-    let (name, compiler) = (&entry.name, &recipe[0]);
+        .unwrap_or_else(|error| panic!("{}: run {compiler}: {error}", entry.name));
+    let name = &entry.name;
     assert!(status.success(), "{name}: {compiler} ended with {status}");
     // What belongs to it is called after it: a library, debug information. It comes last itself, because
     // where it is, all is.
@@ -116,6 +118,7 @@ fn build(entry: &Entry, source: &Path) -> PathBuf {
 fn digest(entry: &Entry, recipe: &[String]) -> u64 {
     let mut hasher = DefaultHasher::new();
     recipe.hash(&mut hasher);
+    entry.interpreter.hash(&mut hasher);
     entry.build_args.hash(&mut hasher);
     entry.source.hash(&mut hasher);
     for folder in ["c", "cpp", "go", "java", "rust"] {

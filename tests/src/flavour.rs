@@ -225,6 +225,7 @@ pub fn releases() -> Vec<Flavour> {
         programs.into_iter().filter_map(move |program| {
             let release = installed::release(&program, numbers)?;
             let (source, runtime) = match extension {
+                "go" => ("go/eof_ignored.go", "go"),
                 "java" => ("java/EofIgnored.java", "java"),
                 "js" => ("node/eof_ignored.js", "javascript"),
                 "php" => ("php/eof_ignored.php", "php"),
@@ -244,6 +245,7 @@ pub fn releases() -> Vec<Flavour> {
         .chain(of("PHP", "php", 2, installed::phps()))
         .chain(of("Node", "js", 1, installed::nodes()))
         .chain(of("Java", "java", 1, installed::java()))
+        .chain(of("Go", "go", 2, installed::gos()))
         .collect()
 }
 

@@ -87,19 +87,25 @@ pub fn phps() -> Vec<PathBuf> {
     named_beside("SOCKLEAK_TEST_PHP", "/usr/bin/php")
 }
 
-fn named_beside(variable: &str, usual: &str) -> Vec<PathBuf> {
+fn named_beside(variable: &str, usual: impl Into<PathBuf>) -> Vec<PathBuf> {
     let beside = std::env::var(variable).unwrap_or_default();
     let beside = beside.split(':').map(PathBuf::from);
-    let found = beside.chain([PathBuf::from(usual)]);
+    let found = beside.chain([usual.into()]);
     found.filter(|program| program.is_file()).collect()
+}
+
+/// The Go toolchain of PATH, and any that are named beside.
+pub fn gos() -> Vec<PathBuf> {
+    let usual = crate::skip::find_program("go").unwrap_or_default();
+    named_beside("SOCKLEAK_TEST_GO", usual)
 }
 
 /// The first numbers of its version, as many as tell releases of that language apart: `3.11`, `21`.
 pub fn release(program: &Path, numbers: usize) -> Option<String> {
-    let option = if program.ends_with("java") {
-        "-version"
-    } else {
-        "--version"
+    let option = match program.file_name()?.to_str()? {
+        "java" => "-version",
+        "go" => "version",
+        _ => "--version",
     };
     let said = Command::new(program).arg(option).output().ok()?;
     let said = [said.stdout, said.stderr].concat();

@@ -24,7 +24,7 @@ pub struct Entry {
     pub build_args: Vec<String>,
     #[serde(default)]
     pub args: Vec<String>,
-    /// Instead of the language's, where the one in PATH may lack a package.
+    /// Instead of the language's, where the one in PATH may lack a package; the compiler of a compiled one.
     pub interpreter: Option<String>,
     /// Programs and files without which this rig cannot run.
     #[serde(default)]
