@@ -40,6 +40,8 @@ pub const FLAG_EXITING: u8 = 2;
 pub const FLAG_DEAD: u8 = 4;
 /// The socket has a `struct socket`, so it was accepted or opened by a process.
 pub const FLAG_HAS_SOCKET: u8 = 8;
+/// It leaves `CLOSE_WAIT`, its opening was seen, and no read or write since.
+pub const FLAG_UNTOUCHED: u8 = 16;
 
 wire! {
     /// One `inet_sock_set_state`, or the destruction of a socket (`new` is then the last state).

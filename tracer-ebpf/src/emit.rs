@@ -7,7 +7,8 @@ use tracer_common::{
     counter::Counter,
     event::{
         EpollControl, Eviction, Executed, FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_PROCESS,
-        Header, KIND_EPOLL, KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS, Process, Transition,
+        FLAG_UNTOUCHED, Header, KIND_EPOLL, KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS, Process,
+        Transition,
     },
     table::{Slot, SlotRecord},
 };
@@ -68,6 +69,7 @@ pub struct Change {
     pub stack: u64,
     pub old: u8,
     pub new: u8,
+    pub untouched: bool,
     /// `NOBODY` where the acting task is not the socket's user.
     pub current: CurrentTask,
 }
@@ -85,6 +87,9 @@ pub fn transition(sock: Sock<Typed>, change: &Change, now: u64) {
     }
     if !sock.file_socket().is_null() {
         flags |= FLAG_HAS_SOCKET;
+    }
+    if change.untouched {
+        flags |= FLAG_UNTOUCHED;
     }
     let current = change.current;
     if !current.is_nobody() {

@@ -87,6 +87,17 @@ impl FoundSlot {
         }
     }
 
+    /// Its opening was seen, and no read or write since.
+    #[inline(always)]
+    pub fn is_untouched(self) -> bool {
+        let Ok(record) = self.record() else {
+            return false;
+        };
+        // SAFETY: a valid map element.
+        let (opened, used, eof) = unsafe { (&(*record).opened, &(*record).used, &(*record).eof) };
+        opened.holds(self.key) && !used.holds(self.key) && !eof.holds(self.key)
+    }
+
     #[inline(always)]
     pub fn set_used(self, operation: LastOperation) {
         if let Ok(record) = self.record() {

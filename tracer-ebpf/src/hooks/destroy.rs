@@ -63,6 +63,7 @@ pub fn on_destroy(ctx: &BtfTracePointContext) -> Result<(), Skip> {
         stack: 0,
         old,
         new: sock.state(),
+        untouched: false,
         current,
     };
     emit::transition(sock, &change, emit::now());

@@ -46,6 +46,7 @@ pub fn on_set_state(ctx: &BtfTracePointContext) -> Result<(), Skip> {
             stack: 0,
             old,
             new,
+            untouched: false,
             current: caller(sock, old, new),
         };
         emit::transition(sock, &change, emit::now());
@@ -134,7 +135,7 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8, counted: bool) -> Result<u64, Ski
     }
     let now = emit::now();
     // Plain numbers: verifiers before 6.3 refuse an `Option` that outlives a branch (see `CurrentTask`).
-    let (mut since, mut late, mut opened) = (0, false, 0);
+    let (mut since, mut late, mut opened, mut untouched) = (0, false, 0, false);
     match table::find(sock.cookie())? {
         Some(found_slot) => {
             if old == CLOSE_WAIT {
@@ -152,6 +153,7 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8, counted: bool) -> Result<u64, Ski
                 late = slot.state() != CLOSE_WAIT || age >= g::GRACE_NS.load() || by_exit;
                 // The old beginning stays: by it the socket's end knows that it is worth a record.
                 found_slot.set_state(new, if late { since } else { now });
+                untouched = late && found_slot.is_untouched();
             }
             if counted {
                 opened = found_slot.opened_at();
@@ -163,8 +165,9 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8, counted: bool) -> Result<u64, Ski
         return Ok(0);
     }
     // From here on one path: the lowest bits of a beginning are free.
-    let told = unknown(since | u64::from(late));
-    let (since, late, opened) = (told & !15, told & 1 != 0, unknown(opened));
+    let told = unknown(since & !15 | u64::from(late) | u64::from(untouched) << 1);
+    let (since, late, untouched) = (told & !15, told & 1 != 0, told & 2 != 0);
+    let opened = unknown(opened);
     let current = caller(sock, old, new);
     let stack = if current.is_nobody() {
         0
@@ -179,6 +182,7 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8, counted: bool) -> Result<u64, Ski
             stack,
             old,
             new,
+            untouched,
             current,
         };
         emit::transition(sock, &change, now);

@@ -82,7 +82,13 @@ impl<'a> Proof<'a> {
         handling.explains =
             end_was_read && hears_itself && handling.listeners.nobody_hears_the_end();
         if !handling.explains {
-            self.confidence = self.confidence.min(Confidence::Medium);
+            // Who was told of the end and keeps its own side open may have something to say still.
+            let answers_later = end_was_read && handling.listeners.answers_after_the_end();
+            self.confidence = self.confidence.min(if answers_later {
+                Confidence::Low
+            } else {
+                Confidence::Medium
+            });
         }
         self.handling = Some(handling);
         self

@@ -10,6 +10,8 @@ use crate::model::{report::Direction, socket::LastOperation, stack::Frame, verdi
 pub enum Opening<'a> {
     /// None of the program's own functions is on the stack of that.
     ByLoop(&'a [Frame]),
+    /// So it is, and others like it were opened by other functions: whoever uses one need not have opened it.
+    OfSeveral(&'a [Frame]),
     /// Another process did, and does not hold it any more.
     ByAnother(&'a [Frame]),
     /// Of the stack of that not all is known, and none of the program's own functions.
@@ -19,14 +21,17 @@ pub enum Opening<'a> {
 impl<'a> Opening<'a> {
     pub const fn frames(self) -> &'a [Frame] {
         match self {
-            Self::ByLoop(frames) | Self::ByAnother(frames) | Self::Unknown(frames) => frames,
+            Self::ByLoop(frames)
+            | Self::OfSeveral(frames)
+            | Self::ByAnother(frames)
+            | Self::Unknown(frames) => frames,
         }
     }
 
     const fn at_most(self) -> Confidence {
         match self {
             Self::ByLoop(_) | Self::ByAnother(_) => Confidence::Medium,
-            Self::Unknown(_) => Confidence::Low,
+            Self::OfSeveral(_) | Self::Unknown(_) => Confidence::Low,
         }
     }
 }
@@ -78,7 +83,14 @@ fn opening<'a>(view: &SocketView<'a>, last: Option<LastOperation>) -> Option<Ope
     let is_better = used.is_none_or(|used| view.context.outranks(blamed, used));
     let is_whole = used_on
         .is_some_and(|used| !used.truncated && !used.one_of_several && !used.frames.is_empty());
-    is_better.then_some(if is_whole {
+    let is_shared = || {
+        let place = view.context.last_place(last.stack);
+        let key = place.map(|place| (place, view.socket.endpoints.remote));
+        key.is_some_and(|key| view.context.of_several_openers.contains(&key))
+    };
+    is_better.then_some(if is_whole && is_shared() {
+        Opening::OfSeveral(&stack.frames)
+    } else if is_whole {
         Opening::ByLoop(&stack.frames)
     } else {
         Opening::Unknown(&stack.frames)
@@ -98,12 +110,22 @@ pub fn evidence(group: &Group<'_>) -> Option<String> {
         views.filter_map(|view| view.proof.as_ref()?.opening)
     };
     // Said of all: what holds of the one that is known least.
-    let unknown = openings().find(|opening| matches!(opening, Opening::Unknown(_)));
-    Some(match unknown.or_else(|| openings().next())? {
+    let least = |opening: &Opening<'_>| match opening {
+        Opening::Unknown(_) => 0,
+        Opening::OfSeveral(_) => 1,
+        Opening::ByLoop(_) | Opening::ByAnother(_) => 2,
+    };
+    Some(match openings().min_by_key(least)? {
         Opening::ByLoop(_) => format!(
             "{} last use was made by an event loop or a library, with no function of the program's own on the stack; {} {} \
              opened in {name}",
             n.their, n.they, n.were,
+        ),
+        Opening::OfSeveral(_) => format!(
+            "{} last use was made by an event loop or a library, with no function of the program's own on the stack; {} {} \
+             opened in {name}, others like {} elsewhere: of connections that are kept in a pool another function may have been the \
+             last to use one",
+            n.their, n.they, n.were, n.them,
         ),
         Opening::Unknown(_) => format!(
             "who made {} last use is not known to the end of the stack; {} {} opened in {name}",

@@ -155,10 +155,19 @@ fn may_be_of((rule, own): &Classified<'_>, (of, other): &Classified<'_>) -> bool
         || has_place(own) && is_low(other) && is_used_alike(own, other)
         || may_be_parked(verdict, other) && rule.verdict() == Verdict::Parked)
         && rule.verdict() != Verdict::Unknown
+        && is_in_like_state(own, other)
         && program(own).is_some()
         && program(own) == program(other)
         && end(own).is_some()
         && end(own) == end_like(other, own)
+}
+
+/// One that the kernel has ended is another case than one in CLOSE_WAIT, one whose end was taken by calls that nobody
+/// watches than one whose read is known, and one whose other side the program has ended than one that it has forgotten.
+fn is_in_like_state(own: &SocketView<'_>, other: &SocketView<'_>) -> bool {
+    own.in_close_wait() == other.in_close_wait()
+        && own.was_read_unseen() == other.was_read_unseen()
+        && own.was_passed_on() == other.was_passed_on()
 }
 
 /// What the verdict says is not true of it.

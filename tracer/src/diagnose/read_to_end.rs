@@ -63,6 +63,19 @@ impl SocketView<'_> {
         pids.any(|pid| self.context.answers_left.contains(&(*pid, server)))
     }
 
+    /// Its thread opens others to the same server while it has such as are idle.
+    pub fn is_passed_over(&self) -> bool {
+        let opened = self.socket.history.opened;
+        let key = opened.map(|opened| (opened.actor(), self.socket.endpoints.remote));
+        key.is_some_and(|key| self.context.passes_over.contains(&key))
+    }
+
+    /// Nothing was read after what was written last.
+    pub fn is_last_written(&self) -> bool {
+        let last = self.last_operation();
+        last.is_some_and(|last| last.kind == SocketOperation::Send)
+    }
+
     /// Data that came together with the FIN, long after the last answer was read: what a server says when it hangs
     /// up on an idle client. An answer that was left unread goes on where the last read ended.
     pub fn has_parting_words(&self) -> bool {

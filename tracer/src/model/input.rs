@@ -219,6 +219,9 @@ pub struct Transition {
     /// It was accepted, or opened by a process.
     #[serde(default)]
     pub has_socket: bool,
+    /// It leaves `CLOSE_WAIT`; its opening was seen, and no read or write since.
+    #[serde(default)]
+    pub untouched: bool,
     /// The acting task, only where the kernel context proves it.
     pub task: Option<Task>,
 }

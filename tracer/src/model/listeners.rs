@@ -149,6 +149,11 @@ impl Listeners {
         let known = !self.is_http && !self.is_below_tls;
         known && self.half_open == Some(true) && !self.end_is_heard
     }
+
+    /// The program itself listens for the end, and keeps its own side open: for an answer, perhaps.
+    pub fn answers_after_the_end(&self) -> bool {
+        self.half_open == Some(true) && !self.of(Event::End).is_empty()
+    }
 }
 
 #[cfg(test)]

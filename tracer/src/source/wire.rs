@@ -4,7 +4,7 @@ use tracer_common::{
     decode::Record,
     event::{
         EPOLL_ADD, EPOLL_DEL, EPOLL_MOD, EpollControl, FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET,
-        FLAG_PROCESS, PROCESS_EXEC, PROCESS_EXIT, Transition as Wire,
+        FLAG_PROCESS, FLAG_UNTOUCHED, PROCESS_EXEC, PROCESS_EXIT, Transition as Wire,
     },
 };
 
@@ -80,6 +80,7 @@ pub fn transition(wire: &Wire) -> Transition {
         shutdown: wire.shutdown,
         dead: wire.flags & FLAG_DEAD != 0,
         has_socket: wire.flags & FLAG_HAS_SOCKET != 0,
+        untouched: wire.flags & FLAG_UNTOUCHED != 0,
         task,
     }
 }

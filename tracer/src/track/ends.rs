@@ -15,6 +15,8 @@ pub struct End {
     pub how: Ended,
     /// How long the socket had been stuck.
     pub age: u64,
+    /// Nobody had read or written, to the last.
+    pub untouched: bool,
 }
 
 /// What became of a socket.
@@ -132,6 +134,7 @@ impl Tracker {
             at: change.at,
             how: how(change, has_socket),
             age,
+            untouched: change.untouched,
         };
         self.ends.note(change.cookie, end);
     }

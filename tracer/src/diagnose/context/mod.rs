@@ -15,6 +15,7 @@ mod idle;
 mod kept;
 mod locks;
 pub mod loops;
+mod openings;
 pub mod pairs;
 mod places;
 pub mod pools;
@@ -93,6 +94,10 @@ pub struct ReportContext<'a> {
     interests: HashMap<(u32, Watched), Interest>,
     /// Processes that left answers on connections which they opened, with the servers.
     pub answers_left: HashSet<(u32, SocketAddr)>,
+    /// Threads that opened one connection after the other to a server while they had idle ones to it.
+    pub passes_over: HashSet<(Actor, SocketAddr)>,
+    /// Places of a last use and servers, of connections that several functions opened: they come from a pool.
+    pub of_several_openers: HashSet<(u64, SocketAddr)>,
     /// Processes whose threads of control the kernel does not see.
     of_tasks: HashSet<u32>,
     /// By process: where virtual threads wait of which nothing else is known.
@@ -132,11 +137,14 @@ impl<'a> ReportContext<'a> {
             wrappers: wrappers::find(tracker, blamer),
             interests: interests(tracker),
             answers_left: answers_left(tracker),
+            passes_over: openings::passing_over(tracker),
+            of_several_openers: HashSet::new(),
             of_tasks: HashSet::new(),
             virtual_crowds: HashMap::new(),
             turning: stacks::turning(tracker),
         };
         context.note_last_operations();
+        context.of_several_openers = context.find_several_openers();
         context.loop_habits = LoopHabits::new(tracker, |key| context.last_place(key));
         context.note_forks();
         context.note_tasks();

@@ -28,6 +28,8 @@ pub struct Told {
     site: Option<Box<Site>>,
     /// How sockets of it ended; `None` where nothing told how.
     ends: BTreeMap<Option<Ended>, u64>,
+    /// How many the program closed without having read or written anything.
+    untouched: u64,
     /// Of the sockets that ended, the longest that one was stuck.
     longest: u64,
     last: u64,
@@ -60,6 +62,8 @@ impl Told {
             .map(|end| end.how)
             .or_else(|| exit.then_some(Ended::Exit));
         *self.ends.entry(how).or_default() += 1;
+        let untouched = end.is_some_and(|end| end.untouched && end.how == Ended::Closed);
+        self.untouched += u64::from(untouched);
         self.longest = self.longest.max(end.map_or(0, |end| end.age));
         self.last = self.last.max(end.map_or(now, |end| end.at));
     }
@@ -174,13 +178,19 @@ impl Told {
         }
         let closed = self.ends.get(&Some(Ended::Closed)).copied().unwrap_or(0);
         if says_forgotten(site.verdict) && closed * 2 > self.count() + resting {
-            site.confidence = Confidence::Low;
+            // That nothing was read is true to their end; that they were forgotten is not.
+            let stays_true =
+                site.verdict == Verdict::NeverRead && self.untouched == self.count() + resting;
+            if !stays_true {
+                site.confidence = Confidence::Low;
+            }
             let (count, name) = (closed as usize, site.blame.as_ref());
             site.summary = format!(
-                "{} {} stuck for at most {} and then closed by the program{}",
+                "{} {} stuck for at most {} and then closed by the program{}{}",
                 sockets(count),
                 agree(count, "was", "were"),
                 span(self.longest),
+                if stays_true { ", unread" } else { "" },
                 name.map_or_else(String::new, |name| format!(
                     "; seen before that in {}",
                     name.function.raw()

@@ -50,11 +50,17 @@ impl Rule for IdlePool {
                 view.direction().is_none(),
                 "who opened it was not seen: no listener here has its port",
             )
-            // Reuse is the positive fact; without it the shape alone is left.
+            // Reuse is the positive fact; without it the shape alone is left. One that was used again once need not
+            // have gone back after its last use.
             .doubt(
                 !was_reused,
                 "that connections are used again was not seen: one that is forgotten after its answer looks \
                  the same",
+            )
+            .doubt(
+                view.is_passed_over(),
+                "while it had idle ones to this server its thread opened others to it, again and again, which a pool \
+                 has no need of unless it keeps several kinds",
             );
         Answer::Yes(Proof::earned(
             looks,
@@ -175,6 +181,9 @@ fn parts_of_one_use(group: &Group<'_>) -> Option<[usize; 4]> {
 /// How it is known that no answer lies unread.
 fn read_in_full(group: &Group<'_>) -> Vec<String> {
     let unread = explanation::how_many(group, |view| view.socket.recv_q == 1);
+    let unanswered = explanation::how_many(group, |view| {
+        view.socket.recv_q == 1 && view.is_last_written()
+    });
     #[expect(
         clippy::redundant_closure_for_method_calls,
         reason = "the method itself is not general enough over the view's lifetime"
@@ -182,10 +191,17 @@ fn read_in_full(group: &Group<'_>) -> Vec<String> {
     let parting = explanation::how_many(group, |view| view.has_parting_words());
     let along = group.count() - unread - parting;
     let mut lines = Vec::new();
-    if unread > 0 {
+    if unread > unanswered {
         lines.push(format!(
-            "{unread} of {}: Recv-Q is 1: only the server's FIN is unread, the last answer was read \
+            "{} of {}: Recv-Q is 1: only the server's FIN is unread, the last answer was read \
              in full",
+            unread - unanswered,
+            group.count()
+        ));
+    }
+    if unanswered > 0 {
+        lines.push(format!(
+            "{unanswered} of {}: Recv-Q is 1: only the server's FIN is unread, and no answer came to what was written last",
             group.count()
         ));
     }

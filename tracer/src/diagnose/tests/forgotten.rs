@@ -282,6 +282,26 @@ fn an_idle_pool_may_have_read_the_fin_with_the_last_answer() {
     assert_eq!(unseen.verdict(), "unknown low suspect");
 }
 
+/// They were used again, so they came from a pool; that they went back there nobody has seen.
+#[test]
+fn a_pool_that_opens_more_beside_idle_connections_is_none_for_sure() {
+    let verdict = |pause: u64| {
+        let conns = (0..6).map(|nth: u64| {
+            let at = STUCK - 40 * S + nth * pause;
+            let mut conn = conn(nth + 1)
+                .connected()
+                .used(SocketOperation::Recv, at + 7 * S)
+                .at(&format!("10.0.0.1:5000{nth}"), "10.0.0.9:6379");
+            conn.candidate.history.opened.as_mut().unwrap().at = at;
+            conn
+        });
+        world(conns.collect::<Vec<_>>()).verdict()
+    };
+    // All were opened before the first of them was used for the last time.
+    assert_eq!(verdict(S), "idle-pool high info");
+    assert_eq!(verdict(5 * S), "idle-pool low info");
+}
+
 /// A pool uses what it has before it opens more.
 #[test]
 fn connections_that_were_each_used_once_and_keep_coming_are_a_suspect_pool() {

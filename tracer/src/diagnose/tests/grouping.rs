@@ -1,5 +1,7 @@
 //! Sites are exact: nothing counted twice or lost, the same leak always under the same name.
 
+use tracer_common::state::CLOSE;
+
 use super::world::{
     Conn, S, SERVER, STUCK, World, conn, frame, libc, process, report, thread, world,
 };
@@ -232,6 +234,15 @@ fn a_few_without_a_place_are_told_with_the_only_finding_that_can_be_theirs() {
     );
     let counts =
         |world: World| -> Vec<u64> { world.report().sites.iter().map(|site| site.count).collect() };
+    // The kernel has ended these: they are no more of that than it is of them.
+    let mut ended = eofs(1..7);
+    ended.extend((100..102).map(|n| {
+        let mut older = conn(n).older();
+        older.item.state = CLOSE;
+        older
+    }));
+    let ended = world(ended).with_listener("0.0.0.0:8080", &[SERVER], 0);
+    assert_eq!(counts(ended), [6, 2]);
     // Too many, or of either of two.
     assert_eq!(counts(with_older(6, 3)), [6, 3]);
     assert_eq!(counts(mixed()), [8, 3, 2, 1]);

@@ -13,6 +13,7 @@ fn sites(opened: Vec<Vec<Frame>>, read_by: Frame) -> Vec<Site> {
         let mut conn = conn(cookie)
             .connected()
             .used(SocketOperation::Recv, STUCK - S)
+            .at(&format!("10.0.0.1:5000{cookie}"), "10.0.0.9:80")
             .recv_q(900);
         if let Some(opened) = &mut conn.candidate.history.opened {
             opened.stack = 100 + cookie;
@@ -61,6 +62,10 @@ fn one_loop_used_what_several_opened() {
         .collect();
     blamed.sort_unstable();
     assert_eq!(blamed, ["check_stock", "load_report"]);
+    // One of them may use what the other has opened and given to a pool.
+    assert!(sites.iter().all(|site| site.confidence.name() == "low"));
+    let says = "another function may have been the last to use one";
+    assert!(sites[0].evidence.iter().any(|line| line.contains(says)));
 }
 
 #[test]

@@ -31,7 +31,11 @@ pub fn report(ledger: &mut Ledger, tracker: &Tracker) -> Report {
 }
 
 fn end(conn: &Conn, at: u64, exiting: bool) -> Input {
-    Input::Transition(Transition {
+    Input::Transition(transition(conn, at, exiting))
+}
+
+fn transition(conn: &Conn, at: u64, exiting: bool) -> Transition {
+    Transition {
         at,
         cookie: conn.item.cookie,
         since: STUCK,
@@ -43,13 +47,14 @@ fn end(conn: &Conn, at: u64, exiting: bool) -> Input {
         shutdown: 3,
         dead: false,
         has_socket: true,
+        untouched: false,
         task: Some(Task {
             pid: SERVER,
             tid: SERVER,
             comm: "server".to_owned(),
             exiting,
         }),
-    })
+    }
 }
 
 pub fn inventory(at: u64, items: Vec<Item>) -> Input {
@@ -143,6 +148,30 @@ fn a_finding_that_ended_is_over_and_keeps_what_was_known() {
         assert_eq!(site.severity, told.severity);
         assert_eq!(site.blame, told.blame);
     }
+}
+
+/// That nobody read it is as true after its close, if nobody did to the last.
+#[test]
+fn what_was_closed_unread_was_surely_never_read() {
+    let unread = || conn(1).accepted().recv_q(17);
+    let over = |untouched| {
+        let mut tracker = world([unread()]).tracker();
+        let mut ledger = Ledger::default();
+        let told = report(&mut ledger, &tracker).sites.remove(0);
+        let told = (told.verdict.name(), told.confidence.name());
+        assert_eq!(told, ("never-read", "high"));
+        tracker.apply(Input::Transition(Transition {
+            untouched,
+            ..transition(&unread(), END + S, false)
+        }));
+        tracker.apply(inventory(END + 2 * S, vec![]));
+        report(&mut ledger, &tracker).sites.remove(0)
+    };
+    let site = over(true);
+    assert_eq!(site.confidence.name(), "high");
+    let says = "and then closed by the program, unread; seen before that in accept_loop";
+    assert!(site.summary.ends_with(says), "{}", site.summary);
+    assert_eq!(over(false).confidence.name(), "low");
 }
 
 #[test]

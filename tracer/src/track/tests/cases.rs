@@ -79,6 +79,7 @@ pub fn change(at: u64, old: u8, new: u8, shutdown: u8, by: Option<u32>) -> Trans
         shutdown,
         dead: false,
         has_socket: true,
+        untouched: false,
         task: by.map(|pid| Task {
             pid,
             tid: pid,
