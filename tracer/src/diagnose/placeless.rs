@@ -158,8 +158,10 @@ fn may_be_of((rule, own): &Classified<'_>, (of, other): &Classified<'_>) -> bool
         && is_in_like_state(own, other)
         && program(own).is_some()
         && program(own) == program(other)
-        && end(own).is_some()
-        && end(own) == end_like(other, own)
+        && (end(own).is_some() && end(own) == end_like(other, own)
+            || is_used_alike(own, other)
+                && service(own).is_some()
+                && service(own) == service(other))
 }
 
 /// One that the kernel has ended is another case than one in CLOSE_WAIT, one whose end was taken by calls that nobody
@@ -219,6 +221,11 @@ fn end(view: &SocketView<'_>) -> Option<(bool, SocketAddr)> {
 /// That of one which is older than the tracer, so that nothing tells who opened it: as if it were like the other.
 fn end_like(view: &SocketView<'_>, other: &SocketView<'_>) -> Option<(bool, SocketAddr)> {
     end_of(view.direction().or_else(|| other.direction())?, view)
+}
+
+/// Another host may offer the same.
+fn service(view: &SocketView<'_>) -> Option<(bool, u16)> {
+    end(view).map(|(is_remote, end)| (is_remote, end.port()))
 }
 
 fn end_of(direction: Direction, view: &SocketView<'_>) -> Option<(bool, SocketAddr)> {

@@ -172,3 +172,32 @@ fn a_connection_whose_opening_was_not_seen_may_be_a_clients() {
     let served = of("10.0.0.1:6379", "10.0.0.9:45000");
     assert!(served.starts_with("lost-reference "), "{served}");
 }
+
+/// The runtime was not known yet when the first was opened; the service has many hosts.
+#[test]
+fn one_whose_opening_is_known_in_part_is_told_with_those_that_were_used_alike() {
+    let counts = |port: u16| -> Vec<u64> {
+        let conns = (1..=4).map(|cookie| {
+            let port = if cookie == 1 { port } else { 6379 };
+            let mut conn = conn(cookie)
+                .connected()
+                .used(SocketOperation::Recv, STUCK - S)
+                .at(
+                    &format!("10.0.0.1:5000{cookie}"),
+                    &format!("10.0.0.{cookie}:{port}"),
+                );
+            if let Some(opened) = &mut conn.candidate.history.opened {
+                opened.stack = if cookie == 1 { 100 } else { 101 };
+            }
+            conn
+        });
+        let report = world(conns.collect::<Vec<_>>())
+            .with_stack(2, vec![libc("recv"), frame("ask_cache", 20)])
+            .with_stack(100, vec![libc("connect")])
+            .with_stack(101, opened_in("ask_cache", 10))
+            .report();
+        report.sites.iter().map(|site| site.count).collect()
+    };
+    assert_eq!(counts(6379), [4]);
+    assert_eq!(counts(6380), [3, 1]);
+}
