@@ -109,6 +109,11 @@ impl Tracker {
         self.stacks.all()
     }
 
+    /// Whatever listens on this host.
+    pub fn listening(&self) -> impl Iterator<Item = &Listener> {
+        self.listeners.iter()
+    }
+
     /// Does anybody listen there, in any namespace?
     pub fn listens_on(&self, local: SocketAddr) -> bool {
         self.listeners.iter().any(|listener| {

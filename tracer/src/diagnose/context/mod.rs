@@ -23,6 +23,7 @@ mod stacks;
 mod tasks;
 pub mod threads;
 pub mod virtual_threads;
+mod wait_words;
 pub mod waits;
 mod wrappers;
 

@@ -7,15 +7,17 @@ use super::{
     looks::{self, Looks},
 };
 use crate::diagnose::{
-    context::{activations::Activation, waits::WaitsFor},
+    context::{activations::Activation, decoded::decoded, waits::WaitsFor},
     explanation,
 };
 use crate::model::{
+    input::Thread,
     listeners::Heard,
     report::Direction,
     socket::{LastOperation, SocketOperation},
     stack::Frame,
     verdict::{Confidence, Severity, Verdict, VerdictDoc},
+    wait::Wait,
 };
 
 pub struct EofIgnored;
@@ -195,9 +197,11 @@ fn is_asked_in_a_loop(view: &SocketView<'_>) -> bool {
     let unanswered = (history.used).is_some_and(|used| used.kind == SocketOperation::Recv);
     let reader = history.eof.filter(|_| unanswered);
     let thread = reader.and_then(|eof| view.context.threads.seen(eof.actor()));
-    let is_loop = |thread| {
-        let waits = view.context.waits.of(thread);
-        matches!(waits, WaitsFor::Set(_) | WaitsFor::Several)
+    let is_loop = |thread: &Thread| match view.context.waits.of(thread) {
+        WaitsFor::Set(_) | WaitsFor::Several => true,
+        // It asks for other descriptors as well, now and then.
+        WaitsFor::NewConnections => matches!(&*decoded(thread), Wait::Poll(_)),
+        _ => false,
     };
     view.direction() == Some(Direction::Accepted) && !view.reads_on() && thread.is_some_and(is_loop)
 }

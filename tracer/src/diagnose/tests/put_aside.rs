@@ -91,3 +91,43 @@ fn a_loop_that_waits_for_a_pipe_may_come_back() {
     let evidence = outgoing.site().evidence.join("; ");
     assert!(!evidence.contains("a pipe or the like"), "{evidence}");
 }
+
+/// One loop that asks for its listener and for what its workers send: it notes the end, and closes when the work is done.
+#[test]
+fn who_selects_on_its_listener_is_a_loop_as_well() {
+    let verdict = |fd: i32, kind: SocketOperation| {
+        let member = |fd, file| Member {
+            target: Target { fd, file },
+            input: true,
+            output: false,
+        };
+        let selects = Thread {
+            wait: Wait::Poll(Polled {
+                members: vec![member(fd, FileKind::Socket(9)), member(4, FileKind::Pipe)],
+                complete: true,
+                times_out: true,
+                select: true,
+                ..Polled::default()
+            }),
+            ..thread(SERVER, "pselect6", vec![libc("select"), frame("main", 9)])
+        };
+        world([conn(1).accepted().used(kind, STUCK - S).eof()])
+            .with_listener("0.0.0.0:8080", &[SERVER], 0)
+            .with_threads(SERVER, vec![selects])
+            .verdict()
+    };
+    const LISTENER: i32 = 250;
+    assert_eq!(
+        verdict(LISTENER, SocketOperation::Recv),
+        "eof-ignored low leak"
+    );
+    // What was answered is not gone on with.
+    assert_eq!(
+        verdict(LISTENER, SocketOperation::Send),
+        "eof-ignored high leak"
+    );
+    assert_eq!(
+        verdict(77, SocketOperation::Recv),
+        "eof-ignored medium leak"
+    );
+}
