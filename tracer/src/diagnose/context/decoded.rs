@@ -36,7 +36,7 @@ pub fn decoded(thread: &Thread) -> Cow<'_, Wait> {
         Some("futex" | "futex_waitv") => Wait::Futex { address: 0 },
         Some("nanosleep" | "clock_nanosleep") => Wait::Sleep,
         Some("wait4" | "waitid") => Wait::Child,
-        Some("fsync") => Wait::Disk,
+        Some("fsync" | "open" | "openat" | "openat2") => Wait::Disk,
         Some("io_uring_enter") => Wait::IoUring,
         Some(_) => Wait::Other,
     };

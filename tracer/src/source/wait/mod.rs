@@ -120,7 +120,7 @@ fn decode(
         Kind::Child => Wait::Child,
         Kind::Signal => Wait::Signal,
         Kind::IoUring => Wait::IoUring,
-        Kind::Disk => Wait::Disk,
+        Kind::Disk | Kind::Path => Wait::Disk,
         Kind::FileLock => Wait::Lock {
             address: 0,
             owner: None,
@@ -192,6 +192,8 @@ enum Kind {
     IoUring,
     /// On a descriptor.
     Disk,
+    /// By a path: a file that is far away, or a FIFO that nobody else opens.
+    Path,
     /// On a file, between processes.
     FileLock,
     /// `fcntl`, which has such locks too.
@@ -221,6 +223,9 @@ fn kind(call: &str) -> Kind {
         "wait4" | "waitid" | "vfork" | "clone" | "clone3" => Kind::Child,
         "pause" | "rt_sigsuspend" | "rt_sigtimedwait" => Kind::Signal,
         "io_uring_enter" => Kind::IoUring,
+        "open" | "openat" | "openat2" | "creat" | "stat" | "lstat" | "newfstatat" | "statx"
+        | "access" | "faccessat" | "faccessat2" | "readlink" | "readlinkat" | "unlink"
+        | "unlinkat" | "rename" | "renameat" | "renameat2" | "mkdir" | "mkdirat" => Kind::Path,
         "fsync" | "fdatasync" | "sync_file_range" | "syncfs" => Kind::Disk,
         "flock" => Kind::FileLock,
         "fcntl" => Kind::Control,

@@ -258,6 +258,7 @@ fn calls_without_files_have_their_own_kinds() {
         (426, vec![], Wait::IoUring),
         (449, vec![], Wait::Other),
         (74, vec![3], Wait::Disk),
+        (257, vec![], Wait::Disk),
         (73, vec![3, 2], file_lock()),
         (72, vec![3, 7], file_lock()),
         (72, vec![3, 38], file_lock()),
