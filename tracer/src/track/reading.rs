@@ -1,6 +1,6 @@
 //! What can be asked of the tracker.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{cmp::Reverse, net::SocketAddr, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -89,7 +89,7 @@ impl Tracker {
     }
 
     /// The listener a connection came in through: the same namespace and port, the most specific
-    /// address first.
+    /// address first; of those that share one (`SO_REUSEPORT`) where most wait.
     pub fn listener_of(&self, socket: &Socket) -> Option<&Listener> {
         let local = socket.endpoints.local;
         let fits = |listener: &&Listener| {
@@ -98,10 +98,10 @@ impl Tracker {
                 && (listener.endpoints.local.ip().to_canonical() == local.ip().to_canonical()
                     || listener.endpoints.local.ip().is_unspecified())
         };
-        self.listeners
-            .iter()
-            .filter(fits)
-            .min_by_key(|listener| listener.endpoints.local.ip().is_unspecified())
+        self.listeners.iter().filter(fits).min_by_key(|listener| {
+            let is_general = listener.endpoints.local.ip().is_unspecified();
+            (is_general, Reverse(listener.waiting))
+        })
     }
 
     /// All named stacks, in the order of their keys.

@@ -38,6 +38,24 @@ fn never_accepted_is_proven_by_no_socket_and_no_inode() {
     assert_eq!(site.process.unwrap().pid, SERVER);
 }
 
+/// Processes that share an address (`SO_REUSEPORT`) have a queue each.
+#[test]
+fn of_listeners_of_one_address_the_one_with_the_queue_is_meant() {
+    let reloads = || thread(CHILD, "futex", vec![libc("futex"), frame("reload", 50)]);
+    let accepts = || thread(SERVER, "accept", vec![libc("accept"), frame("main", 1)]);
+    let site = world((1..4).map(|n| conn(n).unaccepted().recv_q(17)))
+        .with_process(process(CHILD))
+        .with_listener("0.0.0.0:8080", &[SERVER], 0)
+        .with_listener("0.0.0.0:8080", &[CHILD], 3)
+        .with_threads(SERVER, vec![accepts()])
+        .with_threads(CHILD, vec![reloads()])
+        .site();
+    assert_eq!(site.verdict.name(), "never-accepted");
+    assert_eq!(site.blame.unwrap().function.raw(), "reload");
+    let says = "the accept queue of 0.0.0.0:8080 holds 3 connections";
+    assert!(site.evidence.iter().any(|line| line.contains(says)));
+}
+
 /// A program that serves one at a time, and waits in a loop that is not its own: that of a client library.
 #[test]
 fn who_waits_in_another_loop_than_that_of_the_listener_accepts_nobody() {
