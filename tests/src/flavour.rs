@@ -233,7 +233,14 @@ pub fn releases() -> Vec<Flavour> {
                 _ => ("ruby/eof_ignored.rb", "ruby"),
             };
             let name = format!("{runtime}-{release}-eof");
+            // Every release reads what the oldest one does.
+            let build = if runtime == "java" {
+                "java-11"
+            } else {
+                runtime
+            };
             let entry = Entry {
+                build: build.to_owned(),
                 interpreter: Some(program.to_str()?.to_owned()),
                 ..interpreted(&name, runtime, source, &[])
             };

@@ -30,12 +30,23 @@ final class Rig {
     Rig(String... arguments) {
         for (int i = 0; i < arguments.length; i++) {
             switch (arguments[i]) {
-                case "--healthy" -> healthy = true;
-                case "--cause" -> cause = arguments[++i];
-                case "--port" -> port = Integer.parseInt(arguments[++i]);
-                case "--connections" -> connections = Integer.parseInt(arguments[++i]);
-                case "--warm-up" -> warmUp = Integer.parseInt(arguments[++i]);
-                default -> throw new IllegalArgumentException(arguments[i]);
+                case "--healthy":
+                    healthy = true;
+                    break;
+                case "--cause":
+                    cause = arguments[++i];
+                    break;
+                case "--port":
+                    port = Integer.parseInt(arguments[++i]);
+                    break;
+                case "--connections":
+                    connections = Integer.parseInt(arguments[++i]);
+                    break;
+                case "--warm-up":
+                    warmUp = Integer.parseInt(arguments[++i]);
+                    break;
+                default:
+                    throw new IllegalArgumentException(arguments[i]);
             }
         }
     }

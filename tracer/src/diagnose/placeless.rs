@@ -164,7 +164,7 @@ fn may_be_of((rule, own): &Classified<'_>, (of, other): &Classified<'_>) -> bool
                 && service(own) == service(other))
 }
 
-/// One that the kernel has ended is another case than one in CLOSE_WAIT, one whose end was taken by calls that nobody
+/// One that the kernel has ended is another case than one in `CLOSE_WAIT`, one whose end was taken by calls that nobody
 /// watches than one whose read is known, and one whose other side the program has ended than one that it has forgotten.
 fn is_in_like_state(own: &SocketView<'_>, other: &SocketView<'_>) -> bool {
     own.in_close_wait() == other.in_close_wait()

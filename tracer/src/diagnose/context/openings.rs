@@ -18,13 +18,16 @@ use crate::{
 /// Once or twice an idle connection may have been on its way back.
 const OFTEN: usize = 3;
 
+/// When one was opened, last used, and closed by the server.
+type Life = (u64, u64, u64);
+
 /// Function and module.
 type Function<'a> = (Option<&'a str>, Option<&'a str>);
 
 /// Each of these connections was opened while an older one of the same thread to the same server was over with its
 /// last use and not yet closed by the server.
 pub fn passing_over(tracker: &Tracker) -> HashSet<(Actor, SocketAddr)> {
-    let mut connections: HashMap<(Actor, SocketAddr), Vec<(u64, u64, u64)>> = HashMap::new();
+    let mut connections: HashMap<(Actor, SocketAddr), Vec<Life>> = HashMap::new();
     for (socket, opened) in outgoing(tracker) {
         if let Some(used) = socket.history.last_use() {
             let key = (opened.actor(), socket.endpoints.remote);
@@ -32,7 +35,7 @@ pub fn passing_over(tracker: &Tracker) -> HashSet<(Actor, SocketAddr)> {
             of_server.push((opened.at, used.at, socket.since));
         }
     }
-    let passes = |connections: &[(u64, u64, u64)]| {
+    let passes = |connections: &[Life]| {
         let idle = || connections.iter().filter(|(_, used, since)| used < since);
         let mut from: Vec<u64> = idle().map(|(_, used, _)| *used).collect();
         let mut until: Vec<u64> = idle().map(|(_, _, since)| *since).collect();

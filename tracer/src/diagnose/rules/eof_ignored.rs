@@ -168,6 +168,10 @@ fn looks(view: &SocketView<'_>) -> Looks {
             "what was read before the end was never answered, and its reader serves others meanwhile: it may go on with it later",
         )
         .doubt(
+            !view.reads_on() && looks::may_be_queued(view),
+            "what was read before the end was never answered, and other threads of the program wait: it may lie in their queue",
+        )
+        .doubt(
             are_told_elsewhere(view),
             "where the thread reads the end of connections like this one it writes to one server: it may pass all of them on",
         )

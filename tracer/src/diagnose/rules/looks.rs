@@ -142,6 +142,10 @@ pub fn nobody(view: &SocketView<'_>) -> Looks {
             "threads that may be free or stuck workers wait in one place: it may lie in their queue",
         )
         .doubt(
+            queue == Queue::Possible && is_unanswered(view),
+            "nobody has answered what was read",
+        )
+        .doubt(
             queue == Queue::Likely,
             "it may lie in the queue of a worker that is busy",
         )
@@ -210,6 +214,19 @@ fn serves_an_older_one(view: &SocketView<'_>) -> bool {
         own.is_some_and(|own| opened.at <= own.at)
     };
     other.cookie != view.socket.cookie && opened(other.cookie).is_none_or(was_there)
+}
+
+/// A request was read, and nobody has answered it. Where a loop waits for events, the answer may wait for something, as a long
+/// poll's does.
+pub fn is_unanswered(view: &SocketView<'_>) -> bool {
+    let used = view.socket.history.used;
+    view.direction() == Some(Direction::Accepted)
+        && used.is_some_and(|used| used.kind == SocketOperation::Recv)
+}
+
+/// Who read the request accepts others as well, and threads of the program wait that may have it.
+pub fn may_be_queued(view: &SocketView<'_>) -> bool {
+    is_unanswered(view) && queue(view) != Queue::No
 }
 
 /// Where the thread that touched it last hands connections over: may it wait for another one?

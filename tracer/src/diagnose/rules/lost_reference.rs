@@ -6,19 +6,10 @@ use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, S
 use crate::diagnose::explanation;
 use crate::model::{
     report::Direction,
-    socket::SocketOperation,
     verdict::{Confidence, Severity, Verdict, VerdictDoc},
 };
 
 pub struct LostReference;
-
-/// A request was read, and nobody has answered it. Where a loop waits for events, the answer may wait for something, as a long
-/// poll's does.
-fn is_unanswered(view: &SocketView<'_>) -> bool {
-    let used = view.socket.history.used;
-    view.direction() == Some(Direction::Accepted)
-        && used.is_some_and(|used| used.kind == SocketOperation::Recv)
-}
 
 /// Others of its kind were closed by code that had not used them: a program that puts connections aside, or hands them on, may
 /// do so with this one.
@@ -71,7 +62,7 @@ impl Rule for LostReference {
             .holder_pids()
             .iter()
             .any(|pid| view.context.some_loop_waits(*pid));
-        let proof = proof.at_most(if in_loop && left.is_none() && is_unanswered(view) {
+        let proof = proof.at_most(if in_loop && left.is_none() && looks::is_unanswered(view) {
             Confidence::Low
         } else if in_loop {
             Confidence::Medium

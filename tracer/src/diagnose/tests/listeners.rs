@@ -98,7 +98,10 @@ fn what_does_not_explain_it_is_no_more_than_likely() {
             listeners(true, true, &[on_data.clone(), on_end.clone()]),
             "low",
         ),
-        (listeners(true, true, &[on_data.clone()]), "medium"),
+        (
+            listeners(true, true, std::slice::from_ref(&on_data)),
+            "medium",
+        ),
         (listeners(false, true, &[on_data.clone(), on_end]), "low"),
         // Node would have closed it.
         (listeners(false, false, &[on_data]), "low"),

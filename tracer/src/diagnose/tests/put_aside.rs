@@ -107,7 +107,6 @@ fn who_selects_on_its_listener_is_a_loop_as_well() {
                 complete: true,
                 times_out: true,
                 select: true,
-                ..Polled::default()
             }),
             ..thread(SERVER, "pselect6", vec![libc("select"), frame("main", 9)])
         };
@@ -116,18 +115,34 @@ fn who_selects_on_its_listener_is_a_loop_as_well() {
             .with_threads(SERVER, vec![selects])
             .verdict()
     };
-    const LISTENER: i32 = 250;
-    assert_eq!(
-        verdict(LISTENER, SocketOperation::Recv),
-        "eof-ignored low leak"
-    );
+    assert_eq!(verdict(250, SocketOperation::Recv), "eof-ignored low leak");
     // What was answered is not gone on with.
-    assert_eq!(
-        verdict(LISTENER, SocketOperation::Send),
-        "eof-ignored high leak"
-    );
+    assert_eq!(verdict(250, SocketOperation::Send), "eof-ignored high leak");
     assert_eq!(
         verdict(77, SocketOperation::Recv),
         "eof-ignored medium leak"
     );
+}
+
+/// Who accepts reads as well, and another thread answers all that has come, now and then.
+#[test]
+fn what_was_read_and_not_answered_may_lie_with_a_thread_that_waits() {
+    let verdict = |kind: SocketOperation, has_ended: bool, waits: &str| {
+        let accepts = thread(SERVER, "accept", vec![libc("accept"), frame("main", 9)]);
+        let flushes = thread(71, waits, vec![libc(waits), frame("flusher", 5)]);
+        let conn = conn(1).accepted().used(kind, STUCK - S);
+        world([if has_ended { conn.eof() } else { conn }])
+            .with_threads(SERVER, vec![accepts, flushes])
+            .verdict()
+    };
+    for waits in ["futex", "clock_nanosleep"] {
+        let left = verdict(SocketOperation::Recv, true, waits);
+        assert_eq!(left, "eof-ignored low leak", "{waits}");
+        let left = verdict(SocketOperation::Recv, false, waits);
+        assert_eq!(left, "lost-reference low leak", "{waits}");
+    }
+    let answered = verdict(SocketOperation::Send, true, "futex");
+    assert_eq!(answered, "eof-ignored high leak");
+    let answered = verdict(SocketOperation::Send, false, "futex");
+    assert_eq!(answered, "lost-reference medium leak");
 }
