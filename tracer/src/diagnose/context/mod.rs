@@ -137,7 +137,7 @@ impl<'a> ReportContext<'a> {
             forked_for: HashMap::new(),
             wrappers: wrappers::find(tracker, blamer),
             interests: interests(tracker),
-            answers_left: answers_left(tracker),
+            answers_left: openings::answers_left(tracker),
             passes_over: openings::passing_over(tracker),
             of_several_openers: HashSet::new(),
             of_tasks: HashSet::new(),
@@ -347,9 +347,6 @@ fn local_ports(tracker: &Tracker) -> HashMap<u64, u16> {
         .collect()
 }
 
-/// Bytes: what a server says when it hangs up is less.
-const PARTING: u32 = 1024;
-
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Watched {
     Inode(u64),
@@ -376,22 +373,6 @@ fn writers<'a>(tracker: &'a Tracker, waits: &Waits<'a>) -> HashMap<u64, &'a Thre
         _ => None,
     };
     threads.filter_map(writes).collect()
-}
-
-/// More than what a server says when it hangs up was left, and the connection is not read any more.
-fn answers_left(tracker: &Tracker) -> HashSet<(u32, SocketAddr)> {
-    let mut left = HashSet::new();
-    for socket in tracker.sockets() {
-        let opened = socket.history.opened;
-        let connected = opened.is_some_and(|opened| opened.kind == SocketOperation::Connect);
-        let used = socket.history.used;
-        let read = used.is_some_and(|used| used.kind == SocketOperation::Recv);
-        if connected && read && socket.is_stuck_state() && socket.recv_q > PARTING {
-            let pids = socket.holders.iter().map(|holder| holder.pid);
-            left.extend(pids.map(|pid| (pid, socket.endpoints.remote)));
-        }
-    }
-    left
 }
 
 /// When the process began, by the clock of events, rounded up to a tick of /proc.

@@ -18,6 +18,9 @@ use crate::{
 /// Once or twice an idle connection may have been on its way back.
 const OFTEN: usize = 3;
 
+/// Bytes: what a server says when it hangs up is less.
+const PARTING: u32 = 1024;
+
 /// When one was opened, last used, and closed by the server.
 type Life = (u64, u64, u64);
 
@@ -51,6 +54,22 @@ pub fn passing_over(tracker: &Tracker) -> HashSet<(Actor, SocketAddr)> {
         .filter(|(_, connections)| passes(connections))
         .map(|(key, _)| key)
         .collect()
+}
+
+/// More than what a server says when it hangs up was left, and the connection is not read any more.
+pub fn answers_left(tracker: &Tracker) -> HashSet<(u32, SocketAddr)> {
+    let mut left = HashSet::new();
+    for socket in tracker.sockets() {
+        let opened = socket.history.opened;
+        let connected = opened.is_some_and(|opened| opened.kind == SocketOperation::Connect);
+        let used = socket.history.used;
+        let read = used.is_some_and(|used| used.kind == SocketOperation::Recv);
+        if connected && read && socket.is_stuck_state() && socket.recv_q > PARTING {
+            let pids = socket.holders.iter().map(|holder| holder.pid);
+            left.extend(pids.map(|pid| (pid, socket.endpoints.remote)));
+        }
+    }
+    left
 }
 
 impl ReportContext<'_> {
