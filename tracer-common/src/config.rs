@@ -57,7 +57,7 @@ pub const PART_REFRESH_NS: u64 = 20_000_000;
 pub const MAX_LOOPS: u32 = 64;
 
 /// Processes whose threads can be asked for at once.
-pub const MAX_ASKED: u32 = 16;
+pub const MAX_ASKED: u32 = 64;
 
 /// Bit 63 marks a cookie made from the socket's address, where the kernel has no cookie to offer.
 pub const PSEUDO_COOKIE: u64 = 1 << 63;

@@ -21,13 +21,19 @@ function next() {
   }
   const socket = net.connect(server.address().port, '127.0.0.1', () => {
     held.push(socket);
-    setTimeout(() => {
+    whenReadAhead(socket, 0, () => {
       writer(socket.localPort)(socket);
       garbage = Array.from({ length: 5000 }, (_, n) => ({ n }));
       if (held.length % 5 === 0) gc();
       next();
-    }, 20);
+    });
   });
+}
+
+// Its last use is what comes now.
+function whenReadAhead(socket, before, then) {
+  const there = socket.readableLength;
+  setTimeout(() => (there > 0 && there === before ? then() : whenReadAhead(socket, there, then)), 20);
 }
 
 const server = net.createServer({ allowHalfOpen: true }, (socket) => socket.resume().end(ANSWER));

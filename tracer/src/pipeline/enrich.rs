@@ -5,6 +5,8 @@ use std::{
     io::ErrorKind,
 };
 
+use tracer_common::config::MAX_ASKED;
+
 use super::{blaming, session::Session, start::without_threads, trouble::Trouble};
 use crate::{
     diagnose,
@@ -21,8 +23,8 @@ use crate::{
     symbolize::blame::Policy,
 };
 
-/// Processes whose threads are looked at for one report.
-const MAX_THREADED: usize = 16;
+/// Processes whose threads are looked at for one report: many services have one for each connection.
+const MAX_THREADED: usize = MAX_ASKED as usize;
 /// Threads whose last operation is looked at.
 const MAX_WAITING: usize = 256;
 /// Network namespaces whose connections are listed for one report.

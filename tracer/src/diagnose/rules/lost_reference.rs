@@ -112,6 +112,9 @@ impl Rule for LostReference {
         evidence.push(match explanation::recv_q(group).as_str() {
             "1" => "Recv-Q is 1: only the peer's FIN is unread".to_owned(),
             "0" => "Recv-Q is 0: the FIN came in together with the last data".to_owned(),
+            _ if group.views.iter().all(|view| view.socket.recv_q <= 1) => {
+                "Recv-Q is 0 or 1: at most the peer's FIN is unread".to_owned()
+            }
             other => format!("Recv-Q is {other}: data was left unread"),
         });
         evidence.extend(explanation::age_evidence(group));

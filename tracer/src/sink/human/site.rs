@@ -138,6 +138,7 @@ pub(super) fn severity_word(severity: Severity) -> &'static str {
 
 fn size(site: &Site) -> String {
     let oldest = match (site.age_is_lower_bound, site.age_seconds_at_most) {
+        (true, Some(most)) if age(most) == age(site.oldest_seconds) => age(most),
         (true, Some(most)) => format!("between {} and {}", age(site.oldest_seconds), age(most)),
         (true, None) => format!("at least {}", age(site.oldest_seconds)),
         (false, _) => age(site.oldest_seconds),

@@ -213,10 +213,17 @@ impl Blocked {
         let fields: Vec<&str> = text.split_whitespace().collect();
         let hex =
             |at: usize| u64::from_str_radix(fields.get(at)?.trim_start_matches("0x"), 16).ok();
-        if fields.first()?.parse::<u64>().ok()? != self.syscall {
+        if fields.first()?.parse::<u64>().ok()? != self.syscall || self.waits_for_a_disk() {
             return None;
         }
         Some((hex(7)?, hex(8)?))
+    }
+
+    /// As a program does that is still being loaded, in the same calls.
+    fn waits_for_a_disk(&self) -> bool {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        let state = text.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+        state.is_some_and(|state| state.starts_with('D'))
     }
 
     pub(super) fn copy(&self) -> OwnedCopy {
