@@ -3,6 +3,7 @@
 
 mod case;
 mod judge;
+mod kept;
 mod needs;
 mod page;
 mod play;
@@ -11,7 +12,6 @@ mod said;
 mod sockets;
 mod tally;
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -45,6 +45,9 @@ pub struct Args {
     /// Write all judgements to this file
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Play nothing: write the page from such files of earlier plays, which together have every case
+    #[arg(long, value_delimiter = ',')]
+    join: Vec<PathBuf>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -57,6 +60,11 @@ pub fn run(args: &Args) -> Result<()> {
             ));
         }
         return Ok(());
+    }
+    if !args.join.is_empty() {
+        let (results, tally) = kept::read(cases, &args.join)?;
+        say::result(tally.line());
+        return page::publish(&results, &tally, args.rounds);
     }
     ensure_root()?;
     processes::adopt()?;
@@ -77,16 +85,13 @@ pub fn run(args: &Args) -> Result<()> {
         for (case, played) in &mut results {
             let now = play::play(case, &sockleak);
             say::result(line(case, &now));
-            match &now {
-                Played::Skipped(_) => tally.skipped += 1,
-                Played::Judged(judgement) => tally.add(judgement),
-            }
+            tally.count(&now);
             played.push(now);
         }
     }
     say::result(tally.line());
     if let Some(path) = &args.json {
-        write_json(path, &results)?;
+        kept::write(path, &results)?;
     }
     if args.only.is_empty() {
         page::publish(&results, &tally, args.rounds)?;
@@ -174,21 +179,4 @@ fn told(judgement: &Judgement) -> String {
         count if count > SHOWN => format!("{told}; and {} more", count - SHOWN),
         _ => told,
     }
-}
-
-fn write_json(path: &PathBuf, results: &[(Case, Vec<Played>)]) -> Result<()> {
-    let all: Vec<serde_json::Value> = results
-        .iter()
-        .flat_map(|(case, rounds)| rounds.iter().map(move |played| (case, played)))
-        .map(|(case, played)| match played {
-            Played::Skipped(why) => {
-                serde_json::json!({"case": case.name, "outcome": "SKIP", "why": [why]})
-            }
-            Played::Judged(judgement) => {
-                serde_json::json!({"case": case.name, "judgement": judgement})
-            }
-        })
-        .collect();
-    let text = serde_json::to_string_pretty(&all).context("write the judgements")?;
-    fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use regex::Regex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::case::{All, Part, Place, Share, Truth};
 use super::said::{Frame, Said, Site};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Class {
     Right,
@@ -33,7 +33,7 @@ impl Class {
 }
 
 /// One finding, and how many of its sockets are of which class.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Finding {
     pub sockets: u64,
     pub verdict: String,
@@ -54,7 +54,7 @@ impl Finding {
     }
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Judgement {
     pub outcome: Class,
     pub why: Vec<String>,

@@ -1,6 +1,7 @@
 //! Sums over all plays of all cases, with how sure they make us. Pure.
 
 use super::judge::{Class, Judgement};
+use super::play::Played;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Share {
@@ -60,6 +61,13 @@ pub struct Tally {
 }
 
 impl Tally {
+    pub fn count(&mut self, played: &Played) {
+        match played {
+            Played::Skipped(_) => self.skipped += 1,
+            Played::Judged(judgement) => self.add(judgement),
+        }
+    }
+
     pub fn add(&mut self, judgement: &Judgement) {
         if let Some(count) = self.outcomes.get_mut(judgement.outcome as usize) {
             *count += 1;
