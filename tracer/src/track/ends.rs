@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use tracer_common::state::CLOSE;
+
 use super::{Shown, Socket, Tracker};
 use crate::model::{input::Transition, report::Ended};
 
@@ -71,7 +73,7 @@ impl Tracker {
             return;
         };
         let age = socket.age(change.at);
-        self.end(change, socket.has_socket, age);
+        self.end(change, &socket, age);
         let Some(task) = change.task.as_ref().filter(|task| task.exiting) else {
             self.pass(socket, change, age);
             return;
@@ -125,16 +127,16 @@ impl Tracker {
     }
 
     /// Of what was stuck for long enough to be told of.
-    pub(super) fn end(&mut self, change: &Transition, has_socket: bool, age: u64) {
+    pub(super) fn end(&mut self, change: &Transition, socket: &Socket, age: u64) {
         let min_age = self.run_header().map_or(0, |header| header.min_age_ns);
         if age < min_age {
             return;
         }
         let end = End {
             at: change.at,
-            how: how(change, has_socket),
+            how: how(change, socket.has_socket),
             age,
-            untouched: change.untouched,
+            untouched: change.untouched && !was_read_unseen(change, socket),
         };
         self.ends.note(change.cookie, end);
     }
@@ -166,6 +168,12 @@ impl Passed {
     pub fn len(&self) -> usize {
         self.due.len() + self.later.len()
     }
+}
+
+/// What `close()` finds unread it answers with a reset (`net/ipv4/tcp.c:__tcp_close`): where it sends a FIN instead, calls
+/// that no hook sees have read what lay there, such as `splice()`. The FIN of the peer is one byte.
+const fn was_read_unseen(change: &Transition, socket: &Socket) -> bool {
+    socket.recv_q > 1 && change.new != CLOSE
 }
 
 /// Of a socket that a process had open, or that waited to be accepted.

@@ -225,7 +225,7 @@ impl Tracker {
             socket.moved(change);
             if let Some(before) = before.filter(|_| !socket.is_stuck_state()) {
                 let age = before.age(change.at);
-                self.end(change, before.has_socket, age);
+                self.end(change, &before, age);
                 self.pass(before, change, age);
             }
         }

@@ -1,7 +1,7 @@
 //! What one report told, no later one denies.
 
 use proptest::prelude::*;
-use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
+use tracer_common::state::{CLOSE, CLOSE_WAIT, LAST_ACK};
 
 use super::world::{Conn, END, S, SERVER, STUCK, conn, frame, process, world};
 use crate::{
@@ -154,24 +154,27 @@ fn a_finding_that_ended_is_over_and_keeps_what_was_known() {
 #[test]
 fn what_was_closed_unread_was_surely_never_read() {
     let unread = || conn(1).accepted().recv_q(17);
-    let over = |untouched| {
+    let over = |untouched, new| {
         let mut tracker = world([unread()]).tracker();
         let mut ledger = Ledger::default();
         let told = report(&mut ledger, &tracker).sites.remove(0);
         let told = (told.verdict.name(), told.confidence.name());
         assert_eq!(told, ("never-read", "high"));
         tracker.apply(Input::Transition(Transition {
+            new,
             untouched,
             ..transition(&unread(), END + S, false)
         }));
         tracker.apply(inventory(END + 2 * S, vec![]));
         report(&mut ledger, &tracker).sites.remove(0)
     };
-    let site = over(true);
+    let site = over(true, CLOSE);
     assert_eq!(site.confidence.name(), "high");
     let says = "and then closed by the program, unread; seen before that in accept_loop";
     assert!(site.summary.ends_with(says), "{}", site.summary);
-    assert_eq!(over(false).confidence.name(), "low");
+    assert_eq!(over(false, CLOSE).confidence.name(), "low");
+    // It would have been reset, had not calls that are not watched read it.
+    assert_eq!(over(true, LAST_ACK).confidence.name(), "low");
 }
 
 #[test]
