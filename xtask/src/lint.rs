@@ -69,6 +69,7 @@ fn clippy() -> Result<()> {
         "clippy",
         "--workspace",
         "--all-targets",
+        "--features=xtask/floor",
         "--locked",
         "--quiet",
     ]);

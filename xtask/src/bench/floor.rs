@@ -36,7 +36,7 @@ pub fn hold(args: &Args) -> Result<()> {
     };
     let (layout, types) = Layout::of_running_kernel().context("read the kernel's types")?;
     let btf = Btf::parse(&types, Endianness::default()).context("read the kernel's types")?;
-    let object = Object::find(&layout).context("find the kernel object")?;
+    let mut object = Object::find(&layout).context("find the kernel object")?;
     let mut ebpf = object
         .load(&layout, &Settings::default())
         .context("load the kernel object")?;
