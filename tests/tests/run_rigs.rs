@@ -19,7 +19,7 @@ const HARMLESS: &str = "idle-pool";
 /// Beyond `--min-age` of the run, and some for a busy machine.
 const STUCK: Duration = Duration::from_millis(1800);
 
-const USUAL: [&str; 8] = [
+const USUAL: [&str; 9] = [
     "c-eof-ignored-debug",
     "c-never-accepted",
     "c-hidden-closed-reset",
@@ -28,6 +28,7 @@ const USUAL: [&str; 8] = [
     "rust-eof-ignored",
     "go-eof-ignored",
     "python-eof-ignored",
+    "php-eof-ignored",
 ];
 
 #[test]

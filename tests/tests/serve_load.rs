@@ -22,8 +22,8 @@ const SLOW: usize = 200;
 const ROUNDS: usize = 3;
 /// What none of them may add to a normal scrape.
 const DELAY: Duration = Duration::from_millis(100);
-/// The least that a client takes whose first handshake was dropped: it tries again after a second.
-const TURNED_AWAY: Duration = Duration::from_millis(900);
+/// Of the thousand: they stand for other hosts, whose own work must not delay the scrape that is measured here.
+const LAST: i32 = 19;
 /// Of the process that answers.
 const MAX_GROWTH: u64 = 16 << 20;
 const MAX_CPU_MS: f64 = 5.0;
@@ -57,7 +57,10 @@ fn a_thousand_scrapes_and_slow_clients_hold_up_nobody() {
     at_once(&exporter);
     let (memory, cpu) = (resident(answerer), cpu_ms(answerer));
     let among = thread::scope(|scope| {
-        let burst = scope.spawn(|| (0..ROUNDS).for_each(|_| at_once(&exporter)));
+        let burst = scope.spawn(|| {
+            rustix::process::nice(LAST).expect("let others go first");
+            (0..ROUNDS).for_each(|_| at_once(&exporter));
+        });
         let mut took = Vec::new();
         while !burst.is_finished() {
             took.push(scrape(&exporter));
@@ -70,14 +73,12 @@ fn a_thousand_scrapes_and_slow_clients_hold_up_nobody() {
     let each = (cpu_ms(answerer) - cpu) / scrapes as f64;
     assert!(each <= MAX_CPU_MS, "{each} ms of CPU a scrape");
     let worst = *among.last().expect("a scrape");
-    let most = *among.get(among.len() * 9 / 10).expect("a scrape");
     eprintln!(
-        "{} scrapes in the burst: {:?} in the median, nine of ten within {most:?}, {worst:?} at worst",
+        "{} scrapes in the burst: {:?} in the median, {worst:?} at worst",
         among.len(),
         middle(&among)
     );
-    assert!(most < alone + DELAY, "{most:?}, alone {alone:?}");
-    assert!(worst < TURNED_AWAY, "{worst:?}: a handshake was dropped");
+    assert!(worst < alone + DELAY, "{worst:?}, alone {alone:?}");
     let grown = resident(answerer).saturating_sub(memory);
     assert!(
         grown < MAX_GROWTH,

@@ -7,7 +7,8 @@
 
 use crate::wire;
 
-pub const ROW_SETS: u32 = 4096;
+/// Room for some hundred processes a second of a test suite: each has its code at addresses of its own.
+pub const ROW_SETS: u32 = 16384;
 pub const ROWS_PER_SET: usize = 4;
 
 wire! {

@@ -145,12 +145,13 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8, counted: bool) -> Result<u64, Ski
                     visits::ended(sock, since, now);
                 }
                 let age = now.saturating_sub(since);
-                let by_exit = age >= g::EXIT_AGE_NS.load() && caller(sock, old, new).exiting();
-                if by_exit {
+                // Whether it is the exit that closes it, user space finds out: a runtime that ends closes as a program does.
+                let may_be_exit = age >= g::EXIT_AGE_NS.load();
+                if may_be_exit {
                     found_slot.tell(slot, now);
                 }
                 // Closed in time: the common case, and nobody has to hear of it.
-                late = slot.state() != CLOSE_WAIT || age >= g::GRACE_NS.load() || by_exit;
+                late = slot.state() != CLOSE_WAIT || age >= g::GRACE_NS.load() || may_be_exit;
                 // The old beginning stays: by it the socket's end knows that it is worth a record.
                 found_slot.set_state(new, if late { since } else { now });
                 untouched = late && found_slot.is_untouched();

@@ -22,6 +22,7 @@ mod listeners;
 mod one_function;
 mod openers;
 mod placeless;
+pub mod program_end;
 mod read_to_end;
 mod relief;
 mod report;

@@ -13,7 +13,7 @@ use tracer_common::{
 
 use super::session::Session;
 use crate::{
-    model::input::{Input, Inventory},
+    model::input::Inventory,
     options::Mode,
     probe::host::mono_now_ns,
     source::{rows::Taught, wire},
@@ -82,11 +82,9 @@ impl Session<'_> {
         }
         live.flush_log();
         for input in inputs {
-            if let Input::Transition(change) | Input::Destroyed(change) = &input {
-                self.learn_of_exit(change)?;
-            }
-            self.feed(input)?;
+            self.take_in(input)?;
         }
+        self.release_late()?;
         // All stacks that were copied of them have been taken in.
         self.symbolizer.forget_ended(began);
         self.warn(warnings)

@@ -14,6 +14,7 @@ mod intake;
 mod loops;
 mod output;
 mod pace;
+mod program_end;
 mod replay;
 mod samples;
 mod scope;

@@ -13,6 +13,7 @@ use super::{
     executed,
     loops::Loops,
     output::Conclusion,
+    program_end::Endings,
     samples::Samplings,
     scope,
     start::{self, ITER_STATES, Started, WITHOUT_STACKS, grace, hook, observes, without_threads},
@@ -66,6 +67,7 @@ pub struct Session<'o> {
     pub(super) loops: Loops,
     pub(super) samplings: Samplings,
     pub(super) open_looks: OpenLooks,
+    pub(super) endings: Endings,
     /// Where events are followed.
     collector: Option<Collector>,
 }
@@ -135,6 +137,7 @@ impl<'o> Session<'o> {
             loops: Loops::default(),
             samplings: Samplings::default(),
             open_looks: OpenLooks::default(),
+            endings: Endings::default(),
             collector: None,
         };
         session.feed(Input::RunHeader(Box::new(run_header)))?;

@@ -244,6 +244,7 @@ impl Tree<'_> {
     }
 
     fn last_report(&mut self) -> anyhow::Result<Final> {
+        self.session.release_all()?;
         let left = self.alive();
         // What was lost is repaired by a list of what exists; without loss, and without anything left to exist,
         // there is nothing to list.
