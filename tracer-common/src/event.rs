@@ -63,6 +63,9 @@ wire! {
         /// `sk_shutdown` before the transition.
         pub shutdown: u8,
         pub comm: [u8; 16],
+        /// Bytes that nobody has read, the FIN among them.
+        pub recv_q: u32,
+        pub reserved: u32,
     }
 }
 
@@ -191,7 +194,7 @@ wire! {
 
 const _: () = {
     assert!(size_of::<Header>() == 16);
-    assert!(size_of::<Transition>() == 16 + 24 + 40 + 12 + 4 + 16);
+    assert!(size_of::<Transition>() == 16 + 24 + 40 + 12 + 4 + 16 + 8);
     assert!(size_of::<Eviction>() == 16 + 16 + 192);
     assert!(
         size_of::<StackCopy>()

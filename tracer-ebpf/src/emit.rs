@@ -117,6 +117,8 @@ pub fn transition(sock: Sock<Typed>, change: &Change, now: u64) {
         (*record).new = change.new;
         (*record).flags = flags;
         (*record).shutdown = sock.shutdown();
+        (*record).recv_q = sock.unread();
+        (*record).reserved = 0;
         if current.is_nobody() {
             (*record).comm = [0; 16];
         } else {

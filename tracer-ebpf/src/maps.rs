@@ -112,11 +112,15 @@ pub static CLOCK: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 pub static TARGETS: HashMap<u32, u64> = HashMap::with_max_entries(65_536, 0);
 
-/// Listening sockets of a followed tree, by cookie.
+/// Listening sockets of a followed tree, by cookie, and where they listen.
 #[map]
-pub static LISTENERS: HashMap<u64, u8> = HashMap::with_max_entries(4096, 0);
+pub static LISTENERS: HashMap<u64, ListenPlace> = HashMap::with_max_entries(4096, 0);
 
-/// Where they listen, and how many of them.
+/// Processes of a followed tree that have begun to exit, and when.
+#[map]
+pub static EXITING: LruHashMap<u32, u64> = LruHashMap::with_max_entries(4096, 0);
+
+/// How many of them listen at a place.
 #[map]
 pub static LISTENS_AT: HashMap<ListenPlace, u32> = HashMap::with_max_entries(4096, 0);
 

@@ -92,6 +92,18 @@ impl Sock<Typed> {
         endpoints
     }
 
+    /// Bytes that nobody has read. close() throws data away and leaves these numbers (net/ipv4/tcp.c:__tcp_close).
+    #[inline(always)]
+    pub fn unread(self) -> u32 {
+        match self.tcp() {
+            Some(tp) => {
+                let received: u32 = tp.field(&g::OFF_TP_RCV_NXT);
+                received.wrapping_sub(tp.field::<u32>(&g::OFF_TP_COPIED_SEQ))
+            }
+            None => 0,
+        }
+    }
+
     /// Did the last read take the FIN? Then the application has been told EOF
     /// (net/ipv4/tcp.c:tcp_recvmsg_locked, `found_fin_ok`).
     #[inline(always)]

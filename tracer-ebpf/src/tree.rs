@@ -2,10 +2,11 @@
 //! yet: connections that wait at a listener of the tree. Every other socket enters the table by an operation.
 
 use crate::{
+    current_task::CurrentTask,
     globals as g,
     hooks::wanted_task,
     kread::Typed,
-    maps::{LISTENERS, LISTENS_AT, ListenPlace},
+    maps::{EXITING, LISTENERS, LISTENS_AT, ListenPlace, TARGETS},
     skip::Skip,
     sock::Sock,
 };
@@ -25,7 +26,7 @@ pub fn listens(sock: Sock<Typed>) -> Result<(), Skip> {
     wanted_task()?;
     let place = place_of(sock);
     LISTENERS
-        .insert(sock.cookie(), 1, 0)
+        .insert(sock.cookie(), place, 0)
         .map_err(|_| Skip::NoMap)?;
     let before = LISTENS_AT
         .get_ptr(place)
@@ -39,10 +40,14 @@ pub fn listens(sock: Sock<Typed>) -> Result<(), Skip> {
 /// Several may listen at one place (`SO_REUSEPORT`); the last one takes it away.
 #[inline(always)]
 pub fn listens_no_more(sock: Sock<Typed>) -> Result<(), Skip> {
-    if LISTENERS.remove(sock.cookie()).is_err() {
+    let cookie = sock.cookie();
+    let Some(place) = LISTENERS.get_ptr(cookie) else {
         return Err(Skip::Filtered);
-    }
-    let place = place_of(sock);
+    };
+    // As it was then: by now the kernel may have taken the port away (net/ipv4/tcp.c:tcp_set_state).
+    // SAFETY: a valid map element, which nobody changes.
+    let place = unsafe { *place };
+    let _gone_already = LISTENERS.remove(cookie);
     let Some(count) = LISTENS_AT.get_ptr_mut(place) else {
         return Ok(());
     };
@@ -53,6 +58,25 @@ pub fn listens_no_more(sock: Sock<Typed>) -> Result<(), Skip> {
         let _gone_already = LISTENS_AT.remove(place);
     }
     Ok(())
+}
+
+/// A process of the tree begins to exit; its files are closed later (kernel/exit.c:do_exit).
+#[inline(always)]
+pub fn begins_to_exit(tgid: u32, now: u64) -> Result<(), Skip> {
+    if TARGETS.get_ptr(tgid).is_none() {
+        return Err(Skip::Filtered);
+    }
+    EXITING.insert(tgid, now, 0).map_err(|_| Skip::NoMap)
+}
+
+/// The task exits, and what began then began when it already did: the program had no chance to see it.
+#[inline(always)]
+pub fn came_in_exit(current: CurrentTask, then: u64) -> bool {
+    current.exiting()
+        && EXITING
+            .get_ptr(current.tgid)
+            // SAFETY: a valid map element, one aligned word.
+            .is_some_and(|began| then >= unsafe { *began })
 }
 
 /// Nobody has accepted it, and it came in at a listener of the tree. Any context.

@@ -80,7 +80,10 @@ pub fn on_exit() -> Result<(), Skip> {
 fn changed(what: u32) -> Result<(), Skip> {
     let current = CurrentTask::current()?;
     if tree::is_followed() {
-        return if what == PROCESS_EXEC && TARGETS.get_ptr(current.tgid).is_some() {
+        if what != PROCESS_EXEC {
+            return tree::begins_to_exit(current.tgid, emit::now());
+        }
+        return if TARGETS.get_ptr(current.tgid).is_some() {
             emit::executed(current, emit::now());
             Ok(())
         } else {

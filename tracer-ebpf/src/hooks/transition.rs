@@ -146,7 +146,8 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8, counted: bool) -> Result<u64, Ski
                 }
                 let age = now.saturating_sub(since);
                 // Whether it is the exit that closes it, user space finds out: a runtime that ends closes as a program does.
-                let may_be_exit = age >= g::EXIT_AGE_NS.load();
+                let may_be_exit = age >= g::EXIT_AGE_NS.load()
+                    && !tree::came_in_exit(caller(sock, old, new), since);
                 if may_be_exit {
                     found_slot.tell(slot, now);
                 }

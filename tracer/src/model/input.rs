@@ -222,6 +222,9 @@ pub struct Transition {
     /// It leaves `CLOSE_WAIT`; its opening was seen, and no read or write since.
     #[serde(default)]
     pub untouched: bool,
+    /// Bytes that nobody has read, the FIN among them; older recordings do not tell.
+    #[serde(default)]
+    pub recv_q: Option<u32>,
     /// The acting task, only where the kernel context proves it.
     pub task: Option<Task>,
 }

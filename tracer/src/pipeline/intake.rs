@@ -84,7 +84,7 @@ impl Session<'_> {
         for input in inputs {
             self.take_in(input)?;
         }
-        self.release_late()?;
+        self.release()?;
         // All stacks that were copied of them have been taken in.
         self.symbolizer.forget_ended(began);
         self.warn(warnings)

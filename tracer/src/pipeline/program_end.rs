@@ -16,6 +16,7 @@ use crate::{
 
 /// From the first socket that a runtime closes to the end of its process.
 const ENDS_WITHIN: Duration = Duration::from_secs(1);
+const LONGER_THAN_AN_END: u64 = 100_000_000;
 /// Others are taken for what they seem to be.
 const MAX_HELD: usize = 65_536;
 
@@ -27,6 +28,8 @@ struct Held {
     since: Instant,
     pid: u32,
     cookie: u64,
+    /// The program ran on after the peer had left: that did not come of the runtime closing the other end.
+    was_left_to_end: bool,
     input: Input,
 }
 
@@ -34,21 +37,19 @@ impl Session<'_> {
     /// Takes in what came, in its order for each socket.
     pub(super) fn take_in(&mut self, input: Input) -> anyhow::Result<()> {
         match &input {
-            Input::ProcessEnded { pid, .. } => {
-                self.decide(|held| (held.pid == *pid).then_some(true))?
-            }
             Input::Transition(change) => {
                 if self.may_be_of_end(change)? {
                     let pid = change.task.as_ref().map_or(0, |task| task.pid);
-                    let cookie = change.cookie;
-                    return self.hold(pid, cookie, input);
+                    let (cookie, left) = (change.cookie, self.was_left_to_end(change));
+                    return self.hold(pid, cookie, left, input);
                 }
             }
             Input::Destroyed(change) => {
                 let cookie = change.cookie;
-                let held = self.endings.0.iter().find(|held| held.cookie == cookie);
-                if let Some(pid) = held.map(|held| held.pid) {
-                    return self.hold(pid, cookie, input);
+                let mut held = self.endings.0.iter();
+                let held = held.find(|held| held.cookie == cookie);
+                if let Some((pid, left)) = held.map(|held| (held.pid, held.was_left_to_end)) {
+                    return self.hold(pid, cookie, left, input);
                 }
             }
             _ => {}
@@ -56,10 +57,11 @@ impl Session<'_> {
         self.feed_change(input)
     }
 
-    /// Those whose process goes on after all.
-    pub(super) fn release_late(&mut self) -> anyhow::Result<()> {
+    /// Those whose process has ended, and those whose process goes on after all.
+    pub(super) fn release(&mut self) -> anyhow::Result<()> {
         self.decide(|held| {
-            (held.since.elapsed() > ENDS_WITHIN).then(|| !process::is_alive(held.pid))
+            let ended = !process::is_alive(held.pid);
+            (ended || held.since.elapsed() > ENDS_WITHIN).then_some(ended)
         })
     }
 
@@ -76,7 +78,9 @@ impl Session<'_> {
                 left.push(held);
                 continue;
             };
-            if by_exit && let Some(task) = task(&mut held.input) {
+            if by_exit && held.was_left_to_end
+                && let Some(task) = task(&mut held.input)
+            {
                 task.exiting = true;
             }
             self.feed_change(held.input)?;
@@ -85,14 +89,21 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn hold(&mut self, pid: u32, cookie: u64, input: Input) -> anyhow::Result<()> {
+    fn hold(&mut self, pid: u32, cookie: u64, left: bool, input: Input) -> anyhow::Result<()> {
         self.endings.0.push(Held {
             since: Instant::now(),
             pid,
             cookie,
+            was_left_to_end: left,
             input,
         });
         Ok(())
+    }
+
+    /// A runtime that ends takes some milliseconds, and may close both ends.
+    fn was_left_to_end(&self, change: &Transition) -> bool {
+        change.at.saturating_sub(change.since) > LONGER_THAN_AN_END
+            || self.tracker.has_read_end(change.cookie)
     }
 
     fn feed_change(&mut self, input: Input) -> anyhow::Result<()> {

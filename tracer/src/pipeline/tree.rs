@@ -34,6 +34,9 @@ use crate::{
 
 /// While the end is not clear, the sockets are looked at this often.
 const SETTLING: Duration = Duration::from_millis(50);
+/// For a process that was killed until all that it had open is closed.
+const DYING: Duration = Duration::from_secs(5);
+const LOOK_AT_DYING: Duration = Duration::from_millis(2);
 
 /// Traces for the process behind stdin, when that is what this process was started for.
 pub fn trace_if_asked() -> Option<ExitCode> {
@@ -180,6 +183,7 @@ impl Tree<'_> {
             let found = self.pace.tick(&mut self.session)?;
             self.tell(found)?;
         }
+        self.until_none_is_dying().await;
         let ended = Instant::now();
         self.look()?;
         while !self.hurry && ended.elapsed() < self.run.settle && self.is_undecided() {
@@ -195,6 +199,18 @@ impl Tree<'_> {
             self.session.inspect()?;
         }
         Ok(())
+    }
+
+    /// Of a process that was killed it is only known in the end what the exit closed.
+    async fn until_none_is_dying(&self) {
+        let began = Instant::now();
+        let is_dying = |tree: &Self| {
+            let mut pids = tree.session.live.followed().into_iter();
+            pids.any(process::is_dying)
+        };
+        while began.elapsed() < DYING && is_dying(self) {
+            sleep(LOOK_AT_DYING).await;
+        }
     }
 
     /// Costs nothing where nothing is left to look at.
@@ -254,6 +270,10 @@ impl Tree<'_> {
             self.session.inspect()?;
         }
         let mut report = self.session.last_report()?.report;
+        // Who listens is known by one of the maps: what waits at another listener is not seen.
+        if self.session.tracker.counters().defects > 0 {
+            report.window.complete = false;
+        }
         // Of what ended meanwhile no list tells, and a leak that only an exit closed has ended. A run that the kernel
         // skipped is one transition of one socket: the table and the next one make up for it.
         let lost = self.session.tracker.counters().lost;

@@ -150,6 +150,7 @@ impl Object {
             loader.map_max_entries("TARGETS", 1);
         }
         if !matches!(settings.follows, Follows::Tree { .. }) {
+            loader.map_max_entries("EXITING", 1);
             loader.map_max_entries("LISTENERS", 1);
             loader.map_max_entries("LISTENS_AT", 1);
         }

@@ -3,11 +3,13 @@
 use std::{io, path::Path};
 
 use jiff::Timestamp;
-use procfs::process::{LimitValue, Process as Proc};
+use procfs::process::{LimitValue, Process as Proc, Status};
 
 use super::freezer::is_frozen;
 use crate::model::{input::Process, untrusted::Untrusted};
 
+/// include/linux/sched.h
+const PF_EXITING: u32 = 4;
 /// Lengths a traced process can choose are bounded.
 const MAX_TEXT: usize = 4096;
 
@@ -54,8 +56,6 @@ pub fn read(pid: u32, with_cmdline: bool) -> Option<Process> {
 
 /// Whether it is on its way out, and still the one that was read.
 pub fn is_exiting(process: &Process) -> bool {
-    /// include/linux/sched.h
-    const PF_EXITING: u32 = 4;
     let stat = Proc::new(process.pid as i32).and_then(|proc| proc.stat());
     stat.is_ok_and(|stat| {
         stat.flags & PF_EXITING != 0 && start_boot(stat.starttime) == process.start_boot
@@ -110,6 +110,19 @@ fn open_fds(pid: u32) -> Option<u64> {
 pub fn is_alive(pid: u32) -> bool {
     let stat = Proc::new(pid as i32).and_then(|proc| proc.stat());
     stat.is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X'))
+}
+
+/// It has been killed, or exits, and what it had open may not be closed yet.
+pub fn is_dying(pid: u32) -> bool {
+    const KILLED: u64 = 1 << (libc::SIGKILL - 1);
+    let Ok(process) = Proc::new(pid as i32) else {
+        return false;
+    };
+    let exits = process.stat().is_ok_and(|stat| {
+        stat.flags & PF_EXITING != 0 && !matches!(stat.state, 'Z' | 'X')
+    });
+    let is_killed = |status: Status| (status.sigpnd | status.shdpnd) & KILLED != 0 && is_alive(pid);
+    exits || process.status().is_ok_and(is_killed)
 }
 
 /// `pid` and everything below it now.

@@ -81,6 +81,7 @@ pub fn transition(wire: &Wire) -> Transition {
         dead: wire.flags & FLAG_DEAD != 0,
         has_socket: wire.flags & FLAG_HAS_SOCKET != 0,
         untouched: wire.flags & FLAG_UNTOUCHED != 0,
+        recv_q: Some(wire.recv_q),
         task,
     }
 }

@@ -88,6 +88,7 @@ impl Tracker {
             return;
         }
         socket.has_socket |= change.has_socket;
+        socket.recv_q = change.recv_q.unwrap_or(socket.recv_q);
         socket.ended_by = Some(task.pid);
         if self.ended.len() >= self.bounds.ended {
             self.unfollowed += 1;

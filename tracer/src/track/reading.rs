@@ -65,6 +65,12 @@ impl Tracker {
         Some(self.sockets.get(&cookie)?.since)
     }
 
+    /// The program has been told that the peer has closed.
+    pub fn has_read_end(&self, cookie: u64) -> bool {
+        let socket = self.sockets.get(&cookie);
+        socket.is_some_and(|socket| socket.history.eof.is_some())
+    }
+
     pub fn count(&self) -> usize {
         self.sockets.len()
     }

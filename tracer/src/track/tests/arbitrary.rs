@@ -94,7 +94,7 @@ prop_compose! {
         task in option::of((pid(), any::<bool>())),
     ) -> Transition {
         let task = task.map(|(pid, exiting)| Task { pid, tid: pid, comm: "t".into(), exiting });
-        Transition { at, cookie, since, stack, endpoints, netns, old, new, shutdown, dead, has_socket: true, untouched: false, task }
+        Transition { at, cookie, since, stack, endpoints, netns, old, new, shutdown, dead, has_socket: true, untouched: false, recv_q: None, task }
     }
 }
 

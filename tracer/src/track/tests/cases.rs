@@ -80,6 +80,7 @@ pub fn change(at: u64, old: u8, new: u8, shutdown: u8, by: Option<u32>) -> Trans
         dead: false,
         has_socket: true,
         untouched: false,
+        recv_q: None,
         task: by.map(|pid| Task {
             pid,
             tid: pid,
