@@ -78,7 +78,8 @@ impl Session<'_> {
                 left.push(held);
                 continue;
             };
-            if by_exit && held.was_left_to_end
+            if by_exit
+                && held.was_left_to_end
                 && let Some(task) = task(&mut held.input)
             {
                 task.exiting = true;

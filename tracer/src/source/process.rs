@@ -118,9 +118,9 @@ pub fn is_dying(pid: u32) -> bool {
     let Ok(process) = Proc::new(pid as i32) else {
         return false;
     };
-    let exits = process.stat().is_ok_and(|stat| {
-        stat.flags & PF_EXITING != 0 && !matches!(stat.state, 'Z' | 'X')
-    });
+    let exits = process
+        .stat()
+        .is_ok_and(|stat| stat.flags & PF_EXITING != 0 && !matches!(stat.state, 'Z' | 'X'));
     let is_killed = |status: Status| (status.sigpnd | status.shdpnd) & KILLED != 0 && is_alive(pid);
     exits || process.status().is_ok_and(is_killed)
 }

@@ -138,6 +138,8 @@ mod tests {
             flags,
             shutdown: 3,
             comm: *b"server\0leftover\0",
+            recv_q: 1,
+            reserved: 0,
         }
     }
 

@@ -38,6 +38,26 @@ impl Activation<'_> {
             Self::Same(..) | Self::Possible(_) | Self::Began(_) | Self::AtOnce(_)
         )
     }
+
+    /// The same, by more than that the only thread has done nothing else since: so it is between two requests of a client,
+    /// too, and what it did then has long returned.
+    pub const fn is_at_work_beyond_doing_nothing(&self) -> bool {
+        match self {
+            Self::Same(_, by) => {
+                by.frames
+                    || by.writes_to_it
+                    || by.asked.is_some()
+                    || by.own_process
+                    || by.own_thread
+                    || by.one_each
+                    || by.own_goroutine
+                    || by.started_for
+                    || by.own_task
+                    || by.in_call
+            }
+            _ => self.is_at_work(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

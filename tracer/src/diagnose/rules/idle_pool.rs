@@ -25,7 +25,7 @@ impl Rule for IdlePool {
         if !view.is_pooled_perhaps() {
             return Answer::No;
         }
-        if view.activation().is_at_work() {
+        if view.activation().is_at_work_beyond_doing_nothing() {
             return Answer::No;
         }
         // Node reads what it keeps, so it would have taken the FIN: the program has left the answer, or paused it.

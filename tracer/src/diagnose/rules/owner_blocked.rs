@@ -232,7 +232,11 @@ fn started(group: &Group<'_>, behind: Behind<'_>) -> Option<String> {
 }
 
 fn called<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
-    let (thread, how) = match view.activation() {
+    let activation = view.activation();
+    if view.is_pooled_perhaps() && !activation.is_at_work_beyond_doing_nothing() {
+        return None;
+    }
+    let (thread, how) = match activation {
         Activation::Same(thread, sameness) => (thread, How::Call(sameness)),
         Activation::Possible(thread) => (thread, How::Place),
         Activation::Began(thread) => (thread, How::Began),

@@ -68,6 +68,34 @@ fn blocked_in_handler() -> World {
     world([conn]).with_threads(SERVER, vec![locked])
 }
 
+/// So it is between two requests of a client, too: that its only thread did nothing else shows no call.
+#[test]
+fn a_client_that_sleeps_between_two_requests_keeps_a_pool() {
+    let sleeps = Thread {
+        switches: 5,
+        wait: Wait::Sleep,
+        ..thread(
+            SERVER,
+            "clock_nanosleep",
+            vec![libc("clock_nanosleep"), frame("pause", 22)],
+        )
+    };
+    let verdict = |conn: Conn, recv_q| {
+        let mut conn = conn.used(SocketOperation::Recv, STUCK - S).recv_q(recv_q);
+        if let Some(used) = &mut conn.candidate.history.used {
+            (used.sp, used.switches) = (0x7000, 4);
+        }
+        world([conn])
+            .with_stack(2, vec![libc("recv")])
+            .with_threads(SERVER, vec![sleeps.clone()])
+            .verdict()
+    };
+    assert_eq!(verdict(conn(1).connected(), 1), "idle-pool low info");
+    // Of a client of ours, or of an answer that was not read in full, it does.
+    assert_eq!(verdict(conn(1).accepted(), 1), "owner-blocked high leak");
+    assert_eq!(verdict(conn(1).connected(), 9), "owner-blocked high leak");
+}
+
 /// A runtime that made it wait in between, for itself, says nothing of other work.
 #[test]
 fn a_thread_that_began_for_a_connection_still_serves_it_however_often_it_has_waited() {

@@ -48,6 +48,7 @@ fn transition(conn: &Conn, at: u64, exiting: bool) -> Transition {
         dead: false,
         has_socket: true,
         untouched: false,
+        recv_q: None,
         task: Some(Task {
             pid: SERVER,
             tid: SERVER,
