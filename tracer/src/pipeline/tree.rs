@@ -270,13 +270,20 @@ impl Tree<'_> {
             self.session.inspect()?;
         }
         let mut report = self.session.last_report()?.report;
+        let counters = self.session.tracker.counters();
         // Who listens is known by one of the maps: what waits at another listener is not seen.
-        if self.session.tracker.counters().defects > 0 {
+        report.window.complete &= counters.defects == 0;
+        // One that has lost its place is a stranger's when it is touched again.
+        if counters.slots_evicted > 0 {
             report.window.complete = false;
+            report.warnings.push(format!(
+                "there was no room in the kernel's table for all sockets of the command: {} of them were not followed to the end",
+                counters.slots_evicted
+            ));
         }
         // Of what ended meanwhile no list tells, and a leak that only an exit closed has ended. A run that the kernel
         // skipped is one transition of one socket: the table and the next one make up for it.
-        let lost = self.session.tracker.counters().lost;
+        let lost = counters.lost;
         if lost > 0 {
             report.window.complete = false;
             report.warnings.push(format!(

@@ -92,8 +92,8 @@ fn a_client_that_sleeps_between_two_requests_keeps_a_pool() {
     };
     assert_eq!(verdict(conn(1).connected(), 1), "idle-pool low info");
     // Of a client of ours, or of an answer that was not read in full, it does.
-    assert_eq!(verdict(conn(1).accepted(), 1), "owner-blocked high leak");
-    assert_eq!(verdict(conn(1).connected(), 9), "owner-blocked high leak");
+    assert_eq!(verdict(conn(1).accepted(), 1), "owner-blocked medium leak");
+    assert_eq!(verdict(conn(1).connected(), 9), "owner-blocked medium leak");
 }
 
 /// A runtime that made it wait in between, for itself, says nothing of other work.
