@@ -22,7 +22,6 @@ mod listeners;
 mod one_function;
 mod openers;
 mod placeless;
-pub mod program_end;
 mod read_to_end;
 mod relief;
 mod report;

@@ -6,7 +6,7 @@ use tracer_common::event::Executed;
 
 use super::session::Session;
 use crate::{
-    model::input::{Input, Transition, Warning},
+    model::input::{Input, ProcessKey, Transition, Warning},
     probe::{host::mono_now_ns, mappings::Mappings, rings::Batch},
     source::{process, wire},
     symbolize::Symbolizer,
@@ -65,6 +65,10 @@ impl Session<'_> {
             self.symbolizer.forget(pid);
             let comm = wire::comm(&executed.comm);
             self.symbolizer.begins_program(pid, &comm, mono_now_ns());
+            self.teacher.search.begins(ProcessKey {
+                pid,
+                start_boot: executed.start_boot,
+            });
             let mut process = process::executed(pid, executed.start_boot, comm);
             if process.exe.is_none() {
                 process.exe = self.program_of(pid);

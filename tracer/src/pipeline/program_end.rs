@@ -8,10 +8,10 @@ use tracer_common::state::CLOSE_WAIT;
 
 use super::session::Session;
 use crate::{
-    diagnose::program_end,
     model::input::{Input, Task, Transition},
     options::Mode,
     source::process,
+    symbolize::program_end,
 };
 
 /// From the first socket that a runtime closes to the end of its process.

@@ -81,6 +81,7 @@ impl Teacher {
                 .context("take back unwind rows")?;
         }
         self.search.again(taught.runtimes, symbolizer)?;
+        self.search.early(taught.runtimes, symbolizer)?;
         self.left = MAX_ASKED;
         if self.asked.len() > MAX_REMEMBERED {
             self.asked.clear();

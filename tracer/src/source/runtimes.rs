@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     fs,
     os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -24,9 +25,27 @@ const MAX_REMEMBERED: usize = 4096;
 /// For all programs that run already when tracing begins; the others are known when they touch a socket.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
+/// Of a program that has only begun: looks before it touches a socket, so that its first calls are known. Most programs have
+/// no runtime, and of those nothing is concluded before all their files are mapped.
+const EARLY_LOOKS: u32 = 4;
+const EARLY_LOOKS_OF_PROGRAM: u32 = 12;
+const MAX_YOUNG: usize = 64;
+
 /// By layout: the last look for its runtime.
 #[derive(Default)]
-pub struct Search(HashMap<u64, Look>);
+pub struct Search {
+    looks: HashMap<u64, Look>,
+    young: Vec<Young>,
+    /// By the path of the program.
+    early: HashMap<PathBuf, u32>,
+}
+
+/// A process that has executed a program a moment ago.
+struct Young {
+    process: ProcessKey,
+    at: Instant,
+    left: u32,
+}
 
 struct Look {
     process: ProcessKey,
@@ -61,7 +80,7 @@ impl Search {
     ) -> anyhow::Result<()> {
         let due = |look: &Look| look.left > 0 && look.at.elapsed() >= LOOK_AGAIN;
         let due: Vec<(u64, ProcessKey)> = self
-            .0
+            .looks
             .iter()
             .filter(|(_, look)| due(look))
             .map(|(layout, look)| (*layout, look.process))
@@ -91,6 +110,70 @@ impl Search {
         Ok(())
     }
 
+    /// A process of a tree that is followed executes a program.
+    pub fn begins(&mut self, process: ProcessKey) {
+        if self.young.len() < MAX_YOUNG {
+            self.young.push(Young {
+                process,
+                at: Instant::now(),
+                left: EARLY_LOOKS,
+            });
+        }
+    }
+
+    /// Looks at those that have begun, as long as they are young.
+    pub fn early(
+        &mut self,
+        runtimes: &mut Runtimes,
+        symbolizer: &mut Symbolizer,
+    ) -> anyhow::Result<()> {
+        let mut still = Vec::new();
+        for mut young in std::mem::take(&mut self.young) {
+            if young.at.elapsed() < LOOK_AGAIN {
+                still.push(young);
+                continue;
+            }
+            if self.look_early(young.process, runtimes, symbolizer)? {
+                (young.at, young.left) = (Instant::now(), young.left - 1);
+                still.extend((young.left > 0).then_some(young));
+            }
+        }
+        self.young = still;
+        Ok(())
+    }
+
+    /// True when it may yet show one.
+    fn look_early(
+        &mut self,
+        process: ProcessKey,
+        runtimes: &mut Runtimes,
+        symbolizer: &mut Symbolizer,
+    ) -> anyhow::Result<bool> {
+        let Some(program) = symbolizer.program_of(process.pid).map(Path::to_owned) else {
+            return Ok(false);
+        };
+        if self.early.len() >= MAX_REMEMBERED {
+            self.early.clear();
+        }
+        let looks = self.early.entry(program).or_default();
+        if *looks >= EARLY_LOOKS_OF_PROGRAM {
+            return Ok(false);
+        }
+        *looks += 1;
+        let Some(layout) = layout_of(process.pid) else {
+            return Ok(false);
+        };
+        match symbolizer.runtime(&StackCopy::of_nothing(process)) {
+            Some(RuntimeOf::Known(_)) => {}
+            Some(RuntimeOf::Nobody | RuntimeOf::NotYet) => return Ok(true),
+            None => return Ok(false),
+        }
+        // Its program has one: the next process of it is worth as many looks.
+        *looks = 0;
+        self.look(process, layout, runtimes, symbolizer)?;
+        Ok(false)
+    }
+
     fn look(
         &mut self,
         process: ProcessKey,
@@ -101,7 +184,7 @@ impl Search {
         if runtimes.of(layout).is_some() {
             return Ok(());
         }
-        let left = match self.0.get(&layout) {
+        let left = match self.looks.get(&layout) {
             Some(look) if look.left == 0 || look.at.elapsed() < LOOK_AGAIN => return Ok(()),
             Some(look) => look.left,
             None => MAX_LOOKS,
@@ -119,11 +202,11 @@ impl Search {
             Some(RuntimeOf::Nobody) => 0,
             Some(RuntimeOf::NotYet) | None => left - 1,
         };
-        if self.0.len() >= MAX_REMEMBERED {
-            self.0.clear();
+        if self.looks.len() >= MAX_REMEMBERED {
+            self.looks.clear();
         }
         let at = Instant::now();
-        self.0.insert(layout, Look { process, at, left });
+        self.looks.insert(layout, Look { process, at, left });
         Ok(())
     }
 }

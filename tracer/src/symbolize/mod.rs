@@ -23,6 +23,7 @@ mod message;
 mod names;
 mod open;
 mod process;
+pub mod program_end;
 mod programs;
 mod recall;
 mod registers;

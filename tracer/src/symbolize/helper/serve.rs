@@ -24,6 +24,7 @@ use crate::symbolize::message::{
     Answer, Content, Copy, Key, MAX_REQUEST, Named, Region, Request, Rules, SandboxLayer, Unusable,
 };
 use crate::symbolize::open::FileId;
+use crate::symbolize::program_end;
 use crate::symbolize::request::{AddressRule, Noted, Resolved, RuntimeOf};
 use crate::symbolize::row;
 use crate::symbolize::runtimes::Runtime;
@@ -265,21 +266,6 @@ impl Server {
         let present = managed::present(&self.socket, known, copy);
         let functions = managed::named(&self.socket, known, copy);
         let walker = &known.walker;
-        let mut of_several = false;
-        let mut left_off = None;
-        if let Some(managed) = &present {
-            walk.end_before(managed.image, walker.code());
-        } else if let Some(image) = managed::instead(known, copy)
-            // Native frames of this one call are exact, and the runtime has written a list of what they are.
-            && !(functions.is_none() && copy.sure.is_none() && self.jit.contains_key(&copy.pid))
-        {
-            left_off = walk.end_before(image, walker.code());
-            of_several = left_off.is_some() && functions.is_none();
-            walk.truncated |= left_off.is_some();
-        }
-        if let Some(sure) = copy.sure {
-            walk.believe(sure, |address| row::counts(walker.code(), address));
-        }
         let mut warnings = Vec::new();
         let mut naming = Naming {
             pid: copy.pid,
@@ -289,6 +275,25 @@ impl Server {
             images: &mut self.images,
             warnings: &mut warnings,
         };
+        let mut of_several = false;
+        let mut left_off = None;
+        // Native frames of this one call are exact. They tell enough where the runtime has written a list of what they
+        // are, or executes no function of the program any more.
+        let exact = functions.is_none() && copy.sure.is_none();
+        if let Some(managed) = &present {
+            walk.end_before(managed.image, walker.code());
+        } else if let Some(image) = managed::instead(known, copy)
+            && !(exact
+                && (self.jit.contains_key(&copy.pid)
+                    || program_end::is_sure_by(&naming.frames(&walk, copy.sp).0)))
+        {
+            left_off = walk.end_before(image, walker.code());
+            of_several = left_off.is_some() && functions.is_none();
+            walk.truncated |= left_off.is_some();
+        }
+        if let Some(sure) = copy.sure {
+            walk.believe(sure, |address| row::counts(walker.code(), address));
+        }
         let (mut frames, frames_at) = naming.frames(&walk, copy.sp);
         if functions.is_some() {
             frames.extend(left_off.and_then(|calls| naming.collector(&calls)));

@@ -20,17 +20,34 @@ const FUNCTIONS: &[&str] = &[
     // Node.js
     "node::FreeEnvironment",
 ];
+/// Functions below which a runtime executes a program's.
+const EXECUTING: &[&str] = &[
+    "_PyEval_EvalFrameDefault",
+    "_PyEval_EvalFrame",
+    "execute_ex",
+    "Perl_runops_standard",
+    "Perl_call_sv",
+];
+
+/// Do native frames alone say that the program has ended, and that none of its functions is called on the way out?
+pub(super) fn is_sure_by(frames: &[Frame]) -> bool {
+    let executes = |frame: &Frame| name(frame).is_some_and(|name| EXECUTING.contains(&name));
+    frames.iter().any(is_of_end) && !frames.iter().any(executes)
+}
+
 /// Is this stack one that a program has only after its last instruction?
 pub fn is_shown_by(stack: &Stack) -> bool {
     stack.frames.iter().any(is_of_end)
 }
 
 fn is_of_end(frame: &Frame) -> bool {
-    let Some(function) = frame.function.as_deref() else {
-        return false;
-    };
-    // With or without its parameters.
-    FUNCTIONS.contains(&function.split('(').next().unwrap_or(function))
+    name(frame).is_some_and(|name| FUNCTIONS.contains(&name))
+}
+
+/// Without its parameters.
+fn name(frame: &Frame) -> Option<&str> {
+    let function = frame.function.as_deref()?;
+    Some(function.split('(').next().unwrap_or(function))
 }
 
 #[cfg(test)]
@@ -62,6 +79,13 @@ mod tests {
         for frames in ends {
             assert!(is_shown_by(&stack(&frames)), "{frames:?}");
         }
+        let called = stack(&[
+            ("close", "libc.so.6"),
+            ("_PyEval_EvalFrameDefault", "python3.11"),
+            ("Py_FinalizeEx", "python3.11"),
+        ]);
+        assert!(!is_sure_by(&called.frames));
+        assert!(is_sure_by(&stack(&ends[0]).frames));
         // Told by atexit(), for one.
         let own = [
             ("close", "libc.so.6"),
