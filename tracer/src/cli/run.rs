@@ -6,7 +6,10 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
+use clap::{
+    Args, ValueEnum,
+    builder::{NonEmptyStringValueParser, PathBufValueParser, TypedValueParser as _},
+};
 
 use super::arguments::{Accept, Addresses, Cmdline, Looking, leak_code, positive_duration};
 use crate::{
@@ -20,6 +23,10 @@ use crate::{
 
 /// Beyond `--min-age`, before what is still open counts as left open.
 const SETTLE: Duration = Duration::from_millis(500);
+
+/// clap takes `{n}` in a help text for the end of a line: a change of style, which is none, keeps it apart.
+const SCALE: &str =
+    "Run CMD with {\u{1b}[0mn} (and SOCKLEAK_N) as A and as B: what grows with it leaks";
 
 #[derive(Debug, Args)]
 pub(super) struct Run {
@@ -148,8 +155,7 @@ pub(super) struct Often {
     /// Run CMD N times, and say in how many each finding appeared
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["scale", "until"])]
     pub repeat: Option<u32>,
-    /// Run CMD with {n} (and SOCKLEAK_N) as A and as B: what grows with it leaks
-    #[arg(long, value_name = "A,B", value_parser = parse_scale, conflicts_with = "until")]
+    #[arg(long, help = SCALE, value_name = "A,B", value_parser = parse_scale, conflicts_with = "until")]
     pub scale: Option<(u64, u64)>,
 }
 
@@ -175,11 +181,19 @@ pub(super) struct Files {
     #[arg(long, value_name = "FILE")]
     pub folded: Option<PathBuf>,
     /// Keep all observations in FILE, for `sockleak replay FILE`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["repeat", "scale"])]
+    #[arg(long, value_name = "FILE", value_parser = PathBufValueParser::new().try_map(recording), conflicts_with_all = ["repeat", "scale"])]
     pub record: Option<PathBuf>,
     /// Leave addresses of other machines in JUnit, SARIF and annotations
     #[arg(long)]
     pub show_addrs: bool,
+}
+
+/// The other outputs come after CMD and may follow what it wrote to stdout.
+fn recording(file: PathBuf) -> Result<PathBuf, &'static str> {
+    if file.as_os_str() == "-" {
+        return Err("a recording on stdout would be mixed with what CMD writes there: name a file");
+    }
+    Ok(file)
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

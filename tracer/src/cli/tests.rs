@@ -122,3 +122,19 @@ fn what_follows_the_command_of_run_is_its_own() {
     assert!(refusal("run --timeout 3s -- true").contains("--until"));
     assert!(refusal("run --max-growth 2 -- true").contains("--baseline"));
 }
+
+/// For clap `{n}` is the end of a line.
+#[test]
+fn the_help_shows_what_stands_for_the_size() {
+    let mut command = command();
+    let run = command.find_subcommand_mut("run").unwrap();
+    let help = run.render_help().to_string();
+    assert!(help.contains("Run CMD with {n} (and SOCKLEAK_N)"), "{help}");
+    assert!(!help.contains('\u{1b}'), "{help}");
+}
+
+#[test]
+fn a_recording_of_run_does_not_go_to_stdout() {
+    assert!(refusal("run --record - -- true").contains("name a file"));
+    assert_eq!(options("run --record r -- true").record, Some("r".into()));
+}

@@ -41,7 +41,7 @@ impl Ledger {
         blamer: Blamer<'_>,
     ) -> Option<Findings> {
         let mut findings = report::report(tracker, style, blamer)?;
-        self.assign(&findings, tracker.now());
+        self.assign(&findings, tracker);
         let told = |cookie: &&u64| self.members.contains_key(cookie);
         self.unjudged += findings.passed.iter().filter(|of| !told(of)).count() as u64;
         let resting = self.settle(tracker, &findings);
@@ -85,8 +85,15 @@ impl Ledger {
     }
 
     /// Who belongs where now, and where each belonged before.
-    fn assign(&mut self, findings: &Findings, now: u64) {
+    fn assign(&mut self, findings: &Findings, tracker: &Tracker) {
+        let now = tracker.now();
+        // A run tells at its end alone: that a verdict has got a name meanwhile denies nothing.
+        let header = tracker.run_header();
+        let is_run = header.is_some_and(|header| header.exit_age_ns.is_some());
         for Members { id, cookies, .. } in findings.members.iter().filter(|of| !of.open) {
+            let mut sites = findings.report.sites.iter();
+            let site = sites.find(|site| site.id == *id).filter(|_| is_run);
+            let unchanged = site.map(|site| site.verdict);
             for cookie in cookies {
                 let before = self.members.insert(*cookie, id.clone());
                 let Some(before) = before.filter(|before| before != id) else {
@@ -101,7 +108,9 @@ impl Ledger {
                     if waits_for_its_turn(was.0) {
                         told.waited = Some(now);
                     }
-                    *told.came_from.entry(was).or_default() += 1;
+                    if unchanged != Some(was.0) {
+                        *told.came_from.entry(was).or_default() += 1;
+                    }
                 }
                 for (was, most) in earlier {
                     let count = told.came_from.entry(was).or_default();

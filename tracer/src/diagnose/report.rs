@@ -340,5 +340,6 @@ fn window(tracker: &Tracker, run_header: &RunHeader, end: Timestamp) -> Window {
         },
         complete: tracker.is_complete() && (balanced || !run_header.live),
         min_age_seconds: Some(run_header.min_age_ns as f64 / 1e9),
+        exit_age_seconds: run_header.exit_age_ns.map(|ns| ns as f64 / 1e9),
     }
 }

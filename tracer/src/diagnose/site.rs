@@ -120,6 +120,7 @@ pub fn site(
         pool: relief::pool(group),
         relief: blockers.commands(relief),
         listeners: listeners::told(group),
+        runs: None,
     })
 }
 

@@ -30,8 +30,6 @@ pub enum Checked {
 pub struct Finding {
     pub site: Site,
     pub fate: Fate,
-    /// In how many of how many runs it appeared.
-    pub runs: Option<(u32, u32)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use super::untrusted::Untrusted;
 use super::verdict::{Confidence, Severity, Verdict};
 
 pub use endangered::{AboutToBeStuck, Danger, EndangeredSocket};
-pub use facts::{Ended, Over, Pool, PoolKind, Upstream, WaitKind, WaitsFor};
+pub use facts::{Ended, Over, Pool, PoolKind, Runs, Upstream, WaitKind, WaitsFor};
 pub use listeners::{Emitter, EventListeners, Listeners};
 
 /// The one version this build writes; a reader refuses any other.
@@ -112,6 +112,9 @@ pub struct Window {
     /// The age from which a socket counts as stuck (`--min-age`).
     #[serde(default)]
     pub min_age_seconds: Option<f64>,
+    /// The age from which it counts when an exit closes it (`run --exit-age`).
+    #[serde(default)]
+    pub exit_age_seconds: Option<f64>,
 }
 
 /// What the kernel program had to tell, by the ring or by its table: sockets that are or were stuck. A
@@ -204,6 +207,9 @@ pub struct Site {
     /// Who listens to the oldest, in a program for Node.js.
     #[serde(default)]
     pub listeners: Option<Listeners>,
+    /// `None` where there was one run only.
+    #[serde(default)]
+    pub runs: Option<Runs>,
 }
 
 impl Site {

@@ -34,7 +34,6 @@ impl Judge<'_> {
             .map(|site| Finding {
                 fate: self.fate(&site),
                 site,
-                runs: None,
             })
             .collect();
         self.let_few_pass(&mut findings);

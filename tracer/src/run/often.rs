@@ -8,7 +8,7 @@ use super::events::Signals;
 use super::follow::{Ended, Execution, Task, follow};
 use super::judge::Judge;
 use crate::model::outcome::{Fate, Finding, Pass};
-use crate::model::report::{Report, Site};
+use crate::model::report::{Report, Runs, Site};
 use crate::options::{HowOften, Options, Run};
 
 /// What stands in CMD's arguments for the size of the work, and the variable that holds it.
@@ -81,27 +81,44 @@ pub(super) fn findings(run: &Run, reports: &[&Report], judge: &mut Judge<'_>) ->
 }
 
 fn repeated(times: u32, reports: &[&Report], judge: &mut Judge<'_>) -> Vec<Finding> {
-    let mut sites: Vec<(Site, u32)> = Vec::new();
+    let mut sites: Vec<Site> = Vec::new();
     for report in reports {
+        // Two findings of one run are two, also where they are alike.
+        let mut left: Vec<usize> = (0..sites.len()).collect();
         for site in &report.sites {
-            match sites.iter_mut().find(|(known, _)| is_same(known, site)) {
-                Some((known, runs)) => {
-                    *runs += 1;
-                    if site.count > known.count {
-                        *known = site.clone();
-                    }
-                }
-                None => sites.push((site.clone(), 1)),
+            let at = |is: fn(&Site, &Site) -> bool| {
+                let mut places = left.iter();
+                places.position(|place| sites.get(*place).is_some_and(|known| is(known, site)))
+            };
+            let at = at(|known, site| known.id == site.id).or_else(|| at(is_same));
+            let known = at.map(|at| left.swap_remove(at));
+            match known.and_then(|place| sites.get_mut(place)) {
+                Some(known) => add(known, site),
+                None => sites.push(Site {
+                    runs: Some(Runs {
+                        appeared: 1,
+                        of: times,
+                    }),
+                    ..site.clone()
+                }),
             }
         }
     }
-    sites.sort_by(|(one, _), (other, _)| one.worst_first(other));
-    let (sites, runs): (Vec<Site>, Vec<u32>) = sites.into_iter().unzip();
-    let mut findings = judge.findings(sites);
-    for (finding, runs) in findings.iter_mut().zip(runs) {
-        finding.runs = Some((runs, times));
+    sites.sort_by(Site::worst_first);
+    judge.findings(sites)
+}
+
+/// Told as in the run that had most of its sockets.
+fn add(known: &mut Site, site: &Site) {
+    if let Some(runs) = &mut known.runs {
+        runs.appeared += 1;
     }
-    findings
+    if site.count > known.count {
+        *known = Site {
+            runs: known.runs,
+            ..site.clone()
+        };
+    }
 }
 
 /// Of the larger run. Size decides in place of severity: what grows with the work is a leak, what does not is a

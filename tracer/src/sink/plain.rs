@@ -2,7 +2,7 @@
 
 use super::paths::Root;
 use crate::model::outcome::{Fate, Finding};
-use crate::model::report::Site;
+use crate::model::report::{Runs, Site};
 use crate::model::stack::Frame;
 use crate::model::untrusted::Untrusted;
 
@@ -23,8 +23,8 @@ pub fn lines(finding: &Finding, root: &Root) -> Vec<String> {
             .iter()
             .map(|fact| format!("- {}", shown(fact))),
     );
-    if let Some((times, of)) = finding.runs {
-        lines.push(format!("it appeared in {times} of {of} runs"));
+    if let Some(Runs { appeared, of }) = site.runs {
+        lines.push(format!("it appeared in {appeared} of {of} runs"));
     }
     if let Fate::Passes(why) = &finding.fate {
         lines.push(format!("not a failure: {}", shown(&why.because())));

@@ -225,7 +225,7 @@ impl Told {
             String::new()
         };
         format!(
-            "{} opened at the same place {} told of as {} before and {} not stuck any more{how}",
+            "{} opened at the same place {} seen as {} before and {} not stuck any more{how}",
             sockets(count),
             agree(count, "was", "were"),
             site.verdict,
@@ -262,12 +262,12 @@ impl Told {
                 .as_ref()
                 .map_or_else(String::new, |name| format!(" in {name}"));
             let why = match now {
-                Verdict::ClosedAtExit => "then the process exited",
+                Verdict::ClosedAtExit if *verdict != now => "then the process exited",
                 _ => "more has been seen since",
             };
             let were = agree(*count as usize, "was", "were");
             format!(
-                "{} {were} told of as {verdict}{within} before: {why}",
+                "{} {were} seen as {verdict}{within} before: {why}",
                 sockets(*count as usize)
             )
         };

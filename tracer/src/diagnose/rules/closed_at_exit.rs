@@ -30,13 +30,26 @@ impl Rule for ClosedAtExit {
 
     fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
-        let mut evidence = vec![
-            format!(
+        let hidden = group.views.iter().filter(|view| view.is_hidden()).count();
+        let mut evidence = Vec::new();
+        if hidden < group.count() {
+            evidence.push(format!(
                 "the transition that ended {} was made by the exiting process itself",
-                n.them
-            ),
-            format!("{} last Recv-Q was {}", n.their, explanation::recv_q(group)),
-        ];
+                if hidden == 0 { n.them } else { "the rest" }
+            ));
+        }
+        if hidden > 0 {
+            evidence.push(format!(
+                "{hidden} of {} had been ended by the kernel before (a reset, a timeout, or shutdown()): the exit closed no \
+                 connection any more, only the descriptor",
+                group.count()
+            ));
+        }
+        evidence.push(format!(
+            "{} last Recv-Q was {}",
+            n.their,
+            explanation::recv_q(group)
+        ));
         let read = explanation::how_many(group, |view| view.socket.history.eof.is_some());
         if read > 0 {
             evidence.push(format!(
@@ -47,12 +60,17 @@ impl Rule for ClosedAtExit {
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{}{} stayed in CLOSE_WAIT until the process exited; the program never closed {}",
+                "{}{} stayed {} until the process exited; the program never closed {}",
                 explanation::sockets(group.count()),
                 group
                     .function()
                     .map(|name| format!(" last used in {name}"))
                     .unwrap_or_default(),
+                match hidden {
+                    0 => "in CLOSE_WAIT",
+                    all if all == group.count() => "open, ended by the kernel,",
+                    _ => "in CLOSE_WAIT, or open and ended by the kernel,",
+                },
                 n.them
             ),
             evidence,
@@ -68,7 +86,8 @@ impl Rule for ClosedAtExit {
             happened: "The program never closed the connection. It went away because the process exited, \
                        and the kernel closes what an exiting process has open.",
             proof: "It was stuck for longer than the threshold, and the transition out of CLOSE_WAIT was \
-                    made by the exiting process itself.",
+                    made by the exiting process itself; or the kernel had ended it before, and only the exit \
+                    closed its descriptor.",
             blamed: "the function that used the connection last, or opened it",
             remedy: "Close the connection where it is done with, so that a long-lived process does not \
                      collect them.",

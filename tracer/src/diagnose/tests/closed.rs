@@ -1,8 +1,11 @@
-//! `hidden-closed`: ended by the kernel, never closed by the program.
+//! Ended by the kernel and never closed by the program (`hidden-closed`), or by its exit alone.
 
 use tracer_common::state::{CLOSE, CLOSE_WAIT, ESTABLISHED, LAST_ACK};
 
-use super::world::{Conn, S, STUCK, conn, world};
+use super::told::{inventory, report, transition};
+use super::world::{Conn, END, S, SERVER, STUCK, conn, process, world};
+use crate::diagnose::Ledger;
+use crate::model::input::{Input, Transition};
 use crate::model::socket::{Entry, SocketOperation};
 
 fn hidden(old_state: u8, error: u16) -> Conn {
@@ -58,4 +61,42 @@ fn hidden_closed_of_an_unused_socket_is_less_sure() {
     let entry = hidden(ESTABLISHED, 104).candidate.entry;
     let never_used = conn(1).state(CLOSE, entry);
     assert_eq!(world([never_used]).verdict(), "hidden-closed medium leak");
+}
+
+/// What an exit closed: told as what it was until then.
+fn closed_by_an_exit(conns: Vec<Conn>) -> (String, String) {
+    let exit = |it: &Conn| {
+        let hidden = it.item.state == CLOSE;
+        Transition {
+            old: it.item.state,
+            new: if hidden { CLOSE } else { LAST_ACK },
+            dead: hidden,
+            ..transition(it, END + S, true)
+        }
+    };
+    let exits: Vec<Transition> = conns.iter().map(exit).collect();
+    let world = world(conns).with_process(process(SERVER));
+    let mut tracker = world.tracker();
+    for exit in exits {
+        tracker.apply(Input::Transition(exit));
+    }
+    tracker.apply(inventory(END + 2 * S, vec![]));
+    let site = report(&mut Ledger::default(), &tracker).sites.remove(0);
+    assert_eq!(site.verdict.name(), "closed-at-exit");
+    (site.summary, site.evidence.join("; "))
+}
+
+#[test]
+fn what_a_reset_had_ended_did_not_stay_in_close_wait() {
+    let stuck = || conn(2).accepted().used(SocketOperation::Recv, STUCK - S);
+    let reset = || hidden(ESTABLISHED, 104);
+    let (text, evidence) = closed_by_an_exit(vec![stuck()]);
+    assert!(text.contains(" stayed in CLOSE_WAIT until "), "{text}");
+    assert!(evidence.starts_with("the transition that ended it was made by the exiting"));
+    let (text, evidence) = closed_by_an_exit(vec![reset()]);
+    assert!(text.contains(" stayed open, ended by the kernel, until "));
+    assert!(evidence.starts_with("1 of 1 had been ended by the kernel before"));
+    let (text, evidence) = closed_by_an_exit(vec![reset(), stuck()]);
+    assert!(text.contains(" in CLOSE_WAIT, or open and ended by the kernel, until "));
+    assert!(evidence.starts_with("the transition that ended the rest was made by the exiting"));
 }

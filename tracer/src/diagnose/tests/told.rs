@@ -34,7 +34,7 @@ fn end(conn: &Conn, at: u64, exiting: bool) -> Input {
     Input::Transition(transition(conn, at, exiting))
 }
 
-fn transition(conn: &Conn, at: u64, exiting: bool) -> Transition {
+pub fn transition(conn: &Conn, at: u64, exiting: bool) -> Transition {
     Transition {
         at,
         cookie: conn.item.cookie,
@@ -103,7 +103,7 @@ fn what_the_collector_closed_is_part_of_its_finding() {
     assert_eq!(sites.len(), 1);
     let site = &sites[0];
     assert_eq!((site.verdict, site.count), (Verdict::GcDependent, 1));
-    let said = "2 connections opened at the same place were told of as lost-reference before";
+    let said = "2 connections opened at the same place were seen as lost-reference before";
     assert!(
         site.evidence.iter().any(|line| line.starts_with(said)),
         "{:?}",
@@ -232,7 +232,9 @@ fn what_was_told_before_an_exit_is_said_of_what_the_exit_closed() {
         let site = &report.sites[0];
         assert_eq!((site.verdict.name(), site.count), ("closed-at-exit", 1));
         assert_eq!(site.over.as_ref().unwrap().how, Some(Ended::Exit));
-        let was = |line: &String| line.contains("told of as eof-ignored in drain before");
+        let was = |line: &String| {
+            line.contains("seen as eof-ignored in drain before: then the process exited")
+        };
         assert_eq!(
             site.evidence.iter().filter(|line| was(line)).count(),
             1,
@@ -240,6 +242,34 @@ fn what_was_told_before_an_exit_is_said_of_what_the_exit_closed() {
             site.evidence
         );
     }
+}
+
+/// Before its end a run tells nobody of what it has found so far.
+#[test]
+fn a_run_denies_nothing_when_the_exit_has_got_a_name() {
+    let said = |exit_age_ns| {
+        let mut world = world([eof(1)]).with_process(process(SERVER));
+        world.run_header.exit_age_ns = exit_age_ns;
+        let mut tracker = world.tracker();
+        let mut ledger = Ledger::default();
+        tracker.apply(end(&eof(1), END + S, true));
+        tracker.apply(inventory(END + 2 * S, vec![]));
+        let blind = |_: &[Frame]| None;
+        let style = Style {
+            sockets_per_site: 3,
+        };
+        ledger.report(&tracker, style, &blind).unwrap();
+        let site = report(&mut ledger, &tracker).sites.remove(0);
+        assert_eq!(site.verdict.name(), "closed-at-exit");
+        site.evidence
+            .into_iter()
+            .find(|line| line.contains("before"))
+    };
+    assert_eq!(said(Some(0)), None);
+    assert_eq!(
+        said(None).as_deref(),
+        Some("1 connection was seen as closed-at-exit before: more has been seen since")
+    );
 }
 
 /// In no inventory any more, and no event told of the end: over, and how is not made up.
@@ -272,8 +302,7 @@ fn a_changed_verdict_says_what_it_was() {
     tracker.apply(inventory(END + S, vec![eof(1).item]));
     let site = report(&mut ledger, &tracker).sites.remove(0);
     assert_eq!(site.verdict.name(), "eof-ignored");
-    let said =
-        "1 connection was told of as lost-reference in handle before: more has been seen since";
+    let said = "1 connection was seen as lost-reference in handle before: more has been seen since";
     assert!(
         site.evidence.iter().any(|line| line == said),
         "{:?}",
@@ -302,7 +331,7 @@ proptest! {
             for (id, verdict) in &told {
                 let mut sites = report.sites.iter();
                 prop_assert!(sites.any(|site| {
-                    let said = |line: &String| line.contains(&format!("told of as {verdict}"));
+                    let said = |line: &String| line.contains(&format!("seen as {verdict}"));
                     site.id == *id || site.evidence.iter().any(said)
                 }), "{verdict} {id}");
             }

@@ -81,3 +81,10 @@ pub enum WaitKind {
     Disk,
     Cpu,
 }
+
+/// In how many runs of one command a finding appeared (`run --repeat`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runs {
+    pub appeared: u32,
+    pub of: u32,
+}

@@ -130,9 +130,24 @@ fn meaning_of_stuck(report: &Report) -> String {
         _ => " Hidden sockets were closed by the kernel, but the program still holds them.",
     };
     format!(
-        "Stuck means in CLOSE_WAIT{}: the peer hung up and this side has not closed.{hidden}",
-        for_how_long(report)
+        "Stuck means in CLOSE_WAIT{}{}: the peer hung up and this side has not closed.{hidden}",
+        for_how_long(report),
+        until_an_exit(report)
     )
+}
+
+/// Of a run that was told to take what an exit closed at another age.
+fn until_an_exit(report: &Report) -> String {
+    let window = &report.window;
+    match window.exit_age_seconds {
+        exit if exit == window.min_age_seconds => String::new(),
+        Some(0.0) => ", or for any time until only an exit closed it".to_owned(),
+        Some(seconds) => format!(
+            ", or for {} until only an exit closed it",
+            threshold(seconds)
+        ),
+        None => String::new(),
+    }
 }
 
 fn for_how_long(report: &Report) -> String {

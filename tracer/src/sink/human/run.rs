@@ -8,7 +8,7 @@ use super::site;
 use super::style::{BAD, DIM, GOOD, PLAIN, Page, WARNING};
 use crate::model::outcome::{Checked, Fate, Outcome};
 use crate::model::quantity::counted;
-use crate::model::report::Report;
+use crate::model::report::{Report, Runs};
 use crate::model::untrusted::Untrusted;
 
 /// `report` is `None` where nothing could be traced.
@@ -26,8 +26,13 @@ pub fn write_outcome(
             let text = format!("Not a failure: {}.", Untrusted::new(why.because()));
             page.paragraph(2, 2, DIM, &text)?;
         }
-        if let Some((times, of)) = finding.runs {
-            page.paragraph(2, 2, DIM, &format!("It appeared in {times} of {of} runs."))?;
+        if let Some(Runs { appeared, of }) = finding.site.runs {
+            page.paragraph(
+                2,
+                2,
+                DIM,
+                &format!("It appeared in {appeared} of {of} runs."),
+            )?;
         }
         page.blank()?;
     }

@@ -215,3 +215,22 @@ fn long_stacks_are_cut_and_say_so() {
     assert!(text.contains("… 27 more frames (-v shows all)"), "{text}");
     assert_eq!(text.matches("> handle_client").count(), 1);
 }
+
+#[test]
+fn what_stuck_means_in_a_run_is_said_of_what_an_exit_closed_as_well() {
+    let means = |exit_age_seconds| {
+        let mut report = samples::eof_ignored();
+        report.window.exit_age_seconds = exit_age_seconds;
+        let text = rendered(&report, &options(200));
+        let line = text.lines().find(|line| line.starts_with("Stuck means"));
+        line.unwrap().to_owned()
+    };
+    let plain = "Stuck means in CLOSE_WAIT for 60s or longer: the peer hung up";
+    for same in [None, Some(60.0)] {
+        assert!(means(same).starts_with(plain), "{}", means(same));
+    }
+    let any = "for 60s or longer, or for any time until only an exit closed it: the peer";
+    assert!(means(Some(0.0)).contains(any), "{}", means(Some(0.0)));
+    let some = "for 60s or longer, or for 5s until only an exit closed it: the peer";
+    assert!(means(Some(5.0)).contains(some), "{}", means(Some(5.0)));
+}

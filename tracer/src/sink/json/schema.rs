@@ -56,6 +56,8 @@ fn broken_reports_are_rejected() {
         ("/sites/0/oldest_seconds", json!(-1)),
         ("/sites/0/stacks/holders", json!(null)),
         ("/sites/0/listeners", json!({"events": []})),
+        ("/sites/0/runs", json!({"appeared": 0, "of": 2})),
+        ("/window/exit_age_seconds", json!("0s")),
         ("/hooks/0/status", json!("degraded")),
         ("/window/complete", json!("yes")),
     ] {

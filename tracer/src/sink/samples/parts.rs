@@ -53,6 +53,7 @@ pub(super) fn report(sites: Vec<Site>) -> Report {
             },
             complete: true,
             min_age_seconds: Some(60.0),
+            exit_age_seconds: None,
         },
         totals: Totals {
             close_wait: stuck + 3,
@@ -103,6 +104,7 @@ pub(super) fn site(verdict: Verdict, id: &str, count: u64) -> Site {
         pool: None,
         relief: None,
         listeners: None,
+        runs: None,
     }
 }
 
