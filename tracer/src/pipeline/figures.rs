@@ -8,10 +8,9 @@ use std::{
 use jiff::Timestamp;
 use procfs::process::{LimitValue, Process as Proc};
 
-use super::{pace::Pace, session::Session, visits::Counts};
+use super::{pace::Pace, series::Series, session::Session, visits::Counts};
 use crate::{
     diagnose::{Findings, Holding},
-    model::untrusted::Untrusted,
     probe::host::Host,
     serve::published::{Map, Process, Program, Published, Service, ServiceName, Tracer},
     source::service::{Owner, Owners},
@@ -20,6 +19,7 @@ use crate::{
 pub struct Figures {
     owners: Owners,
     visits: Counts,
+    series: Series,
     started: f64,
 }
 
@@ -28,6 +28,7 @@ impl Figures {
         Self {
             owners: Owners::default(),
             visits: Counts::new(host.cgroup2.clone()),
+            series: Series::default(),
             started: seconds(Timestamp::now()),
         }
     }
@@ -68,14 +69,8 @@ impl Figures {
                 }
             }
         }
-        for (name, total) in self.visits.read(session, &mut self.owners) {
-            let service = by_name.entry(name.clone()).or_insert_with(|| Service {
-                name,
-                ..Service::default()
-            });
-            (service.entered, service.stays) = (total.entered, total.stays);
-        }
-        by_name.into_values().collect()
+        let news = self.visits.read(&mut session.live.visits, &mut self.owners);
+        self.series.of(by_name, news)
     }
 
     fn name_of(&mut self, pid: Option<u32>) -> ServiceName {
@@ -83,7 +78,7 @@ impl Figures {
             Some(pid) => self.owners.of_pid(pid),
             None => Some(Owner::named("(no process)")),
         };
-        service_name(owner.unwrap_or_else(|| Owner::named("(ended process)")))
+        service_name(&owner.unwrap_or_else(|| Owner::named("(ended process)")))
     }
 
     fn tracer(
@@ -142,13 +137,13 @@ impl Figures {
     }
 }
 
-pub fn service_name(owner: Owner) -> ServiceName {
-    ServiceName {
-        service: Untrusted::new(owner.service),
-        namespace: Untrusted::new(owner.namespace),
-        pod: Untrusted::new(owner.pod),
-        container: Untrusted::new(owner.container),
-    }
+pub fn service_name(owner: &Owner) -> ServiceName {
+    ServiceName::new(
+        &owner.service,
+        &owner.namespace,
+        &owner.pod,
+        &owner.container,
+    )
 }
 
 fn add(service: &mut Service, holding: Holding, end: f64) {

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::label::label;
 use crate::model::{
     report::{Report, Site},
     untrusted::Untrusted,
@@ -18,7 +19,13 @@ pub struct Published {
     pub tracer: Tracer,
 }
 
-/// Whose sockets: the most specific name that is known of the owner.
+/// Services that have series of their own; a host has some hundred units or pods.
+pub const MAX_SERVICES: usize = 500;
+/// The one value that stands for all beyond a bound.
+pub const OTHER: &str = "other";
+
+/// Whose sockets: the most specific name that is known of the owner, as the labels have it, so that what is one series is
+/// one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ServiceName {
     /// systemd unit, container, or the name of the process.
@@ -27,6 +34,17 @@ pub struct ServiceName {
     pub namespace: Untrusted,
     pub pod: Untrusted,
     pub container: Untrusted,
+}
+
+impl ServiceName {
+    pub fn new(service: &str, namespace: &str, pod: &str, container: &str) -> Self {
+        Self {
+            service: label(service),
+            namespace: label(namespace),
+            pod: label(pod),
+            container: label(container),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -143,26 +143,6 @@ fn beyond_the_bound_sites_are_other_and_nothing_is_lost() {
 }
 
 #[test]
-fn beyond_the_bound_services_are_other() {
-    let mut published = published();
-    let one = published.services[0].clone();
-    published.services = (0..MAX_SERVICES + 100)
-        .map(|index| {
-            let mut service = one.clone();
-            service.name.service = Untrusted::new(format!("s{index}"));
-            service
-        })
-        .collect();
-    let text = text(published, 50, Form::Text);
-    let series = text
-        .lines()
-        .filter(|line| line.starts_with("sockleak_service_stuck_sockets{"));
-    assert_eq!(series.count(), MAX_SERVICES + 1);
-    assert!((sum(&text, "sockleak_service_stuck_sockets") - 3000.0).abs() < 0.5);
-    assert!(text.contains("sockleak_service_close_wait_seconds_count{service=\"other\"} 32500"));
-}
-
-#[test]
 fn a_histogram_is_cumulative_and_counts_all() {
     let text = text(published(), 50, Form::Text);
     let count = 25.0 * 26.0 / 2.0;
