@@ -11,8 +11,9 @@ use procfs::process::{LimitValue, Process as Proc};
 use super::{pace::Pace, series::Series, session::Session, visits::Counts};
 use crate::{
     diagnose::{Findings, Holding},
+    model::{report::Report, untrusted::Untrusted},
     probe::host::Host,
-    serve::published::{Map, Process, Program, Published, Service, ServiceName, Tracer},
+    serve::published::{Map, Omitted, Process, Program, Published, Service, ServiceName, Tracer},
     source::service::{Owner, Owners},
 };
 
@@ -40,9 +41,12 @@ impl Figures {
         pace: &Pace,
         http_restarts: u64,
     ) -> Published {
+        let mut report = findings.report.clone();
+        let owners = self.name_sites(&mut report);
         Published {
-            report: findings.report.clone(),
-            sites_omitted: 0,
+            report,
+            owners,
+            omitted: Omitted::default(),
             services: self.services(findings, session),
             tracer: self.tracer(findings, session, pace, http_restarts),
         }
@@ -71,6 +75,21 @@ impl Figures {
         }
         let news = self.visits.read(&mut session.live.visits, &mut self.owners);
         self.series.of(by_name, news)
+    }
+
+    /// By the same names as services have.
+    fn name_sites(&mut self, report: &mut Report) -> BTreeMap<String, ServiceName> {
+        let mut owners = BTreeMap::new();
+        for site in &mut report.sites {
+            let Some(process) = &mut site.process else {
+                continue;
+            };
+            let cgroup = process.cgroup.as_ref().map_or("", Untrusted::raw);
+            let owner = self.owners.of(cgroup, process.comm.raw());
+            process.service = Some(Untrusted::new(owner.service.clone()));
+            owners.insert(site.id.clone(), service_name(&owner));
+        }
+        owners
     }
 
     fn name_of(&mut self, pid: Option<u32>) -> ServiceName {

@@ -1,6 +1,8 @@
 //! What the tracer hands to the process that answers requests, after each inspection: the finished report and
 //! the figures that are not in it. Plain data; it crosses a pipe.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::label::label;
@@ -13,10 +15,36 @@ use crate::model::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Published {
     pub report: Report,
-    /// Sites that a bound kept out of the report, the least grave.
-    pub sites_omitted: u64,
+    /// Whose each site is, by its id.
+    pub owners: BTreeMap<String, ServiceName>,
+    pub omitted: Omitted,
     pub services: Vec<Service>,
     pub tracer: Tracer,
+}
+
+/// Sites that a bound kept out of the report, the least grave.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Omitted {
+    pub sites: u64,
+    /// Sockets of those that are not over.
+    pub stuck: u64,
+    pub oldest_seconds: f64,
+}
+
+impl Published {
+    /// So that one report has a size that can be handed over.
+    pub fn bound(&mut self, max_sites: usize) {
+        let sites = &mut self.report.sites;
+        let rest = sites.split_off(sites.len().min(max_sites));
+        self.omitted.sites = rest.len() as u64;
+        for site in &rest {
+            self.owners.remove(&site.id);
+            if !is_over(site) {
+                self.omitted.stuck += site.count;
+                self.omitted.oldest_seconds = self.omitted.oldest_seconds.max(site.oldest_seconds);
+            }
+        }
+    }
 }
 
 /// Services that have series of their own; a host has some hundred units or pods.

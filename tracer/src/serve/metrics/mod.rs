@@ -23,7 +23,7 @@ use prometheus_client::{
 
 use super::{
     label::{MAX_LABEL, label},
-    published::{OTHER, Published, Stays},
+    published::{OTHER, Published, ServiceName, Stays},
 };
 use crate::model::untrusted::Untrusted;
 
@@ -167,6 +167,13 @@ impl Sample {
     /// Text that a traced process can choose. Nothing is left out of a label but what is empty.
     fn with_untrusted(self, label_name: &'static str, value: &Untrusted) -> Self {
         self.with_label(label_name, &label(value.raw()))
+    }
+
+    fn with_owner(self, name: &ServiceName) -> Self {
+        self.with_label("service", &name.service)
+            .with_label("namespace", &name.namespace)
+            .with_label("pod", &name.pod)
+            .with_label("container", &name.container)
     }
 
     /// What is a label's value already: shown and cut all the same, as it comes from another process.

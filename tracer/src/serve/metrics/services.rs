@@ -130,10 +130,5 @@ fn each(
 }
 
 fn named(service: &Service, value: Value) -> Sample {
-    let name = &service.name;
-    Sample::of(value)
-        .with_label("service", &name.service)
-        .with_label("namespace", &name.namespace)
-        .with_label("pod", &name.pod)
-        .with_label("container", &name.container)
+    Sample::of(value).with_owner(&service.name)
 }
