@@ -18,6 +18,7 @@ mod holdings;
 mod in_part;
 mod ledger;
 mod left_loop;
+mod likeness;
 mod listeners;
 mod one_function;
 mod openers;

@@ -4,56 +4,223 @@
 //! for the same server. So are a few of which nothing is proven
 //! beside many of which something is, though nobody is to blame, and a few that the same calls used last, of whose thread
 //! no more could be learnt. Many stand for themselves, but for those that the same calls used last and whose stack was cut
-//! short before its runtime was known.
+//! short before its runtime was known. The sockets of one port go together, each compared with all that the finding has there.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{
     Group, SocketView,
     grouping::{Classified, frames_of},
     handed,
-    rules::Evidence,
+    likeness::{End, Likeness, has_place, is_used_alike, waits_alike},
 };
-use crate::model::{
-    report::Direction,
-    verdict::{Confidence, Verdict},
-};
+use crate::model::{report::Direction, stack::Frame};
 
 /// A finding takes in one for each so many of its own, so that three of four are its own.
 const OWN: usize = 3;
 
 /// Moves the members of small groups without a place to the only group that can be theirs.
 pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
-    let placeless: Vec<String> = groups
-        .iter()
-        .filter(|(_, members)| members.first().is_some_and(|(_, view)| !has_place(view)))
-        .map(|(key, _)| key.clone())
-        .collect();
+    let mut placeless: Vec<String> = Vec::new();
+    for (key, members) in groups.iter() {
+        if !blames(members) {
+            placeless.push(key.clone());
+        }
+    }
+    if placeless.is_empty() || groups.len() == 1 {
+        return;
+    }
+    let mut hosts = Hosts::of(groups);
     for key in placeless {
-        let Some(few) = groups.get(&key) else {
+        let likes: Vec<Likeness<'_>> = groups
+            .get(&key)
+            .into_iter()
+            .flatten()
+            .map(|member| hosts.likeness(member))
+            .collect();
+        let mut parts: HashMap<Part<'_>, (usize, HashSet<Likeness<'_>>)> = HashMap::new();
+        for like in &likes {
+            let (count, alike) = parts.entry(hosts.part(like)).or_default();
+            *count += 1;
+            alike.insert(*like);
+        }
+        let homes: HashMap<Part<'_>, String> = parts
+            .iter()
+            .filter_map(|(part, (count, alike))| Some((*part, hosts.only(&key, *count, alike)?)))
+            .collect();
+        if homes.is_empty() {
             continue;
-        };
-        let takes_in = |(_, members): &(&String, &Vec<Classified<'_>>)| {
-            let pair = members.first().zip(few.first());
-            let enough = members.len() >= few.len() * OWN
-                || pair.is_some_and(|((_, own), (_, other))| {
-                    waits_alike(own, other) || is_cut_short(other) && is_used_alike(own, other)
-                });
-            enough && pair.is_some_and(|(own, other)| may_be_of(own, other))
-        };
-        let mut fitting = groups.iter().filter(takes_in);
-        let (Some((only, members)), None) = (fitting.next(), fitting.next()) else {
-            continue;
-        };
-        let verdict = members.first().map(|(rule, _)| rule.verdict());
-        let only = only.clone();
-        let mut moved = groups.remove(&key).unwrap_or_default();
-        for (rule, view) in &mut moved {
-            if let Some(proof) = &mut view.proof {
-                proof.is_of_nothing |= Some(rule.verdict()) != verdict;
+        }
+        let homes: Vec<Option<String>> = likes
+            .iter()
+            .map(|like| homes.get(&hosts.part(like)).cloned())
+            .collect();
+        for (like, home) in likes.iter().zip(&homes) {
+            if home.is_some() {
+                hosts.leave(&key, like);
             }
         }
-        groups.entry(only).or_default().extend(moved);
+        let members = groups.remove(&key).unwrap_or_default();
+        for (member, home) in members.into_iter().zip(homes) {
+            match home {
+                Some(home) => enter(groups.entry(home).or_default(), member),
+                None => groups.entry(key.clone()).or_default().push(member),
+            }
+        }
+    }
+}
+
+fn enter<'a>(members: &mut Vec<Classified<'a>>, (rule, mut view): Classified<'a>) {
+    let verdict = members.first().map(|(rule, _)| rule.verdict());
+    if let Some(proof) = &mut view.proof {
+        proof.is_of_nothing |= Some(rule.verdict()) != verdict;
+    }
+    members.push((rule, view));
+}
+
+/// Somebody, for any of them. Thousands share a stack.
+fn blames(members: &[Classified<'_>]) -> bool {
+    let mut known: HashSet<*const Frame> = HashSet::new();
+    members.iter().any(|(_, view)| {
+        let source = view.proof.as_ref().map(|proof| proof.evidence_source);
+        let frames = source.and_then(|source| frames_of(source, view));
+        frames.is_some_and(|frames| {
+            known.insert(frames.as_ptr()) && view.context.blame(frames).is_some()
+        })
+    })
+}
+
+/// What goes together.
+type Part<'a> = (Option<&'a str>, [bool; 3], Option<End>, Option<(bool, u16)>);
+
+/// What others can be told with: members that are alike are one.
+#[derive(Default)]
+struct Hosts<'a> {
+    alike: Vec<Alike<'a>>,
+    by_end: HashMap<(&'a str, End), Vec<usize>>,
+    by_calls: HashMap<(&'a str, u64), Vec<usize>>,
+    known: HashMap<(String, Likeness<'a>), usize>,
+}
+
+struct Alike<'a> {
+    group: String,
+    has_place: bool,
+    like: Likeness<'a>,
+    count: usize,
+}
+
+impl<'a> Hosts<'a> {
+    fn of(groups: &BTreeMap<String, Vec<Classified<'a>>>) -> Self {
+        let mut all = Self::default();
+        for (key, members) in groups {
+            let has_place = blames(members);
+            let mut counts: HashMap<Likeness<'a>, usize> = HashMap::new();
+            for like in members.iter().map(Likeness::of).filter(Likeness::is_host) {
+                *counts.entry(like).or_default() += 1;
+            }
+            for (like, count) in counts {
+                all.add(key, has_place, like, count);
+            }
+        }
+        all
+    }
+
+    fn add(&mut self, group: &str, has_place: bool, like: Likeness<'a>, count: usize) {
+        let at = self.alike.len();
+        let program = like.program.unwrap_or_default();
+        if let Some(end) = like.end {
+            self.by_end.entry((program, end)).or_default().push(at);
+        }
+        if let Some(stack) = like.stack {
+            self.by_calls.entry((program, stack)).or_default().push(at);
+        }
+        self.known.insert((group.to_owned(), like), at);
+        self.alike.push(Alike {
+            group: group.to_owned(),
+            has_place,
+            like,
+            count,
+        });
+    }
+
+    /// Of one which is older than the tracer, so that nothing tells who opened it, the end is as if it were like one of
+    /// those here.
+    fn likeness(&self, member: &Classified<'a>) -> Likeness<'a> {
+        let mut like = Likeness::of(member);
+        let (_, view) = member;
+        if view.direction().is_none() {
+            let endpoints = &view.socket.endpoints;
+            let ends = [(false, endpoints.local), (true, endpoints.remote)];
+            like.end = ends.into_iter().find(|end| self.has(&like, *end));
+        }
+        like
+    }
+
+    fn has(&self, like: &Likeness<'a>, end: End) -> bool {
+        (like.program).is_some_and(|program| self.by_end.contains_key(&(program, end)))
+    }
+
+    /// Where nothing was used at the same end, those of one service go together.
+    fn part(&self, like: &Likeness<'a>) -> Part<'a> {
+        let end = like.end.filter(|end| self.has(like, *end));
+        let service = like.service.filter(|_| end.is_none());
+        (like.program, like.states, end, service)
+    }
+
+    /// The only group in which each of these has enough that may be of the same finding.
+    fn only(&self, of: &str, count: usize, few: &HashSet<Likeness<'a>>) -> Option<String> {
+        let mut fitting: Option<BTreeMap<&str, (usize, bool)>> = None;
+        for other in few {
+            let mut here: BTreeMap<&str, (usize, bool)> = BTreeMap::new();
+            for own in self
+                .beside(other)
+                .filter(|own| own.count > 0 && own.group != of)
+            {
+                if own.like.may_take_in(own.has_place, other) {
+                    let (count, is_sure) = here.entry(own.group.as_str()).or_default();
+                    *count += own.count;
+                    *is_sure |= own.like.is_surely_of(other);
+                }
+            }
+            if let Some(before) = fitting {
+                here.retain(|group, (count, is_sure)| {
+                    before.get(group).is_some_and(|(least, sure)| {
+                        (*count, *is_sure) = ((*count).min(*least), *is_sure && *sure);
+                        true
+                    })
+                });
+            }
+            fitting = Some(here);
+        }
+        let mut fitting = fitting?.into_iter();
+        let mut enough = fitting
+            .by_ref()
+            .filter(|(_, (own, is_sure))| *is_sure || *own >= count * OWN);
+        match (enough.next(), enough.next()) {
+            (Some((only, _)), None) => Some(only.to_owned()),
+            _ => None,
+        }
+    }
+
+    fn beside(&self, other: &Likeness<'a>) -> impl Iterator<Item = &Alike<'a>> {
+        let program = other.program.unwrap_or_default();
+        let by_end = other.end.and_then(|end| self.by_end.get(&(program, end)));
+        let by_calls = (other.stack).and_then(|stack| self.by_calls.get(&(program, stack)));
+        let at: BTreeSet<usize> = [by_end, by_calls]
+            .into_iter()
+            .flatten()
+            .flatten()
+            .copied()
+            .collect();
+        at.into_iter().filter_map(|at| self.alike.get(at))
+    }
+
+    /// What was moved is no longer its group's own.
+    fn leave(&mut self, group: &str, like: &Likeness<'a>) {
+        let at = self.known.get(&(group.to_owned(), *like));
+        if let Some(alike) = at.and_then(|at| self.alike.get_mut(*at)) {
+            alike.count = 0;
+        }
     }
 }
 
@@ -104,12 +271,27 @@ pub fn evidence(group: &Group<'_>) -> Vec<String> {
         say(
             others.len(),
             others_lack,
-            &format!("the same {shared} and program as the others"),
+            &if is_one_end(group) {
+                format!("the same {shared} and program as the others")
+            } else {
+                format!("others here have the same {shared} and program")
+            },
         ),
     ]
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// They came in through one port, or go to one server.
+fn is_one_end(group: &Group<'_>) -> bool {
+    let direction = group.direction();
+    let end = |view: &SocketView<'_>| match direction {
+        Some(Direction::Connected) => view.socket.endpoints.remote,
+        _ => view.socket.endpoints.local,
+    };
+    let ports: BTreeSet<u16> = group.views.iter().map(|view| end(view).port()).collect();
+    ports.len() < 2
 }
 
 /// The oldest member that has a place of its own, of those that are as sure as the finding: what that says is proven of it.
@@ -128,12 +310,6 @@ pub fn telling<'g, 'a>(group: &'g Group<'a>) -> Option<&'g SocketView<'a>> {
         .or_else(|| group.oldest())
 }
 
-fn has_place(view: &SocketView<'_>) -> bool {
-    let source = view.proof.as_ref().map(|proof| proof.evidence_source);
-    let frames = source.and_then(|source| frames_of(source, view));
-    frames.is_some_and(|frames| view.context.blame(frames).is_some())
-}
-
 /// These agree with a stack, which `in_part` tells of.
 fn is_in_part(view: &SocketView<'_>) -> bool {
     let source = view.proof.as_ref().map(|proof| proof.evidence_source);
@@ -145,94 +321,4 @@ fn is_in_part(view: &SocketView<'_>) -> bool {
 fn is_unproven(view: &SocketView<'_>) -> bool {
     let proof = view.proof.as_ref();
     proof.is_some_and(|proof| proof.is_of_nothing)
-}
-
-fn may_be_of((rule, own): &Classified<'_>, (of, other): &Classified<'_>) -> bool {
-    let program = |view: &SocketView<'_>| view.process().and_then(|process| process.exe.clone());
-    let verdict = of.verdict();
-    (verdict == Verdict::Unknown && !denies(rule.verdict(), other)
-        || has_place(own) && verdict == rule.verdict()
-        || has_place(own) && is_low(other) && is_used_alike(own, other)
-        || may_be_parked(verdict, other) && rule.verdict() == Verdict::Parked)
-        && rule.verdict() != Verdict::Unknown
-        && is_in_like_state(own, other)
-        && program(own).is_some()
-        && program(own) == program(other)
-        && (end(own).is_some() && end(own) == end_like(other, own)
-            || is_used_alike(own, other)
-                && service(own).is_some()
-                && service(own) == service(other))
-}
-
-/// One that the kernel has ended is another case than one in `CLOSE_WAIT`, one whose end was taken by calls that nobody
-/// watches than one whose read is known, and one whose other side the program has ended than one that it has forgotten.
-fn is_in_like_state(own: &SocketView<'_>, other: &SocketView<'_>) -> bool {
-    own.in_close_wait() == other.in_close_wait()
-        && own.was_read_unseen() == other.was_read_unseen()
-        && own.was_passed_on() == other.was_passed_on()
-}
-
-/// What the verdict says is not true of it.
-fn denies(verdict: Verdict, view: &SocketView<'_>) -> bool {
-    verdict == Verdict::NeverRead && !view.is_unused()
-}
-
-/// The stack that would tell its place ends before any function of the program, as where its runtime was not known yet.
-fn is_cut_short(view: &SocketView<'_>) -> bool {
-    let source = view.proof.as_ref().map(|proof| proof.evidence_source);
-    let stack = view.stack(source.and_then(|source| source.operation(view)));
-    stack.is_some_and(|stack| stack.truncated || stack.one_of_several)
-}
-
-/// That both wait for the same server is proven of each, and is their cause, whoever asked.
-fn waits_alike(own: &SocketView<'_>, other: &SocketView<'_>) -> bool {
-    let server = |view: &SocketView<'_>| match &view.proof.as_ref()?.evidence {
-        Evidence::Upstream(upstream) => Some(upstream.connection.endpoints.remote),
-        _ => None,
-    };
-    server(own).is_some() && server(own) == server(other)
-}
-
-/// It left its epoll set, if it was in one, before that was watched.
-fn may_be_parked(verdict: Verdict, view: &SocketView<'_>) -> bool {
-    verdict == Verdict::LostReference && is_low(view)
-}
-
-fn is_low(view: &SocketView<'_>) -> bool {
-    let proof = view.proof.as_ref();
-    proof.is_some_and(|proof| proof.confidence == Confidence::Low)
-}
-
-/// The same calls used both last, as far out as the stack is known.
-fn is_used_alike(own: &SocketView<'_>, other: &SocketView<'_>) -> bool {
-    let stack = |view: &SocketView<'_>| {
-        let last = view.last_operation()?;
-        let known = view.stack(Some(last))?;
-        (last.stack != 0 && !known.truncated && !known.one_of_several).then_some(last.stack)
-    };
-    stack(own).is_some() && stack(own) == stack(other)
-}
-
-/// What they came in through, or where they go to.
-fn end(view: &SocketView<'_>) -> Option<(bool, SocketAddr)> {
-    end_of(view.direction()?, view)
-}
-
-/// That of one which is older than the tracer, so that nothing tells who opened it: as if it were like the other.
-fn end_like(view: &SocketView<'_>, other: &SocketView<'_>) -> Option<(bool, SocketAddr)> {
-    end_of(view.direction().or_else(|| other.direction())?, view)
-}
-
-/// Another host may offer the same.
-fn service(view: &SocketView<'_>) -> Option<(bool, u16)> {
-    end(view).map(|(is_remote, end)| (is_remote, end.port()))
-}
-
-fn end_of(direction: Direction, view: &SocketView<'_>) -> Option<(bool, SocketAddr)> {
-    let endpoints = &view.socket.endpoints;
-    match direction {
-        Direction::Connected => Some((true, endpoints.remote)),
-        Direction::Accepted => Some((false, endpoints.local)),
-        Direction::Unaccepted => None,
-    }
 }

@@ -8,18 +8,19 @@ use std::{
 use jiff::Timestamp;
 use procfs::process::{LimitValue, Process as Proc};
 
-use super::{pace::Pace, session::Session, visits::Counts};
+use super::{pace::Pace, series::Series, session::Session, visits::Counts};
 use crate::{
     diagnose::{Findings, Holding},
-    model::untrusted::Untrusted,
+    model::{report::Report, untrusted::Untrusted},
     probe::host::Host,
-    serve::published::{Map, Process, Program, Published, Service, ServiceName, Tracer},
+    serve::published::{Map, Omitted, Process, Program, Published, Service, ServiceName, Tracer},
     source::service::{Owner, Owners},
 };
 
 pub struct Figures {
     owners: Owners,
     visits: Counts,
+    series: Series,
     started: f64,
 }
 
@@ -28,6 +29,7 @@ impl Figures {
         Self {
             owners: Owners::default(),
             visits: Counts::new(host.cgroup2.clone()),
+            series: Series::default(),
             started: seconds(Timestamp::now()),
         }
     }
@@ -39,9 +41,12 @@ impl Figures {
         pace: &Pace,
         http_restarts: u64,
     ) -> Published {
+        let mut report = findings.report.clone();
+        let owners = self.name_sites(&mut report);
         Published {
-            report: findings.report.clone(),
-            sites_omitted: 0,
+            report,
+            owners,
+            omitted: Omitted::default(),
             services: self.services(findings, session),
             tracer: self.tracer(findings, session, pace, http_restarts),
         }
@@ -68,14 +73,23 @@ impl Figures {
                 }
             }
         }
-        for (name, total) in self.visits.read(session, &mut self.owners) {
-            let service = by_name.entry(name.clone()).or_insert_with(|| Service {
-                name,
-                ..Service::default()
-            });
-            (service.entered, service.stays) = (total.entered, total.stays);
+        let news = self.visits.read(&mut session.live.visits, &mut self.owners);
+        self.series.of(by_name, news)
+    }
+
+    /// By the same names as services have.
+    fn name_sites(&mut self, report: &mut Report) -> BTreeMap<String, ServiceName> {
+        let mut owners = BTreeMap::new();
+        for site in &mut report.sites {
+            let Some(process) = &mut site.process else {
+                continue;
+            };
+            let cgroup = process.cgroup.as_ref().map_or("", Untrusted::raw);
+            let owner = self.owners.of(cgroup, process.comm.raw());
+            process.service = Some(Untrusted::new(owner.service.clone()));
+            owners.insert(site.id.clone(), service_name(&owner));
         }
-        by_name.into_values().collect()
+        owners
     }
 
     fn name_of(&mut self, pid: Option<u32>) -> ServiceName {
@@ -83,7 +97,7 @@ impl Figures {
             Some(pid) => self.owners.of_pid(pid),
             None => Some(Owner::named("(no process)")),
         };
-        service_name(owner.unwrap_or_else(|| Owner::named("(ended process)")))
+        service_name(&owner.unwrap_or_else(|| Owner::named("(ended process)")))
     }
 
     fn tracer(
@@ -142,13 +156,13 @@ impl Figures {
     }
 }
 
-pub fn service_name(owner: Owner) -> ServiceName {
-    ServiceName {
-        service: Untrusted::new(owner.service),
-        namespace: Untrusted::new(owner.namespace),
-        pod: Untrusted::new(owner.pod),
-        container: Untrusted::new(owner.container),
-    }
+pub fn service_name(owner: &Owner) -> ServiceName {
+    ServiceName::new(
+        &owner.service,
+        &owner.namespace,
+        &owner.pod,
+        &owner.container,
+    )
 }
 
 fn add(service: &mut Service, holding: Holding, end: f64) {

@@ -18,6 +18,7 @@ mod program_end;
 mod replay;
 mod samples;
 mod scope;
+mod series;
 mod serve;
 mod session;
 mod snapshot;

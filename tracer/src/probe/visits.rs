@@ -25,19 +25,26 @@ impl VisitsByCgroup {
         let mut sums = BTreeMap::new();
         for pair in &self.0 {
             let (cgroup, counts) = pair?;
-            let sum: &mut Visits = sums.entry(cgroup).or_insert([0; _]);
-            for one in counts.iter() {
-                for (total, count) in sum.iter_mut().zip(one) {
-                    *total += count;
-                }
-            }
+            sums.insert(cgroup, sum(&counts));
         }
         Ok(sums)
     }
 
-    /// Makes room for another: the cgroup is gone.
-    pub fn forget(&mut self, cgroup: u64) {
+    /// Makes room for another: the cgroup is gone. Answers with what was counted of it until now.
+    pub fn forget(&mut self, cgroup: u64) -> Option<Visits> {
+        let counts = self.0.get(&cgroup, 0).ok();
         // Gone already is fine.
         let _ = self.0.remove(&cgroup);
+        counts.map(|counts| sum(&counts))
     }
+}
+
+fn sum(counts: &PerCpuValues<Visits>) -> Visits {
+    let mut sum: Visits = [0; _];
+    for one in counts.iter() {
+        for (total, count) in sum.iter_mut().zip(one) {
+            *total += count;
+        }
+    }
+    sum
 }

@@ -50,6 +50,8 @@ struct Shared {
     news: Condvar,
     restarts: AtomicU64,
     warnings: Mutex<Vec<String>>,
+    /// What is wrong with the web config file, until it is mended.
+    wrong_config: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -109,9 +111,9 @@ impl Publisher {
 
     /// The newest report replaces one that has not been handed over yet.
     pub fn publish(&self, mut published: Published) {
-        let sites = &mut published.report.sites;
-        published.sites_omitted = sites.len().saturating_sub(MAX_SITES) as u64;
-        sites.truncate(MAX_SITES);
+        published.bound(MAX_SITES);
+        let wrong = self.shared.wrong_config().clone();
+        published.report.warnings.extend(wrong);
         // Plain data: it cannot fail.
         let Ok(json) = serde_json::to_vec(&published) else {
             return;
@@ -163,6 +165,11 @@ impl Drop for Publisher {
 impl Shared {
     fn state(&self) -> std::sync::MutexGuard<'_, Pending> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wrong_config(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        let locked = self.wrong_config.lock();
+        locked.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn warn(&self, text: String) {
@@ -332,10 +339,9 @@ impl Feeder {
             match self.config.refresh() {
                 Ok(true) => self.configure(server)?,
                 Ok(false) => {}
-                Err(wrong) => self
-                    .shared
-                    .warn(format!("{wrong}; the settings before stay in force")),
+                Err(wrong) => tracing::warn!("{wrong}; the settings before stay in force"),
             }
+            *self.shared.wrong_config() = self.config.wrong.clone();
             if let Some(json) = published
                 && number != server.has
             {

@@ -7,6 +7,7 @@ pub mod listen;
 pub mod published;
 
 mod http;
+mod label;
 mod message;
 mod metrics;
 mod page;

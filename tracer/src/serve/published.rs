@@ -1,8 +1,11 @@
 //! What the tracer hands to the process that answers requests, after each inspection: the finished report and
 //! the figures that are not in it. Plain data; it crosses a pipe.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::label::label;
 use crate::model::{
     report::{Report, Site},
     untrusted::Untrusted,
@@ -12,13 +15,45 @@ use crate::model::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Published {
     pub report: Report,
-    /// Sites that a bound kept out of the report, the least grave.
-    pub sites_omitted: u64,
+    /// Whose each site is, by its id.
+    pub owners: BTreeMap<String, ServiceName>,
+    pub omitted: Omitted,
     pub services: Vec<Service>,
     pub tracer: Tracer,
 }
 
-/// Whose sockets: the most specific name that is known of the owner.
+/// Sites that a bound kept out of the report, the least grave.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Omitted {
+    pub sites: u64,
+    /// Sockets of those that are not over.
+    pub stuck: u64,
+    pub oldest_seconds: f64,
+}
+
+impl Published {
+    /// So that one report has a size that can be handed over.
+    pub fn bound(&mut self, max_sites: usize) {
+        let sites = &mut self.report.sites;
+        let rest = sites.split_off(sites.len().min(max_sites));
+        self.omitted.sites = rest.len() as u64;
+        for site in &rest {
+            self.owners.remove(&site.id);
+            if !is_over(site) {
+                self.omitted.stuck += site.count;
+                self.omitted.oldest_seconds = self.omitted.oldest_seconds.max(site.oldest_seconds);
+            }
+        }
+    }
+}
+
+/// Services that have series of their own; a host has some hundred units or pods.
+pub const MAX_SERVICES: usize = 500;
+/// The one value that stands for all beyond a bound.
+pub const OTHER: &str = "other";
+
+/// Whose sockets: the most specific name that is known of the owner, as the labels have it, so that what is one series is
+/// one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ServiceName {
     /// systemd unit, container, or the name of the process.
@@ -27,6 +62,17 @@ pub struct ServiceName {
     pub namespace: Untrusted,
     pub pod: Untrusted,
     pub container: Untrusted,
+}
+
+impl ServiceName {
+    pub fn new(service: &str, namespace: &str, pod: &str, container: &str) -> Self {
+        Self {
+            service: label(service),
+            namespace: label(namespace),
+            pod: label(pod),
+            container: label(container),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

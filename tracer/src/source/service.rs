@@ -183,17 +183,24 @@ fn pod_id(part: &str) -> Option<String> {
     is_pod.then_some(id)
 }
 
+pub struct Cgroups {
+    /// Paths below the mount.
+    pub by_id: BTreeMap<u64, String>,
+    /// What was not found does not exist.
+    pub are_all: bool,
+}
+
 /// Cgroups by the number that the kernel knows them by: it is the inode of their folder.
-pub fn cgroup_paths(mount: &Path, wanted: &BTreeSet<u64>) -> BTreeMap<u64, String> {
+pub fn cgroup_paths(mount: &Path, wanted: &BTreeSet<u64>) -> Cgroups {
     use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
     /// Folders looked at in one walk.
     const MAX_FOLDERS: usize = 65_536;
-    let mut found = BTreeMap::new();
+    let mut by_id = BTreeMap::new();
     if let Some(root) = fs::metadata(mount)
         .ok()
         .filter(|root| wanted.contains(&root.ino()))
     {
-        found.insert(root.ino(), "/".to_owned());
+        by_id.insert(root.ino(), "/".to_owned());
     }
     let mut left = vec![mount.to_owned()];
     let mut looked_at = 0;
@@ -204,18 +211,24 @@ pub fn cgroup_paths(mount: &Path, wanted: &BTreeSet<u64>) -> BTreeMap<u64, Strin
             }
             looked_at += 1;
             if looked_at > MAX_FOLDERS {
-                return found;
+                return Cgroups {
+                    by_id,
+                    are_all: false,
+                };
             }
             let path = entry.path();
             if wanted.contains(&entry.ino()) {
                 let below = path.strip_prefix(mount).unwrap_or(&path);
                 let below = Untrusted::new(below.display().to_string());
-                found.insert(entry.ino(), format!("/{}", below.raw()));
+                by_id.insert(entry.ino(), format!("/{}", below.raw()));
             }
             left.push(path);
         }
     }
-    found
+    Cgroups {
+        by_id,
+        are_all: true,
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use hyper::header::HeaderValue;
 use serde::Deserialize;
 
 use super::{ClientAuth, Loaded, RateLimit, Tls, tls};
@@ -84,6 +85,12 @@ pub(super) fn parse(
         return Err(format!(
             "http_server_config cannot set the header {other}; it can set {}",
             ALLOWED_HEADERS.join(", ")
+        ));
+    }
+    let is_wrong = |value: &String| HeaderValue::try_from(value).is_err();
+    if let Some((name, _)) = headers.iter().find(|(_, value)| is_wrong(value)) {
+        return Err(format!(
+            "http_server_config: what it says for {name} is no value of a header: it has a line break or a control character"
         ));
     }
     let users = file.basic_auth_users.unwrap_or_default();

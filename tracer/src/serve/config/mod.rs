@@ -80,6 +80,8 @@ pub struct WebConfig {
     path: Option<PathBuf>,
     seen: Vec<(PathBuf, Option<Stamp>)>,
     pub loaded: Loaded,
+    /// Why what the file says now is not in force.
+    pub wrong: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,7 @@ impl WebConfig {
                 path: None,
                 seen: Vec::new(),
                 loaded: Loaded::default(),
+                wrong: None,
             });
         };
         let mut seen = Vec::new();
@@ -105,6 +108,7 @@ impl WebConfig {
             path: Some(path.to_owned()),
             seen,
             loaded,
+            wrong: None,
         })
     }
 
@@ -121,7 +125,10 @@ impl WebConfig {
         let read = read(&path, &mut seen);
         // Also after a failure: it is told once for each change.
         self.seen = seen;
-        let loaded = read.map_err(|reason| wrong(&path, &reason))?;
+        let loaded = read.map_err(|reason| wrong(&path, &reason));
+        let said = loaded.as_ref().err();
+        self.wrong = said.map(|wrong| format!("{wrong}; the settings before stay in force"));
+        let loaded = loaded?;
         let news = loaded != self.loaded;
         self.loaded = loaded;
         Ok(news)

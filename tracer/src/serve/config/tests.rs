@@ -75,6 +75,10 @@ fn what_cannot_be_done_is_refused_by_name() {
             "http_server_config:\n  headers:\n    Set-Cookie: x\n".to_owned(),
             "cannot set the header Set-Cookie",
         ),
+        (
+            "http_server_config:\n  headers:\n    X-Frame-Options: \"DENY\\nX: y\"\n".to_owned(),
+            "for X-Frame-Options is no value of a header",
+        ),
     ] {
         let error = parsed(&text).unwrap_err();
         assert!(error.contains(words), "{text}: {error}");
@@ -96,6 +100,11 @@ fn a_changed_file_is_read_again_and_a_wrong_one_leaves_the_old_in_force() {
     assert!(error.contains("rate_limit.interval"), "{error}");
     assert_eq!(config.loaded.rate_limit.unwrap().burst, 33);
     assert!(!config.refresh().unwrap());
+    assert!(config.wrong.as_ref().unwrap().contains("stay in force"));
+    // Mended, with what is in force.
+    fs::write(&path, "rate_limit: {interval: 1s, burst: 33}\n").unwrap();
+    assert!(!config.refresh().unwrap());
+    assert_eq!(config.wrong, None);
     fs::remove_file(&path).unwrap();
     assert!(config.refresh().is_err());
 }

@@ -5,7 +5,7 @@ use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, channel::Channel, combinators::BoxBody};
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response, StatusCode, Version,
     body::Incoming,
     header::{self, HeaderName, HeaderValue},
 };
@@ -45,6 +45,12 @@ async fn refusal(request: &Request<Incoming>, settings: &Settings, via: Via) -> 
     if !settings.allows_another() {
         return Some(plain(StatusCode::TOO_MANY_REQUESTS, "Too many requests.\n"));
     }
+    if !says_one_host(request) {
+        return Some(plain(
+            StatusCode::BAD_REQUEST,
+            "One Host header is needed.\n",
+        ));
+    }
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD.\n");
         let allowed = HeaderValue::from_static("GET, HEAD");
@@ -70,6 +76,14 @@ async fn refusal(request: &Request<Incoming>, settings: &Settings, via: Via) -> 
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
             Some(answer)
         }
+    }
+}
+
+/// RFC 9112, 3.2; HTTP/1.0 may say none.
+fn says_one_host<T>(request: &Request<T>) -> bool {
+    match request.headers().get_all(header::HOST).iter().count() {
+        0 => request.version() < Version::HTTP_11,
+        count => count == 1,
     }
 }
 
@@ -253,6 +267,22 @@ fn harden(headers: &mut HeaderMap, settings: &Settings) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_host_is_said_and_none_only_by_the_oldest() {
+        let says = |version, hosts: &[&str]| {
+            let request = Request::builder().version(version);
+            let request = hosts
+                .iter()
+                .fold(request, |all, host| all.header(header::HOST, *host));
+            says_one_host(&request.body(()).unwrap())
+        };
+        assert!(says(Version::HTTP_11, &["a"]) && says(Version::HTTP_10, &[]));
+        for hosts in [&[][..], &["a", "a"], &["a", "b"]] {
+            assert!(!says(Version::HTTP_11, hosts), "{hosts:?}");
+        }
+        assert!(!says(Version::HTTP_10, &["a", "b"]));
+    }
 
     #[test]
     fn addresses_and_own_names_are_known_and_others_are_not() {

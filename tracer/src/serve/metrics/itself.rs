@@ -73,7 +73,7 @@ pub(super) const FAMILIES: &[Family] = &[
         labels: &[],
         help: "Sites beyond the 500 that a report holds here, the least grave.",
         bound: "1",
-        samples: |published, _| vec![Sample::now(published.sites_omitted)],
+        samples: |published, _| vec![Sample::now(published.omitted.sites)],
     },
     Family {
         name: "sockleak_report_complete",
@@ -210,7 +210,8 @@ pub(super) const FAMILIES: &[Family] = &[
         name: "sockleak_hook",
         kind: Gauge,
         labels: &["hook", "kind", "status"],
-        help: "1 for the status that each hook has: attached, degraded or unavailable. `sockleak doctor` says why.",
+        help: "1 for the status that each hook has: attached, standby (put on once something is \
+               stuck), degraded or unavailable. `sockleak doctor` says why.",
         bound: "20",
         samples: |published, _| {
             let hooks = published.report.hooks.iter();
@@ -264,7 +265,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Gauge,
         labels: &["map"],
         help: "Memory of each map of the kernel program. It is charged to the cgroup that started the tracer.",
-        bound: "20",
+        bound: "40",
         samples: |published, _| maps(published, |map| Some(map.bytes)),
     },
     Family {
@@ -272,7 +273,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Gauge,
         labels: &["map"],
         help: "Entries in use, of maps whose entries can be counted cheaply.",
-        bound: "20",
+        bound: "40",
         samples: |published, _| maps(published, |map| map.entries),
     },
     Family {
@@ -280,7 +281,7 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Gauge,
         labels: &["map"],
         help: "Entries that each map has room for.",
-        bound: "20",
+        bound: "40",
         samples: |published, _| maps(published, |map| Some(map.capacity)),
     },
     Family {

@@ -21,15 +21,11 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::published::{Published, Stays};
+use super::{
+    label::{MAX_LABEL, label},
+    published::{OTHER, Published, ServiceName, Stays},
+};
 use crate::model::untrusted::Untrusted;
-
-/// Characters of a label's value.
-const MAX_LABEL: usize = 128;
-/// Services that have series of their own; a host has some hundred units or pods.
-const MAX_SERVICES: usize = 500;
-/// The one value that stands for all beyond a bound.
-const OTHER: &str = "other";
 
 /// One row of the table.
 struct Family {
@@ -169,10 +165,22 @@ impl Sample {
     }
 
     /// Text that a traced process can choose. Nothing is left out of a label but what is empty.
-    fn with_untrusted(mut self, label: &'static str, value: &Untrusted) -> Self {
+    fn with_untrusted(self, label_name: &'static str, value: &Untrusted) -> Self {
+        self.with_label(label_name, &label(value.raw()))
+    }
+
+    fn with_owner(self, name: &ServiceName) -> Self {
+        self.with_label("service", &name.service)
+            .with_label("namespace", &name.namespace)
+            .with_label("pod", &name.pod)
+            .with_label("container", &name.container)
+    }
+
+    /// What is a label's value already: shown and cut all the same, as it comes from another process.
+    fn with_label(mut self, name: &'static str, value: &Untrusted) -> Self {
         if !value.is_empty() {
             let shown = Untrusted::new(value.to_string()).bounded(MAX_LABEL);
-            self.labels.push((label, shown.raw().to_owned()));
+            self.labels.push((name, shown.raw().to_owned()));
         }
         self
     }

@@ -12,7 +12,8 @@ pub fn reference() -> String {
         "# Metrics of `sockleak serve`\n\n\
          Made from the table in `tracer/src/serve/metrics/`; a test compares the two. `/metrics` answers in text 0.0.4, \
          OpenMetrics 1.0 and protobuf, whichever the client asks for. Label values are cut at {MAX_LABEL} characters; \
-         control characters and marks that reorder text are shown as escapes. An empty label is left out.\n"
+         control characters and marks that reorder text are shown as escapes, and a backslash that would begin one as \
+         `\\x5c`. An empty label is left out.\n"
     );
     for family in families() {
         // Writing into a String cannot fail.

@@ -2,11 +2,8 @@
 
 use prometheus_client::metrics::MetricType::{Counter, Gauge, Histogram};
 
-use super::{Family, MAX_SERVICES, OTHER, Sample, Value};
-use crate::{
-    model::untrusted::Untrusted,
-    serve::published::{Published, Service, ServiceName, Stays},
-};
+use super::{Family, Sample, Value};
+use crate::serve::published::{Published, Service};
 
 const LABELS: &[&str] = &["service", "namespace", "pod", "container"];
 const BOUND: &str = "500 services, and one for all others";
@@ -88,10 +85,10 @@ pub(super) const FAMILIES: &[Family] = &[
                among them.",
         bound: BOUND,
         samples: |published, _| {
-            let services = bounded(published).into_iter();
+            let services = published.services.iter();
             services
                 .filter(|service| !service.stays.buckets.is_empty())
-                .map(|service| named(&service, Value::Total(service.entered as f64)))
+                .map(|service| named(service, Value::Total(service.entered as f64)))
                 .collect()
         },
     },
@@ -102,10 +99,10 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "How long sockets were in CLOSE_WAIT that have left it, by the cgroup of the socket.",
         bound: "26 buckets, a sum and a count for each of 500 services, and one for all others",
         samples: |published, _| {
-            let services = bounded(published).into_iter();
+            let services = published.services.iter();
             services
                 .filter(|service| !service.stays.buckets.is_empty())
-                .map(|service| named(&service, Value::Stays(service.stays.clone())))
+                .map(|service| named(service, Value::Stays(service.stays.clone())))
                 .collect()
         },
     },
@@ -120,10 +117,10 @@ fn each(
     value: impl Fn(&Service) -> Option<f64>,
     state: &'static str,
 ) -> Vec<Sample> {
-    let services = bounded(published).into_iter();
+    let services = published.services.iter();
     services
         .filter_map(|service| {
-            let sample = named(&service, Value::Now(value(&service)?));
+            let sample = named(service, Value::Now(value(&service)?));
             Some(match state {
                 "" => sample,
                 state => sample.with("state", state),
@@ -133,61 +130,5 @@ fn each(
 }
 
 fn named(service: &Service, value: Value) -> Sample {
-    let name = &service.name;
-    Sample::of(value)
-        .with_untrusted("service", &name.service)
-        .with_untrusted("namespace", &name.namespace)
-        .with_untrusted("pod", &name.pod)
-        .with_untrusted("container", &name.container)
-}
-
-/// Those with most trouble have series of their own.
-fn bounded(published: &Published) -> Vec<Service> {
-    let mut services = published.services.clone();
-    services.sort_by(|one, other| {
-        let weight = |service: &Service| (service.stuck, service.close_wait, service.entered);
-        weight(other)
-            .cmp(&weight(one))
-            .then_with(|| one.name.cmp(&other.name))
-    });
-    let rest = services.split_off(services.len().min(MAX_SERVICES));
-    if let Some(other) = rest.into_iter().reduce(|one, other| merged(one, &other)) {
-        services.push(Service {
-            name: ServiceName {
-                service: Untrusted::new(OTHER),
-                ..ServiceName::default()
-            },
-            ..other
-        });
-    }
-    services
-}
-
-/// Two services as one.
-fn merged(mut one: Service, other: &Service) -> Service {
-    one.close_wait += other.close_wait;
-    one.stuck += other.stuck;
-    one.hidden += other.hidden;
-    one.unaccepted += other.unaccepted;
-    one.entered += other.entered;
-    one.oldest_stuck = [one.oldest_stuck, other.oldest_stuck]
-        .into_iter()
-        .flatten()
-        .min_by(f64::total_cmp);
-    if other.fds_open > one.fds_open {
-        (one.fds_open, one.fds_limit) = (other.fds_open, other.fds_limit);
-    }
-    one.stays = added(one.stays, &other.stays);
-    one
-}
-
-fn added(mut one: Stays, other: &Stays) -> Stays {
-    if one.buckets.len() < other.buckets.len() {
-        one.buckets.resize(other.buckets.len(), 0);
-    }
-    for (sum, more) in one.buckets.iter_mut().zip(&other.buckets) {
-        *sum += more;
-    }
-    one.sum_seconds += other.sum_seconds;
-    one
+    Sample::of(value).with_owner(&service.name)
 }

@@ -7,7 +7,7 @@ use prometheus_client::metrics::MetricType::{Gauge, Info};
 use super::{Family, Limits, OTHER, Sample, Value};
 use crate::{
     model::{report::Site, untrusted::Untrusted},
-    serve::published::{Published, is_over},
+    serve::published::{Published, ServiceName, is_over},
 };
 
 const BOUND: &str = "--max-sites (default 50), and one for all others";
@@ -67,13 +67,20 @@ pub(super) const FAMILIES: &[Family] = &[
             "module",
             "build_id",
             "service",
+            "namespace",
+            "pod",
+            "container",
         ],
-        help: "What the site is. Join it by the label site.",
+        help: "What the site is, and whose: of several services that share it, the one with most of its sockets. Join it by \
+               the label site.",
         bound: "--max-sites (default 50)",
         samples: |published, limits| {
             let places = places(published, limits).into_iter();
             places
-                .filter_map(|place| place.worst.map(|site| info(&place.site, site)))
+                .filter_map(|place| {
+                    let site = place.worst?;
+                    Some(info(&place.site, site, published.owners.get(&site.id)))
+                })
                 .collect()
         },
     },
@@ -123,6 +130,20 @@ fn places(published: &Published, limits: Limits) -> Vec<Place<'_>> {
             None => other = Some(place),
         }
     }
+    let omitted = &published.omitted;
+    if omitted.stuck > 0 {
+        let all = Place {
+            site: OTHER.to_owned(),
+            stuck: omitted.stuck,
+            growth: None,
+            oldest: end - omitted.oldest_seconds,
+            worst: None,
+        };
+        match &mut other {
+            Some(other) => other.add(&all),
+            None => other = Some(all),
+        }
+    }
     places.extend(other.map(|all| Place {
         site: OTHER.to_owned(),
         worst: None,
@@ -146,7 +167,7 @@ fn fingerprint(site: &Site) -> &str {
     &site.fingerprint
 }
 
-fn info(label: &str, site: &Site) -> Sample {
+fn info(label: &str, site: &Site, owner: Option<&ServiceName>) -> Sample {
     let mut sample = Sample::of(Value::Info)
         .with("site", label)
         .with("verdict", site.verdict.name())
@@ -161,11 +182,10 @@ fn info(label: &str, site: &Site) -> Sample {
     if let Some(build_id) = build_id(site) {
         sample = sample.with_untrusted("build_id", &Untrusted::new(build_id));
     }
-    if let Some(process) = &site.process {
-        sample =
-            sample.with_untrusted("service", process.service.as_ref().unwrap_or(&process.comm));
+    match owner {
+        Some(owner) => sample.with_owner(owner),
+        None => sample,
     }
-    sample
 }
 
 /// Of the module that is blamed, from whichever stack shows it.

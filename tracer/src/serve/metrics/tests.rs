@@ -1,8 +1,8 @@
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use super::*;
 use crate::{
-    serve::published::{Service, ServiceName, Tracer},
+    serve::published::{Omitted, Service, ServiceName, Tracer},
     sink::samples,
 };
 
@@ -12,7 +12,8 @@ const HOSTILE: &str = "a\"} 1\n# TYPE x counter\nx 1\u{1b}[31m\u{202e}\\";
 fn published() -> Published {
     Published {
         report: samples::eof_ignored(),
-        sites_omitted: 0,
+        owners: BTreeMap::new(),
+        omitted: Omitted::default(),
         services: vec![Service {
             name: ServiceName {
                 service: Untrusted::new(HOSTILE),
@@ -127,6 +128,9 @@ fn beyond_the_bound_sites_are_other_and_nothing_is_lost() {
             site
         })
         .collect();
+    // Half of them are not even handed over.
+    published.bound(500);
+    assert_eq!(published.omitted.sites, 500);
     let text = text(published, 50, Form::Text);
     let series = text
         .lines()
@@ -143,23 +147,18 @@ fn beyond_the_bound_sites_are_other_and_nothing_is_lost() {
 }
 
 #[test]
-fn beyond_the_bound_services_are_other() {
+fn a_site_is_of_the_service_that_its_sockets_are_of() {
     let mut published = published();
-    let one = published.services[0].clone();
-    published.services = (0..MAX_SERVICES + 100)
-        .map(|index| {
-            let mut service = one.clone();
-            service.name.service = Untrusted::new(format!("s{index}"));
-            service
-        })
-        .collect();
+    let owner = ServiceName::new("web-app", "prod", "shop-7d9f", "web-app");
+    let site = &published.report.sites[0];
+    published.owners.insert(site.id.clone(), owner.clone());
+    published.services[0].name = owner;
     let text = text(published, 50, Form::Text);
-    let series = text
-        .lines()
-        .filter(|line| line.starts_with("sockleak_service_stuck_sockets{"));
-    assert_eq!(series.count(), MAX_SERVICES + 1);
-    assert!((sum(&text, "sockleak_service_stuck_sockets") - 3000.0).abs() < 0.5);
-    assert!(text.contains("sockleak_service_close_wait_seconds_count{service=\"other\"} 32500"));
+    let owner = "service=\"web-app\",namespace=\"prod\",pod=\"shop-7d9f\",container=\"web-app\"}";
+    for family in ["sockleak_site_info{", "sockleak_service_stuck_sockets{"] {
+        let line = text.lines().find(|line| line.starts_with(family)).unwrap();
+        assert!(line.contains(owner), "{line}");
+    }
 }
 
 #[test]
