@@ -169,6 +169,88 @@ fn several_runs_are_counted_and_compared() {
 }
 
 #[test]
+fn every_output_holds_what_any_run_has_found() {
+    let Some(folder) = ready("every_output_holds_what_any_run_has_found") else {
+        return;
+    };
+    moment::build(folder.path());
+    let first = "if [ -e ran ]; then exec ./moment 1 0 healthy; fi; : > ran; exec ./moment 2 0";
+    let words = [
+        &["run", "--exit-age", "0s", "--repeat", "2"][..],
+        &["--json", "r.json", "--sarif", "s.json", "--folded", "f"],
+        &["--", "sh", "-c", first],
+    ];
+    sockleak(folder.path(), &words.concat()).said(23, &["1 of 2 runs"]);
+    let read = |name| fs::read_to_string(folder.path().join(name)).expect("an output");
+    let json = |name| -> serde_json::Value { serde_json::from_str(&read(name)).expect("JSON") };
+    let report = json("r.json");
+    assert_eq!(report["sites"][0]["count"], 2, "{report}");
+    let runs = serde_json::json!({"appeared": 1, "of": 2});
+    assert_eq!(report["sites"][0]["runs"], runs, "{report}");
+    let sarif = json("s.json");
+    let results = sarif["runs"][0]["results"].as_array().expect("results");
+    assert_eq!(results.len(), 1, "{sarif}");
+    let stacks = read("f");
+    assert!(stacks.contains("handle_client"), "{stacks}");
+    assert!(stacks.trim_end().ends_with(" 2"), "{stacks}");
+}
+
+#[test]
+fn an_output_that_fails_takes_nothing_else_with_it() {
+    let Some(folder) = ready("an_output_that_fails_takes_nothing_else_with_it") else {
+        return;
+    };
+    moment::build(folder.path());
+    let full = |script: &str| {
+        let words = [
+            &["run", "--exit-age", "0s", "--json", "/dev/full"][..],
+            &["--junit", "j.xml", "--github", "--", "sh", "-c", script],
+        ];
+        let mut command = command(words.concat());
+        command
+            .current_dir(folder.path())
+            .env("GITHUB_STEP_SUMMARY", "/nonexistent/summary.md");
+        finish(&mut command, LIMIT)
+    };
+    let both = [
+        "cannot write the report to /dev/full",
+        "cannot add the summary to /nonexistent/summary.md",
+    ];
+    for (script, code, told) in [
+        ("./moment 2 0", 23, "2 sockets leaked at 1 place"),
+        ("./moment 2 0; exit 7", 7, "2 sockets leaked at 1 place"),
+        ("./moment 2 0 healthy", 125, "no socket leaked"),
+    ] {
+        let ended = full(script);
+        ended.said(code, &both);
+        ended.said(code, &[told]);
+        let junit = fs::read_to_string(folder.path().join("j.xml")).expect("JUnit XML");
+        assert!(junit.trim_end().ends_with("</testsuites>"), "{junit}");
+    }
+}
+
+#[test]
+fn an_output_on_stdout_follows_what_was_written_there() {
+    let Some(folder) = ready("an_output_on_stdout_follows_what_was_written_there") else {
+        return;
+    };
+    let sockleak = paths::sockleak();
+    for stdout in ["-", "/dev/stdout"] {
+        let script = format!("{{ \"$0\" run --json {stdout} -- echo before; echo after; }} > all");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).arg(&sockleak);
+        let ended = finish(shell.current_dir(folder.path()), LIMIT);
+        assert_eq!(ended.code(), 0, "{}", ended.stderr);
+        let all = fs::read_to_string(folder.path().join("all")).expect("the file");
+        let report = all.strip_prefix("before\n").expect("first what CMD wrote");
+        let report = report.strip_suffix("after\n").expect("nothing over it");
+        let report: serde_json::Value = serde_json::from_str(report).expect("one document");
+        assert_eq!(report["schema"], "sockleak.report/1");
+    }
+    assert!(!folder.path().join("-").exists());
+}
+
+#[test]
 fn a_report_of_a_bug_reproduces_itself() {
     let Some(folder) = ready("a_report_of_a_bug_reproduces_itself") else {
         return;

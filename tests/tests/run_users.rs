@@ -2,6 +2,7 @@
 //! hosts where nothing can be traced.
 #![allow(
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "a test fails by panicking"
 )]
@@ -165,10 +166,20 @@ fn where_nothing_can_be_traced_the_user_chooses() {
     let fails = nobody("sockleak run -- touch was-run");
     fails.said(125, &["what to do"]);
     assert!(!home.path().join("was-run").exists());
-    let skips =
-        nobody("sockleak run --if-unable skip --junit j.xml -- sh -c \"touch was-run; exit 3\"");
+    let skips = nobody(
+        "sockleak run --if-unable skip --junit j.xml --json r.json --folded f --record r -- sh -c \"touch was-run; exit 3\"",
+    );
     skips.said(3, &["NOT CHECKED"]);
     assert!(home.path().join("was-run").exists());
     let junit = fs::read_to_string(home.path().join("j.xml")).expect("JUnit XML");
     assert!(junit.contains("<skipped message=\"NOT CHECKED"), "{junit}");
+    let report = fs::read_to_string(home.path().join("r.json")).expect("the report");
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["window"]["complete"], false);
+    let warning = report["warnings"][0].as_str().expect("a warning");
+    assert!(warning.starts_with("NOT CHECKED"), "{warning}");
+    // They have no word for it.
+    for file in ["f", "r"] {
+        assert!(!home.path().join(file).exists(), "{file} is there");
+    }
 }

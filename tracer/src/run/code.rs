@@ -27,6 +27,14 @@ pub(super) fn of(executions: &[Execution], outcome: &Outcome, run: &Run) -> u8 {
     }
 }
 
+/// An output that is missing is a failure of ours, and hides neither CMD's nor a leak.
+pub(super) fn after_delivery(code: u8, everything_written: bool) -> u8 {
+    match code {
+        exit::DONE if !everything_written => exit::FAILED,
+        code => code,
+    }
+}
+
 /// Whose code it is, where that could be mistaken, and why CMD was ended.
 pub(super) fn note(executions: &[Execution], outcome: &Outcome, run: &Run) -> Option<String> {
     if let Some(until) = &run.until {

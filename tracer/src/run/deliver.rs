@@ -1,39 +1,36 @@
-//! Writes what a run has found to where the user wants it. Files are opened before CMD begins, with the
-//! rights of the user who named them.
+//! Writes what a run has found to where the user wants it, all of it, whatever fails.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
 use super::baseline::Baseline;
+use super::destination::Destination;
 use super::lines::Disarmed;
-use crate::exit::file_error;
-use crate::model::{outcome::Outcome, report::Report, stack::Frame};
+use super::together;
+use crate::exit::{self, file_error};
+use crate::model::outcome::{Checked, Outcome};
+use crate::model::{report::Report, stack::Frame};
 use crate::options::{Options, Run};
 use crate::sink::human::{self, HumanOptions};
 use crate::sink::paths::Root;
 use crate::sink::{folded, github, json, junit, redact, sarif};
 use crate::symbolize::blame::Policy;
 
+const BASELINE: &str = "write the baseline to";
+
 pub(super) struct Delivery<'a> {
     options: &'a Options,
     run: &'a Run,
-    record: Option<File>,
-    json: Option<Named>,
-    junit: Option<Named>,
-    sarif: Option<Named>,
-    folded: Option<Named>,
+    record: Option<Destination>,
+    json: Option<Destination>,
+    junit: Option<Destination>,
+    sarif: Option<Destination>,
+    folded: Option<Destination>,
     root: Root,
-}
-
-struct Named {
-    file: File,
-    path: PathBuf,
-    doing: &'static str,
 }
 
 impl<'a> Delivery<'a> {
@@ -42,43 +39,95 @@ impl<'a> Delivery<'a> {
         if let Some(path) = &run.known.write_baseline {
             writable(path)?;
         }
+        let create = |doing, path: &Option<PathBuf>| {
+            let path = path.as_deref();
+            path.map(|path| Destination::create(doing, path))
+                .transpose()
+        };
+        // A recording holds addresses and names.
+        let record = options.record.as_deref();
+        let record = record.map(|path| Destination::private("write the recording to", path));
         Ok(Self {
             options,
             run,
-            record: options.record.as_deref().map(private).transpose()?,
-            json: Named::create("write the report to", to.json.as_deref())?,
-            junit: Named::create("write JUnit XML to", to.junit.as_deref())?,
-            sarif: Named::create("write SARIF to", to.sarif.as_deref())?,
-            folded: Named::create("write folded stacks to", options.folded.as_deref())?,
+            record: record.transpose()?,
+            json: create("write the report to", &to.json)?,
+            junit: create("write JUnit XML to", &to.junit)?,
+            sarif: create("write SARIF to", &to.sarif)?,
+            folded: create("write folded stacks to", &options.folded)?,
             root: root(to.source_root.as_deref())?,
         })
     }
 
     pub(super) fn record(&self) -> Option<&File> {
-        self.record.as_ref()
+        self.record.as_ref().map(Destination::file)
     }
 
-    /// `report` is of the last run; `None` where nothing could be traced.
-    pub(super) fn deliver(&self, report: Option<&Report>, outcome: &Outcome) -> anyhow::Result<()> {
+    /// CMD did not run: there is nothing to write.
+    pub(super) fn forsake(&self) {
+        let spoken = [&self.json, &self.junit, &self.sarif];
+        for file in spoken.into_iter().flatten() {
+            file.forsake();
+        }
+        self.forsake_wordless();
+    }
+
+    /// What has no word for "not checked".
+    fn forsake_wordless(&self) {
+        for file in [&self.folded, &self.record].into_iter().flatten() {
+            file.forsake();
+        }
+    }
+
+    /// `report` is of all runs; `None` where nothing could be traced. What fails keeps nothing else from being written,
+    /// and comes back.
+    pub(super) fn deliver(&self, report: Option<&Report>, outcome: &Outcome) -> Vec<anyhow::Error> {
         let mut outcome = outcome.clone();
         let mut report = report.cloned();
-        if let Some(report) = &mut report {
-            report.totals.suppressed = outcome.suppressed() as u64;
-            if self.options.redact_addrs {
-                redact::redact_remote_addresses(report);
-                outcome.take_sites_from(&report.sites);
-            }
-            Named::write(self.json.as_ref(), |out| json::write_report(out, report))?;
-            Named::write(self.folded.as_ref(), |out| {
-                folded::write_report(out, report)
-            })?;
+        if let Some(report) = &mut report
+            && self.options.redact_addrs
+        {
+            redact::redact_remote_addresses(report);
+            outcome.take_sites_from(&report.sites);
         }
-        self.write_baseline(&outcome)?;
-        self.for_ci(&outcome)?;
-        self.tell(&outcome, report.as_ref())
+        let mut done = vec![
+            self.write_json(report.as_ref(), &outcome),
+            self.write_baseline(&outcome),
+        ];
+        match (&report, &self.folded) {
+            (None, _) => self.forsake_wordless(),
+            (Some(report), Some(to)) => {
+                done.push(to.write(|out| folded::write_report(out, report)));
+            }
+            (Some(_), None) => {}
+        }
+        done.extend(self.for_ci(&outcome));
+        done.push(self.tell(&outcome, report.as_ref()));
+        let failed = done.into_iter().filter_map(Result::err);
+        // Who reads may leave at any time.
+        failed
+            .filter(|error| exit::code_for(error) != exit::DONE)
+            .collect()
     }
 
-    fn for_ci(&self, outcome: &Outcome) -> anyhow::Result<()> {
+    fn write_json(&self, report: Option<&Report>, outcome: &Outcome) -> anyhow::Result<()> {
+        let Some(to) = &self.json else {
+            return Ok(());
+        };
+        let mut report = match report {
+            Some(report) => report.clone(),
+            None => together::of_nothing(self.options.min_age, outcome),
+        };
+        if let Checked::Not { why } = &outcome.checked {
+            report.window.complete = false;
+            report
+                .warnings
+                .push(format!("NOT CHECKED for leaks: {why}"));
+        }
+        to.write(|out| json::write_report(out, &report))
+    }
+
+    fn for_ci(&self, outcome: &Outcome) -> Vec<anyhow::Result<()>> {
         let mut outcome = outcome.clone();
         if !self.run.outputs.show_addrs {
             for finding in &mut outcome.findings {
@@ -90,19 +139,26 @@ impl<'a> Delivery<'a> {
         }
         let root = &self.root;
         let version = env!("CARGO_PKG_VERSION");
-        Named::write(self.junit.as_ref(), |out| junit::write(out, &outcome, root))?;
-        Named::write(self.sarif.as_ref(), |out| {
-            sarif::write(out, &outcome, version, root)
-        })?;
+        let mut done = Vec::new();
+        if let Some(to) = &self.junit {
+            done.push(to.write(|out| junit::write(out, &outcome, root)));
+        }
+        if let Some(to) = &self.sarif {
+            done.push(to.write(|out| sarif::write(out, &outcome, version, root)));
+        }
         if self.run.outputs.github {
             let mut out = BufWriter::new(io::stdout().lock());
-            github::write_annotations(&mut out, &outcome, root)
-                .map_err(|error| file_error("write annotations to", Path::new("stdout"), error))?;
+            let annotated = github::write_annotations(&mut out, &outcome, root);
+            done.push(
+                annotated.map_err(|error| {
+                    file_error("write annotations to", Path::new("stdout"), error)
+                }),
+            );
             if let Some(path) = env::var_os("GITHUB_STEP_SUMMARY").map(PathBuf::from) {
-                append(&path, &github::summary(&outcome, root))?;
+                done.push(append(&path, &github::summary(&outcome, root)));
             }
         }
-        Ok(())
+        done
     }
 
     /// Everything that would fail without it.
@@ -111,8 +167,8 @@ impl<'a> Delivery<'a> {
             return Ok(());
         };
         let known = Baseline::of(outcome.findings.iter().map(|finding| &finding.site));
-        fs::write(path, known.text()?)
-            .map_err(|error| file_error("write the baseline to", path, error))
+        let text = known.text()?;
+        Destination::create(BASELINE, path)?.write(|out| out.write_all(text.as_bytes()))
     }
 
     /// For the person who reads the log. A closed stderr is no failure of the run.
@@ -143,46 +199,14 @@ impl<'a> Delivery<'a> {
     }
 }
 
-impl Named {
-    fn create(doing: &'static str, path: Option<&Path>) -> anyhow::Result<Option<Self>> {
-        let Some(path) = path else {
-            return Ok(None);
-        };
-        let file = File::create(path).map_err(|error| file_error(doing, path, error))?;
-        Ok(Some(Self {
-            file,
-            path: path.to_owned(),
-            doing,
-        }))
-    }
-
-    fn write(
-        this: Option<&Self>,
-        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> anyhow::Result<()> {
-        let Some(named) = this else {
-            return Ok(());
-        };
-        let mut out = BufWriter::new(&named.file);
-        write(&mut out)
-            .and_then(|()| out.flush())
-            .map_err(|error| file_error(named.doing, &named.path, error))
-    }
-}
-
 /// Left as it is until the end: it may be the baseline that is compared with.
 fn writable(path: &Path) -> anyhow::Result<()> {
+    if path == Path::new("-") {
+        return Ok(());
+    }
     let opened = OpenOptions::new().create(true).append(true).open(path);
-    opened.map_err(|error| file_error("write the baseline to", path, error))?;
+    opened.map_err(|error| file_error(BASELINE, path, error))?;
     Ok(())
-}
-
-/// A recording holds addresses and names.
-fn private(path: &Path) -> anyhow::Result<File> {
-    let mut how = OpenOptions::new();
-    how.write(true).create(true).truncate(true).mode(0o600);
-    how.open(path)
-        .map_err(|error| file_error("write the recording to", path, error))
 }
 
 fn append(path: &Path, text: &str) -> anyhow::Result<()> {

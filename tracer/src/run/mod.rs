@@ -5,6 +5,7 @@ mod baseline;
 mod child;
 mod code;
 mod deliver;
+mod destination;
 mod events;
 mod follow;
 mod gate;
@@ -16,6 +17,7 @@ mod often;
 pub mod privileged;
 mod signals;
 mod suppress;
+mod together;
 mod warn;
 pub mod wire;
 
@@ -45,6 +47,7 @@ pub fn run(options: &Options, run: &Run) -> anyhow::Result<u8> {
     if let Some(why) = executions.iter().find_map(|done| not_run(done, run)) {
         // Nobody may be listening.
         let _ = writeln!(io::stderr(), "sockleak: {why}");
+        delivery.forsake();
         return Ok(executions.first().map_or(exit::FAILED, code::of_no_run));
     }
     let reports: Vec<&Report> = executions.iter().filter_map(report).collect();
@@ -56,8 +59,13 @@ pub fn run(options: &Options, run: &Run) -> anyhow::Result<u8> {
         notes: judge.suppressions.notes(),
     };
     outcome.notes.extend(code::note(&executions, &outcome, run));
-    delivery.deliver(reports.last().copied(), &outcome)?;
-    Ok(code::of(&executions, &outcome, run))
+    let report = together::report(&reports, &outcome);
+    let failed = delivery.deliver(report.as_ref(), &outcome);
+    for error in &failed {
+        let _ = writeln!(io::stderr(), "sockleak: {}", exit::render(error));
+    }
+    let code = code::of(&executions, &outcome, run);
+    Ok(code::after_delivery(code, failed.is_empty()))
 }
 
 /// CMD did not run, and why.

@@ -3,8 +3,10 @@
 use super::baseline::Baseline;
 use super::judge::Judge;
 use super::suppress::Suppressions;
-use crate::model::outcome::{Fate, Pass};
-use crate::model::report::{Ended, Over, Site};
+use super::{code, often, together};
+use crate::exit;
+use crate::model::outcome::{Checked, Fate, Outcome, Pass};
+use crate::model::report::{Ended, EventCounts, Over, Report, Runs, Site};
 use crate::model::verdict::Severity;
 use crate::options::{HowOften, IfUnable, Known, Run, RunOutputs};
 use crate::sink::samples;
@@ -178,4 +180,88 @@ fn few_leaks_may_be_let_pass() {
     run.known.max_leaks = 7;
     let few = Fate::Passes(Pass::Few { allowed: 7 });
     assert_eq!(fate(&run, "", None, site()), few);
+}
+
+/// The last run found nothing, and two findings of the first look the same but for their place.
+#[test]
+fn the_report_of_several_runs_holds_each_finding_of_all() {
+    let mut run = run();
+    run.how_often = HowOften::Repeat(3);
+    let one_run = |sites: Vec<Site>, warning: &str| {
+        let mut report = Report {
+            sites,
+            warnings: vec![warning.to_owned()],
+            ..samples::eof_ignored()
+        };
+        report.window.events = EventCounts {
+            seen: 5,
+            ..EventCounts::default()
+        };
+        report
+    };
+    let of_count = |count| Site { count, ..site() };
+    let twin = Site {
+        id: "elsewhere".to_owned(),
+        ..of_count(1)
+    };
+    let first = one_run(vec![of_count(7), twin.clone()], "same");
+    let second = one_run(vec![of_count(9)], "same");
+    let mut last = one_run(Vec::new(), "another");
+    last.totals.unjudged = 0;
+    let mut reports = [first, second, last];
+    reports[0].window.complete = false;
+    reports[0].totals.unjudged = 2;
+    let reports: Vec<&Report> = reports.iter().collect();
+    let mut judge = Judge {
+        run: &run,
+        suppressions: Suppressions::default(),
+        baseline: None,
+    };
+    let outcome = Outcome {
+        command: "true".to_owned(),
+        seconds: 1.0,
+        checked: Checked::InPart,
+        findings: often::findings(&run, &reports, &mut judge),
+        notes: Vec::new(),
+    };
+    let all = together::report(&reports, &outcome).unwrap();
+    let told = |site: &Site| (site.count, site.runs.map(|runs| (runs.appeared, runs.of)));
+    let sites: Vec<_> = all.sites.iter().map(told).collect();
+    assert_eq!(sites, [(9, Some((2, 3))), (1, Some((1, 3)))]);
+    assert_eq!(all.sites[1].id, twin.id);
+    assert_eq!((all.window.events.seen, all.totals.unjudged), (15, 2));
+    assert!(!all.window.complete);
+    assert_eq!(all.warnings, ["another", "same"]);
+    let most = Some(Runs { appeared: 2, of: 3 });
+    assert_eq!(outcome.findings[0].site.runs, most);
+}
+
+#[test]
+fn an_output_that_failed_hides_nothing() {
+    for (code, then) in [
+        (exit::DONE, exit::FAILED),
+        (exit::LEAK, exit::LEAK),
+        (7, 7),
+        (exit::NOT_APPEARED, exit::NOT_APPEARED),
+    ] {
+        assert_eq!(code::after_delivery(code, false), then);
+        assert_eq!(code::after_delivery(code, true), code);
+    }
+}
+
+#[test]
+fn a_report_of_nothing_obeys_the_schema() {
+    let outcome = Outcome {
+        command: "true".to_owned(),
+        seconds: 1.0,
+        checked: Checked::Whole,
+        findings: Vec::new(),
+        notes: Vec::new(),
+    };
+    let report = together::of_nothing(run().settle, &outcome);
+    assert!(!report.window.complete);
+    let schema = include_str!("../../../docs/report.schema.json");
+    let validator = jsonschema::draft202012::new(&serde_json::from_str(schema).unwrap());
+    let report = serde_json::to_value(&report).unwrap();
+    assert!(validator.unwrap().is_valid(&report), "{report}");
 }
