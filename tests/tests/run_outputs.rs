@@ -190,9 +190,9 @@ fn every_output_holds_what_any_run_has_found() {
     let sarif = json("s.json");
     let results = sarif["runs"][0]["results"].as_array().expect("results");
     assert_eq!(results.len(), 1, "{sarif}");
-    let folded = read("f");
-    assert!(folded.contains("handle_client"), "{folded}");
-    assert!(folded.trim_end().ends_with(" 2"), "{folded}");
+    let stacks = read("f");
+    assert!(stacks.contains("handle_client"), "{stacks}");
+    assert!(stacks.trim_end().ends_with(" 2"), "{stacks}");
 }
 
 #[test]
