@@ -1,4 +1,4 @@
-//! Whose close() it was: a process may end by way of its language runtime, which closes what the program has left. Then
+//! Whose `close()` it was: a process may end by way of its language runtime, which closes what the program has left. Then
 //! the exit has closed it, as it does without a runtime. That the process ends shows a moment after the close, so what
 //! may be such a one waits that long.
 
@@ -37,19 +37,19 @@ impl Session<'_> {
     /// Takes in what came, in its order for each socket.
     pub(super) fn take_in(&mut self, input: Input) -> anyhow::Result<()> {
         match &input {
-            Input::Transition(change) => {
-                if self.may_be_of_end(change)? {
-                    let pid = change.task.as_ref().map_or(0, |task| task.pid);
-                    let (cookie, left) = (change.cookie, self.was_left_to_end(change));
-                    return self.hold(pid, cookie, left, input);
-                }
+            Input::Transition(change) if self.may_be_of_end(change)? => {
+                let pid = change.task.as_ref().map_or(0, |task| task.pid);
+                let (cookie, left) = (change.cookie, self.was_left_to_end(change));
+                self.hold(pid, cookie, left, input);
+                return Ok(());
             }
             Input::Destroyed(change) => {
                 let cookie = change.cookie;
                 let mut held = self.endings.0.iter();
                 let held = held.find(|held| held.cookie == cookie);
                 if let Some((pid, left)) = held.map(|held| (held.pid, held.was_left_to_end)) {
-                    return self.hold(pid, cookie, left, input);
+                    self.hold(pid, cookie, left, input);
+                    return Ok(());
                 }
             }
             _ => {}
@@ -90,7 +90,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn hold(&mut self, pid: u32, cookie: u64, left: bool, input: Input) -> anyhow::Result<()> {
+    fn hold(&mut self, pid: u32, cookie: u64, left: bool, input: Input) {
         self.endings.0.push(Held {
             since: Instant::now(),
             pid,
@@ -98,7 +98,6 @@ impl Session<'_> {
             was_left_to_end: left,
             input,
         });
-        Ok(())
     }
 
     /// A runtime that ends takes some milliseconds, and may close both ends.

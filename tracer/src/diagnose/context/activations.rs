@@ -44,16 +44,8 @@ impl Activation<'_> {
     pub const fn is_at_work_beyond_doing_nothing(&self) -> bool {
         match self {
             Self::Same(_, by) => {
-                by.frames
-                    || by.writes_to_it
-                    || by.asked.is_some()
-                    || by.own_process
-                    || by.own_thread
-                    || by.one_each
-                    || by.own_goroutine
-                    || by.started_for
-                    || by.own_task
-                    || by.in_call
+                (by.frames | by.in_call | by.own_thread | by.one_each | by.own_goroutine)
+                    || by.is_by_connection()
             }
             _ => self.is_at_work(),
         }
@@ -115,12 +107,12 @@ pub struct Sameness<'a> {
 impl Sameness<'_> {
     /// A fact of this very call, beside the place.
     pub const fn is_sure(self) -> bool {
-        self.writes_to_it
+        self.nothing_else || self.is_by_connection()
+    }
+
+    const fn is_by_connection(self) -> bool {
+        (self.writes_to_it | self.own_process | self.started_for | self.own_task)
             || self.asked.is_some()
-            || self.own_process
-            || self.nothing_else
-            || self.started_for
-            || self.own_task
     }
 }
 
