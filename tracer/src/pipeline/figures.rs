@@ -74,7 +74,7 @@ impl Figures {
             }
         }
         let news = self.visits.read(&mut session.live.visits, &mut self.owners);
-        self.series.of(by_name, news)
+        self.series.of(by_name, &news)
     }
 
     /// By the same names as services have.

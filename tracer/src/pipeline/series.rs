@@ -14,7 +14,7 @@ pub struct Series {
 
 impl Series {
     /// From the sockets of each service now, and what was counted since the last call.
-    pub fn of(&mut self, mut now: BTreeMap<ServiceName, Service>, news: News) -> Vec<Service> {
+    pub fn of(&mut self, mut now: BTreeMap<ServiceName, Service>, news: &News) -> Vec<Service> {
         for name in news.by_service.keys() {
             now.entry(name.clone()).or_insert_with(|| named(name));
         }
@@ -149,11 +149,11 @@ mod tests {
     #[test]
     fn beyond_the_bound_services_are_other_and_no_counter_goes_down() {
         let mut series = Series::default();
-        let first = series.of(BTreeMap::new(), news(&[("/", 70_000)]));
+        let first = series.of(BTreeMap::new(), &news(&[("/", 70_000)]));
         assert_eq!(entered(&first, "/"), Some(70_000));
         // More trouble than it has.
         let crowd = || (0..MAX_SERVICES + 20).map(|nth| format!("s{nth:04}"));
-        let all = series.of(stuck(crowd(), 5), news(&[("/", 1), ("s0519", 7)]));
+        let all = series.of(stuck(crowd(), 5), &news(&[("/", 1), ("s0519", 7)]));
         assert_eq!(all.len(), MAX_SERVICES + 1);
         assert_eq!(entered(&all, "/"), Some(70_001));
         assert_eq!(entered(&all, "s0519"), None);
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(all.iter().map(|it| it.stuck).sum::<u64>(), 5 * 520);
         // There is room again: what was counted with the others stays there.
         let few = stuck(["s0519".to_owned()], 5);
-        let all = series.of(few, news(&[("/", 0), ("s0519", 2)]));
+        let all = series.of(few, &news(&[("/", 0), ("s0519", 2)]));
         assert_eq!(entered(&all, "/"), Some(70_001));
         assert_eq!(entered(&all, "s0519"), Some(2));
         assert_eq!(entered(&all, OTHER), Some(7));
@@ -170,13 +170,13 @@ mod tests {
     #[test]
     fn a_program_called_other_is_in_the_one_series_of_that_name() {
         let mut series = Series::default();
-        let all = series.of(stuck([OTHER.to_owned()], 3), news(&[(OTHER, 4)]));
+        let all = series.of(stuck([OTHER.to_owned()], 3), &news(&[(OTHER, 4)]));
         assert_eq!(entered(&all, OTHER), Some(4));
         assert_eq!(all.first().map(|it| it.stuck), Some(3));
         let gone = News {
             gone: counted(6),
             ..News::default()
         };
-        assert_eq!(entered(&series.of(BTreeMap::new(), gone), OTHER), Some(10));
+        assert_eq!(entered(&series.of(BTreeMap::new(), &gone), OTHER), Some(10));
     }
 }

@@ -114,7 +114,7 @@ impl Counts {
         let new = visits.keys().filter(|id| !self.cgroups.contains_key(id));
         let mut new: BTreeSet<u64> = new.copied().collect();
         if new.remove(&OTHER_CGROUP) {
-            self.know(OTHER_CGROUP, PathBuf::new(), Owner::named(OTHER));
+            self.know(OTHER_CGROUP, PathBuf::new(), &Owner::named(OTHER));
         }
         let Some(mount) = self.mount.clone() else {
             return BTreeSet::new();
@@ -129,14 +129,14 @@ impl Counts {
             // Not by the name of a process: nobody's is known to be meant.
             let owner = owners.of(&path, &path);
             let folder = mount.join(path.trim_start_matches('/'));
-            self.know(id, folder, owner);
+            self.know(id, folder, &owner);
         }
         if found.are_all { new } else { BTreeSet::new() }
     }
 
-    fn know(&mut self, id: u64, folder: PathBuf, owner: Owner) {
+    fn know(&mut self, id: u64, folder: PathBuf, owner: &Owner) {
         let cgroup = Cgroup {
-            name: service_name(&owner),
+            name: service_name(owner),
             folder,
             told: [0; _],
         };

@@ -341,7 +341,8 @@ impl Feeder {
                 Ok(false) => {}
                 Err(wrong) => tracing::warn!("{wrong}; the settings before stay in force"),
             }
-            *self.shared.wrong_config() = self.config.wrong.clone();
+            let wrong = &self.config.wrong;
+            self.shared.wrong_config().clone_from(wrong);
             if let Some(json) = published
                 && number != server.has
             {

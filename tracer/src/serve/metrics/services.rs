@@ -120,7 +120,7 @@ fn each(
     let services = published.services.iter();
     services
         .filter_map(|service| {
-            let sample = named(service, Value::Now(value(&service)?));
+            let sample = named(service, Value::Now(value(service)?));
             Some(match state {
                 "" => sample,
                 state => sample.with("state", state),
