@@ -254,7 +254,9 @@ fn collected_functions_of_javascript_are_named_right_or_not_at_all() {
         for site in &report.sites {
             let Some(blame) = &site.blame else { continue };
             let function = blame.function.as_str();
-            let wrote = function.strip_prefix("w_").expect("a function that writes");
+            let Some(wrote) = function.strip_prefix("w_") else {
+                panic!("{}: {function} does not write: {site:#?}", node.display());
+            };
             let ports = site.sockets.iter().map(|socket| &socket.local);
             let ports: Vec<&str> = ports
                 .filter_map(|at| Some(at.rsplit_once(':')?.1))

@@ -15,7 +15,8 @@ function handle_client_and_forget($connection, bool $healthy): void
 function main(): void
 {
     $server = new Rig();
-    $sessions = [];
+    // Nothing but the end of the program takes it away: exit() leaves functions as a return does.
+    static $sessions = [];
     while (true) {
         $server->next();
         $connection = stream_socket_accept($server->listener);
