@@ -1,5 +1,5 @@
 //! `closed-at-exit`: the program never closed it; the kernel did when the process exited. Proof: it was stuck
-//! beyond the threshold, and the exiting task made the transition that ended it.
+//! beyond the threshold, and the exiting process made the transition that ended it: the task, or its runtime (`pipeline/program_end.rs`).
 
 use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
 use crate::diagnose::explanation;
@@ -34,7 +34,7 @@ impl Rule for ClosedAtExit {
         let mut evidence = Vec::new();
         if hidden < group.count() {
             evidence.push(format!(
-                "the transition that ended {} was made by the exiting process itself",
+                "the exit ended {}: the kernel, or the language runtime once the program had ended",
                 if hidden == 0 { n.them } else { "the rest" }
             ));
         }
@@ -84,9 +84,9 @@ impl Rule for ClosedAtExit {
     fn verdict_doc(&self) -> VerdictDoc {
         VerdictDoc {
             happened: "The program never closed the connection. It went away because the process exited, \
-                       and the kernel closes what an exiting process has open.",
+                       and the kernel, or the language runtime on its way out, closes what is open then.",
             proof: "It was stuck for longer than the threshold, and the transition out of CLOSE_WAIT was \
-                    made by the exiting process itself; or the kernel had ended it before, and only the exit \
+                    made by the exiting process itself, its language runtime included; or the kernel had ended it before, and only the exit \
                     closed its descriptor.",
             blamed: "the function that used the connection last, or opened it",
             remedy: "Close the connection where it is done with, so that a long-lived process does not \

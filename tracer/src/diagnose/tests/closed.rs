@@ -92,11 +92,11 @@ fn what_a_reset_had_ended_did_not_stay_in_close_wait() {
     let reset = || hidden(ESTABLISHED, 104);
     let (text, evidence) = closed_by_an_exit(vec![stuck()]);
     assert!(text.contains(" stayed in CLOSE_WAIT until "), "{text}");
-    assert!(evidence.starts_with("the transition that ended it was made by the exiting"));
+    assert!(evidence.starts_with("the exit ended it"));
     let (text, evidence) = closed_by_an_exit(vec![reset()]);
     assert!(text.contains(" stayed open, ended by the kernel, until "));
     assert!(evidence.starts_with("1 of 1 had been ended by the kernel before"));
     let (text, evidence) = closed_by_an_exit(vec![reset(), stuck()]);
     assert!(text.contains(" in CLOSE_WAIT, or open and ended by the kernel, until "));
-    assert!(evidence.starts_with("the transition that ended the rest was made by the exiting"));
+    assert!(evidence.starts_with("the exit ended the rest"));
 }
