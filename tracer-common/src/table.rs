@@ -153,19 +153,30 @@ pub struct Entry {
     /// `sk_err` at that moment: ECONNRESET, EPIPE, ETIMEDOUT tell a reset from a timeout.
     pub error: u16,
     pub old_state: u8,
-    /// `sk_shutdown` before the transition.
+    /// `sk_shutdown` before the transition: two bits.
     pub shutdown: u8,
+    /// The peer's FIN came when everything before it had been read.
+    pub only_fin_unread: bool,
 }
 
 impl Entry {
+    const ONLY_FIN_UNREAD: u32 = 1 << 7;
+
     pub const fn pack(self) -> u32 {
-        (self.error as u32) << 16 | (self.old_state as u32) << 8 | self.shutdown as u32
+        let only_fin_unread = if self.only_fin_unread {
+            Self::ONLY_FIN_UNREAD
+        } else {
+            0
+        };
+        let shutdown = self.shutdown as u32 & (Self::ONLY_FIN_UNREAD - 1);
+        (self.error as u32) << 16 | (self.old_state as u32) << 8 | only_fin_unread | shutdown
     }
     pub const fn unpack(word: u32) -> Self {
         Self {
             error: (word >> 16) as u16,
             old_state: (word >> 8) as u8,
-            shutdown: word as u8,
+            shutdown: (word & (Self::ONLY_FIN_UNREAD - 1)) as u8,
+            only_fin_unread: word & Self::ONLY_FIN_UNREAD != 0,
         }
     }
 }

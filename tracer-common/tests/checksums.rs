@@ -29,7 +29,7 @@ prop_compose! {
 prop_compose! {
     fn names()(
         key in any::<u64>(), netns in any::<u32>(), error in any::<u16>(),
-        old_state in any::<u8>(), shutdown in any::<u8>(),
+        old_state in any::<u8>(), shutdown in 0u8..4, only_fin_unread in any::<bool>(),
         local_addr in any::<[u8; 16]>(), remote_addr in any::<[u8; 16]>(),
         local_port in any::<u16>(), remote_port in any::<u16>(),
         family in prop_oneof![Just(2u16), Just(10u16)],
@@ -37,7 +37,7 @@ prop_compose! {
         let endpoints = Endpoints {
             local_addr, remote_addr, local_port, remote_port, family, ..Endpoints::EMPTY
         };
-        let entry = Entry { error, old_state, shutdown };
+        let entry = Entry { error, old_state, shutdown, only_fin_unread };
         (key, Name::new(key, netns, entry, endpoints))
     }
 }
@@ -113,8 +113,10 @@ proptest! {
     }
 
     #[test]
-    fn an_entry_survives_packing(error in any::<u16>(), old_state in any::<u8>(), shutdown in any::<u8>()) {
-        let entry = Entry { error, old_state, shutdown };
+    fn an_entry_survives_packing(
+        error in any::<u16>(), old_state in any::<u8>(), shutdown in 0u8..4, only_fin_unread in any::<bool>(),
+    ) {
+        let entry = Entry { error, old_state, shutdown, only_fin_unread };
         prop_assert_eq!(Entry::unpack(entry.pack()), entry);
     }
 

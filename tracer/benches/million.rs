@@ -319,6 +319,7 @@ fn candidate(number: u64) -> StuckCandidate {
             old_state: ESTABLISHED,
             error: 0,
             shutdown: 1,
+            only_fin_unread: false,
         },
         history: history(number),
     }

@@ -86,7 +86,7 @@ fn everything(args: &Args, results: &mut Results) -> Result<()> {
 }
 
 /// Targets of live tests that each judge their own programs alone, and wait most of their time: two at a time.
-const PAIRED: &[&str] = &["rigs", "verdicts"];
+const PAIRED: &[&str] = &["functions", "rigs", "verdicts"];
 
 /// The targets of live tests, those of `PAIRED` apart.
 fn live_targets() -> Result<(Vec<String>, Vec<String>)> {

@@ -121,6 +121,8 @@ fn entered(sock: Sock<Typed>, found_slot: FoundSlot, old: u8, state: u8, since: 
         error: sock.error(),
         old_state: old,
         shutdown: sock.shutdown(),
+        // The FIN is one byte, and counted by now (net/ipv4/tcp_input.c:tcp_data_queue).
+        only_fin_unread: state == CLOSE_WAIT && sock.unread() <= 1,
     };
     found_slot.set_name(sock.namespace(), entry, sock.endpoints());
     found_slot.set_state(state, since);

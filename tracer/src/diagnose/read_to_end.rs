@@ -7,11 +7,12 @@ use crate::model::{report::Direction, socket::SocketOperation};
 impl SocketView<'_> {
     /// Everything is read, the FIN included, yet no read returned 0: a read got data and the FIN in one go
     /// (`net/ipv4/tcp.c:tcp_recvmsg_locked`), and nobody was told of the end. Such a read comes after the
-    /// FIN; otherwise the FIN was taken by something no hook sees.
+    /// FIN, and finds data that lay there with it; otherwise the FIN was taken by something no hook sees.
     pub fn fin_came_with_data(&self) -> bool {
-        let history = self.socket.history;
+        let (history, entry) = (self.socket.history, self.socket.entry);
         self.socket.recv_q == 0
             && history.eof.is_none()
+            && !entry.is_some_and(|entry| entry.only_fin_unread)
             && self.sees_reads()
             && history
                 .used

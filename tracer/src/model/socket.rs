@@ -132,6 +132,9 @@ pub struct Entry {
     /// errno of the pending error; 0 is none.
     pub error: u16,
     pub shutdown: u8,
+    /// The peer's FIN came when everything before it had been read; false where that is not known.
+    #[serde(default)]
+    pub only_fin_unread: bool,
 }
 
 /// Both ends. Loopback and v4-mapped addresses are kept as the kernel has them.

@@ -170,6 +170,7 @@ pub fn admit_candidate(slot: Slot, record: &SlotRecord) -> Option<StuckCandidate
             old_state: entry.old_state,
             error: entry.error,
             shutdown: entry.shutdown,
+            only_fin_unread: entry.only_fin_unread,
         },
         history: history(slot.key, record),
     })

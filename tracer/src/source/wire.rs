@@ -194,6 +194,7 @@ mod tests {
             error: 104,
             old_state: ESTABLISHED,
             shutdown: 1,
+            only_fin_unread: false,
         };
         let mut record = SlotRecord::new_zeroed();
         record.name = Name::new(7, 1, entry, endpoints(AF_INET));

@@ -256,5 +256,7 @@ fn entry_of(change: &Transition) -> Entry {
         old_state: change.old,
         error: 0,
         shutdown: change.shutdown,
+        only_fin_unread: change.new == CLOSE_WAIT
+            && change.recv_q.is_some_and(|unread| unread <= 1),
     }
 }

@@ -13,6 +13,7 @@ fn hidden(old_state: u8, error: u16) -> Conn {
         old_state,
         error,
         shutdown: 1,
+        only_fin_unread: false,
     };
     conn(1)
         .accepted()

@@ -32,6 +32,7 @@ pub fn conn(cookie: u64) -> Conn {
                 old_state: ESTABLISHED,
                 error: 0,
                 shutdown: 1,
+                only_fin_unread: false,
             },
             history: History::default(),
         },

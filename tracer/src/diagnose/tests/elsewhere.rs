@@ -151,6 +151,7 @@ fn inherited_fd_is_told_of_what_has_ended_as_well() {
         old_state: ESTABLISHED,
         error: 104,
         shutdown: 1,
+        only_fin_unread: false,
     };
     world.conns.push(conn.state(CLOSE, reset));
     assert_eq!(names(&world.report().sites), ["inherited-fd"]);

@@ -199,6 +199,13 @@ fn lost_reference_is_not_claimed_when_an_unseen_read_took_the_fin() {
         .used(SocketOperation::Send, STUCK + S)
         .recv_q(0);
     assert_eq!(world([after]).verdict(), "lost-reference high leak");
+    // Its write was still under way when the FIN came, and no data lay there that a read could have taken along.
+    let mut during = conn(1)
+        .accepted()
+        .used(SocketOperation::Send, STUCK + S)
+        .recv_q(0);
+    during.candidate.entry.only_fin_unread = true;
+    assert_eq!(world([during]).verdict(), "unknown low suspect");
 }
 
 fn unread() -> World {

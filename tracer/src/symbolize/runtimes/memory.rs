@@ -29,6 +29,8 @@ pub(in crate::symbolize) struct Memory<'a> {
     rounds: usize,
     most_rounds: usize,
     refused: bool,
+    /// Places and lengths of what was taken, while that is to be checked in the end.
+    taken: Option<Vec<(u64, usize)>>,
 }
 
 impl<'a> Memory<'a> {
@@ -41,6 +43,7 @@ impl<'a> Memory<'a> {
             rounds: 0,
             most_rounds: MAX_ROUNDS,
             refused: false,
+            taken: None,
         }
     }
 
@@ -68,6 +71,25 @@ impl<'a> Memory<'a> {
     /// What lies there is to be read again.
     pub(super) fn forget(&mut self, at: u64) {
         self.pages.remove(&(at & !(PAGE - 1)));
+    }
+
+    /// What `read` finds, if all that it went by is the same once it has found it: pages come one after another while the
+    /// process runs, and it may put something else there in between.
+    pub(super) fn steadily<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        self.taken = Some(Vec::new());
+        let found = read(self);
+        let taken = self.taken.take().unwrap_or_default();
+        let before = self.contents(&taken);
+        for (at, _) in &taken {
+            self.forget(*at);
+        }
+        self.want(taken.iter().map(|(at, _)| *at));
+        (self.contents(&taken) == before).then_some(found)
+    }
+
+    fn contents(&mut self, taken: &[(u64, usize)]) -> Vec<Option<Vec<u8>>> {
+        let taken = taken.iter();
+        taken.map(|(at, length)| self.bytes(*at, *length)).collect()
     }
 
     /// Something could not be read: what was concluded from that may be wrong another time.
@@ -117,6 +139,7 @@ impl<'a> Memory<'a> {
             let end = end.saturating_add(self.ahead * PAGE);
             self.want((first..end).step_by(PAGE as usize));
         }
+        let (start, length) = (at, buffer.len());
         let mut at = at;
         let mut rest = buffer;
         while !rest.is_empty() {
@@ -127,6 +150,12 @@ impl<'a> Memory<'a> {
             now.copy_from_slice(from.get(..count)?);
             rest = later;
             at += count as u64;
+        }
+        // Of a long text, the object that it belongs to says whether it is still the same.
+        if let Some(taken) = &mut self.taken
+            && length <= PAGE as usize
+        {
+            taken.push((start, length));
         }
         Some(())
     }
@@ -191,6 +220,24 @@ mod tests {
         drop(memory);
         assert!(asked.starts_with(&[0x1000, 0x2000, 0x3000]), "{asked:x?}");
         assert!(asked.len() <= MAX_PAGES);
+    }
+
+    #[test]
+    fn what_changes_while_it_is_read_is_nothing() {
+        let mut rounds = 0_u8;
+        // From the third round on another thing lies in the second page.
+        let mut fetch = |pages: &[u64]| {
+            rounds += 1;
+            let of = |page: &u64| Some(vec![if *page == 0x2000 { rounds / 3 } else { 7 }; 4096]);
+            pages.iter().map(of).collect()
+        };
+        let mut memory = Memory::new(&mut fetch);
+        let both = |memory: &mut Memory<'_>| (memory.half(0x1000), memory.half(0x2000));
+        assert_eq!(memory.steadily(both), None);
+        let now = Some((Some(0x0707_0707), Some(0x0101_0101)));
+        assert_eq!(memory.steadily(both), now);
+        let outside = |memory: &mut Memory<'_>| memory.half(0x1000);
+        assert_eq!(memory.steadily(outside), Some(Some(0x0707_0707)));
     }
 
     #[test]

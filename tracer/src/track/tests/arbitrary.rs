@@ -104,7 +104,7 @@ prop_compose! {
         since in moment(), netns in 0u32..2, endpoints in endpoints(),
         (old_state, error, shutdown) in any::<(u8, u16, u8)>(), history in history(),
     ) -> StuckCandidate {
-        let entry = Entry { old_state, error, shutdown };
+        let entry = Entry { old_state, error, shutdown, only_fin_unread: false };
         StuckCandidate { cookie, state, since, netns, endpoints, entry, history }
     }
 }

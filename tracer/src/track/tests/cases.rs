@@ -31,6 +31,7 @@ pub fn candidate(since: u64) -> StuckCandidate {
             old_state: ESTABLISHED,
             error: 0,
             shutdown: 1,
+            only_fin_unread: false,
         },
         history: History::default(),
     }

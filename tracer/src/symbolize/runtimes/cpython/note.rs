@@ -80,7 +80,8 @@ impl Cpython {
                 instruction: *instruction,
             })
             .collect();
-        let frames = self.name(memory, &stack);
+        let frames = memory.steadily(|memory| self.name(memory, &stack));
+        let frames = frames.unwrap_or_default();
         let truncated = frames.len() < stack.len();
         let functions = frames.into_iter().zip(&stack).map(|(frame, one)| Function {
             frame,

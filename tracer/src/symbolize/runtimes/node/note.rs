@@ -46,7 +46,8 @@ impl Node {
         memory: &mut Memory<'_>,
         functions: &[(u64, u64)],
     ) -> Functions {
-        let (functions, all) = self.up_to_another(memory, functions.iter());
+        let told = memory.steadily(|memory| self.up_to_another(memory, functions.iter()));
+        let (functions, all) = told.unwrap_or_default();
         Functions {
             functions,
             truncated: !all,
@@ -61,7 +62,8 @@ impl Node {
         memory: &mut Memory<'_>,
         functions: &[(u64, u64)],
     ) -> Functions {
-        let (mut functions, _) = self.up_to_another(memory, functions.iter().rev());
+        let told = memory.steadily(|memory| self.up_to_another(memory, functions.iter().rev()));
+        let (mut functions, _) = told.unwrap_or_default();
         functions.reverse();
         Functions {
             functions,

@@ -59,7 +59,8 @@ impl Php {
     }
 
     fn told(&self, memory: &mut Memory<'_>, stack: &[Activation]) -> Functions {
-        let (named, truncated) = function::name(memory, &self.layout, stack);
+        let named = memory.steadily(|memory| function::name(memory, &self.layout, stack));
+        let (named, truncated) = named.unwrap_or((Vec::new(), true));
         let functions = named
             .into_iter()
             .map(|(_, frame, identity)| Function { frame, identity });

@@ -51,7 +51,8 @@ impl Ruby {
                 instruction: *instruction,
             })
             .collect();
-        let (named, truncated) = iseq::name(memory, &self.layout, &stack);
+        let named = memory.steadily(|memory| iseq::name(memory, &self.layout, &stack));
+        let (named, truncated) = named.unwrap_or((Vec::new(), true));
         let functions = named.into_iter().filter_map(|(number, frame)| {
             let identity = stack.get(number)?.code;
             Some(Function { frame, identity })
