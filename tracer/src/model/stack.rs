@@ -154,6 +154,9 @@ pub struct Stack {
     /// Missing are callers that this path may have had or not: several paths were not told apart.
     #[serde(default)]
     pub one_of_several: bool,
+    /// The program had ended: its language runtime made the call on the way out.
+    #[serde(default)]
+    pub of_end: bool,
     /// The kernel's name of the thread it was taken of.
     #[serde(default)]
     pub thread: Option<String>,

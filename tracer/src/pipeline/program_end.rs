@@ -11,7 +11,6 @@ use crate::{
     model::input::{Input, Task, Transition},
     options::Mode,
     source::process,
-    symbolize::program_end,
 };
 
 /// From the first socket that a runtime closes to the end of its process.
@@ -126,7 +125,7 @@ impl Session<'_> {
         }
         self.name_stacks([change.stack].into())?;
         let stack = self.tracker.stack(change.stack);
-        Ok(stack.is_some_and(program_end::is_shown_by))
+        Ok(stack.is_some_and(|stack| stack.of_end))
     }
 }
 

@@ -288,6 +288,7 @@ fn common(one: &Stack, other: &Stack) -> Stack {
         truncated: !whole || one.truncated || other.truncated,
         one_of_several: !whole || one.one_of_several || other.one_of_several,
         frames,
+        of_end: one.of_end && other.of_end,
         kind: one.kind.filter(|_| one.kind == other.kind),
         thread: one.thread.clone().filter(|_| one.thread == other.thread),
         pid: one.pid.filter(|_| one.pid == other.pid),

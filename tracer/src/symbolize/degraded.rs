@@ -42,6 +42,7 @@ fn alone(frame: Frame) -> Stack {
         frames: vec![frame],
         truncated: true,
         one_of_several: false,
+        of_end: false,
         kind: None,
         thread: None,
         pid: None,

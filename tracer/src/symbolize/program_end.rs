@@ -2,7 +2,8 @@
 //! kernel would do it, as it does for C. What the program has the runtime call at its end, as by `atexit()`, is the program's
 //! own code: its functions stand further in on the stack, and the runtime's are not shown beyond them.
 
-use crate::model::stack::{Frame, Stack};
+use super::runtimes::Runtime;
+use crate::model::stack::Frame;
 
 /// Functions that a runtime is in from the end of the program on, and in no other calls than those.
 const FUNCTIONS: &[&str] = &[
@@ -29,19 +30,31 @@ const EXECUTING: &[&str] = &[
     "Perl_call_sv",
 ];
 
-/// Do native frames alone say that the program has ended, and that none of its functions is called on the way out?
-pub(super) fn is_sure_by(frames: &[Frame]) -> bool {
-    let executes = |frame: &Frame| name(frame).is_some_and(|name| EXECUTING.contains(&name));
-    frames.iter().any(is_of_end) && !frames.iter().any(executes)
+/// What Ruby's `main()` calls: it executes the program, by a function of which no stack without it can be, and then ends.
+const RUBY: (&str, &str) = ("ruby_run_node", "rb_vm_exec");
+
+/// By what the end of a program shows on its stacks.
+#[derive(Clone, Copy)]
+pub(super) struct Marks {
+    of_ruby: bool,
 }
 
-/// Is this stack one that a program has only after its last instruction?
-pub fn is_shown_by(stack: &Stack) -> bool {
-    stack.frames.iter().any(is_of_end)
-}
+impl Marks {
+    pub(super) fn of(runtime: Option<&Runtime>) -> Self {
+        Self {
+            of_ruby: runtime.is_some_and(Runtime::names_execution),
+        }
+    }
 
-fn is_of_end(frame: &Frame) -> bool {
-    name(frame).is_some_and(|name| FUNCTIONS.contains(&name))
+    /// Do native frames say that the program has ended, and that none of its functions is called on the way out?
+    pub(super) fn are_in(self, frames: &[Frame]) -> bool {
+        let any = |functions: &[&str]| {
+            let mut names = frames.iter().filter_map(name);
+            names.any(|name| functions.contains(&name))
+        };
+        let of_ruby = self.of_ruby && any(&[RUBY.0]) && !any(&[RUBY.1]);
+        of_ruby || any(FUNCTIONS) && !any(EXECUTING)
+    }
 }
 
 /// Without its parameters.
@@ -54,16 +67,14 @@ fn name(frame: &Frame) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn stack(frames: &[(&str, &str)]) -> Stack {
-        let frames = frames.iter().map(|(function, module)| Frame {
+    fn are_in(of_ruby: bool, frames: &[(&str, &str)]) -> bool {
+        let frame = |(function, module): &(&str, &str)| Frame {
             function: Some((*function).to_owned()),
             module: Some((*module).to_owned()),
             ..Frame::default()
-        });
-        Stack {
-            frames: frames.collect(),
-            ..Stack::default()
-        }
+        };
+        let frames: Vec<Frame> = frames.iter().map(frame).collect();
+        Marks { of_ruby }.are_in(&frames)
     }
 
     #[test]
@@ -77,21 +88,41 @@ mod tests {
             ],
         ];
         for frames in ends {
-            assert!(is_shown_by(&stack(&frames)), "{frames:?}");
+            assert!(are_in(false, &frames), "{frames:?}");
         }
-        let called = stack(&[
+        let called = [
             ("close", "libc.so.6"),
             ("_PyEval_EvalFrameDefault", "python3.11"),
             ("Py_FinalizeEx", "python3.11"),
-        ]);
-        assert!(!is_sure_by(&called.frames));
-        assert!(is_sure_by(&stack(&ends[0]).frames));
+        ];
+        assert!(!are_in(false, &called));
+        // `END { close $socket }`
+        let block = [
+            ("close", "libc.so.6"),
+            ("Perl_runops_standard", "perl"),
+            ("Perl_call_list", "perl"),
+            ("perl_destruct", "perl"),
+        ];
+        assert!(!are_in(false, &block));
         // Told by atexit(), for one.
         let own = [
             ("close", "libc.so.6"),
             ("sock_close", "_socket.so"),
             ("closeall", "[python]"),
         ];
-        assert!(!is_shown_by(&stack(&own)));
+        assert!(!are_in(false, &own));
+    }
+
+    #[test]
+    fn ruby_has_ended_where_it_executes_nothing_and_would_show_it() {
+        let ends = [("close", "libc.so.6"), ("ruby_run_node", "libruby.so")];
+        let executes = [
+            ("close", "libc.so.6"),
+            ("rb_vm_exec", "libruby.so"),
+            ("ruby_run_node", "libruby.so"),
+        ];
+        assert!(are_in(true, &ends));
+        assert!(!are_in(true, &executes));
+        assert!(!are_in(false, &ends), "its functions have no names");
     }
 }

@@ -188,7 +188,7 @@ impl Copy {
                 What::Functions { functions, deeper } => (!functions.is_empty(), *deeper),
                 What::Cut { .. } => (true, false),
             };
-            if sure.functions.is_empty() && any {
+            if sure.functions.is_empty() && any && !stack.of_end {
                 warnings.push(Warning::FunctionsChanged { pid: self.pid });
             }
             stack.truncated = deeper || sure.truncated;

@@ -49,8 +49,12 @@ pub(super) struct Known {
 impl Known {
     /// Functions of its runtime are told without its help.
     fn is_noted(&self) -> bool {
-        let runtime = self.runtime.get().and_then(Option::as_ref);
+        let runtime = self.runtime();
         runtime.is_some_and(|runtime| runtime.noted_image().is_some())
+    }
+
+    fn runtime(&self) -> Option<&Runtime> {
+        self.runtime.get().and_then(Option::as_ref)
     }
 }
 
@@ -279,13 +283,14 @@ impl Server {
         let mut left_off = None;
         // Native frames of this one call are exact. They tell enough where the runtime has written a list of what they
         // are, or executes no function of the program any more.
-        let exact = functions.is_none() && copy.sure.is_none();
+        let exact = copy.sure.is_none();
+        let none_told = (functions.as_ref()).is_none_or(|told| told.functions.is_empty());
+        let marks = program_end::Marks::of(known.runtime());
         if let Some(managed) = &present {
             walk.end_before(managed.image, walker.code());
         } else if let Some(image) = managed::instead(known, copy)
-            && !(exact
-                && (self.jit.contains_key(&copy.pid)
-                    || program_end::is_sure_by(&naming.frames(&walk, copy.sp).0)))
+            && !(exact && functions.is_none() && self.jit.contains_key(&copy.pid))
+            && !(exact && none_told && marks.are_in(&naming.frames(&walk, copy.sp).0))
         {
             left_off = walk.end_before(image, walker.code());
             of_several = left_off.is_some() && functions.is_none();
@@ -295,6 +300,7 @@ impl Server {
             walk.believe(sure, |address| row::counts(walker.code(), address));
         }
         let (mut frames, frames_at) = naming.frames(&walk, copy.sp);
+        let of_end = exact && none_told && present.is_none() && marks.are_in(&frames);
         if functions.is_some() {
             frames.extend(left_off.and_then(|calls| naming.collector(&calls)));
         }
@@ -307,6 +313,7 @@ impl Server {
                 frames,
                 truncated: walk.truncated,
                 one_of_several: of_several,
+                of_end,
                 kind: None,
                 thread: None,
                 pid: None,

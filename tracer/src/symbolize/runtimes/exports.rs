@@ -15,20 +15,21 @@ const MAX_SYMBOLS: usize = 1 << 20;
 pub(in crate::symbolize) struct Exports {
     /// `_PyRuntime`, `PyCode_Type` and `Py_Version`.
     pub(super) python: [Option<u64>; 3],
-    /// `ruby_current_vm_ptr` and `ruby_version`.
-    pub(super) ruby: [Option<u64>; 2],
+    /// `ruby_current_vm_ptr`, `ruby_version` and `rb_vm_exec`.
+    pub(super) ruby: [Option<u64>; 3],
     /// `module_registry`, `executor_globals` and `sapi_module`.
     pub(super) php: [Option<u64>; 3],
 }
 
 impl Exports {
     pub(super) fn of(image: &Image) -> &Self {
-        const NAMES: [&str; 8] = [
+        const NAMES: [&str; 9] = [
             "_PyRuntime",
             "PyCode_Type",
             "Py_Version",
             "ruby_current_vm_ptr",
             "ruby_version",
+            "rb_vm_exec",
             "module_registry",
             "executor_globals",
             "sapi_module",
@@ -40,13 +41,14 @@ impl Exports {
                 version,
                 machine,
                 release,
+                execution,
                 modules,
                 executor,
                 server,
             ] = find(&image.file, NAMES);
             Self {
                 python: [runtime, code_type, version],
-                ruby: [machine, release],
+                ruby: [machine, release, execution],
                 php: [modules, executor, server],
             }
         })

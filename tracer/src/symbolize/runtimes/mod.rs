@@ -139,6 +139,11 @@ impl Runtime {
         }
     }
 
+    /// Where it has executed the program to its end, the frames of C alone show that.
+    pub(super) fn names_execution(&self) -> bool {
+        matches!(&self.0, Kind::Ruby(ruby) if ruby.names_execution)
+    }
+
     /// Where its goroutines are.
     pub(super) fn go(&self) -> Option<&Golang> {
         match &self.0 {

@@ -28,6 +28,8 @@ const CODE: u64 = 16;
 pub(in crate::symbolize) struct Ruby {
     /// The file whose code is the virtual machine's own.
     pub image: FileId,
+    /// The function that executes all of Ruby, `rb_vm_exec`, has a name: where it stands on no stack, nothing is executed.
+    pub names_execution: bool,
     layout: Layout,
     /// Where the pointer to the virtual machine is.
     machine: u64,
@@ -49,7 +51,7 @@ impl Ruby {
 
     fn of(code: &Code, memory: &mut Memory<'_>) -> Option<Self> {
         let (image, bias) = (code.image.as_deref()?, code.bias?);
-        let [machine, version] = exports::Exports::of(image).ruby;
+        let [machine, version, execution] = exports::Exports::of(image).ruby;
         let version = memory.string(version?.wrapping_add(bias), MAX_VERSION)?;
         let layout = layout::of_release(&version)?;
         let machine = if let Some(machine) = machine {
@@ -67,6 +69,7 @@ impl Ruby {
         };
         let mut found = Self {
             image: image.id,
+            names_execution: execution.is_some(),
             layout,
             machine,
             place: None,
