@@ -43,7 +43,7 @@ and no more than 100 MiB. Frames of virtual threads on the heap are walked with 
 no more than 8 of JavaScript.
 
 What newer kernels bring: on 7.0 to 7.3, where only lazy and full preemption are left, a task was seen
-to lose the CPU inside a program (on 6.19, lazy as well, it was not). When another task on that CPU
+to lose the CPU inside a program (on 6.19, lazy as well, seldom). When another task on that CPU
 then comes to the same hook, the kernel skips its run (`recursion_misses` of the program, here that on
 writes). Emulated guests, where a program takes a hundred times longer than elsewhere, show it. The
 report counts such runs as missed, and `trace` ends with 125; a socket that lost a run keeps its

@@ -184,6 +184,7 @@ impl World {
                 frames,
                 truncated,
                 one_of_several: false,
+                of_end: false,
                 kind: None,
                 thread: None,
                 pid: None,

@@ -300,7 +300,7 @@ impl Server {
             walk.believe(sure, |address| row::counts(walker.code(), address));
         }
         let (mut frames, frames_at) = naming.frames(&walk, copy.sp);
-        let of_end = exact && none_told && present.is_none() && marks.are_in(&frames);
+        let of_end = none_told && present.is_none() && marks.are_in(&frames);
         if functions.is_some() {
             frames.extend(left_off.and_then(|calls| naming.collector(&calls)));
         }

@@ -45,6 +45,7 @@ fn answers_out_of_all_proportion_are_refused() {
                     frames: vec![frame; count],
                     truncated: false,
                     one_of_several: false,
+                    of_end: false,
                     kind: None,
                     thread: None,
                     pid: None,

@@ -199,6 +199,7 @@ fn stack() -> impl Strategy<Value = Stack> {
         frames,
         truncated,
         one_of_several: false,
+        of_end: false,
         kind: None,
         thread: None,
         pid: None,
