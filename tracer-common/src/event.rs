@@ -42,6 +42,8 @@ pub const FLAG_DEAD: u8 = 4;
 pub const FLAG_HAS_SOCKET: u8 = 8;
 /// It leaves `CLOSE_WAIT`, its opening was seen, and no read or write since.
 pub const FLAG_UNTOUCHED: u8 = 16;
+/// The exiting task's process was ended by a signal (`task_struct.exit_code`, set before its files are closed).
+pub const FLAG_KILLED: u8 = 32;
 
 wire! {
     /// One `inet_sock_set_state`, or the destruction of a socket (`new` is then the last state).

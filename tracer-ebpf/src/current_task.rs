@@ -16,6 +16,8 @@ use crate::{
 const PF_EXITING: u32 = 0x4;
 const PF_IO_WORKER: u32 = 0x10;
 const PF_KTHREAD: u32 = 0x0020_0000;
+/// Of an exit code, as wait() has it.
+const SIGNAL: u32 = 0x7f;
 
 #[derive(Clone, Copy)]
 pub struct CurrentTask {
@@ -73,6 +75,17 @@ impl CurrentTask {
     #[inline(always)]
     pub fn exiting(self) -> bool {
         self.flags & PF_EXITING != 0
+    }
+
+    /// Of a task that exits: by a signal.
+    #[inline(always)]
+    pub fn killed(self) -> bool {
+        let code: u32 = if g::HAS_REGS.load() != 0 {
+            self.task.field(&g::OFF_TASK_EXIT_CODE)
+        } else {
+            probed_task().field(&g::OFF_TASK_EXIT_CODE)
+        };
+        code & SIGNAL != 0
     }
 
     /// The task, if it has a user stack that says what it is doing and this kernel lets us look: an

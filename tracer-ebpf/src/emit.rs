@@ -6,9 +6,9 @@ use aya_ebpf::helpers::generated::{
 use tracer_common::{
     counter::Counter,
     event::{
-        EpollControl, Eviction, Executed, FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_PROCESS,
-        FLAG_UNTOUCHED, Header, KIND_EPOLL, KIND_EVICTION, KIND_EXECUTED, KIND_PROCESS, Process,
-        Transition,
+        EpollControl, Eviction, Executed, FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET, FLAG_KILLED,
+        FLAG_PROCESS, FLAG_UNTOUCHED, Header, KIND_EPOLL, KIND_EVICTION, KIND_EXECUTED,
+        KIND_PROCESS, Process, Transition,
     },
     table::{Slot, SlotRecord},
 };
@@ -96,6 +96,9 @@ pub fn transition(sock: Sock<Typed>, change: &Change, now: u64) {
         flags |= FLAG_PROCESS;
         if current.exiting() {
             flags |= FLAG_EXITING;
+            if current.killed() {
+                flags |= FLAG_KILLED;
+            }
         }
     }
     let record = entry.as_mut_ptr();

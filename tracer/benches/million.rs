@@ -265,6 +265,7 @@ fn stack(place: u64) -> Input {
         frames,
         truncated: false,
         one_of_several: false,
+        of_end: false,
         thread: Some("server".to_owned()),
         pid: Some(pid(place)),
         kind: None,

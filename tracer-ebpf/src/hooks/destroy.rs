@@ -44,7 +44,9 @@ pub fn on_destroy(ctx: &BtfTracePointContext) -> Result<(), Skip> {
         if old == CLOSE {
             current = CurrentTask::current().unwrap_or(CurrentTask::NOBODY);
         }
-        let by_exit = current.exiting() && age >= g::EXIT_AGE_NS.load();
+        let by_exit = current.exiting()
+            && age >= g::EXIT_AGE_NS.load()
+            && !tree::came_in_exit(current, since);
         if age < g::GRACE_NS.load() && !by_exit {
             return Ok(());
         }

@@ -68,12 +68,7 @@ pub(super) struct Run {
     #[arg(short, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// The command and its arguments
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CMD"
-    )]
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }
 

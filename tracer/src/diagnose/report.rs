@@ -280,7 +280,8 @@ fn is_of_ports(scope: &Scope, view: &SocketView<'_>) -> bool {
 
 /// Stuck, held by no process, and nobody was seen to open or use it: it may be of those that were asked for.
 fn may_be_theirs(view: &SocketView<'_>, scope: &Scope) -> bool {
-    view.is_nobodys()
+    !is_one_tree(view)
+        && view.is_nobodys()
         && view.is_stuck()
         && is_of_ports(scope, view)
         && view.concerned_pids().is_empty()
@@ -315,8 +316,12 @@ fn fits(scope: &Scope, view: &SocketView<'_>, unknown_fits: bool) -> bool {
 /// Where one tree is followed, the kernel program remembers and tells of nothing else; by the time of a report its
 /// processes may be gone.
 fn is_of_the_tree(view: &SocketView<'_>) -> bool {
+    is_one_tree(view) && view.socket.is_remembered()
+}
+
+fn is_one_tree(view: &SocketView<'_>) -> bool {
     let header = view.tracker.run_header();
-    header.is_some_and(|header| header.exit_age_ns.is_some()) && view.socket.is_remembered()
+    header.is_some_and(|header| header.exit_age_ns.is_some())
 }
 
 pub(super) fn is_below(cgroup: &str, wanted: &str) -> bool {

@@ -58,6 +58,15 @@ pub fn data_requests(
         .collect()
 }
 
+/// A runtime that ends closes whatever the program has left.
+fn by_program(tracker: &Tracker) -> impl Iterator<Item = &CloseCount> {
+    let all = tracker.close_counts().iter();
+    all.filter(|close_counts| {
+        let stack = tracker.stack(close_counts.closed);
+        !stack.is_some_and(|stack| stack.of_end)
+    })
+}
+
 /// How sockets were closed that were opened where these were.
 pub fn close_counts<'a>(
     view: &SocketView<'a>,
@@ -68,7 +77,7 @@ pub fn close_counts<'a>(
         .iter()
         .map(|key| context.call_site_of(*key))
         .collect();
-    let all = view.tracker.close_counts().iter();
+    let all = by_program(view.tracker);
     all.filter(move |close_counts| call_sites.contains(&context.call_site_of(close_counts.opened)))
         .copied()
 }
@@ -84,7 +93,7 @@ pub fn close_counts_of_function(view: &SocketView<'_>, opened: u64) -> Vec<Close
     let Some(wanted) = place(opened) else {
         return Vec::new();
     };
-    let all = view.tracker.close_counts().iter();
+    let all = by_program(view.tracker);
     all.filter(|close_counts| place(close_counts.opened).as_ref() == Some(&wanted))
         .copied()
         .collect()

@@ -105,6 +105,12 @@ impl<'a> SocketView<'a> {
         self.socket.ended_at.is_some()
     }
 
+    /// The same of one that had only a copy of the descriptor: the program has closed its own.
+    pub fn has_ended_as_copy(&self) -> bool {
+        let ended_by = self.socket.ended_by;
+        self.has_ended() && ended_by.is_some_and(|pid| self.socket.is_copy_of(pid))
+    }
+
     pub fn in_close_wait(&self) -> bool {
         self.socket.state == CLOSE_WAIT
     }
@@ -155,7 +161,7 @@ impl<'a> SocketView<'a> {
 
     /// Nobody has accepted it: `sk_socket` is set by `accept()` (`net/core/sock.h:sock_graft`).
     pub fn is_unaccepted(&self) -> bool {
-        self.in_close_wait() && !self.socket.has_socket && self.socket.inode == 0
+        self.socket.is_unaccepted()
     }
 
     /// The whole life of the socket was seen, so an absent operation means an absent call.

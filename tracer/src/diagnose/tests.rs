@@ -2,6 +2,7 @@
 
 mod about_to_be_stuck;
 mod alike;
+mod at_exit;
 mod called;
 mod clock;
 mod closed;

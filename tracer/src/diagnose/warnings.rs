@@ -66,8 +66,11 @@ pub fn of(tracker: &Tracker, run_header: &RunHeader, nobodys: u64) -> Vec<String
         "sockets not followed because a limit was reached",
     );
     let drift = tracker.drift();
+    // Where one tree is followed, these are of other processes.
+    let header = tracker.run_header();
+    let follows_tree = header.is_some_and(|header| header.exit_age_ns.is_some());
     say(
-        drift.unseen,
+        if follows_tree { 0 } else { drift.unseen },
         "stuck sockets found by the iterators that no event had told of",
     );
     say(drift.vanished, "followed sockets gone without an event");

@@ -235,6 +235,9 @@ pub struct Task {
     pub tid: u32,
     pub comm: String,
     pub exiting: bool,
+    /// By a signal.
+    #[serde(default)]
+    pub killed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

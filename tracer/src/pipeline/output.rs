@@ -136,9 +136,16 @@ pub fn deliver(conclusion: Conclusion, options: &Options, outputs: Outputs) -> a
         .sites
         .iter()
         .any(|site| site.severity == Severity::Leak);
+    let open = report.totals.undecided + report.totals.unjudged;
+    if open > 0 && !leaks && options.leak_exit.is_some() {
+        tracing::warn!(
+            "whether there is a leak is not known: {} could not be judged, for want of a later look",
+            crate::model::quantity::counted(open, "socket")
+        );
+    }
     Ok(exit::code_for_outcome(
         leaks,
-        report.window.complete && report.totals.undecided + report.totals.unjudged == 0,
+        report.window.complete && open == 0,
         options.leak_exit,
     ))
 }

@@ -144,6 +144,24 @@ impl Held {
     fn empty(&mut self) -> bool {
         let before = self.waiting.stacks.len() + self.waiting.executed.len();
         // Stacks first: their processes may be about to exit.
+        self.take_stacks();
+        while self.waiting.events.len() < MAX_EVENTS
+            && let Some(bytes) = self.events.next()
+        {
+            let record = decode::record(&bytes);
+            // Changes to epoll sets have an account of their own.
+            self.received += u64::from(!matches!(record, Ok(Record::Epoll(_))));
+            match record {
+                Ok(record) => self.waiting.events.push(record),
+                Err(damage) => note(&mut self.damaged, damage),
+            }
+        }
+        // The stack of an event is sent before it, so it has come by now if it was not there above.
+        self.take_stacks();
+        self.waiting.stacks.len() + self.waiting.executed.len() > before
+    }
+
+    fn take_stacks(&mut self) {
         while self.waiting.stacks.len() < MAX_COPIES
             && let Some(bytes) = self.stacks.next()
         {
@@ -157,18 +175,6 @@ impl Held {
                 Err(damage) => note(&mut self.damaged, damage),
             }
         }
-        while self.waiting.events.len() < MAX_EVENTS
-            && let Some(bytes) = self.events.next()
-        {
-            let record = decode::record(&bytes);
-            // Changes to epoll sets have an account of their own.
-            self.received += u64::from(!matches!(record, Ok(Record::Epoll(_))));
-            match record {
-                Ok(record) => self.waiting.events.push(record),
-                Err(damage) => note(&mut self.damaged, damage),
-            }
-        }
-        self.waiting.stacks.len() + self.waiting.executed.len() > before
     }
 }
 

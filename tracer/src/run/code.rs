@@ -39,10 +39,14 @@ pub(super) fn after_delivery(code: u8, everything_written: bool) -> u8 {
 pub(super) fn note(executions: &[Execution], outcome: &Outcome, run: &Run) -> Option<String> {
     if let Some(until) = &run.until {
         let found = executions.iter().any(|done| done.found);
-        return (!found).then(|| match &until.function {
-            Some(function) => format!("{} in {function} did not appear", until.verdict),
-            None => format!("{} did not appear", until.verdict),
-        });
+        let outcome = if found {
+            "appeared, and the command was ended for that"
+        } else {
+            "did not appear"
+        };
+        let function = until.function.as_ref();
+        let place = function.map_or_else(String::new, |function| format!(" in {function}"));
+        return Some(format!("{}{place} {outcome}", until.verdict));
     }
     let own = own_failure(executions)?;
     let leaks = outcome.failing().next().is_some();

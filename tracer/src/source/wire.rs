@@ -4,7 +4,7 @@ use tracer_common::{
     decode::Record,
     event::{
         EPOLL_ADD, EPOLL_DEL, EPOLL_MOD, EpollControl, FLAG_DEAD, FLAG_EXITING, FLAG_HAS_SOCKET,
-        FLAG_PROCESS, FLAG_UNTOUCHED, PROCESS_EXEC, PROCESS_EXIT, Transition as Wire,
+        FLAG_KILLED, FLAG_PROCESS, FLAG_UNTOUCHED, PROCESS_EXEC, PROCESS_EXIT, Transition as Wire,
     },
 };
 
@@ -67,6 +67,7 @@ pub fn transition(wire: &Wire) -> Transition {
         tid: wire.tid,
         comm: comm(&wire.comm),
         exiting: wire.flags & FLAG_EXITING != 0,
+        killed: wire.flags & FLAG_KILLED != 0,
     });
     Transition {
         at: wire.header.at,

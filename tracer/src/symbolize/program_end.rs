@@ -14,10 +14,8 @@ const FUNCTIONS: &[&str] = &[
     "finalize_modules",
     // PHP: of one request where a server goes on; who asks has to know that the process ends as well.
     "php_request_shutdown",
-    // Perl, Lua, Tcl
+    // Perl; Lua's and Tcl's ends are in functions without a name.
     "perl_destruct",
-    "lua_close",
-    "Tcl_Finalize",
     // Node.js
     "node::FreeEnvironment",
 ];

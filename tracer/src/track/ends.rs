@@ -6,7 +6,11 @@ use std::collections::BTreeMap;
 use tracer_common::state::CLOSE;
 
 use super::{Shown, Socket, Tracker};
-use crate::model::{input::Transition, report::Ended};
+use crate::model::{
+    input::{Task, Transition},
+    report::Ended,
+    socket::History,
+};
 
 /// Beyond it the oldest are forgotten: then nothing tells how those ended.
 const KEPT: usize = 262_144;
@@ -83,11 +87,18 @@ impl Tracker {
         let least = exit_age.or(header.map(|header| header.min_age_ns));
         // A tree that is followed has nothing that only the iterators could show.
         let is_real = exit_age.is_some() || socket.shown != Shown::Never;
-        if !is_real || age < least.unwrap_or_default() {
+        socket.has_socket |= change.has_socket;
+        // What the program does for its own descriptors is done for these as well: only how long they lay there tells.
+        let is_not_its_own = socket.is_unaccepted() || socket.is_copy_of(task.pid);
+        let least = least.max(
+            header
+                .filter(|_| is_not_its_own)
+                .map(|header| header.min_age_ns),
+        );
+        if !is_real || age < least.unwrap_or_default() || was_unheard_of(&socket, task, age) {
             self.pass(socket, change, age);
             return;
         }
-        socket.has_socket |= change.has_socket;
         socket.recv_q = change.recv_q.unwrap_or(socket.recv_q);
         socket.ended_by = Some(task.pid);
         if self.ended.len() >= self.bounds.ended {
@@ -101,7 +112,8 @@ impl Tracker {
         let holder = holders
             .clone()
             .find(|pid| *pid == task.pid)
-            .or(holders.min());
+            .or(holders.min())
+            .or(Some(task.pid));
         // It lived when the peer left; one that had ended by then only had the same pid.
         let since = socket.since;
         socket.ended_in = holder.and_then(|pid| self.processes.process_then(pid, since).cloned());
@@ -175,6 +187,15 @@ impl Passed {
 /// that no hook sees have read what lay there, such as `splice()`. The FIN of the peer is one byte.
 const fn was_read_unseen(change: &Transition, socket: &Socket) -> bool {
     socket.recv_q > 1 && change.new != CLOSE
+}
+
+/// A signal ended the process before its program could notice that the peer had left.
+fn was_unheard_of(socket: &Socket, task: &Task, age: u64) -> bool {
+    /// A loop that others keep busy comes to the socket within that.
+    const TIME_TO_HEAR: u64 = 50_000_000;
+    let History { used, eof, .. } = socket.history;
+    let knows = eof.is_some() || used.is_some_and(|used| used.at >= socket.since);
+    task.killed && !knows && age < TIME_TO_HEAR
 }
 
 /// Of a socket that a process had open, or that waited to be accepted.

@@ -100,6 +100,18 @@ impl Socket {
         }
     }
 
+    /// It waits in the queue of its listener; nobody has a descriptor of it.
+    pub fn is_unaccepted(&self) -> bool {
+        self.state == CLOSE_WAIT && !self.has_socket && self.inode == 0
+    }
+
+    /// All that was done with it, other processes did.
+    pub fn is_copy_of(&self, pid: u32) -> bool {
+        let History { opened, used, eof } = self.history;
+        let mut users = [opened, used, eof].into_iter().flatten().peekable();
+        users.peek().is_some() && users.all(|operation| operation.pid != pid)
+    }
+
     /// The kernel program knows it, so it is not only in an inventory.
     pub fn is_remembered(&self) -> bool {
         let history = self.history;

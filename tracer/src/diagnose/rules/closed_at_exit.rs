@@ -13,7 +13,7 @@ impl Rule for ClosedAtExit {
     }
 
     fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
-        if !view.has_ended() {
+        if !view.has_ended() || view.has_ended_as_copy() {
             return Answer::No;
         }
         yes(Confidence::High, EvidenceSource::LastUsed)
@@ -30,6 +30,9 @@ impl Rule for ClosedAtExit {
 
     fn explain(&self, group: &Group<'_>, _evidence: &Evidence<'_>) -> Explanation {
         let n = explanation::number(group.count());
+        if group.views.iter().all(SocketView::is_unaccepted) {
+            return unaccepted(group);
+        }
         let hidden = group.views.iter().filter(|view| view.is_hidden()).count();
         let mut evidence = Vec::new();
         if hidden < group.count() {
@@ -92,5 +95,32 @@ impl Rule for ClosedAtExit {
             remedy: "Close the connection where it is done with, so that a long-lived process does not \
                      collect them.",
         }
+    }
+}
+
+/// The listener's end takes along what waits in its queue.
+fn unaccepted(group: &Group<'_>) -> Explanation {
+    let n = explanation::number(group.count());
+    let mut evidence = vec![
+        format!(
+            "accept() was never called for {}: no descriptor led to {}",
+            n.them, n.them
+        ),
+        format!(
+            "the exit closed the listener, and the kernel reset {} with it",
+            n.them
+        ),
+    ];
+    evidence.extend(explanation::age_evidence(group));
+    Explanation {
+        summary: format!(
+            "{} waited in the accept queue until the process exited: nobody accepted {}",
+            explanation::sockets(group.count()),
+            n.them
+        ),
+        evidence,
+        advice: "Nothing is to be closed here. See what kept the program from calling accept(), and whether \
+                 it was meant to end with clients waiting."
+            .to_owned(),
     }
 }

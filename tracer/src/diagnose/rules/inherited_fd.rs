@@ -21,8 +21,10 @@ impl Rule for InheritedFd {
             .flatten()
             .map(|operation| operation.pid)
             .collect();
+        let ended = view.has_ended_as_copy();
         let gone = !users.is_empty() && !users.iter().any(|pid| view.holds(*pid));
-        if view.socket.holders.is_empty() || !gone || !view.all_holders_seen() {
+        let is_held = !view.socket.holders.is_empty() && gone && view.all_holders_seen();
+        if !is_held && !ended {
             return Answer::No;
         }
         let confidence = if view.whole_life_seen() {
@@ -55,18 +57,25 @@ impl Rule for InheritedFd {
                 explanation::within(group)
             ));
         }
+        let ended = group.views.iter().all(SocketView::has_ended);
         evidence.push(format!(
-            "still held by {holders}, which never used {}",
-            n.them
+            "{} held by {holders}, which never used {}{}",
+            if ended { "then" } else { "still" },
+            n.them,
+            if ended { ", to the exit" } else { "" }
         ));
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} {} closed by the process that served {}, but {holders} still {} {}",
+                "{} {} closed by the process that served {}, but {holders} {} {}",
                 explanation::sockets(group.count()),
                 n.were,
                 n.them,
-                explanation::agree(holding(group).len(), "holds", "hold"),
+                if ended {
+                    "exited only later and had"
+                } else {
+                    explanation::agree(holding(group).len(), "still holds", "still hold")
+                },
                 explanation::agree(
                     group.count(),
                     "a copy of the descriptor",

@@ -9,6 +9,7 @@ use crate::model::{
 };
 
 /// A connection of the server: accepted, stuck for 90 s, one byte (the FIN) unread, never touched.
+#[derive(Clone)]
 pub struct Conn {
     pub candidate: StuckCandidate,
     pub item: Item,

@@ -54,6 +54,7 @@ pub fn transition(conn: &Conn, at: u64, exiting: bool) -> Transition {
             tid: SERVER,
             comm: "server".to_owned(),
             exiting,
+            killed: false,
         }),
     }
 }

@@ -93,7 +93,7 @@ prop_compose! {
         netns in 0u32..2, old in state(), new in state(), shutdown in 0u8..5, dead in any::<bool>(),
         task in option::of((pid(), any::<bool>())),
     ) -> Transition {
-        let task = task.map(|(pid, exiting)| Task { pid, tid: pid, comm: "t".into(), exiting });
+        let task = task.map(|(pid, exiting)| Task { pid, tid: pid, comm: "t".into(), exiting, killed: false });
         Transition { at, cookie, since, stack, endpoints, netns, old, new, shutdown, dead, has_socket: true, untouched: false, recv_q: None, task }
     }
 }

@@ -87,6 +87,7 @@ pub fn change(at: u64, old: u8, new: u8, shutdown: u8, by: Option<u32>) -> Trans
             tid: pid,
             comm: "server".to_owned(),
             exiting: false,
+            killed: false,
         }),
     }
 }
