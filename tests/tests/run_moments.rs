@@ -186,3 +186,74 @@ fn a_go_program_that_ends_at_once_is_named() {
     let program = folder.path().join("moment");
     strict(&[program.to_str().expect("a path")]).is_of("main.handleClient", 2);
 }
+
+/// Closes all that it accepts, and is killed while clients that have gone wait in its queue.
+const KILLED_WITH_A_QUEUE: &str = "
+import os, signal, socket, time
+listener = socket.create_server(('127.0.0.1', 0), backlog=50)
+server = os.fork()
+if server == 0:
+    for _ in range(5):
+        client, _ = listener.accept()
+        while client.recv(100):
+            pass
+        client.close()
+    time.sleep(100)
+for _ in range(20):
+    socket.create_connection(listener.getsockname()).close()
+time.sleep(0.3)
+os.kill(server, signal.SIGKILL)
+os.waitpid(server, 0)
+os._exit(0)
+";
+/// Both ends of a connection are open to the exit, and one has not read what came.
+const OPEN_TO_THE_EXIT: &str = "
+import os, socket
+listener = socket.create_server(('127.0.0.1', 0))
+client = socket.create_connection(listener.getsockname())
+server, _ = listener.accept()
+client.sendall(b'unread')
+os._exit(0)
+";
+/// A child gets a copy of what its parent closes.
+const COPIED: &str = "
+import os, socket, time
+listener = socket.create_server(('127.0.0.1', 0))
+client = socket.create_connection(listener.getsockname())
+server, _ = listener.accept()
+child = os.fork()
+if child == 0:
+    client.close()
+    time.sleep(0.3)
+    os._exit(0)
+client.close()
+server.recv(1)
+server.close()
+os.waitpid(child, 0)
+";
+const UNREAD: &str = "
+import os, socket
+listener = socket.create_server(('127.0.0.1', 0))
+client = socket.create_connection(listener.getsockname())
+server, _ = listener.accept()
+client.sendall(b'unread')
+client.close()
+os._exit(0)
+";
+
+/// What the exit closes as well where a program does all it has to.
+#[test]
+fn what_no_program_could_have_closed_is_no_leak_at_an_exit() {
+    if !require_root("what_no_program_could_have_closed_is_no_leak_at_an_exit") {
+        return;
+    }
+    for script in [KILLED_WITH_A_QUEUE, OPEN_TO_THE_EXIT, COPIED] {
+        let told = strict(&["python3", "-c", script]);
+        assert_eq!(told.ended.code(), 0, "{script}{}", told.ended.stderr);
+    }
+    // The exit resets it, for there is unread data, but nothing had ended it before.
+    let told = strict(&["python3", "-c", UNREAD]);
+    assert_eq!(told.ended.code(), 23, "{}", told.ended.stderr);
+    let summary = &told.report.sites[0].summary;
+    assert!(summary.contains("stayed in CLOSE_WAIT"), "{summary}");
+}

@@ -156,7 +156,7 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8, counted: bool) -> Result<u64, Ski
                 // Closed in time: the common case, and nobody has to hear of it.
                 late = slot.state() != CLOSE_WAIT || age >= g::GRACE_NS.load() || may_be_exit;
                 // The old beginning stays: by it the socket's end knows that it is worth a record.
-                found_slot.set_state(new, if late { since } else { now });
+                found_slot.set_state(left_for(new), if late { since } else { now });
                 untouched = late && found_slot.is_untouched();
             }
             if counted {
@@ -207,8 +207,14 @@ fn left_in_time(sock: Sock<Typed>, new: u8) -> Result<bool, Skip> {
     if slot.state() != CLOSE_WAIT || !emit::surely_within(worth_a_record, since, lately) {
         return Ok(false);
     }
-    found_slot.set_state(new, lately.max(since));
+    found_slot.set_state(left_for(new), lately.max(since));
     Ok(true)
+}
+
+/// CLOSE is kept for what has a descriptor all the same, which [`entered`] notes: here it was closed.
+#[inline(always)]
+fn left_for(new: u8) -> u8 {
+    if new == CLOSE { LAST_ACK } else { new }
 }
 
 #[inline(always)]

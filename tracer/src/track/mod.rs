@@ -235,10 +235,6 @@ impl Tracker {
         if let Some(history) = self.evicted_histories.remove(&candidate.cookie) {
             self.note_history(candidate.cookie, history);
         }
-        // Its end was told already: what is sent with its last record is no news.
-        if self.ended.contains_key(&candidate.cookie) {
-            return;
-        }
         match self.sockets.get_mut(&candidate.cookie) {
             Some(socket) => socket.candidate(candidate, self.now),
             None => self.insert(Socket::from_candidate(candidate, self.now)),

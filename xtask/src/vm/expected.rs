@@ -98,7 +98,7 @@ pub fn most_verified(program: &str, version: (u32, u32)) -> u64 {
         "set_state" => walks + 13_000,
         "recv_length" | "send_length" | "exit_accept" | "accept" | "recvmsg" | "epoll_ctl"
         | "exit_epoll_ctl" => walks,
-        "destroy" => 8_100,
+        "destroy" => 10_600,
         SAMPLES => samples,
         // One loop alone: what it takes decides which object is loaded (`tracer/src/probe/turns.rs`).
         "turns" => turns,

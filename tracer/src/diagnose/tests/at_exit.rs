@@ -98,25 +98,3 @@ fn the_exit_of_a_process_with_a_copy_closes_what_others_have_closed() {
         sites[0].summary
     );
 }
-
-/// Unread data is thrown away with a reset: what is sent with the socket's end knows it as closed.
-#[test]
-fn what_is_sent_with_the_end_does_not_change_what_it_was() {
-    let left = unread(STUCK);
-    let world = strict(left.clone());
-    let mut tracker = world.tracker();
-    tracker.apply(Input::Transition(Transition {
-        new: tracer_common::state::CLOSE,
-        ..exit(&left, SERVER, false, 70 * S)
-    }));
-    let mut last = left.candidate;
-    last.state = tracer_common::state::CLOSE;
-    tracker.apply(Input::StuckCandidate(last));
-    tracker.apply(inventory(END, vec![]));
-    let sites = report(&mut Ledger::default(), &tracker).sites;
-    assert!(
-        sites[0].summary.contains("stayed in CLOSE_WAIT"),
-        "{}",
-        sites[0].summary
-    );
-}
