@@ -11,6 +11,7 @@ mod crowds;
 mod elsewhere;
 mod evidence;
 mod forgotten;
+mod forked;
 mod goroutines;
 mod grouping;
 mod handovers;

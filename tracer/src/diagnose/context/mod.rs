@@ -9,6 +9,7 @@ mod closes;
 mod common;
 pub mod computing;
 pub mod decoded;
+mod forks;
 mod goroutines;
 mod handovers;
 mod idle;
@@ -37,6 +38,7 @@ use self::{
     behind::Started,
     closers::{ClosedIn, Closer},
     closes::CallSites,
+    forks::Forks,
     kept::{Kept, Kind},
     loops::LoopHabits,
     pairs::Pairs,
@@ -50,7 +52,7 @@ use super::Blamer;
 use crate::{
     model::{
         actor::Actor,
-        input::{Interest, Process, Thread},
+        input::{Interest, Thread},
         socket::{History, SocketOperation},
         stack::{Frame, Step, path},
         task::is_for_virtual_threads,
@@ -87,8 +89,7 @@ pub struct ReportContext<'a> {
     local_ports: HashMap<u64, u16>,
     /// One number for all keys with the same frames.
     last_places: HashMap<u64, u64>,
-    /// Processes that began after the only connection they touched was accepted, with its cookie.
-    forked_for: HashMap<u32, u64>,
+    forks: Forks,
     /// Functions of the program through which it makes nearly all its reads: module and function.
     wrappers: HashSet<(&'a str, &'a str)>,
     /// By process: an interest by the inode it watches, and by its number where the inode is unknown.
@@ -134,7 +135,7 @@ impl<'a> ReportContext<'a> {
             stuck_last: HashMap::new(),
             local_ports: local_ports(tracker),
             last_places: HashMap::new(),
-            forked_for: HashMap::new(),
+            forks: Forks::default(),
             wrappers: wrappers::find(tracker, blamer),
             interests: interests(tracker),
             answers_left: openings::answers_left(tracker),
@@ -147,7 +148,7 @@ impl<'a> ReportContext<'a> {
         context.note_last_operations();
         context.of_several_openers = context.find_several_openers();
         context.loop_habits = LoopHabits::new(tracker, |key| context.last_place(key));
-        context.note_forks();
+        context.forks = context.find_forks();
         context.note_tasks();
         context.places = context.find_places();
         context.pools = context.starving_pools();
@@ -180,38 +181,6 @@ impl<'a> ReportContext<'a> {
     /// One number for all keys whose stacks have the same frames, of last operations on stuck sockets.
     pub fn last_place(&self, key: u64) -> Option<u64> {
         self.last_places.get(&key).copied()
-    }
-
-    fn note_forks(&mut self) {
-        let mut touched: HashMap<u32, HashSet<u64>> = HashMap::new();
-        for (cookie, history) in self.threads.histories() {
-            if self.threads.is_accepted(cookie) {
-                for operation in operations(history) {
-                    touched.entry(operation.pid).or_default().insert(cookie);
-                }
-            }
-        }
-        for (pid, cookies) in touched {
-            let cookie = cookies.iter().next().filter(|_| cookies.len() == 1);
-            let Some((process, cookie)) = self.tracker.process(pid).zip(cookie) else {
-                continue;
-            };
-            let opened = self.threads.history(*cookie).and_then(|known| known.opened);
-            let accepted = opened.filter(|opened| {
-                opened.kind == SocketOperation::Accept && opened.pid != process.pid
-            });
-            let began = began(process, self.tracker);
-            if accepted
-                .zip(began)
-                .is_some_and(|(opened, began)| began >= opened.at)
-            {
-                self.forked_for.insert(pid, *cookie);
-            }
-        }
-    }
-
-    fn is_forked_for(&self, pid: u32, cookie: u64) -> bool {
-        self.forked_for.get(&pid) == Some(&cookie)
     }
 
     /// The same place for sockets opened along the same frames: one path can have several keys.
@@ -373,11 +342,4 @@ fn writers<'a>(tracker: &'a Tracker, waits: &Waits<'a>) -> HashMap<u64, &'a Thre
         _ => None,
     };
     threads.filter_map(writes).collect()
-}
-
-/// When the process began, by the clock of events, rounded up to a tick of /proc.
-fn began(process: &Process, tracker: &Tracker) -> Option<u64> {
-    const TICK: i64 = 10_000_000;
-    let at = tracker.at_wall(process.start_wall?)?;
-    u64::try_from(at.checked_add(TICK)?).ok()
 }
