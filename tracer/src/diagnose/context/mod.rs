@@ -231,8 +231,9 @@ impl<'a> ReportContext<'a> {
         })
     }
 
-    /// The thread that opened a connection turned to another one that it opened, and then to this one again.
-    pub fn was_reused(&self, cookie: u64) -> bool {
+    /// The thread that opened a connection turned to another one that it opened, and then to this one again. That is no second
+    /// request yet: a loop does so within the first, and one piece of work may ask two servers in turn.
+    pub fn was_turned_to_again(&self, cookie: u64) -> bool {
         let Some((opened, used)) = self
             .threads
             .history(cookie)
