@@ -25,6 +25,7 @@ mod one_each;
 mod one_function;
 mod openings;
 mod parked;
+mod passed_on;
 mod pooled;
 mod pools;
 mod put_aside;
