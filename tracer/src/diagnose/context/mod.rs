@@ -39,7 +39,7 @@ use self::{
     closers::{ClosedIn, Closer},
     closes::CallSites,
     forks::Forks,
-    kept::{Kept, Kind},
+    kept::{Kept, Kind, Sleepers},
     loops::LoopHabits,
     pairs::Pairs,
     places::Places,
@@ -81,6 +81,8 @@ pub struct ReportContext<'a> {
     kinds: HashMap<Actor, Kind>,
     /// By process.
     kept: HashMap<u32, Vec<Kept>>,
+    /// By process.
+    sleepers: HashMap<u32, Vec<Sleepers>>,
     /// Who waits for the peer of a connection to take what it writes to it.
     writers: HashMap<u64, &'a Thread>,
     /// The last operations on stuck sockets, by their threads.
@@ -132,6 +134,7 @@ impl<'a> ReportContext<'a> {
             closed_elsewhere: RefCell::default(),
             kinds: HashMap::new(),
             kept: HashMap::new(),
+            sleepers: HashMap::new(),
             stuck_last: HashMap::new(),
             local_ports: local_ports(tracker),
             last_places: HashMap::new(),
@@ -156,6 +159,7 @@ impl<'a> ReportContext<'a> {
         context.closers = context.find_closers();
         context.kinds = context.find_kinds();
         context.kept = context.find_kept();
+        context.sleepers = context.find_sleepers();
         context.closed_in = context.find_closed_in();
         let crowd = |pid: u32| Some((pid, context.virtual_crowd(pid)?));
         context.virtual_crowds = tracker.threaded().filter_map(crowd).collect();
