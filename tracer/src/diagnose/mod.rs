@@ -16,6 +16,7 @@ mod grouping;
 mod handed;
 mod holdings;
 mod in_part;
+mod in_use;
 mod ledger;
 mod left_loop;
 mod likeness;

@@ -124,13 +124,6 @@ impl<'a> SocketView<'a> {
         self.socket.has_socket && self.socket.inode == 0
     }
 
-    fn is_in_use(&self) -> bool {
-        self.in_close_wait()
-            && self.socket.history.used.is_some_and(|used| {
-                self.moves(used) && self.now.saturating_sub(used.at) < self.min_age
-            })
-    }
-
     /// What its holders do was seen for the threshold: a connection that is still in use would have shown it. At one
     /// that nobody has accepted there is nothing to see.
     fn would_be_seen_in_use(&self) -> bool {
@@ -147,16 +140,6 @@ impl<'a> SocketView<'a> {
         let from = pids.map(|pid| self.tracker.seen_from(*pid));
         from.collect::<Option<Vec<u64>>>()
             .map(|from| from.into_iter().max().unwrap_or(0))
-    }
-
-    /// A read that left data behind is followed by others; one that took the last is not.
-    fn moves(&self, used: LastOperation) -> bool {
-        let goes_on = match used.kind {
-            SocketOperation::Send => true,
-            SocketOperation::Recv => self.socket.recv_q > 1,
-            _ => false,
-        };
-        goes_on && used.at > self.socket.since
     }
 
     /// Nobody has accepted it: `sk_socket` is set by `accept()` (`net/core/sock.h:sock_graft`).

@@ -86,6 +86,17 @@ fn is_of_file(frame: &Frame, names: &[(&str, &str)]) -> bool {
         .any(|(name, end)| last == Some(name) && file.ends_with(end))
 }
 
+/// In these a thread lets time pass where the kernel sees it wait for a condition.
+const SLEEPS: &[&str] = &[
+    "java.lang.Thread.sleep",
+    "java.util.concurrent.TimeUnit.sleep",
+];
+
+/// By the known frames of its runtime it sleeps.
+pub fn sleeps(thread: &Thread) -> bool {
+    thread.stack.iter().any(|frame| is_named(frame, SLEEPS))
+}
+
 /// By the known frames of its runtime it waits for work.
 pub fn is_idle(thread: &Thread, blamer: Blamer<'_>) -> bool {
     let idle = |frame: &Frame| is_named(frame, IDLE) || is_of_file(frame, IDLE_IN);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{ReportContext, pools::Queue};
+use super::{ReportContext, idle, pools::Queue, waits::WaitsFor};
 use crate::model::{actor::Actor, socket::LastOperation};
 
 /// What threads of one pool have in common; `None` where that is not known.
@@ -16,6 +16,12 @@ pub(super) struct Kept {
     are_more: bool,
     /// Since when each of them waits, in order.
     since: Vec<u64>,
+}
+
+/// Threads of one kind that sleep inside the program, as who looks after connections from time to time does.
+pub(super) struct Sleepers {
+    kind: Kind,
+    all: Vec<Actor>,
 }
 
 /// Who begins to wait so soon after an operation may do so in its service.
@@ -65,6 +71,43 @@ impl ReportContext<'_> {
             }
         }
         kept
+    }
+
+    /// By process. Its first thread sleeps like that for as long as the program runs.
+    pub(super) fn find_sleepers(&self) -> HashMap<u32, Vec<Sleepers>> {
+        let mut sleepers: HashMap<u32, Vec<Sleepers>> = HashMap::new();
+        for pid in self.tracker.threaded() {
+            let threads = self.tracker.threads(pid).iter();
+            let sleeps = threads.filter(|thread| {
+                let waits = self.waits.of(thread);
+                let for_time = matches!(waits, WaitsFor::Time) || idle::sleeps(thread);
+                let inside = self.blame(&thread.stack).is_some();
+                thread.tid != pid && for_time && inside && !self.is_idle(thread)
+            });
+            for thread in sleeps {
+                let kind = self.kind(thread);
+                let of_process = sleepers.entry(pid).or_default();
+                match of_process.iter_mut().find(|known| known.kind == kind) {
+                    Some(known) => known.all.push(thread.actor()),
+                    None => of_process.push(Sleepers {
+                        kind,
+                        all: vec![thread.actor()],
+                    }),
+                }
+            }
+        }
+        sleepers
+    }
+
+    /// A thread of the process, of another kind than who made the operation, sleeps inside the program.
+    pub fn does_another_sleep(&self, pid: u32, operation: LastOperation) -> bool {
+        let by = operation.actor();
+        let own = self.kinds.get(&by).and_then(Option::as_ref);
+        let mut sleepers = self.sleepers.get(&pid).into_iter().flatten();
+        sleepers.any(|sleepers| {
+            let is_other = own.is_none() || sleepers.kind.as_ref() != own;
+            is_other && sleepers.all.iter().any(|actor| *actor != by)
+        })
     }
 
     pub fn is_some_kept(&self, pid: u32) -> bool {

@@ -9,6 +9,7 @@ mod closes;
 mod common;
 pub mod computing;
 pub mod decoded;
+mod forks;
 mod goroutines;
 mod handovers;
 mod idle;
@@ -37,7 +38,8 @@ use self::{
     behind::Started,
     closers::{ClosedIn, Closer},
     closes::CallSites,
-    kept::{Kept, Kind},
+    forks::Forks,
+    kept::{Kept, Kind, Sleepers},
     loops::LoopHabits,
     pairs::Pairs,
     places::Places,
@@ -50,7 +52,7 @@ use super::Blamer;
 use crate::{
     model::{
         actor::Actor,
-        input::{Interest, Process, Thread},
+        input::{Interest, Thread},
         socket::{History, SocketOperation},
         stack::{Frame, Step, path},
         task::is_for_virtual_threads,
@@ -79,6 +81,8 @@ pub struct ReportContext<'a> {
     kinds: HashMap<Actor, Kind>,
     /// By process.
     kept: HashMap<u32, Vec<Kept>>,
+    /// By process.
+    sleepers: HashMap<u32, Vec<Sleepers>>,
     /// Who waits for the peer of a connection to take what it writes to it.
     writers: HashMap<u64, &'a Thread>,
     /// The last operations on stuck sockets, by their threads.
@@ -87,8 +91,7 @@ pub struct ReportContext<'a> {
     local_ports: HashMap<u64, u16>,
     /// One number for all keys with the same frames.
     last_places: HashMap<u64, u64>,
-    /// Processes that began after the only connection they touched was accepted, with its cookie.
-    forked_for: HashMap<u32, u64>,
+    forks: Forks,
     /// Functions of the program through which it makes nearly all its reads: module and function.
     wrappers: HashSet<(&'a str, &'a str)>,
     /// By process: an interest by the inode it watches, and by its number where the inode is unknown.
@@ -131,10 +134,11 @@ impl<'a> ReportContext<'a> {
             closed_elsewhere: RefCell::default(),
             kinds: HashMap::new(),
             kept: HashMap::new(),
+            sleepers: HashMap::new(),
             stuck_last: HashMap::new(),
             local_ports: local_ports(tracker),
             last_places: HashMap::new(),
-            forked_for: HashMap::new(),
+            forks: Forks::default(),
             wrappers: wrappers::find(tracker, blamer),
             interests: interests(tracker),
             answers_left: openings::answers_left(tracker),
@@ -147,7 +151,7 @@ impl<'a> ReportContext<'a> {
         context.note_last_operations();
         context.of_several_openers = context.find_several_openers();
         context.loop_habits = LoopHabits::new(tracker, |key| context.last_place(key));
-        context.note_forks();
+        context.forks = context.find_forks();
         context.note_tasks();
         context.places = context.find_places();
         context.pools = context.starving_pools();
@@ -155,6 +159,7 @@ impl<'a> ReportContext<'a> {
         context.closers = context.find_closers();
         context.kinds = context.find_kinds();
         context.kept = context.find_kept();
+        context.sleepers = context.find_sleepers();
         context.closed_in = context.find_closed_in();
         let crowd = |pid: u32| Some((pid, context.virtual_crowd(pid)?));
         context.virtual_crowds = tracker.threaded().filter_map(crowd).collect();
@@ -180,38 +185,6 @@ impl<'a> ReportContext<'a> {
     /// One number for all keys whose stacks have the same frames, of last operations on stuck sockets.
     pub fn last_place(&self, key: u64) -> Option<u64> {
         self.last_places.get(&key).copied()
-    }
-
-    fn note_forks(&mut self) {
-        let mut touched: HashMap<u32, HashSet<u64>> = HashMap::new();
-        for (cookie, history) in self.threads.histories() {
-            if self.threads.is_accepted(cookie) {
-                for operation in operations(history) {
-                    touched.entry(operation.pid).or_default().insert(cookie);
-                }
-            }
-        }
-        for (pid, cookies) in touched {
-            let cookie = cookies.iter().next().filter(|_| cookies.len() == 1);
-            let Some((process, cookie)) = self.tracker.process(pid).zip(cookie) else {
-                continue;
-            };
-            let opened = self.threads.history(*cookie).and_then(|known| known.opened);
-            let accepted = opened.filter(|opened| {
-                opened.kind == SocketOperation::Accept && opened.pid != process.pid
-            });
-            let began = began(process, self.tracker);
-            if accepted
-                .zip(began)
-                .is_some_and(|(opened, began)| began >= opened.at)
-            {
-                self.forked_for.insert(pid, *cookie);
-            }
-        }
-    }
-
-    fn is_forked_for(&self, pid: u32, cookie: u64) -> bool {
-        self.forked_for.get(&pid) == Some(&cookie)
     }
 
     /// The same place for sockets opened along the same frames: one path can have several keys.
@@ -262,8 +235,9 @@ impl<'a> ReportContext<'a> {
         })
     }
 
-    /// The thread that opened a connection turned to another one that it opened, and then to this one again.
-    pub fn was_reused(&self, cookie: u64) -> bool {
+    /// The thread that opened a connection turned to another one that it opened, and then to this one again. That is no second
+    /// request yet: a loop does so within the first, and one piece of work may ask two servers in turn.
+    pub fn was_turned_to_again(&self, cookie: u64) -> bool {
         let Some((opened, used)) = self
             .threads
             .history(cookie)
@@ -373,11 +347,4 @@ fn writers<'a>(tracker: &'a Tracker, waits: &Waits<'a>) -> HashMap<u64, &'a Thre
         _ => None,
     };
     threads.filter_map(writes).collect()
-}
-
-/// When the process began, by the clock of events, rounded up to a tick of /proc.
-fn began(process: &Process, tracker: &Tracker) -> Option<u64> {
-    const TICK: i64 = 10_000_000;
-    let at = tracker.at_wall(process.start_wall?)?;
-    u64::try_from(at.checked_add(TICK)?).ok()
 }

@@ -221,6 +221,13 @@ impl<'a> Waits<'a> {
         self.by_cookie.get(&cookie).copied()
     }
 
+    /// Connections that the process opened, among those that the thread waits for.
+    pub fn upstreams_of(&self, thread: &Thread) -> impl Iterator<Item = &'a Connection> {
+        let sockets = thread.wait.sockets();
+        let known = sockets.filter_map(|inode| self.by_inode.get(&inode).copied());
+        known.filter(|connection| self.is_upstream(connection.cookie))
+    }
+
     /// A connection that its process accepted.
     pub fn is_client(&self, inode: u64) -> bool {
         let connection = self.by_inode.get(&inode);

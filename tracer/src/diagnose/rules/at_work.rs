@@ -34,6 +34,8 @@ pub enum How<'a> {
     Has,
     /// It was started right after the connection was accepted, as all of its kind were after one each.
     Started,
+    /// The same of its process, which is the only one that holds it.
+    Forked,
     /// It closes what others have read, and is in the function in which it does.
     Closes(Closer<'a>),
     /// Some virtual thread of as many as there are connections of which that is all that is known.
@@ -91,7 +93,9 @@ impl How<'_> {
             }
             Self::Loop => "its epoll set would tell of the hang-up, and nobody waits for that set",
             Self::Has => "its coroutines lead to the connection",
-            Self::Started => "it was started right after that connection was accepted",
+            Self::Started | Self::Forked => {
+                "it was started right after that connection was accepted"
+            }
             Self::Closes(_) => "it closes those that others have read",
             Self::OneOf(_) => "which virtual thread has it is not known",
             Self::Computes {

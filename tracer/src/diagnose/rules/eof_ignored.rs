@@ -11,6 +11,7 @@ use crate::diagnose::{
     explanation,
 };
 use crate::model::{
+    connection::TcpFacts,
     input::Thread,
     listeners::Heard,
     report::Direction,
@@ -176,6 +177,11 @@ fn looks(view: &SocketView<'_>) -> Looks {
             "where the thread reads the end of connections like this one it writes to one server: it may pass all of them on",
         )
         .doubt(
+            was_something_sent_unseen(view),
+            "its reader waits for a server as well, to which something was sent since by calls that are not watched (`--port`): it \
+             may have passed the end on",
+        )
+        .doubt(
             closes_by_itself(view),
             "Node.js closes it by itself once the program has taken all that came before the end: most likely it is paused",
         )
@@ -233,6 +239,25 @@ fn are_told_elsewhere(view: &SocketView<'_>) -> bool {
 fn was_told_elsewhere(view: &SocketView<'_>) -> bool {
     let eof = view.socket.history.eof;
     eof.is_some_and(|eof| passes_on(view, view.socket.cookie, eof))
+}
+
+/// Calls on connections at ports that nobody asked for are not seen; when TCP sent something last, it counts itself.
+fn was_something_sent_unseen(view: &SocketView<'_>) -> bool {
+    /// The clock of TCP has steps of up to 10 ms.
+    const STEP: u64 = 10_000_000;
+    let context = view.context;
+    let Some(eof) = view.socket.history.eof else {
+        return false;
+    };
+    let Some(reader) = context.threads.seen(eof.actor()) else {
+        return false;
+    };
+    let sent_at = |tcp: TcpFacts| tcp.sent_at;
+    context.waits.upstreams_of(reader).any(|server| {
+        let sent = server.tcp.and_then(sent_at);
+        let is_unseen = context.threads.history(server.cookie).is_none();
+        is_unseen && sent.is_some_and(|sent| sent.saturating_add(STEP) >= eof.at)
+    })
 }
 
 fn passes_on(view: &SocketView<'_>, cookie: u64, eof: LastOperation) -> bool {

@@ -7,7 +7,11 @@ use super::{
     looks::Looks,
 };
 use crate::diagnose::{
-    context::{activations::Activation, closers::Closer, waits},
+    context::{
+        activations::Activation,
+        closers::Closer,
+        waits::{self, WaitsFor},
+    },
     explanation,
 };
 
@@ -41,10 +45,34 @@ pub(super) fn started<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
     })
 }
 
+/// Nobody has done more than accept it, and the process that was started for it has not come to that.
+pub(super) fn forked<'a>(view: &SocketView<'a>) -> Option<AtWork<'a>> {
+    if view.is_watched() || view.is_polled() {
+        return None;
+    }
+    let thread = view.context.own_of(view.socket.cookie)?;
+    let waits = view.context.waits.of(thread);
+    let tells = !matches!(
+        waits,
+        WaitsFor::Unknown | WaitsFor::Cpu | WaitsFor::Stopped | WaitsFor::NewConnections
+    );
+    tells.then_some(AtWork {
+        thread,
+        waits,
+        how: How::Forked,
+        behind: None,
+    })
+}
+
 /// What ties them to that thread, and what it does now.
 pub(super) fn evidence(group: &Group<'_>, work: &AtWork<'_>) -> Vec<String> {
     let mut lines = vec![match work.how {
         How::Closes(closer) => has_closed(closer),
+        How::Forked => format!(
+            "{} is of a process that was started right after the oldest was accepted, and holds no other of them; who \
+             accepted it has closed its descriptor",
+            work.thread.actor()
+        ),
         _ => format!(
             "{} was started right after the oldest was accepted, as each of its kind was after one of its own, and has \
              touched no client",
@@ -59,6 +87,20 @@ pub(super) fn evidence(group: &Group<'_>, work: &AtWork<'_>) -> Vec<String> {
 }
 
 pub(super) fn looks(work: &AtWork<'_>) -> Looks {
+    if let How::Forked = work.how {
+        let waits = work.waits;
+        return Looks::default()
+            .look(
+                false,
+                "",
+                "its process has not touched it: that it was started for this one is told by when that was",
+            )
+            .look(
+                matches!(waits, WaitsFor::Futex) || !waits.may_bring_work(),
+                "",
+                "what it waits for may be other work",
+            );
+    }
     Looks::default().doubt(
         true,
         match work.how {

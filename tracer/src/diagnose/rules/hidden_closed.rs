@@ -4,7 +4,8 @@
 use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
 
 use super::{
-    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
+    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView,
+    looks::{self, Looks},
 };
 use crate::diagnose::explanation;
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
@@ -25,8 +26,22 @@ impl Rule for HiddenClosed {
             return Answer::No;
         }
         let at_work = view.activation().is_at_work();
+        let mut pids = view.holder_pids().iter();
+        let in_loop = pids.any(|pid| view.context.some_loop_waits(*pid));
         let looks = Looks::default()
-            .look(view.socket.history.used.is_some(), "", "its use was not seen")
+            .doubt(
+                view.socket.history.used.is_none(),
+                "its use was not seen: whoever has it may be at work on it, and close it after that",
+            )
+            .look(
+                !in_loop,
+                "",
+                "the program has an event loop, which may end it when something happens to another connection",
+            )
+            .doubt(
+                in_loop && looks::is_unanswered(view),
+                "nobody has answered what was read: an event loop may end it once that is done",
+            )
             .doubt(
                 at_work,
                 "who used it last may be at work on it still, and close it after that",

@@ -1,6 +1,6 @@
 //! `idle-pool`: a client keeps connections that the server has closed. Proof: connected here, and
 //! the last answer read in full: only the FIN unread, or taken along by the read of the answer's end;
-//! bounded unless it goes on growing.
+//! bounded unless it goes on growing. That a pool has it is never sure.
 
 use super::{
     Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
@@ -9,7 +9,7 @@ use crate::diagnose::explanation;
 use crate::{
     model::{
         listeners::Heard,
-        verdict::{Confidence, Severity, Verdict, VerdictDoc},
+        verdict::{Severity, Verdict, VerdictDoc},
     },
     track::growth::Growth,
 };
@@ -34,10 +34,10 @@ impl Rule for IdlePool {
         if is_left_in_node && pids.any(|pid| view.context.some_loop_waits(*pid)) {
             return Answer::No;
         }
-        let was_reused = view.context.was_reused(view.socket.cookie);
+        let again = view.context.was_turned_to_again(view.socket.cookie);
         // Of the same server's answers to the same process some were left unread: so may this one's end have been, by
         // a program that reads ahead.
-        if !was_reused && view.others_left_answers() {
+        if !again && view.others_left_answers() {
             return Answer::No;
         }
         let looks = Looks::default()
@@ -50,12 +50,16 @@ impl Rule for IdlePool {
                 view.direction().is_none(),
                 "who opened it was not seen: no listener here has its port",
             )
-            // Reuse is the positive fact; without it the shape alone is left. One that was used again once need not
-            // have gone back after its last use.
+            // Reuse would be the positive fact, but of a connection only the last use is known: the shape alone is left.
             .doubt(
-                !was_reused,
+                !again,
                 "that connections are used again was not seen: one that is forgotten after its answer looks \
                  the same",
+            )
+            .doubt(
+                again,
+                "its thread used another one in between, as a pool's does, and as one piece of work does that uses several \
+                 in turn: one that is forgotten after that looks the same",
             )
             .doubt(
                 view.is_passed_over(),
@@ -111,35 +115,24 @@ impl Rule for IdlePool {
         if let Some([first, second, third, fourth]) = parts_of_one_use(group) {
             evidence.push(format!(
                 "of the time since the first was opened each quarter brought more of them ({first}, {second}, {third}, {fourth}), \
-                 and none was seen to be used again: a pool would use those that it has"
+                 and none was used for as long as that: a pool would use those that it has"
             ));
         }
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} {}{} {} already closed by the server",
+                "{} of a client that waits for no answer{} {} already closed by the server",
                 explanation::sockets(group.count()),
-                // The shape alone is also that of one that is forgotten.
-                if group.confidence == Confidence::Low {
-                    "of a client that waits for no answer"
-                } else {
-                    "in a client pool"
-                },
                 group.function().map(|name| format!(" (opened in {name})")).unwrap_or_default(),
                 n.were
             ),
             evidence,
-            advice: if group.confidence == Confidence::Low {
-                "That a pool keeps them is not proven: connections that are forgotten after their answer look the same. If it \
-                 is one: harmless"
-            } else {
-                "Harmless"
-            }
-            .to_owned()
-                + " while the number is bounded, but the next request on such a connection \
-                     fails: make the pool's idle timeout shorter than the server's, or let it check \
-                     idle connections before use. If the number grows, connections are taken from \
-                     the pool and not given back: close the response on every path.",
+            advice: "That a pool keeps them is not proven: connections that are forgotten after their answer look the same. \
+                     If it is one: harmless while the number is bounded, but the next request on such a connection fails: \
+                     make the pool's idle timeout shorter than the server's, or let it check idle connections before use. If \
+                     the number grows, connections are taken from the pool and not given back: close the response on every \
+                     path."
+                .to_owned(),
         }
     }
 
@@ -157,19 +150,26 @@ impl Rule for IdlePool {
     }
 }
 
-/// More of them in each quarter of the time since the first was opened, and no sign that one was used twice: how many in
-/// each.
+/// More of them in each quarter of the time since the first was opened, and none that was turned to again so much later: how
+/// many in each.
 fn parts_of_one_use(group: &Group<'_>) -> Option<[usize; 4]> {
     const FEW: usize = 10;
     let opened = |view: &SocketView<'_>| view.socket.history.opened.map(|opened| opened.at);
     let mut at: Vec<u64> = group.views.iter().map(opened).collect::<Option<_>>()?;
-    let used_again = |view: &SocketView<'_>| view.context.was_reused(view.socket.cookie);
-    if at.len() <= FEW || group.views.iter().any(used_again) {
-        return None;
-    }
     at.sort_unstable();
     let first = *at.first()?;
     let quarter = group.now.saturating_sub(first) / 4;
+    let lasted = |view: &SocketView<'_>| {
+        let history = view.socket.history;
+        let used = history.opened.zip(history.used);
+        used.is_some_and(|(opened, used)| used.at.saturating_sub(opened.at) >= quarter)
+    };
+    let used_again = |view: &SocketView<'_>| {
+        lasted(view) && view.context.was_turned_to_again(view.socket.cookie)
+    };
+    if at.len() <= FEW || group.views.iter().any(used_again) {
+        return None;
+    }
     let mut parts = [0; 4];
     for at in at {
         let nth = (at - first).checked_div(quarter)?.min(3);

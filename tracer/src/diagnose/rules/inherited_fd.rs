@@ -1,11 +1,13 @@
 //! `inherited-fd`: whoever worked with the connection has closed it, others still hold it. Proof: no
-//! process that opened, used or read it to its end is among the holders.
+//! process that opened, used or read it to its end is among the holders, and these were not started to serve it.
 
 use std::collections::BTreeSet;
 
-use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
+use super::{
+    Answer, Evidence, EvidenceSource, Explanation, Group, Proof, Rule, SocketView, looks::Looks,
+};
 use crate::diagnose::explanation;
-use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
+use crate::model::verdict::{Severity, Verdict, VerdictDoc};
 
 pub struct InheritedFd;
 
@@ -27,17 +29,22 @@ impl Rule for InheritedFd {
         if !is_held && !ended {
             return Answer::No;
         }
-        let confidence = if view.whole_life_seen() {
-            Confidence::High
-        } else {
-            Confidence::Medium
-        };
+        // Whoever holds it was started to serve it, and has not come to that.
+        if view.context.is_held_by_its_own(view.socket.cookie) {
+            return Answer::No;
+        }
+        let looks = Looks::default()
+            .look(view.whole_life_seen(), "", "its whole life was not seen")
+            .doubt(
+                view.is_unused(),
+                "nobody was seen to use it: who holds it may have been given it to serve, and not have come to that",
+            );
         let evidence_source = if history.used.is_some() {
             EvidenceSource::LastUsed
         } else {
             EvidenceSource::Opened
         };
-        yes(confidence, evidence_source)
+        Answer::Yes(Proof::earned(looks, evidence_source, Evidence::Socket))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
@@ -101,7 +108,7 @@ impl Rule for InheritedFd {
             happened: "A descriptor can be open in several processes, after fork() for instance. \
                        The program closed its copy; a child still holds another, so the kernel \
                        keeps the connection.",
-            proof: "The process that opened the connection no longer has it; others have.",
+            proof: "The process that opened or used the connection no longer has it; others have, which were not started for it.",
             blamed: "the process that holds the copy",
             remedy: "Open sockets with SOCK_CLOEXEC, and close inherited descriptors in children.",
         }

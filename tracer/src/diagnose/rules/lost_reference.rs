@@ -51,6 +51,14 @@ impl Rule for LostReference {
             "others opened at the same place were closed by code that had not used them: it may have been put aside, or handed \
                  on, as those were",
         );
+        let mut pids = view.holder_pids().iter();
+        let sleeps = view.direction() == Some(Direction::Accepted)
+            && pids.any(|pid| used.is_some_and(|used| view.context.does_another_sleep(*pid, used)));
+        let looks = looks.look(
+            !sleeps,
+            "",
+            "another thread sleeps inside the program: it may close the connection at its next turn",
+        );
         let left = view.left_loop().filter(|left| left.by_handler);
         let (source, evidence) = match left {
             Some(left) => (EvidenceSource::TakenOut, Evidence::LeftLoop(left)),

@@ -44,6 +44,10 @@ impl Rule for NeverRead {
             "its process gives connections that it has accepted to others: it may lie there until one of these takes it",
         );
         let looks = looks.doubt(
+            view.context.is_held_by_its_own(view.socket.cookie),
+            "the process that holds it was started right after it was accepted: it may come to it",
+        );
+        let looks = looks.doubt(
             was_accepted_by_a_loop(view),
             "an event loop has accepted it: it may keep the connection paused until something else happens, without watching it",
         );

@@ -47,6 +47,7 @@ impl Rule for OwnerBlocked {
             .or_else(|| in_loop(view))
             .or_else(|| suspended::had(view))
             .or_else(|| suspended::one_of(view))
+            .or_else(|| handed_over::forked(view))
             .or_else(|| handed_over::started(view))
             .or_else(|| handed_over::closes(view));
         let Some(mut work) = found else {
@@ -89,7 +90,7 @@ impl Rule for OwnerBlocked {
             evidence.extend(suspended::has(group, work.thread));
         } else if let How::OneOf(crowd) = work.how {
             evidence.extend(suspended::are_many(group, crowd));
-        } else if let How::Closes(_) | How::Started = work.how {
+        } else if let How::Closes(_) | How::Started | How::Forked = work.how {
             evidence.extend(handed_over::evidence(group, work));
         } else if let Some((view, operation)) = group
             .oldest()
@@ -172,7 +173,8 @@ impl Rule for OwnerBlocked {
                     that this call opened; or the thread whose epoll set would tell of the connection \
                     waits for something else; or the coroutines of a suspended task, and of no other one, lead to \
                     it; or the virtual thread that touched it, and no other client, is still in the function that did; or it was on the CPU at every look for at least a second, and samples do not show that it left the \
-                    call.",
+                    call. Where nothing of it was read, also: the process that holds it was started right after it was \
+                    accepted, and waits for something.",
             blamed: "the function in which that thread is now, or those are that it has started and waits for",
             remedy: "Put a time limit on what blocks the thread, or move it off the thread that serves \
                      connections.",
@@ -274,7 +276,7 @@ fn looks(view: &SocketView<'_>, work: &AtWork<'_>) -> Looks {
     if let How::Has | How::OneOf(_) = work.how {
         return suspended::looks(view);
     }
-    if let How::Closes(_) | How::Started = work.how {
+    if let How::Closes(_) | How::Started | How::Forked = work.how {
         return handed_over::looks(work);
     }
     let compared = match work.how {

@@ -3,10 +3,11 @@
 use tracer_common::state::{CLOSE, CLOSE_WAIT, ESTABLISHED, LAST_ACK};
 
 use super::told::{inventory, report, transition};
-use super::world::{Conn, END, S, SERVER, STUCK, conn, process, world};
+use super::world::{Conn, END, S, SERVER, STUCK, conn, frame, process, thread, world};
 use crate::diagnose::Ledger;
-use crate::model::input::{Input, Transition};
+use crate::model::input::{Input, Thread, Transition};
 use crate::model::socket::{Entry, SocketOperation};
+use crate::model::wait::{FileKind, Target, Wait};
 
 fn hidden(old_state: u8, error: u16) -> Conn {
     let entry = Entry {
@@ -61,7 +62,32 @@ fn hidden_closed_needs_a_holder() {
 fn hidden_closed_of_an_unused_socket_is_less_sure() {
     let entry = hidden(ESTABLISHED, 104).candidate.entry;
     let never_used = conn(1).state(CLOSE, entry);
-    assert_eq!(world([never_used]).verdict(), "hidden-closed medium leak");
+    assert_eq!(world([never_used]).verdict(), "hidden-closed low leak");
+}
+
+/// As one that forwards connections keeps them until the other side has ended.
+#[test]
+fn hidden_closed_is_less_sure_where_an_event_loop_may_end_it_later() {
+    let verdict = |wait: Wait, kind| {
+        let entry = hidden(ESTABLISHED, 104).candidate.entry;
+        let conn = conn(1).accepted().used(kind, STUCK - S).state(CLOSE, entry);
+        let waits = Thread {
+            wait,
+            ..thread(SERVER, "epoll_wait", vec![frame("main", 9)])
+        };
+        let world = world([conn]).with_threads(SERVER, vec![waits]);
+        world.verdict()
+    };
+    let set = || Wait::Epoll { set: 7 };
+    let (answered, asked) = (SocketOperation::Send, SocketOperation::Recv);
+    assert_eq!(verdict(set(), answered), "hidden-closed medium leak");
+    assert_eq!(verdict(set(), asked), "hidden-closed low leak");
+    let target = Target {
+        fd: 3,
+        file: FileKind::Unknown,
+    };
+    let accepts = || Wait::Accept(target);
+    assert_eq!(verdict(accepts(), asked), "hidden-closed high leak");
 }
 
 /// What an exit closed: told as what it was until then.

@@ -2,8 +2,15 @@
 
 use tracer_common::state::{CLOSE_WAIT, LAST_ACK};
 
-use super::world::{END, MIN_AGE, S, STUCK, conn, world};
-use crate::model::socket::SocketOperation;
+use super::{
+    crowds::open,
+    world::{END, MIN_AGE, S, SERVER, STUCK, conn, frame, libc, report, thread, world},
+};
+use crate::model::{
+    input::{Input, Inventory, Thread},
+    socket::SocketOperation,
+    wait::{FileKind, Target, Wait},
+};
 
 #[test]
 fn a_young_socket_is_silent_until_it_is_as_old_as_asked_for() {
@@ -40,6 +47,48 @@ fn a_half_closed_connection_that_still_sends_is_silent() {
     assert_eq!(received.report().totals.stuck, 1);
 }
 
+/// A write that waits is no operation yet, but what it has written so far counts.
+#[test]
+fn a_half_closed_connection_whose_peer_takes_slowly_what_is_written_is_silent() {
+    let stuck = |written: u32, later: u64| {
+        let (_, _, mut connection) = open(1, (SocketOperation::Accept, STUCK), 4000);
+        (connection.state, connection.inode) = (CLOSE_WAIT, 5001);
+        let target = Target {
+            fd: 1,
+            file: FileKind::Socket(5001),
+        };
+        let writes = Thread {
+            wait: Wait::Send(target),
+            since: Some(STUCK),
+            ..thread(SERVER, "sendto", vec![libc("send"), frame("copy", 70)])
+        };
+        let conn = || conn(1).accepted().used(SocketOperation::Send, STUCK - S);
+        let mut tracker = world([conn()]).tracker();
+        let look = |at, written| {
+            let mut item = conn().item;
+            item.written_to = written;
+            Input::Inventory(Inventory {
+                from: at - S,
+                to: at,
+                items: vec![item],
+                holders: Vec::new(),
+                complete: true,
+            })
+        };
+        tracker.apply(look(END + S, written));
+        tracker.apply(Input::Tick { at: END + later });
+        tracker.apply(look(END + later, written));
+        let threads = vec![writes];
+        let pid = SERVER;
+        tracker.apply(Input::Threads { pid, threads });
+        tracker.apply(Input::Connections(vec![connection]));
+        report(&tracker).totals.stuck
+    };
+    assert_eq!(stuck(70_000, 2 * S), 0);
+    assert_eq!(stuck(0, 2 * S), 1);
+    assert_eq!(stuck(70_000, S + MIN_AGE), 1);
+}
+
 /// Only the inventory tells who holds a socket: before it has, nothing is said.
 #[test]
 fn a_socket_no_inventory_has_seen_is_silent() {
@@ -48,9 +97,9 @@ fn a_socket_no_inventory_has_seen_is_silent() {
     let candidate = world.conns[0].candidate;
     world.conns.clear();
     let mut tracker = world.tracker();
-    tracker.apply(crate::model::input::Input::StuckCandidate(candidate));
+    tracker.apply(Input::StuckCandidate(candidate));
     assert_eq!(tracker.count(), 1);
-    assert_eq!(super::world::report(&tracker).totals.stuck, 0);
+    assert_eq!(report(&tracker).totals.stuck, 0);
 }
 
 #[test]

@@ -3,12 +3,12 @@
 
 use super::{
     crowds::open,
-    world::{S, SERVER, STUCK, World, conn, frame, libc, operation, thread, world},
+    world::{S, SERVER, STUCK, World, conn, frame, libc, operation, process, thread, world},
 };
 use crate::model::{
     input::Thread,
     socket::SocketOperation,
-    stack::FrameAddress,
+    stack::{Frame, FrameAddress},
     wait::{FileKind, Member, Polled, Target, Wait},
 };
 
@@ -145,4 +145,53 @@ fn what_was_read_and_not_answered_may_lie_with_a_thread_that_waits() {
     assert_eq!(answered, "eof-ignored high leak");
     let answered = verdict(SocketOperation::Send, false, "futex");
     assert_eq!(answered, "lost-reference medium leak");
+}
+
+/// Who looks after connections from time to time, as a hub that pushes does, closes what has ended at its next turn.
+#[test]
+fn a_thread_that_sleeps_inside_the_program_may_close_it_later() {
+    let verdict = |tid: u32, comm: &str, sleeps: Wait, stack: Vec<Frame>| {
+        let mut conn = conn(1).accepted().used(SocketOperation::Send, STUCK - S);
+        if let Some(used) = &mut conn.candidate.history.used {
+            used.tid = 500;
+        }
+        let other = Thread {
+            comm: comm.to_owned(),
+            wait: sleeps,
+            ..thread(tid, "futex", stack)
+        };
+        let user = thread(500, "accept", vec![libc("accept"), frame("serve", 8)]);
+        let main = thread(SERVER, "accept", vec![frame("main", 9)]);
+        let mut threads = vec![user, other];
+        threads.extend((tid != SERVER).then_some(main));
+        let mut server = process(SERVER);
+        server.threads = threads.len() as u32;
+        let world = world([conn]).with_process(server);
+        world.with_threads(SERVER, threads).verdict()
+    };
+    let push = || vec![libc("nanosleep"), frame("push", 70), frame("pusher", 71)];
+    let medium = "lost-reference medium leak";
+    assert_eq!(verdict(501, "pusher", Wait::Sleep, push()), medium);
+    // The kernel sees Java's threads wait for a condition.
+    let java = vec![
+        libc("wait"),
+        frame("java.lang.Thread.sleep", 60),
+        frame("push", 70),
+    ];
+    assert_eq!(
+        verdict(501, "pusher", Wait::Futex { address: 8 }, java),
+        medium
+    );
+    let high = "lost-reference high leak";
+    // A library's own, one of those that use such connections, the first thread of a program: all have some that sleep.
+    assert_eq!(
+        verdict(501, "timer", Wait::Sleep, vec![libc("nanosleep")]),
+        high
+    );
+    assert_eq!(verdict(SERVER, "server", Wait::Sleep, push()), high);
+    let waits = vec![libc("wait"), frame("push", 70)];
+    assert_eq!(
+        verdict(501, "pusher", Wait::Futex { address: 8 }, waits),
+        high
+    );
 }
