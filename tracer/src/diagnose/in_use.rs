@@ -22,11 +22,19 @@ impl SocketView<'_> {
         goes_on && used.at > self.socket.since
     }
 
-    /// A thread is in a write to it, of which more has gone in from one look to the next: its peer takes it.
+    /// A thread is in a write to it, and its peer has taken more from one look to the next.
     fn is_taken_slowly(&self) -> bool {
-        let moved_at = self.socket.moved_at;
-        moved_at != 0
-            && self.now.saturating_sub(moved_at) < self.min_age
+        let taken_at = self.socket.taken_at;
+        taken_at != 0
+            && self.now.saturating_sub(taken_at) < self.min_age
+            && self.context.writing_to(self.socket.cookie).is_some()
+    }
+
+    /// A thread is in a write to it: whether its peer takes that, only the next look can tell, if there is one.
+    pub(super) fn is_write_seen_once(&self) -> bool {
+        let looks_again = self.tracker.run_header().is_some_and(|header| header.live);
+        looks_again
+            && self.socket.looks < 2
             && self.context.writing_to(self.socket.cookie).is_some()
     }
 }

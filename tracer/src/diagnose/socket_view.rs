@@ -127,11 +127,12 @@ impl<'a> SocketView<'a> {
     /// What its holders do was seen for the threshold: a connection that is still in use would have shown it. At one
     /// that nobody has accepted there is nothing to see.
     fn would_be_seen_in_use(&self) -> bool {
-        (self.tracker.evidence()).is_none_or(|evidence| evidence.unable)
+        let needs_no_watching = (self.tracker.evidence()).is_none_or(|evidence| evidence.unable)
             || !self.in_close_wait()
             || self.is_unaccepted()
-            || self.socket.holders.is_empty()
-            || (self.seen_from()).is_some_and(|from| self.now.saturating_sub(from) >= self.min_age)
+            || self.socket.holders.is_empty();
+        let watched = |from| self.now.saturating_sub(from) >= self.min_age;
+        !self.is_write_seen_once() && (needs_no_watching || self.seen_from().is_some_and(watched))
     }
 
     /// The moment from which on all that its holders did was seen, if it is seen.

@@ -41,6 +41,8 @@ pub struct Socket {
     /// The first look at which the program had read or written since the one before; 0 when there was none.
     pub moved_at: u64,
     moved_to: (u32, u32),
+    /// When a look found that the peer had acknowledged more than at the one before.
+    pub taken_at: u64,
     pub has_socket: bool,
     /// The first inventory to show it accepted after one that did not; 0 when there was none.
     pub accepted_at: u64,
@@ -90,6 +92,7 @@ impl Socket {
             looks: 0,
             moved_at: 0,
             moved_to: (0, 0),
+            taken_at: 0,
             has_socket: false,
             accepted_at: 0,
             inode: 0,
@@ -223,6 +226,11 @@ impl Socket {
         }
         if self.shown != Shown::Never && !self.has_socket && item.has_socket {
             self.accepted_at = at;
+        }
+        let (_, written) = self.moved_to;
+        let taken = written.wrapping_sub(self.send_q);
+        if self.looks > 0 && taken != item.written_to.wrapping_sub(item.send_q) {
+            self.taken_at = at;
         }
         if self.looks > 0 && self.moved_to != (item.read_to, item.written_to) {
             self.moved_at = at;

@@ -172,7 +172,7 @@ impl Told {
         if resting > 0 {
             let are = agree(resting as usize, "is", "are");
             site.evidence.push(format!(
-                "{} {are} not stuck any more, and nothing told of the end",
+                "{} {are} not stuck any more: used again, or ended in a way that nothing told of",
                 sockets(resting as usize)
             ));
         }

@@ -41,10 +41,11 @@ impl Rule for IdlePool {
             return Answer::No;
         }
         let looks = Looks::default()
+            .look(view.socket.history.used.is_some(), "", "its use was not seen")
             .look(
-                view.socket.history.used.is_some() && view.whole_life_seen(),
+                view.socket.history.used.is_none() || view.whole_life_seen(),
                 "",
-                "its use was not seen",
+                "its opening was not seen",
             )
             .doubt(
                 view.direction().is_none(),

@@ -10,12 +10,13 @@ use crate::{
         context::{
             activations::{Activation, Over},
             pools::Pool,
-            waits,
+            waits::{self, Waits, WaitsFor},
         },
         explanation,
     },
     model::{
         actor::Actor,
+        input::Thread,
         report::Direction,
         socket::SocketOperation,
         verdict::{Confidence, Severity, Verdict, VerdictDoc},
@@ -67,7 +68,11 @@ impl Rule for WorkerStarvation {
                 .first()
                 .map_or_else(String::new, |thread| match waits.computes(thread) {
                     Some(computes) => format!("; one of them {computes}"),
-                    None => format!("; the longest waits for {}", waits.of(thread).words()),
+                    None => format!(
+                        "; the longest waits for {}{}",
+                        waits.of(thread).words(),
+                        who_asks(waits, thread, pool)
+                    ),
                 });
         let mut evidence = vec![format!(
             "{busy} of {} threads of the pool {} {} busy{}{what}",
@@ -162,6 +167,24 @@ impl Rule for WorkerStarvation {
                      requests. Bound the queue: stop accepting when all workers are busy.",
         }
     }
+}
+
+/// Who waits for a lock may wait for those of its pool that wait for a server.
+fn who_asks(waits: &Waits<'_>, longest: &Thread, pool: &Pool<'_>) -> String {
+    if !matches!(waits.of(longest), WaitsFor::Lock(_) | WaitsFor::Futex) {
+        return String::new();
+    }
+    let asks = |waits: WaitsFor<'_>| matches!(waits, WaitsFor::Upstream(_));
+    let busy = pool.busy.iter().map(|thread| waits.of(thread));
+    let asking: Vec<_> = busy.filter(|waits| asks(*waits)).collect();
+    asking.first().map_or_else(String::new, |first| {
+        format!(
+            ", and {} of them {} for {}",
+            asking.len(),
+            explanation::agree(asking.len(), "waits", "wait"),
+            first.words()
+        )
+    })
 }
 
 /// Untouched with a request in it (the FIN counts one byte), or touched only by whoever hands connections or requests over.

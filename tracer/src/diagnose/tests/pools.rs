@@ -64,6 +64,31 @@ fn a_pool_without_a_free_worker_starves_the_queue() {
     );
 }
 
+/// The longest may wait for a lock of those that wait for a server.
+#[test]
+fn what_the_others_of_a_pool_ask_for_is_told_beside_the_lock_of_the_longest() {
+    let locked = [1, 2].map(|nth| Thread {
+        wait: Wait::Lock {
+            address: 8,
+            owner: None,
+        },
+        ..worker(nth, "futex", 0)
+    });
+    let asking = worker(3, "read", INODE + 71);
+    let mut around = vec![open(71, (SocketOperation::Connect, STUCK - 60 * S), 0)];
+    around.extend([1, 2, 3].map(|nth| {
+        let mut client = open(80 + nth, (SocketOperation::Accept, STUCK), 0);
+        if let Some(used) = &mut client.1.used {
+            used.tid = 500 + nth as u32;
+        }
+        client
+    }));
+    let threads = [vec![dispatcher(), asking], locked.to_vec()].concat();
+    let site = starved(threads).with_neighbours(&around).site();
+    let says = "the longest waits for a lock, and 1 of them waits for an answer from upstream 10.0.0.9:9000";
+    assert!(site.summary.contains(says), "{}", site.summary);
+}
+
 /// What ends the connections that keep the workers, and nothing else.
 #[test]
 fn relief_ends_the_connections_that_keep_the_workers() {
