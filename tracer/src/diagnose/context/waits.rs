@@ -288,9 +288,9 @@ impl WaitsFor<'_> {
 
 /// A thread, what it waits for, and since when.
 pub fn one(waits: &Waits<'_>, thread: &Thread, now: u64) -> String {
-    let name = thread.name.as_deref().unwrap_or(&thread.comm);
     /// A wait that began less than a second ago may be one of many, between which the thread computes.
     const SHORT: u64 = 1_000_000_000;
+    let name = thread.name.as_deref().unwrap_or(&thread.comm);
     let since = thread.since.map(|since| now.saturating_sub(since));
     let since = match since {
         Some(since) if since < SHORT => ", since less than a second ago".to_owned(),
