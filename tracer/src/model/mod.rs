@@ -20,6 +20,7 @@ pub mod stack;
 pub mod task;
 pub mod tcp_state;
 pub mod trace_event;
+pub mod transition;
 pub mod untrusted;
 pub mod verdict;
 pub mod wait;
