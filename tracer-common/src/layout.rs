@@ -60,7 +60,7 @@ macro_rules! kernel_fields {
             OFF_TASK_COMM = "task_struct" "comm" required;
             OFF_TASK_STATE = "task_struct" "__state|state" required;
             OFF_TASK_EXIT_STATE = "task_struct" "exit_state" required;
-            OFF_TASK_EXIT_CODE = "task_struct" "exit_code" required;
+            OFF_TASK_EXIT_CODE = "task_struct" "exit_code" optional;
             OFF_TASK_ON_CPU = "task_struct" "on_cpu" optional;
             OFF_TASK_NVCSW = "task_struct" "nvcsw" required;
             OFF_TASK_NIVCSW = "task_struct" "nivcsw" required;

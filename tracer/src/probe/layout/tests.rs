@@ -37,6 +37,7 @@ const NOT_IN_FIXTURES: &[&str] = &[
     "OFF_REGS_LR",
     "OFF_REGS_PSTATE",
     "OFF_SK_CGROUP",
+    "OFF_TASK_EXIT_CODE",
     "OFF_TASK_PID_STRUCT",
     "OFF_TASK_STATUS",
     "OFF_TASK_TP",
