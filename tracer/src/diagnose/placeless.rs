@@ -23,7 +23,9 @@ const OWN: usize = 3;
 pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
     let mut placeless: Vec<String> = Vec::new();
     for (key, members) in groups.iter() {
-        if !blames(members) {
+        // Of a copy that was closed by an exit, nobody who used it is to blame.
+        let of_copies = |(_, view): &Classified<'_>| view.has_ended_as_copy();
+        if !blames(members) && !members.first().is_some_and(of_copies) {
             placeless.push(key.clone());
         }
     }

@@ -1,6 +1,8 @@
 //! `closed-at-exit`: the program never closed it; the kernel did when the process exited. Proof: it was stuck
 //! beyond the threshold, and the exiting process made the transition that ended it: the task, or its runtime (`pipeline/program_end.rs`).
 
+use std::collections::BTreeSet;
+
 use super::{Answer, Evidence, EvidenceSource, Explanation, Group, Rule, SocketView, yes};
 use crate::diagnose::explanation;
 use crate::model::verdict::{Confidence, Severity, Verdict, VerdictDoc};
@@ -13,10 +15,16 @@ impl Rule for ClosedAtExit {
     }
 
     fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
-        if !view.has_ended() || view.has_ended_as_copy() {
+        if !view.has_ended() {
             return Answer::No;
         }
-        yes(Confidence::High, EvidenceSource::LastUsed)
+        // Whoever used it has closed it: nobody is to blame for the use.
+        let source = if view.has_ended_as_copy() {
+            EvidenceSource::Nothing
+        } else {
+            EvidenceSource::LastUsed
+        };
+        yes(Confidence::High, source)
     }
 
     /// A pool of finished connections may be left to the exit; the rest was forgotten.
@@ -32,6 +40,9 @@ impl Rule for ClosedAtExit {
         let n = explanation::number(group.count());
         if group.views.iter().all(SocketView::is_unaccepted) {
             return unaccepted(group);
+        }
+        if group.views.iter().all(SocketView::has_ended_as_copy) {
+            return copies(group);
         }
         let hidden = group.views.iter().filter(|view| view.is_hidden()).count();
         let mut evidence = Vec::new();
@@ -121,6 +132,35 @@ fn unaccepted(group: &Group<'_>) -> Explanation {
         evidence,
         advice: "Nothing is to be closed here. See what kept the program from calling accept(), and whether \
                  it was meant to end with clients waiting."
+            .to_owned(),
+    }
+}
+
+/// Of a process that never used them: who did has closed its own, or has ended.
+fn copies(group: &Group<'_>) -> Explanation {
+    let n = explanation::number(group.count());
+    let pids: BTreeSet<u32> = (group.views.iter())
+        .filter_map(|view| view.socket.ended_by)
+        .collect();
+    let had = match pids.first() {
+        Some(pid) if pids.len() == 1 => format!("pid {pid} had"),
+        _ => format!("{} processes had", pids.len()),
+    };
+    let copies = explanation::agree(group.count(), "a copy", "copies");
+    let mut evidence = vec![format!(
+        "{had} {copies} and never used {}: a process that did has closed {} own, or has ended, and no other was left",
+        n.them, n.their
+    )];
+    evidence.extend(explanation::age_evidence(group));
+    Explanation {
+        summary: format!(
+            "{} stayed in CLOSE_WAIT until a process exited that had only {copies} of the {}",
+            explanation::sockets(group.count()),
+            n.descriptors
+        ),
+        evidence,
+        advice: "Copies come by fork(): the child must close what it does not serve, or be started before the first connection \
+                 is accepted; SOCK_CLOEXEC drops them where it executes another program."
             .to_owned(),
     }
 }

@@ -23,10 +23,8 @@ impl Rule for InheritedFd {
             .flatten()
             .map(|operation| operation.pid)
             .collect();
-        let ended = view.has_ended_as_copy();
         let gone = !users.is_empty() && !users.iter().any(|pid| view.holds(*pid));
-        let is_held = !view.socket.holders.is_empty() && gone && view.all_holders_seen();
-        if !is_held && !ended {
+        if view.socket.holders.is_empty() || !gone || !view.all_holders_seen() {
             return Answer::No;
         }
         // Whoever holds it was started to serve it, and has not come to that.
@@ -64,25 +62,18 @@ impl Rule for InheritedFd {
                 explanation::within(group)
             ));
         }
-        let ended = group.views.iter().all(SocketView::has_ended);
         evidence.push(format!(
-            "{} held by {holders}, which never used {}{}",
-            if ended { "then" } else { "still" },
-            n.them,
-            if ended { ", to the exit" } else { "" }
+            "still held by {holders}, which never used {}",
+            n.them
         ));
         evidence.extend(explanation::age_evidence(group));
         Explanation {
             summary: format!(
-                "{} {} closed by the process that served {}, but {holders} {} {}",
+                "{} {} closed by the process that served {}, but {holders} still {} {}",
                 explanation::sockets(group.count()),
                 n.were,
                 n.them,
-                if ended {
-                    "exited only later and had"
-                } else {
-                    explanation::agree(holding(group).len(), "still holds", "still hold")
-                },
+                explanation::agree(holding(group).len(), "holds", "hold"),
                 explanation::agree(
                     group.count(),
                     "a copy of the descriptor",
