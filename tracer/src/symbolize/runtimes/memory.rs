@@ -192,6 +192,14 @@ impl<'a> Memory<'a> {
         self.array(at).map(u64::from_le_bytes)
     }
 
+    /// One that changes while the object stays what it is, as a count of references does: [`Self::steadily`] leaves it out.
+    pub(super) fn restless_word(&mut self, at: u64) -> Option<u64> {
+        let taken = self.taken.take();
+        let word = self.word(at);
+        self.taken = taken;
+        word
+    }
+
     pub(super) fn half(&mut self, at: u64) -> Option<u32> {
         self.array(at).map(u32::from_le_bytes)
     }
@@ -238,6 +246,15 @@ mod tests {
         assert_eq!(memory.steadily(both), now);
         let outside = |memory: &mut Memory<'_>| memory.half(0x1000);
         assert_eq!(memory.steadily(outside), Some(Some(0x0707_0707)));
+        drop(memory);
+        let mut rounds = 0_u8;
+        let mut fetch = |pages: &[u64]| {
+            rounds += 1;
+            pages.iter().map(|_| Some(vec![rounds; 4096])).collect()
+        };
+        let mut memory = Memory::new(&mut fetch);
+        let counted = |memory: &mut Memory<'_>| memory.restless_word(0x1000).is_some();
+        assert_eq!(memory.steadily(counted), Some(true));
     }
 
     #[test]

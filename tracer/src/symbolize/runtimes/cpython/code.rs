@@ -54,8 +54,8 @@ fn object(
     code_type: u64,
     Activation { code, instruction }: Activation,
 ) -> Option<Object> {
+    let references = memory.restless_word(code)?;
     let mut word = |offset: u64| memory.word(code.checked_add(offset)?);
-    let references = word(0)?;
     // Freed ones have a link of the allocator there, or nothing.
     if references as u32 == 0 || word(TYPE)? != code_type {
         return None;

@@ -12,7 +12,9 @@ const TYPE_MASK: u64 = 15;
 const STRING: u64 = 6;
 
 pub(super) fn text(memory: &mut Memory<'_>, string: u64) -> Option<String> {
-    if !string.is_multiple_of(8) || memory.word(string)? >> TYPE_SHIFT & TYPE_MASK != STRING {
+    if !string.is_multiple_of(8)
+        || memory.restless_word(string)? >> TYPE_SHIFT & TYPE_MASK != STRING
+    {
         return None;
     }
     let length = memory.word(string.checked_add(LENGTH)?)?;

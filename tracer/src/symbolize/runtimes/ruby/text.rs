@@ -61,6 +61,6 @@ pub(super) fn path(memory: &mut Memory<'_>, layout: &Layout, object: u64) -> Opt
 pub(super) fn flags(memory: &mut Memory<'_>, object: u64) -> Option<u64> {
     object
         .is_multiple_of(8)
-        .then(|| memory.word(object))
+        .then(|| memory.restless_word(object))
         .flatten()
 }
