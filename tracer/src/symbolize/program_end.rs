@@ -1,6 +1,6 @@
 //! What a language runtime closes when its program has ended was never closed by the program: without the runtime the
 //! kernel would do it, as it does for C. What the program has the runtime call at its end, as by `atexit()`, is the program's
-//! own code: its functions stand further in on the stack, and the runtime's are not shown beyond them.
+//! own code: its functions stand further in on the stack, or what the runtime executes them with does.
 
 use super::runtimes::Runtime;
 use crate::model::stack::Frame;

@@ -148,8 +148,8 @@ fn copies(group: &Group<'_>) -> Explanation {
     };
     let copies = explanation::agree(group.count(), "a copy", "copies");
     let mut evidence = vec![format!(
-        "{had} {copies} and never used {}: a process that did has closed {} own, or has ended, and no other was left",
-        n.them, n.their
+        "{had} {copies} and never used {}: whoever did had closed its own by then, or had ended",
+        n.them
     )];
     evidence.extend(explanation::age_evidence(group));
     Explanation {

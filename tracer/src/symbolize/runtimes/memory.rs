@@ -84,7 +84,10 @@ impl<'a> Memory<'a> {
             self.forget(*at);
         }
         self.want(taken.iter().map(|(at, _)| *at));
-        (self.contents(&taken) == before).then_some(found)
+        let now = self.contents(&taken);
+        // A process that is gone by then has put nothing there.
+        let is_gone = now.iter().all(Option::is_none);
+        (is_gone || now == before).then_some(found)
     }
 
     fn contents(&mut self, taken: &[(u64, usize)]) -> Vec<Option<Vec<u8>>> {
@@ -255,6 +258,22 @@ mod tests {
         let mut memory = Memory::new(&mut fetch);
         let counted = |memory: &mut Memory<'_>| memory.restless_word(0x1000).is_some();
         assert_eq!(memory.steadily(counted), Some(true));
+        drop(memory);
+        let mut lives = true;
+        let mut fetch = |pages: &[u64]| {
+            let was_there = std::mem::replace(&mut lives, false);
+            pages
+                .iter()
+                .map(|_| was_there.then(|| vec![7; 4096]))
+                .collect()
+        };
+        let mut memory = Memory::new(&mut fetch);
+        let last = |memory: &mut Memory<'_>| memory.half(0x1000);
+        assert_eq!(
+            memory.steadily(last),
+            Some(Some(0x0707_0707)),
+            "it has ended"
+        );
     }
 
     #[test]
