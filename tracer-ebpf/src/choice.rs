@@ -4,9 +4,7 @@
 /// `then` where both are equal, else 0.
 #[inline(always)]
 pub fn if_equal(one: u64, other: u64, then: u64) -> u64 {
-    let differs = hidden(one ^ other);
-    let equal = (hidden(differs | differs.wrapping_neg()) >> 63) ^ 1;
-    then & equal.wrapping_neg()
+    then & hidden(differ(one, other)).wrapping_sub(1)
 }
 
 /// 1 where they differ, else 0.
@@ -28,6 +26,13 @@ pub fn if_below(one: u64, other: u64) -> u64 {
 #[unsafe(no_mangle)]
 pub extern "C" fn unknown(number: u64) -> u64 {
     hidden(number)
+}
+
+/// As [`unknown`], without a call: the verifier follows no relation between two numbers, and `noise` is any that it
+/// knows nothing of.
+#[inline(always)]
+pub fn forgotten(number: u64, noise: u64) -> u64 {
+    hidden(number ^ noise) ^ noise
 }
 
 /// The same number, of which the compiler knows nothing any more.

@@ -15,7 +15,8 @@ use tracer_common::{
 };
 
 use crate::{
-    choice::{differ, hidden, if_below},
+    choice::{differ, forgotten, hidden, if_below},
+    desk::{Outcome, Work},
     globals as g,
     heap::{extent_of_chunk, innermost_chunk, outer_chunk, word_of_chunk},
     repeat::{Turn, repeat},
@@ -42,38 +43,30 @@ const WALKS_HEAP: bool = cfg!(feature = "helper-loops");
 /// Native code below a method does not take more; what a thread without Java has at that place is something else.
 const MAX_NATIVE: u64 = 64 << 20;
 
-pub type Window = [u64; WORDS];
-
-pub struct Walked {
-    /// A `MANAGED_*`.
-    pub how: u32,
-    pub frames: u32,
-    /// Code address, stack pointer and frame pointer with which Java was left.
-    pub from: [u64; 3],
-}
+type Window = [u64; WORDS];
 
 /// What the thread with this thread pointer and stack pointer executes, as a part of its key, as `walk_managed` does.
+/// All frames are left for a copy.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn walk_java(runtime: u64, thread: u64, sp: u64, layout: u64) -> u64 {
     if g::HAS_REGS.load() == 0 {
         return 0;
     }
+    let Some(work) = Work::begin() else {
+        return 0;
+    };
     let mut window = MaybeUninit::<Window>::uninit();
-    let mut hash = 0;
-    let walked = walk(
-        runtime,
-        thread,
-        sp,
-        layout,
-        window.as_mut_ptr(),
-        |_, one| {
-            if one.code != 0 {
-                hash = stack_key::fold_managed(hash, one.code, one.instruction);
-            }
-        },
-    );
-    match walked.how {
+    let mut hash = forgotten(0, sp);
+    let on_frame = |number, one: Activation| {
+        work.leave(number, one);
+        if one.code != 0 {
+            hash = stack_key::fold_managed(hash, one.code, one.instruction);
+        }
+    };
+    let outcome = walk(runtime, thread, sp, layout, window.as_mut_ptr(), on_frame);
+    work.end(outcome);
+    match outcome.how {
         MANAGED_WHOLE | MANAGED_DEEPER => hash,
         MANAGED_UNREAD | MANAGED_CUT => stack_key::UNREAD,
         _ => 0,
@@ -89,19 +82,15 @@ pub extern "C" fn compiled_rule(address: u64, layout: u64) -> u64 {
 
 /// Gives each frame to `on_frame`, with its number, innermost first; without code where C code has called Java.
 #[inline(always)]
-pub fn walk(
+fn walk(
     runtime: u64,
     thread: u64,
     top: u64,
     layout: u64,
     window: *mut Window,
     on_frame: impl FnMut(usize, Activation),
-) -> Walked {
-    let mut walked = Walked {
-        how: MANAGED_NONE,
-        frames: 0,
-        from: [0; 3],
-    };
+) -> Outcome {
+    let mut walked = Outcome::of(MANAGED_NONE, 0);
     let Some(of) = entry(runtime) else {
         return walked;
     };
@@ -134,7 +123,8 @@ pub fn walk(
         layout,
         epoch,
         window,
-        at: [sp, pc, fp],
+        // Numbers of which the verifier knows no more than of those that later turns have.
+        at: [forgotten(sp, of.state), forgotten(pc, of.state), fp],
         // Nothing, of which the verifier does not know that: a number would make two loops of one.
         end: of.stride,
         outer: of.stride,
@@ -175,7 +165,7 @@ impl<F: FnMut(usize, Activation)> Turn for Frames<'_, F> {
     fn turn(&mut self, number: u32) -> bool {
         let over = self.step(number as usize & (MAX_MANAGED - 1));
         if let Some(how) = over {
-            self.how = how;
+            self.how = forgotten(u64::from(how), self.state) as u32;
         }
         over.is_some()
     }
@@ -187,10 +177,8 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
     fn step(&mut self, number: usize) -> Option<u32> {
         let (of, window) = (self.of, self.window);
         let [sp, pc, fp] = self.at;
-        let mut one = Activation {
-            code: 0,
-            instruction: 0,
-        };
+        // By themselves: the compiler sets a structure to zero by a call that does so byte by byte.
+        let (mut code, mut instruction) = (0, 0);
         // Of a frame on the heap what refers to one is a distance in words.
         let on_heap = if WALKS_HEAP { differ(self.end, 0) } else { 0 };
         let is_over = !if_below(sp.wrapping_add(BOTTOM_BYTES), self.end);
@@ -224,8 +212,8 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
             }
             // SAFETY: filled.
             let words = unsafe { &*window };
-            one.code = words[METHOD];
-            one.instruction = java::interpreted(words[BYTECODE], self.epoch);
+            code = words[METHOD];
+            instruction = java::interpreted(words[BYTECODE], self.epoch);
             self.at = [
                 refers(fp, words[SENDER_SP]),
                 words[RETURN],
@@ -270,8 +258,8 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
                 };
                 compilation as u32
             };
-            one.code = pc;
-            one.instruction = java::compiled(size, compilation);
+            code = pc;
+            instruction = java::compiled(size, compilation);
             let caller = sp.wrapping_add(size);
             if !fill(window, caller.wrapping_sub(16), 16) {
                 return Some(MANAGED_UNREAD);
@@ -280,7 +268,7 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
             let words = unsafe { &*window };
             self.at = [caller, words[1], refers(caller.wrapping_sub(16), words[0])];
         }
-        (self.on_frame)(number, one);
+        (self.on_frame)(number, Activation { code, instruction });
         self.seen = number as u32 + 1;
         // Callers lie above what they called.
         let went = self.at[0].wrapping_sub(sp);

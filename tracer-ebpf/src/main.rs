@@ -33,6 +33,7 @@
 mod choice;
 mod closes;
 mod current_task;
+mod desk;
 mod emit;
 mod globals;
 mod heap;

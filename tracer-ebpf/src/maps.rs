@@ -13,7 +13,8 @@ use tracer_common::{
 };
 
 use crate::{
-    v8::{BELIEVED_WAYS, Believed, CODE_PLACES, Desk},
+    desk::Desk,
+    v8::{BELIEVED_WAYS, Believed, CODE_PLACES},
     walk::Walked,
 };
 
@@ -64,7 +65,7 @@ pub struct SeenKey {
 #[map]
 pub static WALKED: PerCpuArray<Walked> = PerCpuArray::with_max_entries(1, 0);
 
-/// What a walk of JavaScript works on: 2.6 KiB a CPU.
+/// What walks of runtimes' frames leave there, and what one of JavaScript works on: 2.7 KiB a CPU.
 #[map]
 pub static DESK: PerCpuArray<Desk> = PerCpuArray::with_max_entries(1, 0);
 

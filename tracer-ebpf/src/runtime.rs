@@ -15,7 +15,8 @@ use tracer_common::{
 };
 
 use crate::{
-    choice::{if_below, if_equal},
+    choice::{forgotten, if_below, if_equal},
+    desk::{Outcome, Work},
     globals as g,
     maps::RUNTIMES,
     repeat::{Turn, repeat},
@@ -65,13 +66,16 @@ pub fn entry(runtime: u64) -> Option<*const Runtime> {
 }
 
 /// What the thread with this thread pointer executes, as a part of its key: 0 for nothing, or
-/// `stack_key::UNREAD`.
+/// `stack_key::UNREAD`. All frames are left for a copy.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn walk_managed(runtime: u64, thread: u64) -> u64 {
     if g::HAS_REGS.load() == 0 {
         return 0;
     }
+    let Some(work) = Work::begin() else {
+        return 0;
+    };
     let mut window = MaybeUninit::<Window>::uninit();
     // Where the size of what is read is no constant, the verifier wants the place written before. Volatile, for the
     // compiler would call a function that writes byte by byte.
@@ -82,15 +86,17 @@ pub extern "C" fn walk_managed(runtime: u64, thread: u64) -> u64 {
         unsafe { words.add(i).write_volatile(0) };
         i += 1;
     }
-    let mut hash = 0;
-    let on_frame = |_, one: Activation| {
+    let mut hash = forgotten(0, thread);
+    let on_frame = |number, one: Activation| {
+        work.leave(number, one);
         if one.code != 0 {
             hash = stack_key::fold_managed(hash, one.code, one.instruction);
         }
     };
     let most = MAX_MANAGED as u32;
-    let (found, _) = walk(runtime, thread, most, window.as_mut_ptr(), on_frame);
-    match found {
+    let (how, frames) = walk(runtime, thread, most, window.as_mut_ptr(), on_frame);
+    work.end(Outcome::of(how, frames));
+    match how {
         MANAGED_WHOLE | MANAGED_DEEPER => hash,
         MANAGED_UNREAD => stack_key::UNREAD,
         _ => 0,

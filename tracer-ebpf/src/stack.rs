@@ -14,20 +14,21 @@ use tracer_common::{
     config::{PART_BURST, PART_REFRESH_NS, STACK_REFRESH_NS, STACKS_BURST, STACKS_PER_SECOND},
     counter::Counter,
     event::{Header, KIND_STACK, PAGE, STACK_PAGES, StackCopy},
-    runtime::{Activation, KIND_HOTSPOT, KIND_V8, MANAGED_UNKNOWN, MAX_MANAGED},
+    runtime::{KIND_HOTSPOT, KIND_V8, MANAGED_UNKNOWN},
     stack_key::{self, MAX_STEPS},
     unwind::layout,
 };
 
 use crate::{
     current_task::{CurrentTask, regs_of},
+    desk::{self, Outcome},
     globals as g,
-    java::{self, walk_java},
+    java::walk_java,
     kread::{Ptr, Typed},
     maps::{BUCKETS, Bucket, SEEN, SEEN_BUCKETS, STACKS, SeenKey, WALKED},
-    runtime::{self, find_runtime, goroutine_of, kind_of, walk_managed},
+    runtime::{find_runtime, goroutine_of, kind_of, walk_managed},
     skip::count,
-    v8::{self, walk_v8},
+    v8::walk_v8,
     walk::{walk_and_note, walk_stack},
 };
 
@@ -210,7 +211,7 @@ pub extern "C" fn copy_stack(key: u64, layout: u64, runtime: u64, how: u64, now:
         bpf_get_current_comm((&raw mut (*record).comm).cast(), 16);
         let ends_at = if ends { runtime } else { 0 };
         copy_walked(record, regs, layout, ends_at);
-        copy_managed(record, runtime, layout, task, sp);
+        copy_managed(record, runtime);
         (*record).valid_pages = copy_pages((&raw mut (*record).pages).cast(), sp);
     }
     entry.submit(0);
@@ -240,41 +241,20 @@ fn copy_walked(record: *mut StackCopy, regs: Ptr<Typed>, layout: u64, ends_at: u
     };
 }
 
-/// Walks the runtime's frames again, to where they are sent; what is read of each lies for a moment where the
-/// stack will. Without loops by a helper it is a function of
-/// its own: then it has what it calls within, and what it keeps on the kernel's stack is not needed for native frames.
-#[cfg_attr(feature = "helper-loops", inline(always))]
-#[cfg_attr(not(feature = "helper-loops"), inline(never))]
-fn copy_managed(record: *mut StackCopy, runtime: u64, layout: u64, task: Ptr<Typed>, sp: u64) {
-    let (mut managed, mut count, mut from) = (MANAGED_UNKNOWN, 0, [0; 3]);
-    if runtime != 0 {
-        let thread = task.field(&g::OFF_TASK_TP);
-        // SAFETY: the reservation has the size of the record, and what a walk has numbered is below MAX_MANAGED.
-        unsafe {
-            let activations = (&raw mut (*record).activations).cast::<Activation>();
-            let window = &raw mut (*record).pages;
-            let on_frame = |number: usize, one| *activations.add(number & (MAX_MANAGED - 1)) = one;
-            let most = MAX_MANAGED as u32;
-            match kind_of(runtime) {
-                KIND_HOTSPOT => {
-                    let walked = java::walk(runtime, thread, sp, layout, window.cast(), on_frame);
-                    (managed, count, from) = (walked.how, walked.frames, walked.from);
-                }
-                KIND_V8 => {
-                    (managed, count) = v8::copy(activations.cast());
-                }
-                _ => {
-                    (managed, count) =
-                        runtime::walk(runtime, thread, most, window.cast(), on_frame);
-                }
-            }
-        }
-    }
+/// What the walk for the key has left of the runtime's frames.
+#[inline(always)]
+fn copy_managed(record: *mut StackCopy, runtime: u64) {
+    let outcome = if runtime == 0 {
+        Outcome::of(MANAGED_UNKNOWN, 0)
+    } else {
+        // SAFETY: the reservation has the size of the record.
+        desk::copy(unsafe { (&raw mut (*record).activations).cast() })
+    };
     // SAFETY: as above.
     unsafe {
-        (*record).managed = managed;
-        (*record).managed_frames = count;
-        (*record).managed_from = from;
+        (*record).managed = outcome.how;
+        (*record).managed_frames = outcome.frames;
+        (*record).managed_from = outcome.from;
     }
 }
 

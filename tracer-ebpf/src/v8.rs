@@ -11,7 +11,6 @@ mod way;
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_probe_read_kernel};
 use tracer_common::{
     runtime::{
         Activation, KIND_V8, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE,
@@ -21,14 +20,15 @@ use tracer_common::{
 };
 
 pub use self::believed::{BELIEVED_WAYS, Believed, CODE_PLACES};
+pub use self::way::Piece;
 use self::{
     believed::{believe, believed},
     named::Named,
-    way::{Piece, Way},
+    way::Way,
 };
 use crate::{
+    desk::{Outcome, Work},
     globals as g,
-    maps::DESK,
     repeat::repeat,
     runtime::{entry, is_first_thread, word},
 };
@@ -36,7 +36,7 @@ use crate::{
 /// As for Java: C++ does not take more below JavaScript.
 const MAX_NATIVE: u64 = 64 << 20;
 /// Words of the stack from which a frame can be taken without another read: the frames of a call mostly lie in 2 KiB.
-const SPAN: usize = 256;
+pub const SPAN: usize = 256;
 const MOST: usize = MAX_MANAGED;
 /// Of frames for which there is room, how many are walked. Without the helper for loops the verifier follows every turn.
 const fn turns(most: usize) -> u32 {
@@ -47,38 +47,19 @@ const fn turns(most: usize) -> u32 {
     }
 }
 
-/// What a walk works on, for the stack has no room for it.
-#[repr(C)]
-pub struct Desk {
-    /// The thread that has begun on it last: another one may get this CPU meanwhile.
-    of: u64,
-    /// A `MANAGED_*`.
-    how: u32,
-    seen: u32,
-    left: [Activation; MOST],
-    piece: Piece<SPAN>,
-}
-
 /// What the thread with this stack pointer executes, as a part of its key, as `walk_managed` does. With 0 for `now` nothing
-/// is believed, and all frames are left in [`Desk`].
+/// is believed, and all frames are left for a copy.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn walk_v8(runtime: u64, sp: u64, now: u64) -> u64 {
     if g::HAS_REGS.load() == 0 {
         return 0;
     }
-    let Some(desk) = DESK.get_ptr_mut(0) else {
+    let Some(work) = Work::begin() else {
         return 0;
     };
-    let thread = this_thread();
-    // SAFETY: a valid map element of plain numbers. Volatile, for others write there too.
-    unsafe { (&raw mut (*desk).of).write_volatile(thread) };
-    let (how, seen, functions) = walk(runtime, sp, now, desk, thread);
-    // SAFETY: as above.
-    unsafe {
-        (*desk).how = how;
-        (*desk).seen = seen;
-    }
+    let (how, seen, functions) = walk(runtime, sp, now, work);
+    work.end(Outcome::of(how, seen));
     match how {
         MANAGED_WHOLE | MANAGED_DEEPER => functions,
         MANAGED_UNREAD => stack_key::UNREAD,
@@ -88,7 +69,7 @@ pub extern "C" fn walk_v8(runtime: u64, sp: u64, now: u64) -> u64 {
 
 /// A `MANAGED_*`, the number of frames and the hash of their functions.
 #[inline(always)]
-fn walk(runtime: u64, sp: u64, now: u64, desk: *mut Desk, thread: u64) -> (u32, u32, u64) {
+fn walk(runtime: u64, sp: u64, now: u64, work: Work) -> (u32, u32, u64) {
     let Some(of) = of_first_thread(runtime) else {
         return (MANAGED_NONE, 0, 0);
     };
@@ -98,11 +79,11 @@ fn walk(runtime: u64, sp: u64, now: u64, desk: *mut Desk, thread: u64) -> (u32, 
     if fp.wrapping_sub(sp) > MAX_NATIVE {
         return (MANAGED_NONE, 0, 0);
     }
-    // SAFETY: a valid map element.
-    let (piece, left) = unsafe { (&raw mut (*desk).piece, (&raw mut (*desk).left).cast()) };
-    let mut way = Way::<SPAN, MOST, false>::from(of.tag, thread, (sp, fp), piece, left);
+    let left = work.left();
+    let mut way =
+        Way::<SPAN, MOST, false>::from(of.tag, work.thread(), (sp, fp), work.piece(), left);
     repeat(const { turns(MOST) }, &mut way);
-    if way.how == MANAGED_UNREAD || !is_mine(desk, thread) {
+    if way.how == MANAGED_UNREAD || !work.is_mine() {
         return (MANAGED_UNREAD, 0, 0);
     }
     let known = believed(way.gone, now);
@@ -111,45 +92,11 @@ fn walk(runtime: u64, sp: u64, now: u64, desk: *mut Desk, thread: u64) -> (u32, 
     }
     let mut named = Named::<MOST, false>::of(of, left, way.seen);
     repeat(const { turns(MOST) }, &mut named);
-    if named.unread || !is_mine(desk, thread) {
+    if named.unread || !work.is_mine() {
         return (MANAGED_UNREAD, 0, 0);
     }
     believe(way.gone, named.hash, now);
     (way.how, way.seen, named.hash)
-}
-
-/// A `MANAGED_*`, and how many frames are in `left`, innermost first: what [`walk_v8`] has just left there.
-#[inline(always)]
-pub fn copy(left: *mut [Activation; MOST]) -> (u32, u32) {
-    let Some(desk) = DESK.get_ptr_mut(0) else {
-        return (MANAGED_NONE, 0);
-    };
-    // SAFETY: both have that size. By a helper: word by word they would take up the stack.
-    let (how, seen) = unsafe {
-        bpf_probe_read_kernel(
-            left.cast(),
-            size_of::<[Activation; MOST]>() as u32,
-            (&raw const (*desk).left).cast(),
-        );
-        ((*desk).how, (*desk).seen)
-    };
-    if is_mine(desk, this_thread()) {
-        (how, seen)
-    } else {
-        (MANAGED_UNREAD, 0)
-    }
-}
-
-#[inline(always)]
-fn this_thread() -> u64 {
-    // SAFETY: takes nothing and touches no memory.
-    unsafe { bpf_get_current_pid_tgid() }
-}
-
-#[inline(always)]
-fn is_mine(desk: *mut Desk, thread: u64) -> bool {
-    // SAFETY: a valid map element.
-    unsafe { (&raw const (*desk).of).read_volatile() == thread }
 }
 
 /// The same of a thread that was interrupted with these registers, and of as many frames as there is room for.

@@ -14,7 +14,7 @@ use tracer_common::{
 };
 
 use crate::{
-    choice::if_equal,
+    choice::{forgotten, if_equal},
     globals as g,
     maps::{ROWS, WALKED},
     repeat::{Turn, repeat},
@@ -154,7 +154,7 @@ impl Walk {
             address: pc,
             cfa: sp,
             fp,
-            fp_slot: 0,
+            fp_slot: forgotten(0, fp),
             counted: 0,
             window: 0,
         }
@@ -206,7 +206,8 @@ impl Walk {
             return Step::Over;
         }
         let rule = rule(self.address, layout);
-        self.counted = stack_key::count(self.counted, rule);
+        // Or the verifier would follow each number that has been counted by itself, through all other steps.
+        self.counted = forgotten(stack_key::count(self.counted, rule), rule);
         let kind = rule >> KIND_SHIFT & 0xff;
         let below_own = rule >> C_LIBRARY_SHIFT & 1 != 0 && self.counted != 0;
         if stack_key::is_enough(self.counted) || kind == KIND_OUTERMOST || below_own {
@@ -220,7 +221,7 @@ impl Walk {
                     return Step::Lost;
                 };
                 self.fp = saved;
-                self.fp_slot = 0;
+                self.fp_slot = forgotten(0, saved);
             }
             self.fp
         } else {

@@ -6,7 +6,7 @@ use tracer_common::{
     stack_key,
 };
 
-use crate::{repeat::Turn, runtime::word};
+use crate::{choice::forgotten, desk::put, repeat::Turn, runtime::word};
 
 /// Puts the function in place of each closure. `ANY` as of a way: what is none is told as a frame of no function.
 pub struct Named<'r, const MOST: usize, const ANY: bool> {
@@ -26,7 +26,7 @@ impl<'r, const MOST: usize, const ANY: bool> Named<'r, MOST, ANY> {
             of,
             left,
             seen,
-            hash: 0,
+            hash: forgotten(0, of.tag),
             unread: false,
         }
     }
@@ -39,26 +39,25 @@ impl<const MOST: usize, const ANY: bool> Turn for Named<'_, MOST, ANY> {
             return true;
         }
         // SAFETY: MOST is a power of two, and so many fit.
-        let one = unsafe { &mut *self.left.add(number as usize & (MOST - 1)) };
-        let closure = one.code;
+        let (one, closure, place) = unsafe {
+            let one = self.left.add(number as usize & (MOST - 1));
+            (one, (*one).code, (*one).instruction)
+        };
         if closure == 0 {
             return false;
         }
         // What cannot be read is none: the helper leaves 0 there.
         let shared = word(closure.wrapping_add(self.of.shared)).unwrap_or(0);
         let scope = word(shared.wrapping_add(self.of.scope)).unwrap_or(0);
-        let mut told = Activation {
-            code: shared,
-            instruction: v8::at(one.instruction, scope),
-        };
+        let (mut code, mut instruction) = (shared, v8::at(place, scope));
         if scope == 0 {
-            told.code = 0;
-            told.instruction = 0;
+            (code, instruction) = (0, 0);
             self.unread = !ANY;
         } else {
-            self.hash = stack_key::fold_managed(self.hash, told.code, told.instruction);
+            self.hash = stack_key::fold_managed(self.hash, code, instruction);
         }
-        *one = told;
+        // SAFETY: as above.
+        unsafe { put(one, code, instruction) };
         scope == 0 && !ANY
     }
 }

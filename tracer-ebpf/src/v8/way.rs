@@ -14,7 +14,8 @@ use super::{
     believed::{UNREADABLE, is_interpreted},
 };
 use crate::{
-    choice::{if_below, if_equal},
+    choice::{forgotten, if_below, if_equal},
+    desk::put,
     repeat::Turn,
 };
 
@@ -75,18 +76,20 @@ impl<const SPAN: usize, const MOST: usize, const ANY: bool> Way<SPAN, MOST, ANY>
         piece: *mut Piece<SPAN>,
         left: *mut Activation,
     ) -> Self {
+        // Numbers of which the verifier knows no more than of those that later turns have.
+        let any = |number: u32| forgotten(u64::from(number), sp);
         Self {
             layout,
             piece,
-            from: 0,
-            room: 0,
+            from: any(0),
+            room: any(0),
             left,
             sp,
             fp,
-            pc: 0,
-            how: MANAGED_DEEPER,
-            seen: 0,
-            entered: 0,
+            pc: any(0),
+            how: any(MANAGED_DEEPER) as u32,
+            seen: any(0) as u32,
+            entered: any(0),
             gone: fold(layout, thread),
         }
     }
@@ -119,22 +122,25 @@ impl<const SPAN: usize, const MOST: usize, const ANY: bool> Way<SPAN, MOST, ANY>
             let is_told = if_below(self.sp, fp.wrapping_sub(TOLD - 1));
             is_function &= (closure & 1).wrapping_neg() & is_told;
         }
-        let mut one = Activation {
-            code: 0,
-            instruction: 0,
-        };
+        let (mut code, mut instruction) = (0, 0);
         if is_function != 0 {
             let interpreted = is_interpreted(pc, self.layout);
             if !ANY && (interpreted == UNREADABLE || closure & 1 == 0) {
                 return Some(MANAGED_UNREAD);
             }
-            one.code = closure;
-            one.instruction = v8::place(pc, word(OFFSET) & interpreted);
+            code = closure;
+            instruction = v8::place(pc, word(OFFSET) & interpreted);
             let function = fold(closure, word(BYTECODE) & interpreted);
-            self.gone = fold(fold(self.gone, function), one.instruction);
+            self.gone = fold(fold(self.gone, function), instruction);
         }
         // SAFETY: MOST is a power of two, and so many fit.
-        unsafe { *self.left.add(number as usize & (MOST - 1)) = one };
+        unsafe {
+            put(
+                self.left.add(number as usize & (MOST - 1)),
+                code,
+                instruction,
+            )
+        };
         self.seen = number + 1;
         let entry =
             if_equal(context, ENTRY, u64::MAX) | if_equal(context, ENTRY_OF_CONSTRUCTOR, u64::MAX);
@@ -177,7 +183,7 @@ impl<const SPAN: usize, const MOST: usize, const ANY: bool> Turn for Way<SPAN, M
     fn turn(&mut self, number: u32) -> bool {
         let over = self.step(number);
         if let Some(how) = over {
-            self.how = how;
+            self.how = forgotten(u64::from(how), self.sp) as u32;
         }
         over.is_some()
     }
