@@ -15,7 +15,7 @@ use tracer_common::{
         CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, LAST_ACK, LISTEN, SHUTDOWN_MASK, SYN_RECV,
         SYN_SENT,
     },
-    table::{Entry, OPERATION_CLOSE, OPERATION_CONNECT},
+    table::{Entry, OPERATION_CONNECT},
 };
 
 use crate::{
@@ -81,24 +81,17 @@ fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
     if old == CLOSE_WAIT || counted {
         since = leaves(sock, old, new, counted)?;
     }
-    match new {
-        CLOSE_WAIT => {
-            let now = emit::now();
-            visits::begun(sock);
-            let found_slot = remembered(sock, now)?;
-            entered(sock, found_slot, old, CLOSE_WAIT, now);
-            Ok(())
-        }
-        CLOSE if is_hidden(sock, old) => {
-            let now = emit::now();
-            let found_slot = remembered(sock, now)?;
-            // User space was told of it and goes on following it: its end is worth a record however soon it comes.
-            let since = if since == 0 { now } else { since };
-            entered(sock, found_slot, old, CLOSE, since);
-            Ok(())
-        }
-        _ => Ok(()),
+    if new == CLOSE_WAIT {
+        visits::begun(sock);
+    } else if new != CLOSE || !is_hidden(sock, old) {
+        return Ok(());
     }
+    let now = emit::now();
+    let found_slot = remembered(sock, now)?;
+    // What user space was told of it goes on following: its end is worth a record however soon it comes.
+    let since = if since == 0 { now } else { since };
+    entered(sock, found_slot, old, new, since);
+    Ok(())
 }
 
 /// Its slot. Where one tree of processes is followed, a socket that nobody of it has touched is none of theirs,
@@ -176,7 +169,7 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8, counted: bool) -> Result<u64, Ski
     let stack = if current.is_nobody() {
         0
     } else {
-        stack::take(current, OPERATION_CLOSE, now).key
+        stack::key_of_close(now)
     };
     closes::note(opened, stack);
     if late {

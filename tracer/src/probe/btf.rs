@@ -3,10 +3,7 @@
 //! aya parses BTF for its own needs and keeps member offsets to itself, so this is a small reader of
 //! the three things needed here: structures by name, their members, and the types between.
 
-use std::{
-    collections::{HashMap, HashSet},
-    ffi::CStr,
-};
+use std::{cell::RefCell, collections::HashMap, ffi::CStr};
 
 use thiserror::Error;
 
@@ -38,10 +35,13 @@ pub struct Btf<'a> {
     types: &'a [u8],
     /// Byte offset of each type; type ids start at 1.
     starts: Vec<u32>,
-    structs: HashMap<&'a [u8], u32>,
-    funcs: HashMap<&'a [u8], u32>,
-    tracepoints: HashSet<&'a [u8]>,
-    helpers: HashSet<&'a [u8]>,
+    /// By kind, not by name: of a hundred thousand names a few dozen are asked for.
+    structs: Vec<u32>,
+    funcs: Vec<u32>,
+    typedefs: Vec<u32>,
+    enums: Vec<u32>,
+    /// Structures that were asked for.
+    asked: RefCell<HashMap<String, Option<u32>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -76,10 +76,11 @@ impl<'a> Btf<'a> {
             strings,
             types,
             starts: vec![0],
-            structs: HashMap::new(),
-            funcs: HashMap::new(),
-            tracepoints: HashSet::new(),
-            helpers: HashSet::new(),
+            structs: Vec::new(),
+            funcs: Vec::new(),
+            typedefs: Vec::new(),
+            enums: Vec::new(),
+            asked: RefCell::default(),
         };
         btf.index()?;
         Ok(btf)
@@ -94,17 +95,10 @@ impl<'a> Btf<'a> {
             let id = self.starts.len() as u32;
             self.starts.push(at as u32);
             match ty.kind {
-                KIND_STRUCT => {
-                    self.structs.entry(self.name(ty.name)).or_insert(id);
-                }
-                KIND_FUNC => {
-                    self.funcs.entry(self.name(ty.name)).or_insert(id);
-                }
-                KIND_TYPEDEF => {
-                    let name = self.name(ty.name);
-                    self.tracepoints.extend(name.strip_prefix(b"btf_trace_"));
-                }
-                KIND_ENUM => self.index_helpers(ty),
+                KIND_STRUCT => self.structs.push(id),
+                KIND_FUNC => self.funcs.push(id),
+                KIND_TYPEDEF => self.typedefs.push(id),
+                KIND_ENUM => self.enums.push(id),
                 _ => {}
             }
             at = ty.body + body_len(ty)?;
@@ -112,30 +106,36 @@ impl<'a> Btf<'a> {
         Ok(())
     }
 
-    /// The enumerators of `enum bpf_func_id` are the helpers this kernel has.
-    fn index_helpers(&mut self, ty: Type) {
-        if self.name(ty.name) != b"bpf_func_id" {
-            return;
-        }
-        for i in 0..ty.vlen as usize {
-            if let Some(name) = word(self.types, ty.body + i * 8) {
-                self.helpers.insert(self.name(name));
-            }
-        }
-    }
-
-    /// Of every type, in the order of their ids, from 1 on.
-    pub fn kinds_and_names(&self) -> impl Iterator<Item = (u32, &'a [u8])> {
+    /// The kind of every type, in the order of their ids, from 1 on, and where its name is.
+    pub fn kinds(&self) -> impl Iterator<Item = (u32, u32)> {
         let starts = self.starts.iter().skip(1);
         starts.filter_map(|at| {
-            self.type_at(*at as usize)
-                .map(|ty| (ty.kind, self.name(ty.name)))
+            let ty = self.type_at(*at as usize)?;
+            Some((ty.kind, ty.name))
         })
     }
 
-    /// Does the kernel know the helper `bpf_<name>`, for whatever kind of program?
+    /// Does the kernel know the helper `bpf_<name>`, for whatever kind of program? The enumerators of
+    /// `enum bpf_func_id` are those it has.
     pub fn has_helper(&self, name: &str) -> bool {
-        self.helpers.contains(format!("BPF_FUNC_{name}").as_bytes())
+        let name = format!("BPF_FUNC_{name}");
+        let Some(ty) = self.first(&self.enums, "bpf_func_id") else {
+            return false;
+        };
+        let enumerators = (0..ty.vlen as usize).map(|i| word(self.types, ty.body + i * 8));
+        enumerators.flatten().any(|at| self.is_named(at, &name))
+    }
+
+    /// The first of these types with that name.
+    fn first(&self, ids: &[u32], name: &str) -> Option<Type> {
+        let mut types = ids.iter().filter_map(|id| self.by_id(*id));
+        types.find(|ty| self.is_named(ty.name, name))
+    }
+
+    fn is_named(&self, at: u32, name: &str) -> bool {
+        let tail = self.strings.get(at as usize..).unwrap_or(&[]);
+        tail.strip_prefix(name.as_bytes())
+            .is_some_and(|rest| rest.first().is_none_or(|end| *end == 0))
     }
 
     /// Byte offset of `path` in `struct strukt`; `None` when either does not exist.
@@ -146,18 +146,19 @@ impl<'a> Btf<'a> {
 
     /// Number of parameters of a kernel function.
     pub fn parameters(&self, function: &str) -> Option<u32> {
-        let func = self.by_id(*self.funcs.get(function.as_bytes())?)?;
+        let func = self.first(&self.funcs, function)?;
         let proto = self.by_id(func.size_or_id)?;
         (proto.kind == KIND_FUNC_PROTO).then_some(proto.vlen)
     }
 
     /// A tracepoint `x` can carry BTF programs where the typedef `btf_trace_x` exists.
     pub fn has_tracepoint(&self, name: &str) -> bool {
-        self.tracepoints.contains(name.as_bytes())
+        let name = format!("btf_trace_{name}");
+        self.first(&self.typedefs, &name).is_some()
     }
 
     fn offset_of(&self, strukt: &str, path: &str) -> Option<u32> {
-        let mut ty = *self.structs.get(strukt.as_bytes())?;
+        let mut ty = self.structure(strukt)?;
         let mut bits: u32 = 0;
         for segment in path.split('.') {
             let (name, index) = match segment.split_once('[') {
@@ -173,6 +174,19 @@ impl<'a> Btf<'a> {
             }
         }
         bits.is_multiple_of(8).then_some(bits / 8)
+    }
+
+    fn structure(&self, name: &str) -> Option<u32> {
+        if let Some(known) = self.asked.borrow().get(name) {
+            return *known;
+        }
+        let is_it = |id: &&u32| {
+            let ty = self.by_id(**id);
+            ty.is_some_and(|ty| self.is_named(ty.name, name))
+        };
+        let found = self.structs.iter().find(is_it).copied();
+        self.asked.borrow_mut().insert(name.to_owned(), found);
+        found
     }
 
     /// Type and bit offset of a member, looking through anonymous structures and unions.
@@ -245,7 +259,7 @@ impl<'a> Btf<'a> {
         })
     }
 
-    fn name(&self, offset: u32) -> &'a [u8] {
+    pub fn name(&self, offset: u32) -> &'a [u8] {
         let tail = self.strings.get(offset as usize..).unwrap_or(&[]);
         CStr::from_bytes_until_nul(tail).map_or(tail, CStr::to_bytes)
     }

@@ -1,17 +1,23 @@
-//! Loads hooks and iterators on all CPUs at once: the verifier takes nearly all of the time until the tracer is
+//! Loads hooks, iterators and what looks at samples on all CPUs at once: the verifier takes nearly all of the time until the tracer is
 //! ready, and the kernel lets it work on several programs (`kernel/bpf/verifier.c:bpf_check` takes its lock for
 //! unprivileged users alone). Attaches nothing, and leaves what fails to whoever attaches, to say why.
 
-use std::{collections::BTreeMap, thread};
+use std::{
+    collections::BTreeMap,
+    num::NonZero,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, FExit, Iter, Program, ProgramError, TracePoint},
+    programs::{BtfTracePoint, FExit, Iter, PerfEvent, Program, ProgramError, TracePoint},
 };
 
 use super::{
     hooks::{Hook, Kind},
     iterate::{TASK_FILE, TCP},
+    samples,
     threads::TASK,
 };
 
@@ -36,15 +42,44 @@ pub fn ahead<'h>(ebpf: &mut Ebpf, btf: &Btf, hooks: impl Iterator<Item = &'h Hoo
         .into_iter()
         .filter_map(|(name, target)| Some((target, programs.remove(name)?)))
         .collect();
+    let sampler = programs.remove(samples::PROGRAM);
+    // The hooks first, in their order: those that take longest come early, and no CPU is left alone with one in the end.
+    let hooks = purposes.into_iter().map(Work::Hooks);
+    let work = hooks
+        .chain(iterators.into_iter().map(Work::Iterator))
+        .chain(sampler.map(Work::Sampler));
+    let work = Mutex::new(work);
+    let next = || work.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
     thread::scope(|scope| {
-        scope.spawn(move || {
-            for (target, program) in iterators {
-                // Whoever loads it next is told why it cannot be.
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(work) = next() {
+                    work.load(btf);
+                }
+            });
+        }
+    });
+}
+
+enum Work<'h, 'p> {
+    /// Of one purpose.
+    Hooks(Vec<(&'h Hook, &'p mut Program)>),
+    Iterator((&'static str, &'p mut Program)),
+    Sampler(&'p mut Program),
+}
+
+impl Work<'_, '_> {
+    /// Whoever loads next what cannot be loaded is told why.
+    fn load(self, btf: &Btf) {
+        match self {
+            Self::Iterator((target, program)) => {
                 let _ = <&mut Iter>::try_from(program).map(|program| program.load(target, btf));
             }
-        });
-        for hooks in purposes {
-            scope.spawn(move || {
+            Self::Sampler(program) => {
+                let _ = <&mut PerfEvent>::try_from(program).map(PerfEvent::load);
+            }
+            Self::Hooks(hooks) => {
                 let mut served = None;
                 for (hook, program) in hooks {
                     if served.is_none_or(|kind| kind == hook.kind)
@@ -53,9 +88,9 @@ pub fn ahead<'h>(ebpf: &mut Ebpf, btf: &Btf, hooks: impl Iterator<Item = &'h Hoo
                         served = Some(hook.kind);
                     }
                 }
-            });
+            }
         }
-    });
+    }
 }
 
 fn load(hook: &Hook, program: &mut Program, btf: &Btf) -> Result<(), ProgramError> {

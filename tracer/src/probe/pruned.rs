@@ -12,11 +12,11 @@ const HEADER: u32 = 24;
 pub fn pruned(btf: &Btf<'_>, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let mut types = Vec::new();
     let mut strings = vec![0];
-    for (kind, name) in btf.kinds_and_names() {
-        let kept = matches!(kind, KIND_TYPEDEF | KIND_FUNC) && is_wanted(name);
-        let (name_at, kind) = if kept {
+    for (kind, name) in btf.kinds() {
+        let is_kept = matches!(kind, KIND_TYPEDEF | KIND_FUNC) && is_wanted(btf.name(name));
+        let (name_at, kind) = if is_kept {
             let at = strings.len() as u32;
-            strings.extend_from_slice(name);
+            strings.extend_from_slice(btf.name(name));
             strings.push(0);
             (at, kind)
         } else {

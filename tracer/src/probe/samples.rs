@@ -16,7 +16,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aya::{Ebpf, programs::PerfEvent};
+use aya::{
+    Ebpf,
+    programs::{PerfEvent, ProgramError},
+};
 use perf_event::{
     Builder, Clock, SampleFlag, Sampler,
     data::{self, Record, SampleRegsAbi},
@@ -139,12 +142,17 @@ struct Sampled {
     samples: Vec<Sample>,
 }
 
+pub const PROGRAM: &str = "sample";
+
 /// Has the kernel verify the program that runs at each sample; `None` where it refuses: then threads are sampled without.
 pub fn load(ebpf: &mut Ebpf) -> Option<OwnedFd> {
-    let program: &mut PerfEvent = ebpf.program_mut("sample")?.try_into().ok()?;
-    if let Err(error) = program.load() {
-        tracing::warn!(%error, "the program for samples cannot be loaded");
-        return None;
+    let program: &mut PerfEvent = ebpf.program_mut(PROGRAM)?.try_into().ok()?;
+    match program.load() {
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+        Err(error) => {
+            tracing::warn!(%error, "the program for samples cannot be loaded");
+            return None;
+        }
     }
     program.fd().ok()?.as_fd().try_clone_to_owned().ok()
 }
