@@ -36,6 +36,7 @@ pub mod prometheus;
 pub mod recording;
 pub mod report;
 pub mod rig;
+pub mod side_by_side;
 pub mod skip;
 pub mod sockleak;
 pub mod ss;

@@ -81,14 +81,31 @@ fn rows(flavours: Vec<Flavour>) -> Vec<(Release, String)> {
     for flavour in &flavours {
         compile::command(&flavour.entry);
     }
-    // Two of one interpreter would be one site.
-    let is_interpreted = |flavour: &Flavour| flavour.entry.is_interpreted();
-    let (alone, together) = flavours.into_iter().partition::<Vec<_>, _>(&is_interpreted);
-    let mut rows = Vec::new();
-    for some in together.chunks(AT_ONCE).chain(alone.chunks(1)) {
-        rows.extend(rows_of(some));
+    let mut groups: Vec<Vec<(usize, Flavour)>> = Vec::new();
+    for (number, flavour) in flavours.into_iter().enumerate() {
+        let has_room = |group: &&mut Vec<(usize, Flavour)>| {
+            group.len() < AT_ONCE && group.iter().all(|(_, other)| go_together(other, &flavour))
+        };
+        match groups.iter_mut().find(has_room) {
+            Some(group) => group.push((number, flavour)),
+            None => groups.push(vec![(number, flavour)]),
+        }
     }
-    rows
+    let mut rows = Vec::new();
+    for group in groups {
+        let (numbers, some): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        rows.extend(numbers.into_iter().zip(rows_of(&some)));
+    }
+    rows.sort_by_key(|(number, _)| *number);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Two of one interpreter would be one site, and one that takes long keeps the others waiting.
+fn go_together(one: &Flavour, other: &Flavour) -> bool {
+    let runtime = |flavour: &Flavour| compile::runtime(&flavour.entry).map(str::to_owned);
+    let lists = |flavour: &Flavour| flavour.special == Special::JavaMap;
+    let differ = runtime(one).is_none() || runtime(one) != runtime(other);
+    differ && !lists(one) && !lists(other)
 }
 
 /// Of rigs that run at once.

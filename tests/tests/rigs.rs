@@ -11,21 +11,25 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 use tests::manifest::{Entry, Holder, State};
 use tests::rig::Rig;
-use tests::{manifest, process, skip, ss, wait};
+use tests::{manifest, process, side_by_side, skip, ss, wait};
+
+const AT_A_TIME: usize = 2;
 
 #[test]
 fn every_rig_gets_stuck_where_its_manifest_says() {
-    for entry in runnable("every_rig_gets_stuck_where_its_manifest_says") {
+    let entries = runnable("every_rig_gets_stuck_where_its_manifest_says");
+    side_by_side::each(entries, AT_A_TIME, |entry| {
         let rig = Rig::leaking(&entry);
         seen_by_ss(&rig);
         held_by_whom_it_should(&rig);
         as_its_verdict_says(&rig);
-    }
+    });
 }
 
 #[test]
 fn every_healthy_twin_leaves_nothing() {
-    for entry in runnable("every_healthy_twin_leaves_nothing") {
+    let entries = runnable("every_healthy_twin_leaves_nothing");
+    side_by_side::each(entries, AT_A_TIME, |entry| {
         let rig = Rig::healthy(&entry);
         let clean = || ss::close_wait(rig.port).is_empty() && client_sockets(&rig, rig.pid()) == 0;
         wait::wait_for(
@@ -33,7 +37,7 @@ fn every_healthy_twin_leaves_nothing() {
             Duration::from_secs(2),
             clean,
         );
-    }
+    });
 }
 
 /// The rigs this machine has all parts of; for each of the others, `test` is on record as skipped.

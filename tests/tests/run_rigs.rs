@@ -12,12 +12,15 @@ use std::time::Duration;
 use tests::manifest::Entry;
 use tests::report::Report;
 use tests::rig::{Rig, Start};
-use tests::{manifest, paths, skip};
+use tests::{manifest, paths, side_by_side, skip};
 
 /// Findings of this verdict are told and do not fail.
 const HARMLESS: &str = "idle-pool";
 /// Beyond `--min-age` of the run, and some for a busy machine.
 const STUCK: Duration = Duration::from_millis(1800);
+
+/// Each run follows its own tree of processes.
+const AT_A_TIME: usize = 3;
 
 const USUAL: [&str; 9] = [
     "c-eof-ignored-debug",
@@ -38,28 +41,24 @@ fn a_leaking_rig_fails_and_its_twin_passes() {
         return;
     }
     let only = std::env::var("SOCKLEAK_RUN_MATRIX").ok();
-    let mut wrong = Vec::new();
-    for entry in manifest::load().rigs {
-        let asked = match &only {
-            Some(only) => entry.name == *only,
-            None => USUAL.contains(&entry.name.as_str()),
-        };
-        if !asked || !skip::require_needs(name, &entry) {
-            continue;
-        }
+    let is_asked = |entry: &Entry| match &only {
+        Some(only) => entry.name == *only,
+        None => USUAL.contains(&entry.name.as_str()),
+    };
+    let rigs = manifest::load().rigs.into_iter().filter(is_asked);
+    let rigs = rigs.filter(|entry| skip::require_needs(name, entry));
+    side_by_side::each(rigs.collect(), AT_A_TIME, |entry| {
         for healthy in [false, true] {
             let (code, told) = ended(&entry, healthy);
-            let expected = expected(&entry, healthy);
-            if code != Some(expected) {
-                let twin = if healthy { " (healthy)" } else { "" };
-                wrong.push(format!(
-                    "{}{twin}: {code:?}, not {expected}: {told}",
-                    entry.name
-                ));
-            }
+            let twin = if healthy { " (healthy)" } else { "" };
+            assert_eq!(
+                code,
+                Some(expected(&entry, healthy)),
+                "{}{twin}: {told}",
+                entry.name
+            );
         }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
 }
 
 fn expected(entry: &Entry, healthy: bool) -> i32 {

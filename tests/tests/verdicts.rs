@@ -8,14 +8,14 @@
     reason = "a test fails by panicking"
 )]
 
-use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use tests::judge::{self, Traced};
 use tests::report::Report;
 use tests::{compile, expect, manifest, skip};
 
 /// Held by a test whose rig shares its executable with others: the runtime of its language.
-static ALONE: Mutex<()> = Mutex::new(());
+static ALONE: Mutex<BTreeMap<String, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());
 
 macro_rules! rigs {
     ($($test:ident: $name:literal)*) => {
@@ -149,7 +149,8 @@ fn trace(test: &str, name: &str) {
         return;
     }
     // One executable, one verdict, nobody to blame: a report takes two such programs for one.
-    let _alone = compile::runtime(&entry).map(|_| ALONE.lock());
+    let alone = compile::runtime(&entry).map(alone);
+    let _alone = alone.as_ref().map(|alone| alone.lock());
     let Traced { report, rig, twin } = judge::trace(&entry);
     let site = expect::one_site(&report, &rig);
     expect::exact_ages(site, &rig);
@@ -158,6 +159,11 @@ fn trace(test: &str, name: &str) {
     }
     expect::no_site(&report, &twin);
     nothing_lost(&report);
+}
+
+fn alone(runtime: &str) -> Arc<Mutex<()>> {
+    let mut all = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(all.entry(runtime.to_owned()).or_default())
 }
 
 fn nothing_lost(report: &Report) {

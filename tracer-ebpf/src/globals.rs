@@ -3,9 +3,58 @@
 use aya_ebpf::Global;
 use tracer_common::{config::MAX_PORTS, kernel_fields, layout::ABSENT};
 
+/// Where a field is in its structure.
+pub trait Offset {
+    /// `None` where the running kernel has no such field.
+    fn get(&self) -> Option<u32>;
+}
+
+/// Of a field that every kernel has on which this is loaded: nothing has to ask.
+#[repr(transparent)]
+pub struct Required(Global<u32>);
+
+impl Required {
+    const fn new(offset: u32) -> Self {
+        Self(Global::new(offset))
+    }
+}
+
+impl Offset for Required {
+    #[inline(always)]
+    fn get(&self) -> Option<u32> {
+        Some(self.0.load())
+    }
+}
+
+#[repr(transparent)]
+pub struct Optional(Global<u32>);
+
+impl Optional {
+    const fn new(offset: u32) -> Self {
+        Self(Global::new(offset))
+    }
+}
+
+impl Offset for Optional {
+    #[inline(always)]
+    fn get(&self) -> Option<u32> {
+        let offset = self.0.load();
+        if offset == ABSENT { None } else { Some(offset) }
+    }
+}
+
+macro_rules! offset {
+    (required) => {
+        Required
+    };
+    (optional) => {
+        Optional
+    };
+}
+
 macro_rules! offsets {
     ($($global:ident = $strukt:literal $path:literal $need:ident;)*) => {
-        $(#[unsafe(no_mangle)] pub static $global: Global<u32> = Global::new(ABSENT);)*
+        $(#[unsafe(no_mangle)] pub static $global: offset!($need) = <offset!($need)>::new(ABSENT);)*
     };
 }
 kernel_fields!(offsets);

@@ -6,8 +6,9 @@
 
 use core::{ffi::c_void, marker::PhantomData};
 
-use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
-use tracer_common::layout::ABSENT;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+
+use crate::globals::Offset;
 
 /// A pointer to a kernel structure, and how it may be read.
 pub struct Ptr<M> {
@@ -84,11 +85,10 @@ impl<M: Mode> Ptr<M> {
 
     /// The field at `offset`; zero where the running kernel has no such field.
     #[inline(always)]
-    pub fn field<T: Copy + Default>(self, offset: &Global<u32>) -> T {
-        let offset = offset.load();
-        if offset == ABSENT {
+    pub fn field<T: Copy + Default>(self, offset: &impl Offset) -> T {
+        let Some(offset) = offset.get() else {
             return T::default();
-        }
+        };
         // SAFETY: the offset is this kernel's own for the structure behind `at`.
         let at = unsafe { self.at.add(offset as usize) };
         // SAFETY: as above; the mode says how the address may be read.
@@ -97,11 +97,10 @@ impl<M: Mode> Ptr<M> {
 
     /// The structure that the pointer at `offset` points to; may be null.
     #[inline(always)]
-    pub fn follow(self, offset: &Global<u32>) -> Self {
-        let offset = offset.load();
-        if offset == ABSENT {
-            return Self::new(core::ptr::null());
-        }
+    pub fn follow(self, offset: &impl Offset) -> Self {
+        let Some(offset) = offset.get() else {
+            return Self::NULL;
+        };
         // SAFETY: as in `field`.
         let at = unsafe { self.at.add(offset as usize) };
         // SAFETY: as in `field`; reading as a pointer keeps the type the verifier tracks.
@@ -128,11 +127,10 @@ impl Default for Address {
 impl<M: Mode> Ptr<M> {
     /// Four consecutive words, for IPv6 addresses: typed loads take at most eight bytes at once.
     #[inline(always)]
-    pub fn words(self, offset: &Global<u32>) -> [u32; 4] {
-        let offset = offset.load();
-        if offset == ABSENT {
+    pub fn words(self, offset: &impl Offset) -> [u32; 4] {
+        let Some(offset) = offset.get() else {
             return [0; 4];
-        }
+        };
         let mut words = [0u32; 4];
         let mut i = 0;
         while i < 4 {
@@ -147,7 +145,7 @@ impl<M: Mode> Ptr<M> {
 
     /// The 16 bytes of a task's name.
     #[inline(always)]
-    pub fn comm(self, offset: &Global<u32>) -> [u8; 16] {
+    pub fn comm(self, offset: &impl Offset) -> [u8; 16] {
         let words = self.words(offset);
         // SAFETY: both are 16 bytes of plain data.
         unsafe { core::mem::transmute::<[u32; 4], [u8; 16]>(words) }

@@ -8,7 +8,7 @@ use tracer_common::event::OUTSIDE;
 
 use crate::{
     current_task::probed_task,
-    globals as g,
+    globals::{self as g, Offset as _, Optional},
     kread::{Mode, Probed, Ptr},
 };
 
@@ -53,14 +53,14 @@ pub extern "C" fn number_here(pid: u64) -> u64 {
         return 0;
     }
     let pid = Ptr::<Probed>::new(pid as *const core::ffi::c_void);
-    let size = g::OFF_PID_SECOND
-        .load()
-        .wrapping_sub(g::OFF_PID_FIRST.load());
+    let place = |offset: &Optional| offset.get().unwrap_or(0);
+    let first = place(&g::OFF_PID_FIRST);
+    let size = place(&g::OFF_PID_SECOND).wrapping_sub(first);
     let mut level: u32 = pid.field(&g::OFF_PID_LEVEL);
     let mut steps = 0;
     // From its own namespace, which mostly is the one, up to the first.
     while steps <= MAX_PID_NS_LEVEL && level <= MAX_PID_NS_LEVEL {
-        let at = u64::from(g::OFF_PID_FIRST.load()) + u64::from(level) * u64::from(size);
+        let at = u64::from(first) + u64::from(level) * u64::from(size);
         let entry = Ptr::<Probed>::new((pid.addr() + at) as *const core::ffi::c_void);
         let namespace = entry.follow(&g::OFF_UPID_NS);
         if namespace.field::<u32>(&g::OFF_PIDNS_INUM) == wanted {

@@ -2,17 +2,15 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::Global;
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skc_to_tcp_sock};
 use tracer_common::{
     config::{OTHER_CGROUP, PSEUDO_COOKIE},
     endpoint::Endpoints,
-    layout::ABSENT,
     state::{AF_INET6, IPPROTO_TCP, RCV_SHUTDOWN},
 };
 
 use crate::{
-    globals as g,
+    globals::{self as g, Offset, Optional},
     kread::{Mode, Probed, Ptr, Typed},
 };
 
@@ -155,7 +153,7 @@ impl<M: Mode> Sock<M> {
     /// since 5.15), or 0.
     #[inline(always)]
     pub fn cgroup(self) -> u64 {
-        let absent = |offset: &Global<u32>| offset.load() == ABSENT;
+        let absent = |offset: &Optional| offset.get().is_none();
         if absent(&g::OFF_SK_CGROUP) || absent(&g::OFF_CGROUP_KN) || absent(&g::OFF_KN_ID) {
             return OTHER_CGROUP;
         }
@@ -240,7 +238,7 @@ impl<M: Mode> Sock<M> {
 
     /// An IPv6 address, in the two loads the verifier accepts for a 16-byte field.
     #[inline(always)]
-    fn address(self, offset: &'static aya_ebpf::Global<u32>) -> [u8; 16] {
+    fn address(self, offset: &impl Offset) -> [u8; 16] {
         let words: [u32; 4] = self.0.words(offset);
         // SAFETY: both are 16 bytes of plain data.
         unsafe { core::mem::transmute::<[u32; 4], [u8; 16]>(words) }

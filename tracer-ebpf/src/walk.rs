@@ -14,7 +14,7 @@ use tracer_common::{
 };
 
 use crate::{
-    choice::{forgotten, if_equal},
+    choice::{differ, forgotten, if_equal},
     globals as g,
     maps::{ROWS, WALKED},
     repeat::{Turn, repeat},
@@ -236,10 +236,9 @@ impl Walk {
         let Some(return_address) = self.read(words, next.wrapping_sub(8)) else {
             return Step::Lost;
         };
-        let saved_fp = i64::from((rule >> FP_SHIFT) as u16 as i16);
-        if saved_fp != 0 {
-            self.fp_slot = next.wrapping_add(saved_fp as u64);
-        }
+        let saved_fp = i64::from((rule >> FP_SHIFT) as u16 as i16) as u64;
+        let is_saved = differ(saved_fp, 0).wrapping_neg();
+        self.fp_slot = next.wrapping_add(saved_fp) & is_saved | self.fp_slot & !is_saved;
         self.address = return_address;
         self.cfa = next;
         self.hash = stack_key::fold(self.hash, return_address);

@@ -8,6 +8,7 @@ mod root;
 mod skips;
 
 use std::fs;
+use std::iter;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
@@ -66,17 +67,19 @@ fn everything(args: &Args, results: &mut Results) -> Result<()> {
         what: &["--workspace", "--exclude", "tests"],
         live: None,
     };
-    let (paired, alone) = live_targets()?;
-    let alone = Run {
-        what: &arguments(&["--lib"], &alone),
-        live: Some(1),
-    };
-    let paired = Run {
-        what: &arguments(&[], &paired),
-        live: Some(2),
-    };
-    for part in [rootless, alone, paired] {
-        part.collect(&args.filter, &skips, results)?;
+    rootless.collect(&args.filter, &skips, results)?;
+    let alone = alone()?;
+    let alone: Vec<&str> = alone.iter().map(String::as_str).collect();
+    for (at_a_time, first, targets) in iter::once((1, &["--lib"][..], &alone[..])).chain(
+        TOGETHER
+            .iter()
+            .map(|(at_a_time, targets)| (*at_a_time, &[][..], *targets)),
+    ) {
+        let live = Run {
+            what: &arguments(first, targets),
+            live: Some(at_a_time),
+        };
+        live.collect(&args.filter, &skips, results)?;
     }
     say::step("clippy of the kernel program");
     if let Err(error) = lint::kernel_clippy() {
@@ -85,11 +88,11 @@ fn everything(args: &Args, results: &mut Results) -> Result<()> {
     skips.report(&results.ignored)
 }
 
-/// Targets of live tests that each judge their own programs alone, and wait most of their time: two at a time.
-const PAIRED: &[&str] = &["functions", "rigs", "verdicts"];
+/// Targets of live tests that each judge their own programs alone, and wait most of their time: so many tests at a time.
+const TOGETHER: &[(usize, &[&str])] = &[(2, &["functions"]), (3, &["rigs", "verdicts"])];
 
-/// The targets of live tests, those of `PAIRED` apart.
-fn live_targets() -> Result<(Vec<String>, Vec<String>)> {
+/// The other targets of live tests.
+fn alone() -> Result<Vec<String>> {
     let folder = repo::root().join("tests/tests");
     let mut names = Vec::new();
     for file in fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
@@ -102,13 +105,16 @@ fn live_targets() -> Result<(Vec<String>, Vec<String>)> {
             names.push(name.to_owned());
         }
     }
+    names.retain(|name| {
+        TOGETHER
+            .iter()
+            .all(|(_, targets)| !targets.contains(&name.as_str()))
+    });
     names.sort();
-    Ok(names
-        .into_iter()
-        .partition(|name| PAIRED.contains(&name.as_str())))
+    Ok(names)
 }
 
-fn arguments<'a>(first: &[&'a str], targets: &'a [String]) -> Vec<&'a str> {
+fn arguments<'a>(first: &[&'a str], targets: &[&'a str]) -> Vec<&'a str> {
     let targets = targets.iter().flat_map(|name| ["--test", name]);
     (["--package", "tests"].into_iter())
         .chain(first.iter().copied())

@@ -10,12 +10,11 @@ use aya_ebpf::{
 };
 use tracer_common::{
     item::{ITEM_DEAD, ITEM_HAS_SOCKET, ITEM_HELD, SocketItem, UNKNOWN},
-    layout::ABSENT,
     state::{CLOSE, LISTEN, SYN_SENT},
 };
 
 use crate::{
-    globals as g,
+    globals::{self as g, Offset as _},
     hooks::wanted_ports,
     kread::{Mode, Probed, Ptr, Typed},
     pidns,
@@ -164,7 +163,7 @@ fn describe<M: Mode>(sock: Sock<M>, tp: Ptr<M>) -> SocketItem {
         fd: 0,
         comm: [0; 16],
     };
-    if g::OFF_ICSK_LRCVTIME.load() != ABSENT {
+    if g::OFF_ICSK_LRCVTIME.get().is_some() {
         let last: u32 = tp.field(&g::OFF_ICSK_LRCVTIME);
         item.since_data = (item.jiffies as u32).wrapping_sub(last);
     }

@@ -16,10 +16,10 @@ use tracer_common::thread::{
 
 use super::iterators::{IterMeta, write};
 use crate::{
-    current_task::{probed_task, regs_of, task},
+    current_task::{probed_task, regs_of},
     emit::now,
     globals as g,
-    kread::{Mode, Ptr, Typed},
+    kread::{Probed, Ptr, Typed},
     maps::ASKED,
     pidns,
     skip::Skip,
@@ -76,17 +76,14 @@ pub fn on_task(ctx: *mut IterTask) -> Result<(), Skip> {
 #[inline(always)]
 fn describe(thread: Ptr<Typed>, tgid: u32, switches: u64) -> ThreadItem {
     let state: u32 = thread.field(&g::OFF_TASK_STATE);
-    let leader = thread.follow(&g::OFF_TASK_LEADER);
+    // Pointers not by one that the verifier trusts: see `Sock::file_socket`.
+    let leader = thread.probed().follow(&g::OFF_TASK_LEADER);
     // The clock before the time: it may be as old as the last tick, and so never too new.
-    let sched_now = if g::HAS_REGS.load() != 0 {
-        clock(task())
-    } else {
-        clock(probed_task())
-    };
+    let sched_now = clock(probed_task());
     ThreadItem {
         now: now(),
         sched_now,
-        ran: left_cpu(thread),
+        ran: left_cpu(thread.probed()),
         switches,
         waits: thread.field(&g::OFF_TASK_NVCSW),
         start_boot: leader.field(&g::OFF_TASK_START),
@@ -137,7 +134,7 @@ fn is_off_cpu(thread: Ptr<Typed>) -> bool {
 }
 
 #[inline(always)]
-fn left_cpu(thread: Ptr<Typed>) -> u64 {
+fn left_cpu(thread: Ptr<Probed>) -> u64 {
     let queue = run_queue(thread);
     let ran: u64 = thread.field(&g::OFF_TASK_EXEC_START);
     if queue.is_null() || ran == 0 {
@@ -150,7 +147,7 @@ fn left_cpu(thread: Ptr<Typed>) -> u64 {
 }
 
 #[inline(always)]
-fn clock<M: Mode>(thread: Ptr<M>) -> u64 {
+fn clock(thread: Ptr<Probed>) -> u64 {
     let queue = run_queue(thread);
     if queue.is_null() {
         return 0;
@@ -160,7 +157,7 @@ fn clock<M: Mode>(thread: Ptr<M>) -> u64 {
 
 /// Of the CPU that the task ran on last.
 #[inline(always)]
-fn run_queue<M: Mode>(thread: Ptr<M>) -> Ptr<M> {
+fn run_queue(thread: Ptr<Probed>) -> Ptr<Probed> {
     let fair = thread.follow(&g::OFF_TASK_CFS_RQ);
     if fair.is_null() {
         return fair;

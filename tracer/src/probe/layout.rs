@@ -44,10 +44,15 @@ pub struct Layout {
     pub gates: Vec<(&'static str, u32)>,
 }
 
+/// The running kernel's type information.
+pub fn data() -> Result<Vec<u8>, LayoutError> {
+    Ok(std::fs::read(VMLINUX)?)
+}
+
 impl Layout {
     /// With the type information that aya needs.
     pub fn of_running_kernel() -> Result<(Self, Vec<u8>), LayoutError> {
-        let data = std::fs::read(VMLINUX)?;
+        let data = data()?;
         let btf = Btf::parse(&data)?;
         Ok((Self::of(&btf)?, pruned(&btf, is_attached_to)))
     }
@@ -56,7 +61,7 @@ impl Layout {
         Self::of(&Btf::parse(data)?)
     }
 
-    fn of(btf: &Btf<'_>) -> Result<Self, LayoutError> {
+    pub fn of(btf: &Btf<'_>) -> Result<Self, LayoutError> {
         let offsets = FIELDS
             .iter()
             .map(|field| resolve(btf, field))

@@ -1,7 +1,11 @@
 //! The attached tracer: rings, table, iterators, counters, and the filter of processes. Owns aya; the
 //! hooks stay attached exactly as long as this lives.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::mpsc::{self, Sender},
+    thread,
+};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness,
@@ -13,10 +17,12 @@ use tracer_common::counter::Counter;
 
 use super::{
     attach::{self, AttachError, HookError, Link, Wanted},
+    btf,
     iterate::{self, IterateError},
-    layout::{Layout, LayoutError},
+    layout::{self, Layout, LayoutError},
     object::{Object, ObjectError, Settings},
     on_demand::OnDemand,
+    pruned::{is_attached_to, pruned},
     rings::Rings,
     rows::Rows,
     runtimes::Runtimes,
@@ -52,6 +58,16 @@ pub enum StartError {
     Map(#[from] MapError),
 }
 
+/// What programs attach to; tells the layout as soon as that is known.
+fn types_of_kernel(tell: &Sender<Layout>) -> Result<Btf, StartError> {
+    let data = layout::data()?;
+    let kernel = btf::Btf::parse(&data).map_err(LayoutError::from)?;
+    // Whoever waits for it waits for the types as well.
+    let _ = tell.send(Layout::of(&kernel)?);
+    let types = pruned(&kernel, is_attached_to);
+    Ok(Btf::parse(&types, Endianness::default())?)
+}
+
 pub struct Live {
     ebpf: Ebpf,
     pub rings: Rings,
@@ -84,15 +100,16 @@ impl Live {
     /// Loads, attaches what is wanted, and seeds the filter of processes before the first event.
     pub fn start(settings: &Settings, wanted: &Wanted, pids: &[u32]) -> Result<Self, StartError> {
         // Both read the kernel's type information; the loader all of it, whether anything in the object asks or not.
-        let (layout, loader) = std::thread::scope(|scope| {
-            let loader = scope.spawn(EbpfLoader::new);
-            (Layout::of_running_kernel(), loader.join())
-        });
-        let (layout, types) = layout?;
-        let loader = loader.map_err(|_| StartError::Thread)?;
-        let btf = Btf::parse(&types, Endianness::default())?;
+        let (tell, told) = mpsc::channel();
+        let types = thread::spawn(move || types_of_kernel(&tell));
+        let loader = EbpfLoader::new();
+        let types = || types.join().map_err(|_| StartError::Thread)?;
+        let Ok(layout) = told.recv() else {
+            return types().and(Err(StartError::Thread));
+        };
         let mut object = Object::find(&layout)?;
         let mut ebpf = object.load_with(loader, &layout, settings)?;
+        let btf = types()?;
         let mut targets = HashMap::try_from(take(&mut ebpf, "TARGETS")?)?;
         for pid in pids {
             targets.insert(pid, 0, 0)?;
