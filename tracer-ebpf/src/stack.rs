@@ -16,7 +16,6 @@ use tracer_common::{
     event::{Header, KIND_STACK, PAGE, STACK_PAGES, StackCopy},
     runtime::{KIND_HOTSPOT, KIND_V8, MANAGED_UNKNOWN},
     stack_key::{self, MAX_STEPS},
-    table::OPERATION_CLOSE,
     unwind::layout,
 };
 
@@ -93,17 +92,6 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
     let how = u64::from(kind) | u64::from(ends_at != 0) << ENDS_SHIFT;
     let key = copy_stack(key, layout, runtime, how, now);
     Taken { key, sp, goroutine }
-}
-
-/// The key of a close() of the current task. A global function, checked by the verifier once and not on each way to a
-/// close; of most closes nobody asks it.
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn key_of_close(now: u64) -> u64 {
-    match CurrentTask::current() {
-        Ok(current) => take(current, OPERATION_CLOSE, now).key,
-        Err(_) => 0,
-    }
 }
 
 /// Inherited by fork; another program, or the same one started again, has another one.

@@ -8,7 +8,7 @@ mod translate;
 #[cfg(test)]
 mod tests;
 
-use std::{ffi::OsString, io::Write as _, process::ExitCode};
+use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{
     CommandFactory as _, Parser as _,
@@ -17,7 +17,10 @@ use clap::{
 use tracer_common::config::MAX_PORTS;
 
 use self::arguments::Cli;
-use crate::{exit, options::Options};
+use crate::{
+    exit,
+    options::{Mode, Options},
+};
 
 /// Reads the command line of this process. On `--help`, `--version` and wrong usage everything has
 /// been said and only the exit code is left.
@@ -71,6 +74,18 @@ fn check(options: &Options) -> Result<(), clap::Error> {
         .is_some_and(|comm| comm.name().is_empty())
     {
         return wrong("the name for '--comm <NAME>' is empty".to_owned());
+    }
+    if let Mode::Run(run) = &options.mode {
+        let files = [&run.outputs.json, &run.outputs.junit, &run.outputs.sarif];
+        let files = files.into_iter().chain([&options.folded, &options.record]);
+        let mut files: Vec<&PathBuf> = files.flatten().collect();
+        files.sort();
+        if let Some([file, _]) = files.array_windows().find(|[one, next]| one == next) {
+            return wrong(format!(
+                "two outputs go to the same file: {}",
+                file.display()
+            ));
+        }
     }
     if options.output.is_some() && options.output == options.record {
         return wrong("--output and --record name the same file".to_owned());

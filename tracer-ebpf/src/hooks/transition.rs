@@ -15,7 +15,7 @@ use tracer_common::{
         CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, LAST_ACK, LISTEN, SHUTDOWN_MASK, SYN_RECV,
         SYN_SENT,
     },
-    table::{Entry, OPERATION_CONNECT},
+    table::{Entry, OPERATION_CLOSE, OPERATION_CONNECT},
 };
 
 use crate::{
@@ -88,7 +88,7 @@ fn follow(sock: Sock<Typed>, old: u8, new: u8) -> Result<(), Skip> {
     }
     let now = emit::now();
     let found_slot = remembered(sock, now)?;
-    // What user space was told of it goes on following: its end is worth a record however soon it comes.
+    // Where user space was told of it, it goes on following it: the end is worth a record however soon it comes.
     let since = if since == 0 { now } else { since };
     entered(sock, found_slot, old, new, since);
     Ok(())
@@ -169,7 +169,7 @@ fn leaves(sock: Sock<Typed>, old: u8, new: u8, counted: bool) -> Result<u64, Ski
     let stack = if current.is_nobody() {
         0
     } else {
-        stack::key_of_close(now)
+        stack::take(current, OPERATION_CLOSE, now).key
     };
     closes::note(opened, stack);
     if late {

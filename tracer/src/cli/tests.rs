@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{options::Mode, probe::attach::AcceptHook};
+use crate::probe::attach::AcceptHook;
 
 fn options(line: &str) -> Options {
     parse_from(words(line)).unwrap_or_else(|error| panic!("{line}: {error}"))
@@ -89,6 +89,8 @@ fn a_wrong_option_is_named() {
         ("--fail-on-leak --error-exitcode 125", "sockleak"),
         ("--fail-on-leak --error-exitcode 256", "1 to 255"),
         ("--output f --record f", "same file"),
+        ("run --json - --junit - -- true", "same file: -"),
+        ("run --sarif f --folded f -- true", "same file: f"),
         ("snapshot --comm=", "empty"),
         (
             "--json snapshot",

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     diagnose::Findings,
     exit::Explained,
+    model::quantity::agree,
     options::{Mode, Options, Run},
     probe::{attach::Wanted, host::Host, host::mono_now_ns, privilege},
     run::{
@@ -262,14 +263,15 @@ impl Tree<'_> {
     fn last_report(&mut self) -> anyhow::Result<Final> {
         self.session.release_all()?;
         let left = self.alive();
-        // What was lost is repaired by a list of what exists; without loss, and without anything left to exist,
-        // there is nothing to list.
-        if !self.session.tracker.is_complete() {
-            self.session.inspect()?;
-            // What is missing from one list may have gone with an event that is still on its way; not from two.
-            self.session.inspect()?;
+        // What was lost is repaired by a list of what exists. What is missing from one may have gone with an event that
+        // is still on its way; not from two.
+        for _ in 0..2 {
+            if !self.session.tracker.is_complete() {
+                self.session.inspect()?;
+            }
         }
         let mut report = self.session.last_report()?.report;
+        report.warnings.extend(self.of_those_left(&left));
         let counters = self.session.tracker.counters();
         // Who listens is known by one of the maps: what waits at another listener is not seen.
         report.window.complete &= counters.defects == 0;
@@ -295,6 +297,24 @@ impl Tree<'_> {
             left,
             problem: None,
         })
+    }
+
+    /// They are judged by what they had open when the command ended.
+    fn of_those_left(&self, left: &[u32]) -> Option<String> {
+        const NAMED: usize = 5;
+        let is_expected = self.run.kill_children || self.run.until.is_some();
+        if left.is_empty() || is_expected {
+            return None;
+        }
+        let pids: Vec<String> = left.iter().take(NAMED).map(u32::to_string).collect();
+        let more = if left.len() > NAMED { ", …" } else { "" };
+        let processes = agree(left.len() as u64, "process", "processes");
+        Some(format!(
+            "{} {processes} of the command had not ended (pid {}{more}): what they close later is not seen; \
+             --wait-children DUR waits for them",
+            left.len(),
+            pids.join(", ")
+        ))
     }
 }
 
