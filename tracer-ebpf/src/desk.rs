@@ -17,7 +17,7 @@ pub struct Desk {
     of: u64,
     outcome: Outcome,
     left: Left,
-    /// What V8's frames are taken from.
+    /// What frames are taken from.
     piece: Piece<SPAN>,
 }
 
@@ -58,7 +58,9 @@ impl Work {
         let thread = this_thread();
         // SAFETY: a valid map element of plain numbers. Volatile, for others write there too.
         unsafe { (&raw mut (*desk).of).write_volatile(thread) };
-        Some(Self { desk, thread })
+        let work = Self { desk, thread };
+        work.came_from([0; 3]);
+        Some(work)
     }
 
     /// Nobody else has begun on it since.
@@ -84,26 +86,40 @@ impl Work {
         unsafe { &raw mut (*self.desk).piece }
     }
 
+    /// The same place for something smaller: before 6.13 the frames of a hook and of what it calls share 512 bytes.
     #[inline(always)]
-    pub fn leave(self, number: usize, one: Activation) {
+    pub fn room<T>(self) -> *mut T {
+        const { assert!(size_of::<T>() <= size_of::<Piece<SPAN>>()) };
+        self.piece().cast()
+    }
+
+    #[inline(always)]
+    pub fn leave(self, number: usize, code: u64, instruction: u64) {
         // SAFETY: a place in the array.
         unsafe {
             let place = self.left().add(number & (MAX_MANAGED - 1));
-            put(place, one.code, one.instruction);
+            put(place, code, instruction);
         }
     }
 
     #[inline(always)]
-    pub fn end(self, outcome: Outcome) {
+    pub fn came_from(self, [pc, sp, fp]: [u64; 3]) {
         // SAFETY: a valid map element of plain numbers. Volatile: see `put`.
         unsafe {
-            let place = &raw mut (*self.desk).outcome;
-            (&raw mut (*place).how).write_volatile(outcome.how);
-            (&raw mut (*place).frames).write_volatile(outcome.frames);
-            let [pc, sp, fp] = outcome.from;
-            (&raw mut (*place).from[0]).write_volatile(pc);
-            (&raw mut (*place).from[1]).write_volatile(sp);
-            (&raw mut (*place).from[2]).write_volatile(fp);
+            let from = (&raw mut (*self.desk).outcome.from).cast::<u64>();
+            from.write_volatile(pc);
+            from.add(1).write_volatile(sp);
+            from.add(2).write_volatile(fp);
+        }
+    }
+
+    #[inline(always)]
+    pub fn end(self, how: u32, frames: u32) {
+        // SAFETY: as above.
+        unsafe {
+            let outcome = &raw mut (*self.desk).outcome;
+            (&raw mut (*outcome).how).write_volatile(how);
+            (&raw mut (*outcome).frames).write_volatile(frames);
         }
     }
 }

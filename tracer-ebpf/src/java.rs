@@ -2,12 +2,12 @@
 //! that unwind rows tell of compiled frames. Interpreted ones all look alike, and say where their callers are.
 //! User space has learnt where HotSpot keeps this (`tracer_common::runtime`).
 
-use core::{ffi::c_void, mem::MaybeUninit};
+use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_common::{
     runtime::{
-        Activation, MANAGED_CUT, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE,
+        MANAGED_CUT, MANAGED_DEEPER, MANAGED_NONE, MANAGED_UNREAD, MANAGED_WHOLE,
         MAX_COMPILED_FRAME, MAX_MANAGED, Runtime, heap, java,
     },
     stack_key,
@@ -16,7 +16,7 @@ use tracer_common::{
 
 use crate::{
     choice::{differ, forgotten, hidden, if_below},
-    desk::{Outcome, Work},
+    desk::Work,
     globals as g,
     heap::{extent_of_chunk, innermost_chunk, outer_chunk, word_of_chunk},
     repeat::{Turn, repeat},
@@ -56,17 +56,12 @@ pub extern "C" fn walk_java(runtime: u64, thread: u64, sp: u64, layout: u64) -> 
     let Some(work) = Work::begin() else {
         return 0;
     };
-    let mut window = MaybeUninit::<Window>::uninit();
-    let mut hash = forgotten(0, sp);
-    let on_frame = |number, one: Activation| {
-        work.leave(number, one);
-        if one.code != 0 {
-            hash = stack_key::fold_managed(hash, one.code, one.instruction);
-        }
-    };
-    let outcome = walk(runtime, thread, sp, layout, window.as_mut_ptr(), on_frame);
-    work.end(outcome);
-    match outcome.how {
+    let (how, hash) = walk(runtime, thread, sp, layout, work);
+    // What it went by lay there.
+    if !work.is_mine() {
+        return stack_key::UNREAD;
+    }
+    match how {
         MANAGED_WHOLE | MANAGED_DEEPER => hash,
         MANAGED_UNREAD | MANAGED_CUT => stack_key::UNREAD,
         _ => 0,
@@ -80,41 +75,33 @@ pub extern "C" fn compiled_rule(address: u64, layout: u64) -> u64 {
     rule(address, layout)
 }
 
-/// Gives each frame to `on_frame`, with its number, innermost first; without code where C code has called Java.
+/// A `MANAGED_*`, and the hash of all frames. They are left innermost first; without code where C code has called Java.
 #[inline(always)]
-fn walk(
-    runtime: u64,
-    thread: u64,
-    top: u64,
-    layout: u64,
-    window: *mut Window,
-    on_frame: impl FnMut(usize, Activation),
-) -> Outcome {
-    let mut walked = Outcome::of(MANAGED_NONE, 0);
+fn walk(runtime: u64, thread: u64, top: u64, layout: u64, work: Work) -> (u32, u64) {
+    work.end(MANAGED_NONE, 0);
     let Some(of) = entry(runtime) else {
-        return walked;
+        return (MANAGED_NONE, 0);
     };
     // SAFETY: a valid map element.
     let of = unsafe { &*of };
-    let state = match word(thread.wrapping_add(of.state)) {
-        Some(0) => return walked,
-        Some(state) => state,
-        None => {
-            walked.how = MANAGED_UNREAD;
-            return walked;
-        }
+    let state = word(thread.wrapping_add(of.state));
+    if state == Some(0) {
+        return (MANAGED_NONE, 0);
+    }
+    work.end(MANAGED_UNREAD, 0);
+    let Some(state) = state else {
+        return (MANAGED_UNREAD, 0);
     };
-    walked.how = MANAGED_UNREAD;
-    let Some([sp, pc, fp]) = left_java(state.wrapping_add(of.anchor), window) else {
-        return walked;
+    let Some([sp, pc, fp]) = left_java(state.wrapping_add(of.anchor), work.room()) else {
+        return (MANAGED_UNREAD, 0);
     };
     if sp.wrapping_sub(top) > MAX_NATIVE {
-        walked.how = MANAGED_NONE;
-        return walked;
+        work.end(MANAGED_NONE, 0);
+        return (MANAGED_NONE, 0);
     }
-    walked.from = [pc, sp, fp];
+    work.came_from([pc, sp, fp]);
     let Some(epoch) = word(of.epoch) else {
-        return walked;
+        return (MANAGED_UNREAD, 0);
     };
     let mut frames = Frames {
         of,
@@ -122,7 +109,7 @@ fn walk(
         state,
         layout,
         epoch,
-        window,
+        work,
         // Numbers of which the verifier knows no more than of those that later turns have.
         at: [forgotten(sp, of.state), forgotten(pc, of.state), fp],
         // Nothing, of which the verifier does not know that: a number would make two loops of one.
@@ -131,23 +118,22 @@ fn walk(
         // What is said when the last turn does not end it.
         how: MANAGED_DEEPER,
         seen: 0,
-        on_frame,
+        hash: forgotten(0, sp),
     };
     repeat(MAX_MANAGED as u32, &mut frames);
-    walked.how = frames.how;
-    walked.frames = frames.seen;
-    walked
+    work.end(frames.how, frames.seen);
+    (frames.how, frames.hash)
 }
 
 /// Where the walk is, and what it goes by.
-struct Frames<'r, F> {
+struct Frames<'r> {
     of: &'r Runtime,
     runtime: u64,
     /// Of the thread.
     state: u64,
     layout: u64,
     epoch: u64,
-    window: *mut Window,
+    work: Work,
     /// Stack pointer, code address and frame pointer.
     at: [u64; 3],
     /// Of the object on the heap in which the frame lies; 0 on the stack.
@@ -157,10 +143,11 @@ struct Frames<'r, F> {
     /// A `MANAGED_*`.
     how: u32,
     seen: u32,
-    on_frame: F,
+    /// Of all frames of methods.
+    hash: u64,
 }
 
-impl<F: FnMut(usize, Activation)> Turn for Frames<'_, F> {
+impl Turn for Frames<'_> {
     #[inline(always)]
     fn turn(&mut self, number: u32) -> bool {
         let over = self.step(number as usize & (MAX_MANAGED - 1));
@@ -171,11 +158,20 @@ impl<F: FnMut(usize, Activation)> Turn for Frames<'_, F> {
     }
 }
 
-impl<F: FnMut(usize, Activation)> Frames<'_, F> {
+impl Frames<'_> {
+    #[inline(always)]
+    fn leave(&mut self, number: usize, code: u64, instruction: u64) {
+        self.work.leave(number, code, instruction);
+        if code != 0 {
+            self.hash = stack_key::fold_managed(self.hash, code, instruction);
+        }
+    }
+
     /// Leaves one frame; what the walk comes to where it ends.
     #[inline(always)]
     fn step(&mut self, number: usize) -> Option<u32> {
-        let (of, window) = (self.of, self.window);
+        let of = self.of;
+        let window: *mut Window = self.work.room();
         let [sp, pc, fp] = self.at;
         // By themselves: the compiler sets a structure to zero by a call that does so byte by byte.
         let (mut code, mut instruction) = (0, 0);
@@ -268,7 +264,7 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
             let words = unsafe { &*window };
             self.at = [caller, words[1], refers(caller.wrapping_sub(16), words[0])];
         }
-        (self.on_frame)(number, Activation { code, instruction });
+        self.leave(number, code, instruction);
         self.seen = number as u32 + 1;
         // Callers lie above what they called.
         let went = self.at[0].wrapping_sub(sp);
@@ -282,8 +278,7 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
         if WALKS_HEAP && self.end != 0 && number + WORDS <= MAX_MANAGED {
             let [sp, pc, fp] = self.at;
             for (place, instruction) in [pc, sp, fp].into_iter().enumerate() {
-                let code = 0;
-                (self.on_frame)(number + place, Activation { code, instruction });
+                self.leave(number + place, 0, instruction);
             }
             self.seen = (number + WORDS) as u32;
         }
@@ -314,11 +309,7 @@ impl<F: FnMut(usize, Activation)> Frames<'_, F> {
     /// No frame in this turn, and the walk goes on.
     #[inline(always)]
     fn none(&mut self, number: usize) -> Option<u32> {
-        let none = Activation {
-            code: 0,
-            instruction: 0,
-        };
-        (self.on_frame)(number, none);
+        self.leave(number, 0, 0);
         self.seen = number as u32 + 1;
         None
     }

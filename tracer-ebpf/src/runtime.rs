@@ -16,7 +16,7 @@ use tracer_common::{
 
 use crate::{
     choice::{forgotten, if_below, if_equal},
-    desk::{Outcome, Work},
+    desk::Work,
     globals as g,
     maps::RUNTIMES,
     repeat::{Turn, repeat},
@@ -88,14 +88,14 @@ pub extern "C" fn walk_managed(runtime: u64, thread: u64) -> u64 {
     }
     let mut hash = forgotten(0, thread);
     let on_frame = |number, one: Activation| {
-        work.leave(number, one);
+        work.leave(number, one.code, one.instruction);
         if one.code != 0 {
             hash = stack_key::fold_managed(hash, one.code, one.instruction);
         }
     };
     let most = MAX_MANAGED as u32;
     let (how, frames) = walk(runtime, thread, most, window.as_mut_ptr(), on_frame);
-    work.end(Outcome::of(how, frames));
+    work.end(how, frames);
     match how {
         MANAGED_WHOLE | MANAGED_DEEPER => hash,
         MANAGED_UNREAD => stack_key::UNREAD,

@@ -27,7 +27,7 @@ use self::{
     way::Way,
 };
 use crate::{
-    desk::{Outcome, Work},
+    desk::Work,
     globals as g,
     repeat::repeat,
     runtime::{entry, is_first_thread, word},
@@ -59,7 +59,7 @@ pub extern "C" fn walk_v8(runtime: u64, sp: u64, now: u64) -> u64 {
         return 0;
     };
     let (how, seen, functions) = walk(runtime, sp, now, work);
-    work.end(Outcome::of(how, seen));
+    work.end(how, seen);
     match how {
         MANAGED_WHOLE | MANAGED_DEEPER => functions,
         MANAGED_UNREAD => stack_key::UNREAD,
