@@ -89,20 +89,20 @@ pub fn most_verified(program: &str, version: (u32, u32)) -> u64 {
     // The verifier of 6.19 goes on through turns of `bpf_loop` that are no different; that before and that after do not. It is
     // given the object without that helper, of which it follows every turn, but remembers little. That of 7.0 has some of it left.
     let (walks, samples, turns) = match version {
-        (6, 19) => (152_000, 72_000, 8_500),
-        (7, 0) => (94_000, 24_500, 3_500),
-        _ => (60_000, 17_000, 3_500),
+        (6, 19) => (85_000, 27_800, 3_400),
+        (7, 0) => (37_000, 8_800, 2_010),
+        _ => (27_000, 4_200, 2_010),
     };
     match program {
         // They walk stacks, and the frames of runtimes.
-        "set_state" => walks + 13_000,
+        "set_state" => walks + 12_500,
         "recv_length" | "send_length" | "exit_accept" | "accept" | "recvmsg" | "epoll_ctl"
         | "exit_epoll_ctl" => walks,
-        "destroy" => 10_600,
+        "destroy" => 6_000,
         SAMPLES => samples,
         // One loop alone: what it takes decides which object is loaded (`tracer/src/probe/turns.rs`).
         "turns" => turns,
-        _ => 6_000,
+        _ => 2_050,
     }
 }
 
