@@ -139,8 +139,8 @@ impl<const SPAN: usize, const MOST: usize, const ANY: bool> Way<SPAN, MOST, ANY>
                 self.left.add(number as usize & (MOST - 1)),
                 code,
                 instruction,
-            )
-        };
+            );
+        }
         self.seen = number + 1;
         let entry =
             if_equal(context, ENTRY, u64::MAX) | if_equal(context, ENTRY_OF_CONSTRUCTOR, u64::MAX);
