@@ -1,16 +1,31 @@
 //! Holds one rig against one report: the finding the manifest promises, and nothing else.
 use crate::manifest::{Blame, Entry, Holder, State};
-use crate::process;
 use crate::report::{Frame, Report, Site};
 use crate::rig::Rig;
+use crate::{compile, paths, process};
 use anyhow::{Context as _, Result, ensure};
 use std::collections::BTreeMap;
+use std::path::Path;
+
+/// On the rig's port, and of no other rig that had the port before: the tracer sees those of tests beside this one.
+pub fn sites<'r>(report: &'r Report, rig: &Rig) -> Vec<&'r Site> {
+    let rigs = paths::target().join("rigs");
+    let own = compile::command(&rig.entry).remove(0);
+    let is_of_another = |site: &Site| {
+        let process = site.process.as_ref();
+        let exe = process.and_then(|process| process.exe.as_deref());
+        exe.is_some_and(|exe| Path::new(exe).starts_with(&rigs) && Path::new(exe) != own)
+    };
+    let mut sites = report.on_port(rig.port);
+    sites.retain(|site| !is_of_another(site));
+    sites
+}
 
 /// The one site of a leaking rig; panics, with all it saw, when the report says anything else.
 pub fn one_site<'a>(report: &'a Report, rig: &Rig) -> &'a Site {
     let name = &rig.entry.name;
     // What ended while it was watched stays in the report; a rig stands for what is stuck in the end.
-    let mut sites = report.on_port(rig.port);
+    let mut sites = sites(report, rig);
     sites.retain(|site| site.is_of_the_end());
     let told: Vec<_> = sites
         .iter()
@@ -55,7 +70,7 @@ pub fn one_site<'a>(report: &'a Report, rig: &Rig) -> &'a Site {
 
 /// A healthy rig is not in the report at all.
 pub fn no_site(report: &Report, rig: &Rig) {
-    let sites = report.on_port(rig.port);
+    let sites = sites(report, rig);
     assert!(
         sites.is_empty(),
         "{}: healthy, and yet {sites:#?}",
@@ -229,7 +244,7 @@ fn source_line(wanted: &Blame, file: Option<&str>, line: Option<u32>, source: &s
         file.is_some_and(|file| file.ends_with(ending.as_str())),
         "file {file:?}"
     );
-    let path = crate::paths::tests_dir().join("rigs").join(source);
+    let path = paths::tests_dir().join("rigs").join(source);
     let text = std::fs::read_to_string(path).expect("read a rig's source");
     let line = line.context("a file without a line")?;
     let shown = text.lines().nth(line as usize - 1).unwrap_or_default();

@@ -141,7 +141,7 @@ impl Truth<'_> {
 
 /// The findings on a rig: on its port or of its process.
 fn of<'a>(report: &'a Report, rig: &Rig) -> Vec<&'a Site> {
-    let on_port = report.on_port(rig.port);
+    let on_port = expect::sites(report, rig);
     let its = |site: &&Site| {
         on_port.iter().any(|other| other.id == site.id)
             || (site.process.as_ref()).is_some_and(|process| process.pid == rig.pid())

@@ -154,7 +154,7 @@ fn trace(test: &str, name: &str) {
     let Traced { report, rig, twin } = judge::trace(&entry);
     let site = expect::one_site(&report, &rig);
     expect::exact_ages(site, &rig);
-    for site in report.on_port(rig.port) {
+    for site in expect::sites(&report, &rig) {
         expect::blamed(site, &rig);
     }
     expect::no_site(&report, &twin);
