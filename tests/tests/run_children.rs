@@ -181,17 +181,18 @@ fn a_daemon_belongs_to_the_command_and_is_left_alone() {
     if !require_root("a_daemon_belongs_to_the_command_and_is_left_alone") {
         return;
     }
+    let says = |told: &Told| told.ended.stderr.contains("--wait-children DUR");
     let (told, alive) = daemon(&["--min-age", "1s"], "60");
     assert_eq!(
-        (told.code(), told.sockets(), alive),
-        (23, 2, true),
+        (told.code(), told.sockets(), alive, says(&told)),
+        (23, 2, true, true),
         "{}",
         told.ended.stderr
     );
     let (told, alive) = daemon(&["--min-age", "1s", "--kill-children"], "60");
     assert_eq!(
-        (told.code(), told.sockets(), alive),
-        (23, 2, false),
+        (told.code(), told.sockets(), alive, says(&told)),
+        (23, 2, false, false),
         "{}",
         told.ended.stderr
     );
