@@ -1,10 +1,8 @@
 //! From judged sockets to groups: exact, and with ids that are the same after a restart.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, HashMap},
-    net::SocketAddr,
-};
+use std::{cmp::Reverse, collections::BTreeMap, net::SocketAddr};
+
+use foldhash::HashMap;
 
 use sha2::{Digest, Sha256};
 
@@ -40,7 +38,7 @@ pub type Classified<'a> = (&'static dyn Rule, SocketView<'a>);
 pub fn groups(classified: Vec<Classified<'_>>, set: ReportParameters) -> Vec<(String, Group<'_>)> {
     let mut members: BTreeMap<String, Vec<Classified<'_>>> = BTreeMap::new();
     // Thousands of sockets share a place, and finding what is blamed costs more than all else.
-    let mut shared: HashMap<Place, (Option<String>, Vec<Classified<'_>>)> = HashMap::new();
+    let mut shared: HashMap<Place, (Option<String>, Vec<Classified<'_>>)> = HashMap::default();
     for (rule, view) in classified {
         let Some(evidence_source) = view.proof.as_ref().map(|proof| proof.evidence_source) else {
             continue;
@@ -74,7 +72,7 @@ pub fn groups(classified: Vec<Classified<'_>>, set: ReportParameters) -> Vec<(St
 
 /// Victims point at the group of their process that has most sockets.
 fn accuse(groups: &mut [(String, Group<'_>)]) {
-    let mut most: HashMap<u32, Accused<'_>> = HashMap::new();
+    let mut most: HashMap<u32, Accused<'_>> = HashMap::default();
     for (_, group) in groups
         .iter()
         .filter(|(_, group)| group.evidence_source != EvidenceSource::Accused)
@@ -181,7 +179,7 @@ impl End {
 
 /// Ports are attributes of a finding: of all that share a cause, the least one stands for the rest.
 fn shared_ends<T>(places: &HashMap<Place, (Option<String>, T)>) -> HashMap<Kind, End> {
-    let mut ends: HashMap<Kind, End> = HashMap::new();
+    let mut ends: HashMap<Kind, End> = HashMap::default();
     let placeless = places.iter().filter(|(_, (blamed, _))| blamed.is_none());
     for (place, _) in placeless.filter(|(place, _)| place.process.is_some()) {
         let end = ends.entry(place.kind()).or_insert(place.end);

@@ -2,7 +2,9 @@
 //! Where at least so many threads more wait for the very server that those wait for whose connections are known, they are
 //! told with these, and the evidence says so: one cause is one finding.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
+
+use foldhash::HashSet;
 
 use super::{
     Group, SocketView,

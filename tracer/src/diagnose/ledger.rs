@@ -4,7 +4,9 @@
 
 mod told;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+
+use foldhash::{HashMap, HashSet};
 
 use super::{
     Blamer, Findings, Style,

@@ -1,7 +1,9 @@
 //! Calls in one function of a program without line numbers: nothing that is told tells them apart, so they are one
 //! finding.
 
-use std::collections::{BTreeMap, HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, hash_map::Entry};
+
+use foldhash::HashMap;
 
 use super::{
     EvidenceSource,
@@ -11,7 +13,7 @@ use crate::model::verdict::Verdict;
 
 /// Moves the members of groups that blame one function to the first of these, whose id stands for all.
 pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
-    let mut firsts: HashMap<Function<'_>, String> = HashMap::new();
+    let mut firsts: HashMap<Function<'_>, String> = HashMap::default();
     let mut same: Vec<(String, String)> = Vec::new();
     for (key, members) in groups.iter() {
         let Some(function) = members.first().and_then(Function::of) else {

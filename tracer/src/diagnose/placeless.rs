@@ -6,7 +6,9 @@
 //! no more could be learnt. Many stand for themselves, but for those that the same calls used last and whose stack was cut
 //! short before its runtime was known. The sockets of one port go together, each compared with all that the finding has there.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldhash::{HashMap, HashSet};
 
 use super::{
     Group, SocketView,
@@ -40,7 +42,7 @@ pub fn join(groups: &mut BTreeMap<String, Vec<Classified<'_>>>) {
             .flatten()
             .map(|member| hosts.likeness(member))
             .collect();
-        let mut parts: HashMap<Part<'_>, (usize, HashSet<Likeness<'_>>)> = HashMap::new();
+        let mut parts: HashMap<Part<'_>, (usize, HashSet<Likeness<'_>>)> = HashMap::default();
         for like in &likes {
             let (count, alike) = parts.entry(hosts.part(like)).or_default();
             *count += 1;
@@ -82,7 +84,7 @@ fn enter<'a>(members: &mut Vec<Classified<'a>>, (rule, mut view): Classified<'a>
 
 /// Somebody, for any of them. Thousands share a stack.
 fn blames(members: &[Classified<'_>]) -> bool {
-    let mut known: HashSet<*const Frame> = HashSet::new();
+    let mut known: HashSet<*const Frame> = HashSet::default();
     members.iter().any(|(_, view)| {
         let source = view.proof.as_ref().map(|proof| proof.evidence_source);
         let frames = source.and_then(|source| frames_of(source, view));
@@ -116,7 +118,7 @@ impl<'a> Hosts<'a> {
         let mut all = Self::default();
         for (key, members) in groups {
             let has_place = blames(members);
-            let mut counts: HashMap<Likeness<'a>, usize> = HashMap::new();
+            let mut counts: HashMap<Likeness<'a>, usize> = HashMap::default();
             for like in members.iter().map(Likeness::of).filter(Likeness::is_host) {
                 *counts.entry(like).or_default() += 1;
             }

@@ -3,8 +3,10 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
 };
 
+use foldhash::HashSet;
 use jiff::Timestamp;
 
 use super::{
@@ -13,7 +15,7 @@ use super::{
     evidence,
     grouping::{ReportParameters, groups},
     holdings::Holdings,
-    rules::classify,
+    rules::{Proof, classify, looks::Looks},
     siblings,
     site::site,
     warnings,
@@ -63,11 +65,10 @@ pub fn data_requests(
     let mut opened = BTreeSet::new();
     let mut owned: BTreeMap<u32, usize> = BTreeMap::new();
     let scope = tracker.run_header().map(|run_header| &run_header.scope);
-    let asked = |view: &&SocketView<'_>| scope.is_none_or(|scope| may_be_in(scope, view));
-    let context = ReportContext::new(tracker, blamer);
-    let views = views(&context);
-    let matters = |view: &&SocketView<'_>| view.is_stuck() || view.awaits_evidence();
-    for view in views.iter().filter(matters).filter(asked) {
+    let asked = |view: &SocketView<'_>| scope.is_none_or(|scope| may_be_in(scope, view));
+    let context = ReportContext::of_stuck(tracker, blamer);
+    let matters = |view: &SocketView<'_>| view.is_stuck() || view.awaits_evidence();
+    for view in views(&context).filter(matters).filter(asked) {
         if view.awaits_evidence() {
             for pid in view.holder_pids() {
                 owned.entry(*pid).or_default();
@@ -170,6 +171,7 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
     let mut nobodys = 0;
     let mut holdings = Holdings::default();
     let context = ReportContext::new(tracker, blamer);
+    let mut looks = HashSet::default();
     for mut view in views(&context) {
         if !in_scope(&view, run_header) {
             nobodys += u64::from(may_be_theirs(&view, &run_header.scope));
@@ -178,9 +180,10 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
         totals.close_wait += u64::from(view.in_close_wait() && !view.has_ended());
         let answer = classify(&view);
         holdings.add(&view, answer.is_some());
-        let Some((rule, proof, again)) = answer else {
+        let Some((rule, mut proof, again)) = answer else {
             continue;
         };
+        share(&mut looks, &mut proof);
         ask_again_at = ask_again_at.into_iter().chain(again).min();
         if view.is_undecided() {
             totals.undecided += 1;
@@ -225,22 +228,26 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
     })
 }
 
+/// Each of very many sockets with looks of its own would take more memory than all else of it.
+fn share(known: &mut HashSet<Rc<Looks>>, proof: &mut Proof<'_>) {
+    match known.get(&proof.looks) {
+        Some(same) => proof.looks = Rc::clone(same),
+        None => {
+            known.insert(Rc::clone(&proof.looks));
+        }
+    }
+}
+
 /// The processes that hold what is stuck, or seems to be, or could accept it; `None` where nothing is.
 pub fn concerned(tracker: &Tracker) -> Option<BTreeSet<u32>> {
     let run_header = tracker.run_header()?;
-    let context = ReportContext::new(tracker, &|_| None);
-    let views = views(&context);
-    let mut stuck = views
-        .iter()
+    let context = ReportContext::of_stuck(tracker, &|_| None);
+    let mut stuck = views(&context)
         .filter(|view| view.is_stuck() || view.awaits_evidence())
         .filter(|view| !view.has_ended() && in_scope(view, run_header))
         .peekable();
     stuck.peek()?;
-    Some(
-        stuck
-            .flat_map(|view| view.holder_pids().iter().copied())
-            .collect(),
-    )
+    Some(stuck.flat_map(|view| view.holder_pids().to_vec()).collect())
 }
 
 fn passed(context: &ReportContext<'_>, run_header: &RunHeader) -> Vec<u64> {
@@ -252,14 +259,13 @@ fn passed(context: &ReportContext<'_>, run_header: &RunHeader) -> Vec<u64> {
         .collect()
 }
 
-fn views<'a>(context: &'a ReportContext<'a>) -> Vec<SocketView<'a>> {
+fn views<'a>(context: &'a ReportContext<'a>) -> impl Iterator<Item = SocketView<'a>> {
     let tracker = context.tracker;
     let min_age = tracker
         .run_header()
         .map_or(0, |run_header| run_header.min_age_ns);
-    let view = |socket: &'a Socket| SocketView::new(socket, context, min_age);
-    let all = tracker.sockets().into_iter().chain(tracker.ended());
-    all.map(view).collect()
+    let view = move |socket: &'a Socket| SocketView::new(socket, context, min_age);
+    tracker.sockets().chain(tracker.ended()).map(view)
 }
 
 /// Does the user want to see it? A filter that needs an owner leaves out what has none.

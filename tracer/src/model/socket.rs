@@ -1,7 +1,10 @@
 //! A socket as the stages between source and report see it: times in nanoseconds of
 //! `CLOCK_MONOTONIC`, identities as numbers.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU64,
+};
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -53,10 +56,10 @@ pub struct LastOperation {
     /// Id of the goroutine that made it, where one did. Then `sp` is counted from the end of its stack, wrapping,
     /// which the runtime may move.
     #[serde(default)]
-    pub goroutine: Option<u64>,
+    pub goroutine: Option<NonZeroU64>,
     /// Id of the virtual thread of Java that made it, where one did. Then `sp` is 0.
     #[serde(default)]
-    pub virtual_thread: Option<u64>,
+    pub virtual_thread: Option<NonZeroU64>,
     /// How often the thread had left a CPU to wait by then, the low 32 bits; says nothing where `sp` is 0.
     #[serde(default)]
     pub switches: u32,
@@ -67,13 +70,14 @@ impl LastOperation {
     pub fn from_wire(cookie: u64, operation: &table::LastOperation) -> Option<Self> {
         let packed = Some(operation.sp).filter(|_| operation.is_of_goroutine());
         let virtual_thread = packed.and_then(virtual_thread::unpack);
+        // Both runtimes count from 1.
         let (goroutine, sp, switches) = match (packed, virtual_thread) {
             (None, _) => (None, operation.sp, operation.waits),
             (Some(_), Some(_)) => (None, 0, 0),
-            (Some(packed), None) => {
-                let (id, depth) = goroutine::unpack(packed);
-                (Some(id), 0_u64.wrapping_sub(depth), 0)
-            }
+            (Some(packed), None) => match goroutine::unpack(packed) {
+                (0, _) => (None, 0, 0),
+                (id, depth) => (NonZeroU64::new(id), 0_u64.wrapping_sub(depth), 0),
+            },
         };
         operation.holds(cookie).then(|| Self {
             stack: operation.stack,
@@ -83,7 +87,7 @@ impl LastOperation {
             kind: SocketOperation::from_wire(operation.kind()),
             sp,
             goroutine,
-            virtual_thread,
+            virtual_thread: virtual_thread.and_then(NonZeroU64::new),
             switches,
         })
     }
@@ -91,8 +95,8 @@ impl LastOperation {
     pub fn actor(&self) -> Actor {
         let pid = self.pid;
         match (self.goroutine, self.virtual_thread) {
-            (Some(id), _) => Actor::Goroutine(Goroutine { pid, id }),
-            (None, Some(id)) => Actor::Task(Task::virtual_thread(pid, id)),
+            (Some(id), _) => Actor::Goroutine(Goroutine { pid, id: id.get() }),
+            (None, Some(id)) => Actor::Task(Task::virtual_thread(pid, id.get())),
             (None, None) => Actor::Thread(self.tid),
         }
     }

@@ -284,7 +284,7 @@ impl Session<'_> {
 
     /// `sock_diag` is not asked for these: there may be very many.
     fn stuck_among(&self, inodes: &BTreeSet<u64>) -> Vec<Connection> {
-        let stuck = self.tracker.sockets().into_iter();
+        let stuck = self.tracker.sockets();
         stuck
             .filter(|socket| inodes.contains(&socket.inode))
             .map(|socket| Connection {

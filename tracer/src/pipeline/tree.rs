@@ -241,7 +241,7 @@ impl Tree<'_> {
     fn is_undecided(&self) -> bool {
         let alive = self.alive();
         let now = mono_now_ns();
-        self.session.tracker.sockets().into_iter().any(|socket| {
+        self.session.tracker.sockets().any(|socket| {
             socket.is_stuck_state()
                 && socket.age(now) < self.min_age
                 && (socket.holders.is_empty()

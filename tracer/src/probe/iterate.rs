@@ -3,13 +3,15 @@
 
 use std::{
     cell::OnceCell,
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fs::File,
     io::{ErrorKind as Kind, Read},
     path::Path,
     sync::Mutex,
     thread,
 };
+
+use foldhash::HashMap;
 
 use aya::{
     Btf, Ebpf,

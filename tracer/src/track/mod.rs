@@ -17,7 +17,9 @@ mod stacks;
 pub(crate) mod tests;
 mod warnings;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldhash::HashMap;
 
 use tracer_common::state::{CLOSE, CLOSE_WAIT, LISTEN, SHUTDOWN_MASK};
 

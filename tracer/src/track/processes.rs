@@ -2,10 +2,9 @@
 //! that is older than what is asked about is unknown. A pid that passed to another process takes nothing
 //! along.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
+
+use foldhash::{HashMap, HashSet};
 
 use super::samples::AllSamples;
 use crate::model::{
@@ -289,7 +288,7 @@ impl Processes {
     }
 
     /// Keeps those that somebody still asks about.
-    pub fn sweep(&mut self, asked: &BTreeSet<u32>, now: u64) {
+    pub fn sweep(&mut self, asked: &HashSet<u32>, now: u64) {
         let gone = |(pid, known): (&u32, &Known)| {
             (known.exited.is_some() || !asked.contains(pid)).then_some(*pid)
         };

@@ -41,8 +41,8 @@ impl Tracker {
     }
 
     /// In the order of their cookies, so that output never depends on hashing.
-    pub fn sockets(&self) -> Vec<&Socket> {
-        self.sockets.values().map(Box::as_ref).collect()
+    pub fn sockets(&self) -> impl Iterator<Item = &Socket> + Clone {
+        self.sockets.values().map(Box::as_ref)
     }
 
     /// Stuck sockets that only the exit of their process has closed.

@@ -1,7 +1,9 @@
 //! What is forgotten, so that a run of months knows no more than one of minutes: at each complete inventory all
 //! that no living or recent socket refers to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+
+use foldhash::HashSet;
 
 use super::{Socket, Tracker};
 use crate::model::{input::EpollChange, socket::History};
@@ -28,7 +30,7 @@ impl Tracker {
         let stacks = self.stacks_asked_for(sockets());
         let listeners = self.listeners.iter().flat_map(|listener| &listener.holders);
         let holders = sockets().flat_map(|socket| &socket.holders);
-        let mut pids: BTreeSet<u32> = holders.chain(listeners).map(|holder| holder.pid).collect();
+        let mut pids: HashSet<u32> = holders.chain(listeners).map(|holder| holder.pid).collect();
         let histories = sockets().flat_map(|socket| operations(socket.history));
         pids.extend(histories.map(|operation| operation.pid));
         pids.extend(self.ended.values().filter_map(|socket| socket.ended_by));
@@ -43,12 +45,12 @@ impl Tracker {
             .sweep(now, lives, |pid| pids.contains(&pid));
     }
 
-    fn stacks_asked_for<'a>(&self, sockets: impl Iterator<Item = &'a Socket>) -> BTreeSet<u64> {
+    fn stacks_asked_for<'a>(&self, sockets: impl Iterator<Item = &'a Socket>) -> HashSet<u64> {
         let (_, activity) = &self.activity;
         let live = activity.iter().map(|live| live.history);
         let histories = sockets.map(|socket| socket.history).chain(live);
         let operations = histories.flat_map(operations);
-        let mut keys: BTreeSet<u64> = operations.map(|operation| operation.stack).collect();
+        let mut keys: HashSet<u64> = operations.map(|operation| operation.stack).collect();
         keys.extend(self.epoll_changes.stacks());
         for pair in &self.close_counts {
             keys.extend([pair.opened, pair.closed]);

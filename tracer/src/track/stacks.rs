@@ -2,7 +2,9 @@
 //! are kept for a while longer, since the next one that gets stuck was mostly opened at the same place; a process
 //! that is gone opens none, and its keys are its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+
+use foldhash::HashSet;
 
 use crate::model::stack::Stack;
 
@@ -48,7 +50,7 @@ impl Stacks {
     }
 
     /// `has_sockets` says of a process whether sockets that are followed lead to it.
-    pub fn sweep(&mut self, asked: &BTreeSet<u64>, has_sockets: impl Fn(u32) -> bool, now: u64) {
+    pub fn sweep(&mut self, asked: &HashSet<u64>, has_sockets: impl Fn(u32) -> bool, now: u64) {
         // Before it is full: what comes next should find room.
         let full = self.by_key.len() >= KEPT / 4 * 3 || self.frames >= FRAMES / 4 * 3;
         self.by_key.retain(|key, kept| {

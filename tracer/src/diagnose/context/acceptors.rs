@@ -1,6 +1,6 @@
 //! Who should accept, and what keeps it from that.
 
-use std::collections::HashSet;
+use foldhash::HashSet;
 
 use super::{ReportContext, decoded::decoded, waits::WaitsFor};
 use crate::model::{

@@ -1,7 +1,7 @@
 //! Does the call that handled a socket still run? Compares the stack of an operation with what its thread
 //! does now. An equal slot of the stack is not the same call; only what excludes other work since makes it so.
 
-use std::collections::HashSet;
+use foldhash::HashSet;
 
 use tracer_common::event::OUTSIDE;
 

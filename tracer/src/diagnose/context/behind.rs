@@ -1,7 +1,7 @@
 //! What a goroutine that waits for others waits for in the end: those that it has started, what they wait in, and where
 //! that is one place for nearly all of them. Who is not known to have been started by it is left out.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 use super::{ReportContext, waits::WaitsFor};
 use crate::{
@@ -85,7 +85,7 @@ impl<'a> ReportContext<'a> {
     pub fn behind(&self, thread: &'a Thread) -> Option<Behind<'a>> {
         let pid = thread.goroutine?.pid;
         let mut own = true;
-        let mut seen = HashSet::from([thread.actor()]);
+        let mut seen = HashSet::from_iter([thread.actor()]);
         let (mut front, mut last) = (vec![thread], Vec::new());
         for depth in 0..=MAX_DEPTH {
             for one in std::mem::take(&mut front) {
@@ -121,7 +121,7 @@ impl<'a> ReportContext<'a> {
 
     /// Where at least three of four wait, in code of the program.
     fn most(&self, threads: &[&'a Thread]) -> Option<(usize, &'a Thread)> {
-        let mut places: HashMap<Step<'a>, (usize, &'a Thread)> = HashMap::new();
+        let mut places: HashMap<Step<'a>, (usize, &'a Thread)> = HashMap::default();
         for thread in threads {
             if let Some(own) = self.blame(&thread.stack)
                 && let Some(frame) = thread.stack.get(own)

@@ -1,7 +1,7 @@
 //! Who closes what others have read. Connections that were opened at one place and closed in a function that a thread is
 //! in now, kept from going on, may lie in that thread's queue.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 use super::ReportContext;
 use crate::model::{
@@ -42,7 +42,7 @@ fn name(frame: &Frame) -> Name<'_> {
 impl<'a> ReportContext<'a> {
     /// Where those were closed that were opened at each place.
     pub(super) fn find_closed_in(&self) -> HashMap<u64, Vec<ClosedIn<'a>>> {
-        let mut places: HashMap<u64, Vec<ClosedIn<'a>>> = HashMap::new();
+        let mut places: HashMap<u64, Vec<ClosedIn<'a>>> = HashMap::default();
         for counts in self.tracker.close_counts() {
             let known = places.entry(self.call_site_of(counts.opened)).or_default();
             let place = self
@@ -80,7 +80,7 @@ impl<'a> ReportContext<'a> {
 
     /// By the place where what they close was opened: the one that has closed most.
     pub(super) fn find_closers(&self) -> HashMap<u64, Closer<'a>> {
-        let mut closers: HashMap<u64, Closer<'a>> = HashMap::new();
+        let mut closers: HashMap<u64, Closer<'a>> = HashMap::default();
         for counts in self.tracker.close_counts() {
             let closed_in = self.tracker.stack(counts.closed);
             let Some(closer) = closed_in.and_then(|stack| self.closer(stack, counts.count)) else {

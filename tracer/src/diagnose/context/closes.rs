@@ -1,6 +1,8 @@
 //! Which stack keys are one place of opening: one path through the code can have several keys.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use foldhash::{HashMap, HashSet};
 
 use crate::{
     model::stack::{Step, path},
@@ -20,12 +22,13 @@ impl CallSites {
     pub fn new(tracker: &Tracker) -> Self {
         let close_counts = tracker.close_counts().iter();
         let close_counts = close_counts.map(|close_counts| close_counts.opened);
-        let stuck = tracker.sockets().into_iter();
+        let stuck = tracker.sockets();
         let stuck = stuck.filter_map(|socket| Some(socket.history.opened?.stack));
-        let keys: BTreeSet<u64> = close_counts.chain(stuck).collect();
-        let mut firsts: HashMap<Path<'_>, u64> = HashMap::new();
+        let keys: HashSet<u64> = close_counts.chain(stuck).collect();
+        let keys: BTreeSet<u64> = keys.into_iter().collect();
+        let mut firsts: HashMap<Path<'_>, u64> = HashMap::default();
         let mut in_part = Vec::new();
-        let mut call_sites = HashMap::new();
+        let mut call_sites = HashMap::default();
         for key in keys {
             let Some(known) = tracker.stack(key).filter(|known| !known.frames.is_empty()) else {
                 continue;
@@ -78,7 +81,7 @@ mod tests {
                 .map(|offset| (Some("app"), *offset, None, None));
             (Some(pid), steps.collect())
         };
-        let paths = HashMap::from([
+        let paths = HashMap::from_iter([
             (path(1, &[10, 20, 30]), 7),
             (path(1, &[10, 21, 30]), 8),
             (path(2, &[10, 22]), 9),

@@ -1,7 +1,7 @@
 //! What the stack of a past operation and the present one of its thread have in common, from outside: by the places of
 //! frames where they are known, else by the calls.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use super::{ReportContext, waits::WaitsFor};
 use crate::model::{

@@ -1,7 +1,9 @@
 //! What a running thread computes, by samples of it. Runtimes spin too, in a collector or for want of work: only where
 //! a function of the program was on the stack at nearly all moments is it known that the program computes.
 
-use std::{collections::HashMap, fmt};
+use std::fmt;
+
+use foldhash::HashMap;
 
 use super::{Blamer, decoded::decoded, idle};
 use crate::{

@@ -1,6 +1,6 @@
 //! Processes that were started for one connection: they began when it had been accepted, and have to do with no other.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::HashMap;
 
 use super::{ReportContext, threads::operations, waits::WaitsFor};
 use crate::{
@@ -14,6 +14,31 @@ use crate::{
 /// Who accepts and starts a process for that does so at once: 500 ms.
 const SOON: u64 = 500_000_000;
 
+/// The connections that a process has to do with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Connections {
+    Only(u64),
+    Several,
+}
+
+#[derive(Default)]
+struct ByProcess(HashMap<u32, Connections>);
+
+impl ByProcess {
+    fn note(&mut self, pid: u32, cookie: u64) {
+        let only = Connections::Only(cookie);
+        let known = self.0.entry(pid).or_insert(only);
+        if *known != only {
+            *known = Connections::Several;
+        }
+    }
+
+    fn has_others(&self, pid: u32, cookie: u64) -> bool {
+        let known = self.0.get(&pid);
+        known.is_some_and(|known| *known != Connections::Only(cookie))
+    }
+}
+
 #[derive(Default)]
 pub struct Forks {
     /// By process: the only accepted connection it touched.
@@ -24,17 +49,17 @@ pub struct Forks {
 
 impl ReportContext<'_> {
     pub(super) fn find_forks(&self) -> Forks {
-        let mut touched: HashMap<u32, HashSet<u64>> = HashMap::new();
+        let mut touched = ByProcess::default();
         for (cookie, history) in self.threads.histories() {
             if self.threads.is_accepted(cookie) {
                 for operation in operations(history) {
-                    touched.entry(operation.pid).or_default().insert(cookie);
+                    touched.note(operation.pid, cookie);
                 }
             }
         }
-        let mut touching = HashMap::new();
-        for (pid, cookies) in &touched {
-            let Some(cookie) = cookies.iter().next().filter(|_| cookies.len() == 1) else {
+        let mut touching = HashMap::default();
+        for (pid, connections) in &touched.0 {
+            let Connections::Only(cookie) = connections else {
                 continue;
             };
             let opened = self.threads.history(*cookie).and_then(|known| known.opened);
@@ -80,23 +105,15 @@ impl<'a> ReportContext<'a> {
     }
 }
 
-fn find_holding(tracker: &Tracker, touched: &HashMap<u32, HashSet<u64>>) -> HashMap<u64, Vec<u32>> {
-    let mut held: HashMap<u32, HashSet<u64>> = HashMap::new();
-    let sockets = tracker.sockets();
-    for socket in &sockets {
+fn find_holding(tracker: &Tracker, touched: &ByProcess) -> HashMap<u64, Vec<u32>> {
+    let mut held = ByProcess::default();
+    for socket in tracker.sockets() {
         for holder in &socket.holders {
-            held.entry(holder.pid).or_default().insert(socket.cookie);
+            held.note(holder.pid, socket.cookie);
         }
     }
-    let is_only = |pid: u32, cookie: u64| {
-        let others = |cookies: &HashMap<u32, HashSet<u64>>| {
-            cookies
-                .get(&pid)
-                .is_some_and(|all| all.iter().any(|one| *one != cookie))
-        };
-        !others(&held) && !others(touched)
-    };
-    let own = |socket: &&Socket| {
+    let is_only = |pid, cookie| !held.has_others(pid, cookie) && !touched.has_others(pid, cookie);
+    let own = |socket: &Socket| {
         let history = socket.history;
         let accepted = history.opened.filter(is_accept)?;
         if history.last_use().is_some() {
@@ -117,7 +134,7 @@ fn find_holding(tracker: &Tracker, touched: &HashMap<u32, HashSet<u64>>) -> Hash
         let pids = || holders.iter().map(|(_, pid)| *pid).collect();
         (first - accepted.at < SOON).then(|| (socket.cookie, pids()))
     };
-    sockets.iter().filter_map(own).collect()
+    tracker.sockets().filter_map(own).collect()
 }
 
 const fn is_accept(opened: &LastOperation) -> bool {

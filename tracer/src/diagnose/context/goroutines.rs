@@ -1,7 +1,7 @@
 //! Does a goroutine still serve a connection? Each is known by its own id, so what it waits in now is what it waits in;
 //! whether it is still at the same piece of work, its stack and what else it has touched must show.
 
-use std::collections::HashSet;
+use foldhash::HashSet;
 
 use super::{
     ReportContext,
@@ -36,7 +36,7 @@ impl<'a> ReportContext<'a> {
             return Some(Activation::Unknown);
         }
         let mut over = None;
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         for operation in used {
             // The reader that notices the hang-up is often another one than the handler.
             if operation.goroutine.is_none() || !seen.insert(operation.actor()) {

@@ -2,7 +2,9 @@
 //! client serve those whose requests were read right before each began what it is stuck in, one client for each worker;
 //! threads that were started right after a connection was accepted serve that one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+
+use foldhash::HashMap;
 
 use super::{ReportContext, waits::WaitsFor};
 use crate::model::{
@@ -34,7 +36,7 @@ impl<'a> ReportContext<'a> {
     /// Those of which nothing was read, each with the thread that was started right after it was accepted: where that is so
     /// of all threads of a kind that touch no client and are kept.
     pub(super) fn find_started_for(&self) -> HashMap<u64, &'a Thread> {
-        let mut found = HashMap::new();
+        let mut found = HashMap::default();
         for (pid, unread) in self.unread() {
             let mut kinds: BTreeMap<_, Vec<&'a Thread>> = BTreeMap::new();
             let threads = self.tracker.threads(pid).iter();

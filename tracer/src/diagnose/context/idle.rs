@@ -1,7 +1,7 @@
 //! What runtimes are known by: the frames in which their workers wait for work, and those below which they do
 //! it. Data; by frames, never by the names of threads.
 
-use std::collections::HashSet;
+use foldhash::HashSet;
 
 use super::Blamer;
 use crate::model::{input::Thread, stack::Frame};
@@ -129,7 +129,7 @@ pub fn is_called_by_server(thread: &Thread, blamer: Blamer<'_>) -> bool {
     let Some(own) = blamer(&thread.stack).and_then(|at| thread.stack.get(at)) else {
         return false;
     };
-    let mut files = HashSet::new();
+    let mut files = HashSet::default();
     for frame in thread.stack.iter().rev().filter(|frame| frame.is_managed()) {
         let one = std::slice::from_ref(frame);
         // Of a library's function and the program's, the program's is blamed.

@@ -1,6 +1,6 @@
 //! Threads that are kept inside the program, by what they are for: computed once, since each of very many sockets asks.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use super::{ReportContext, idle, pools::Queue, waits::WaitsFor};
 use crate::model::{actor::Actor, socket::LastOperation};
@@ -40,7 +40,7 @@ impl ReportContext<'_> {
 
     /// By process. Its first thread waits like that for what it has started.
     pub(super) fn find_kept(&self) -> HashMap<u32, Vec<Kept>> {
-        let mut kept: HashMap<u32, Vec<Kept>> = HashMap::new();
+        let mut kept: HashMap<u32, Vec<Kept>> = HashMap::default();
         for pid in self.tracker.threaded() {
             let threads = self.tracker.threads(pid).iter();
             let inside = threads.filter(|thread| {
@@ -75,7 +75,7 @@ impl ReportContext<'_> {
 
     /// By process. Its first thread sleeps like that for as long as the program runs.
     pub(super) fn find_sleepers(&self) -> HashMap<u32, Vec<Sleepers>> {
-        let mut sleepers: HashMap<u32, Vec<Sleepers>> = HashMap::new();
+        let mut sleepers: HashMap<u32, Vec<Sleepers>> = HashMap::default();
         for pid in self.tracker.threaded() {
             let threads = self.tracker.threads(pid).iter();
             let sleeps = threads.filter(|thread| {

@@ -1,7 +1,7 @@
 //! What processes are in the habit of doing with the sockets of their event loops, from the changes to epoll sets that were
 //! seen.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 use tracer_common::event::TELLS_OF_FIN;
 
@@ -26,7 +26,7 @@ impl LoopHabits {
     pub fn new(tracker: &Tracker, place: impl Fn(u64) -> Option<u64>) -> Self {
         let mut habits = Self::default();
         let live = tracker.activity().iter().map(|live| live.cookie);
-        let stuck = tracker.sockets().into_iter().map(|socket| socket.cookie);
+        let stuck = tracker.sockets().map(|socket| socket.cookie);
         let open = tracker.connections().iter().map(|open| open.cookie);
         let alive: HashSet<u64> = live.chain(stuck).chain(open).collect();
         for changes in tracker.all_epoll_changes() {
@@ -69,8 +69,8 @@ pub fn left_at(changes: &[EpollChange], last_used: u64) -> Option<EpollChange> {
 
 /// The processes that took this socket out and put it back.
 fn returned(changes: &[EpollChange]) -> HashSet<u32> {
-    let mut out = HashSet::new();
-    let mut back = HashSet::new();
+    let mut out = HashSet::default();
+    let mut back = HashSet::default();
     for change in changes {
         if takes_out(change) {
             out.insert(change.pid);

@@ -28,11 +28,9 @@ mod wait_words;
 pub mod waits;
 mod wrappers;
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, HashMap, HashSet},
-    net::SocketAddr,
-};
+use std::{cell::RefCell, collections::BTreeMap, net::SocketAddr};
+
+use foldhash::{HashMap, HashSet};
 
 use self::{
     behind::Started,
@@ -111,43 +109,18 @@ pub struct ReportContext<'a> {
 }
 
 impl<'a> ReportContext<'a> {
+    /// All of it, to judge by.
     pub fn new(tracker: &'a Tracker, blamer: Blamer<'a>) -> Self {
-        let threads = Threads::new(tracker);
-        let waits = Waits::new(tracker, &threads, blamer);
-        let pairs = Pairs::new(tracker, &threads, &waits);
-        let writers = writers(tracker, &waits);
-        let mut context = Self {
-            tracker,
-            writers,
-            threads,
-            waits,
-            pairs,
-            loop_habits: LoopHabits::default(),
-            blamer,
-            call_sites: CallSites::new(tracker),
-            places: Places::default(),
-            started: Started::new(tracker),
-            pools: BTreeMap::new(),
-            started_for: HashMap::new(),
-            closers: HashMap::new(),
-            closed_in: HashMap::new(),
-            closed_elsewhere: RefCell::default(),
-            kinds: HashMap::new(),
-            kept: HashMap::new(),
-            sleepers: HashMap::new(),
-            stuck_last: HashMap::new(),
-            local_ports: local_ports(tracker),
-            last_places: HashMap::new(),
-            forks: Forks::default(),
-            wrappers: wrappers::find(tracker, blamer),
-            interests: interests(tracker),
-            answers_left: openings::answers_left(tracker),
-            passes_over: openings::passing_over(tracker),
-            of_several_openers: HashSet::new(),
-            of_tasks: HashSet::new(),
-            virtual_crowds: HashMap::new(),
-            turning: stacks::turning(tracker),
-        };
+        let mut context = Self::of_stuck(tracker, blamer);
+        context.pairs = Pairs::new(tracker, &context.threads, &context.waits);
+        context.call_sites = CallSites::new(tracker);
+        context.started = Started::new(tracker);
+        context.local_ports = local_ports(tracker);
+        context.wrappers = wrappers::find(tracker, blamer);
+        context.interests = interests(tracker);
+        context.answers_left = openings::answers_left(tracker);
+        context.passes_over = openings::passing_over(tracker);
+        context.turning = stacks::turning(tracker);
         context.note_last_operations();
         context.of_several_openers = context.find_several_openers();
         context.loop_habits = LoopHabits::new(tracker, |key| context.last_place(key));
@@ -166,8 +139,47 @@ impl<'a> ReportContext<'a> {
         context
     }
 
+    /// Enough to tell which sockets are stuck and who holds them, as has to be known before what is missing for a verdict
+    /// can be read.
+    pub fn of_stuck(tracker: &'a Tracker, blamer: Blamer<'a>) -> Self {
+        let threads = Threads::new(tracker);
+        let waits = Waits::new(tracker, &threads, blamer);
+        Self {
+            tracker,
+            writers: writers(tracker, &waits),
+            threads,
+            waits,
+            blamer,
+            pairs: Pairs::default(),
+            loop_habits: LoopHabits::default(),
+            call_sites: CallSites::default(),
+            places: Places::default(),
+            started: Started::default(),
+            pools: BTreeMap::new(),
+            started_for: HashMap::default(),
+            closers: HashMap::default(),
+            closed_in: HashMap::default(),
+            closed_elsewhere: RefCell::default(),
+            kinds: HashMap::default(),
+            kept: HashMap::default(),
+            sleepers: HashMap::default(),
+            stuck_last: HashMap::default(),
+            local_ports: HashMap::default(),
+            last_places: HashMap::default(),
+            forks: Forks::default(),
+            wrappers: HashSet::default(),
+            interests: HashMap::default(),
+            answers_left: HashSet::default(),
+            passes_over: HashSet::default(),
+            of_several_openers: HashSet::default(),
+            of_tasks: HashSet::default(),
+            virtual_crowds: HashMap::default(),
+            turning: HashSet::default(),
+        }
+    }
+
     fn note_last_operations(&mut self) {
-        let mut firsts: HashMap<Vec<Step<'_>>, u64> = HashMap::new();
+        let mut firsts: HashMap<Vec<Step<'_>>, u64> = HashMap::default();
         for socket in self.tracker.sockets() {
             let Some(operation) = operations(socket.history).max_by_key(|last| last.at) else {
                 continue;
@@ -175,9 +187,12 @@ impl<'a> ReportContext<'a> {
             let cookie = socket.cookie;
             let of_thread = self.stuck_last.entry(operation.actor()).or_default();
             of_thread.push(Touch { cookie, operation });
-            if let Some(stack) = self.tracker.stack(operation.stack) {
-                let first = *firsts.entry(path(&stack.frames)).or_insert(operation.stack);
-                self.last_places.insert(operation.stack, first);
+            let key = operation.stack;
+            if !self.last_places.contains_key(&key)
+                && let Some(stack) = self.tracker.stack(key)
+            {
+                let first = *firsts.entry(path(&stack.frames)).or_insert(key);
+                self.last_places.insert(key, first);
             }
         }
     }
@@ -328,7 +343,7 @@ enum Watched {
 }
 
 fn interests(tracker: &Tracker) -> HashMap<(u32, Watched), Interest> {
-    let mut interests = HashMap::new();
+    let mut interests = HashMap::default();
     for (pid, interest) in tracker.interests() {
         let watched = match interest.inode {
             0 => Watched::Number(interest.fd),

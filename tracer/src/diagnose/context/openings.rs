@@ -1,9 +1,8 @@
 //! What the openings of outgoing connections tell of who keeps them: a pool gives out what it has, and to whoever asks.
 
-use std::{
-    collections::{HashMap, HashSet},
-    net::SocketAddr,
-};
+use std::net::SocketAddr;
+
+use foldhash::{HashMap, HashSet};
 
 use super::ReportContext;
 use crate::{
@@ -30,7 +29,7 @@ type Function<'a> = (Option<&'a str>, Option<&'a str>);
 /// Each of these connections was opened while an older one of the same thread to the same server was over with its
 /// last use and not yet closed by the server.
 pub fn passing_over(tracker: &Tracker) -> HashSet<(Actor, SocketAddr)> {
-    let mut connections: HashMap<(Actor, SocketAddr), Vec<Life>> = HashMap::new();
+    let mut connections: HashMap<(Actor, SocketAddr), Vec<Life>> = HashMap::default();
     for (socket, opened) in outgoing(tracker) {
         if let Some(used) = socket.history.last_use() {
             let key = (opened.actor(), socket.endpoints.remote);
@@ -58,7 +57,7 @@ pub fn passing_over(tracker: &Tracker) -> HashSet<(Actor, SocketAddr)> {
 
 /// More than what a server says when it hangs up was left, and the connection is not read any more.
 pub fn answers_left(tracker: &Tracker) -> HashSet<(u32, SocketAddr)> {
-    let mut left = HashSet::new();
+    let mut left = HashSet::default();
     for socket in tracker.sockets() {
         let opened = socket.history.opened;
         let connected = opened.is_some_and(|opened| opened.kind == SocketOperation::Connect);
@@ -74,9 +73,9 @@ pub fn answers_left(tracker: &Tracker) -> HashSet<(u32, SocketAddr)> {
 
 impl ReportContext<'_> {
     pub(super) fn find_several_openers(&self) -> HashSet<(u64, SocketAddr)> {
-        let mut named: HashMap<u64, Option<Function<'_>>> = HashMap::new();
-        let mut first: HashMap<(u64, SocketAddr), Function<'_>> = HashMap::new();
-        let mut several = HashSet::new();
+        let mut named: HashMap<u64, Option<Function<'_>>> = HashMap::default();
+        let mut first: HashMap<(u64, SocketAddr), Function<'_>> = HashMap::default();
+        let mut several = HashSet::default();
         for (socket, opened) in outgoing(self.tracker) {
             let place = socket.history.last_use();
             let place = place.and_then(|used| self.last_place(used.stack));
@@ -105,7 +104,7 @@ impl ReportContext<'_> {
 }
 
 fn outgoing(tracker: &Tracker) -> impl Iterator<Item = (&Socket, LastOperation)> {
-    let sockets = tracker.sockets().into_iter();
+    let sockets = tracker.sockets();
     sockets.filter_map(|socket| {
         let opened = socket.history.opened?;
         (opened.kind == SocketOperation::Connect).then_some((socket, opened))

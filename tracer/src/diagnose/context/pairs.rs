@@ -1,10 +1,9 @@
 //! Two connections of one piece of work: the two sides of a relay, and the servers that were asked on behalf of
 //! a client.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::SocketAddr,
-};
+use std::net::SocketAddr;
+
+use foldhash::HashMap;
 
 use tracer_common::{
     event::OUTSIDE,
@@ -79,7 +78,7 @@ pub struct Pairs<'a> {
 impl<'a> Pairs<'a> {
     pub fn new(tracker: &'a Tracker, threads: &Threads<'a>, waits: &Waits<'a>) -> Self {
         let mut pairs = Self::default();
-        pairs.find_partners(tracker, threads);
+        pairs.find_partners(threads, waits);
         pairs.find_upstreams(tracker, threads, waits);
         pairs.note_asked(tracker, threads, waits);
         pairs
@@ -112,24 +111,20 @@ impl<'a> Pairs<'a> {
         }
     }
 
-    fn find_partners(&mut self, tracker: &Tracker, threads: &Threads<'_>) {
-        let mut openings: BTreeMap<u32, BTreeMap<(u64, u64), SocketOperation>> = BTreeMap::new();
+    fn find_partners(&mut self, threads: &Threads<'_>, waits: &Waits<'a>) {
+        let mut openings: HashMap<u32, Vec<Opening>> = HashMap::default();
         for (cookie, history) in threads.histories() {
             // Processes outside of the pid namespace are not told apart.
             if let Some(opened) = history.opened.filter(|opened| opened.pid != OUTSIDE) {
                 let of_process = openings.entry(opened.pid).or_default();
-                of_process.insert((opened.at, cookie), opened.kind);
+                of_process.push((opened.at, cookie, opened.kind));
             }
         }
-        let open: HashMap<u64, Connection> = tracker
-            .connections()
-            .iter()
-            .map(|connection| (connection.cookie, *connection))
-            .collect();
-        for of_process in openings.values() {
+        for of_process in openings.values_mut() {
+            of_process.sort_unstable_by_key(|(at, cookie, _)| (*at, *cookie));
             for (one, other) in alternating(of_process) {
                 for (one, other) in [(one, other), (other, one)] {
-                    let known = open.get(&other).zip(threads.history(other));
+                    let known = waits.connection_of(other).zip(threads.history(other));
                     if let Some((connection, history)) = known {
                         let connection = *connection;
                         self.partners.insert(
@@ -164,7 +159,7 @@ impl<'a> Pairs<'a> {
     /// By thread first. What is left are programs that let one thread ask for what others have read, and for all that
     /// want the same: there only the order in time is known.
     fn find_upstreams(&mut self, tracker: &'a Tracker, threads: &Threads<'a>, waits: &Waits<'a>) {
-        let mut claims: HashMap<u64, usize> = HashMap::new();
+        let mut claims: HashMap<u64, usize> = HashMap::default();
         for socket in tracker.sockets() {
             let Some(last) = operations(socket.history).max_by_key(|operation| operation.at) else {
                 continue;
@@ -212,7 +207,7 @@ fn asked_by_others<'a>(
         .collect();
     questions.extend(waited_for(tracker, threads, waits, &requests));
     questions.sort_by_key(|(request, _)| request.read.at);
-    let mut found: HashMap<u64, Upstream<'a>> = HashMap::new();
+    let mut found: HashMap<u64, Upstream<'a>> = HashMap::default();
     for (first, upstream) in questions {
         let later = |request: &&Request| {
             request.read.pid == first.read.pid
@@ -239,7 +234,7 @@ struct Request {
 }
 
 fn requests(tracker: &Tracker, threads: &Threads<'_>) -> Vec<Request> {
-    let accepted = (tracker.sockets().into_iter())
+    let accepted = (tracker.sockets())
         .filter(|socket| threads.is_accepted(socket.cookie) && socket.history.eof.is_none());
     let request = |socket: &Socket| {
         let read = operations(socket.history).max_by_key(|operation| operation.at)?;
@@ -301,8 +296,11 @@ fn last_question(history: History) -> Option<LastOperation> {
         .max_by_key(|operation| operation.at)
 }
 
-/// An accepted and the only connection that was opened before the next one was accepted.
-fn alternating(of_process: &BTreeMap<(u64, u64), SocketOperation>) -> Vec<(u64, u64)> {
+/// When, which and how.
+type Opening = (u64, u64, SocketOperation);
+
+/// An accepted and the only connection that was opened before the next one was accepted, of openings in order.
+fn alternating(of_process: &[Opening]) -> Vec<(u64, u64)> {
     let mut accepted = None;
     let mut connected = Vec::new();
     let mut pairs = Vec::new();
@@ -312,7 +310,7 @@ fn alternating(of_process: &BTreeMap<(u64, u64), SocketOperation>) -> Vec<(u64, 
         }
         connected.clear();
     };
-    for ((_, cookie), kind) in of_process {
+    for (_, cookie, kind) in of_process {
         match kind {
             SocketOperation::Accept => settle(accepted.replace(*cookie), &mut connected),
             SocketOperation::Connect => connected.push(*cookie),
@@ -331,6 +329,9 @@ fn asked_by_thread<'a>(
     threads: &Threads<'a>,
     waits: &Waits<'a>,
 ) -> Option<Upstream<'a>> {
+    if !waits.has_upstreams() {
+        return None;
+    }
     let next = threads.went_on(last.actor(), cookie, last.at);
     let until = next.map_or(u64::MAX, |touch| touch.operation.at);
     let mut found: Option<Upstream<'a>> = None;

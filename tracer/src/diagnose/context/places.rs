@@ -1,6 +1,6 @@
 //! Threads that sit in one place: do all of them have a connection of their own, or is it where free ones wait?
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 use super::{ReportContext, threads::Touch};
 use crate::model::{actor::Actor, input::Thread};
@@ -45,7 +45,7 @@ type Place<'a> = (u32, Vec<(Option<&'a str>, Option<&'a str>, u64)>);
 impl ReportContext<'_> {
     pub(super) fn find_places(&self) -> Places {
         let mut places = Places::default();
-        let mut known: HashMap<Place<'_>, usize> = HashMap::new();
+        let mut known: HashMap<Place<'_>, usize> = HashMap::default();
         for pid in self.tracker.threaded() {
             for thread in self.tracker.threads(pid) {
                 if thread.stack.is_empty() {
@@ -92,7 +92,7 @@ impl ReportContext<'_> {
 
     fn has_left_behind(&self, actor: Actor) -> bool {
         let last = self.stuck_last.get(&actor).map_or(&[][..], Vec::as_slice);
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         !last
             .iter()
             .all(|touch: &Touch| seen.insert(self.last_place_of(touch.operation.stack)))

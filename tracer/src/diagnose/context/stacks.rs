@@ -1,7 +1,7 @@
 //! Threads that turn to other stacks: fibers and coroutines with a stack of their own each. By the places of what they
 //! were seen to do, so no library has to be known.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 use super::threads::operations;
 use crate::{model::actor::Actor, track::Tracker};
@@ -12,7 +12,7 @@ const APART: u64 = 64 << 20;
 
 /// Threads that were seen on stacks so far apart that they cannot be one.
 pub fn turning(tracker: &Tracker) -> HashSet<Actor> {
-    let mut spans: HashMap<Actor, (u64, u64)> = HashMap::new();
+    let mut spans: HashMap<Actor, (u64, u64)> = HashMap::default();
     let mut note = |actor: Actor, sp: u64| {
         // Those of goroutines are moved as they grow.
         if sp != 0 && matches!(actor, Actor::Thread(_)) {
@@ -20,7 +20,7 @@ pub fn turning(tracker: &Tracker) -> HashSet<Actor> {
             (*low, *high) = ((*low).min(sp), (*high).max(sp));
         }
     };
-    let stuck = tracker.sockets().into_iter().map(|socket| socket.history);
+    let stuck = tracker.sockets().map(|socket| socket.history);
     let live = tracker.activity().iter().map(|live| live.history);
     for operation in stuck.chain(live).flat_map(operations) {
         note(operation.actor(), operation.sp);

@@ -1,7 +1,9 @@
 //! Who touched what: the operations on living sockets by the threads that made them, and the threads as
 //! they were last looked at.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldhash::{HashMap, HashSet};
 
 use tracer_common::event::OUTSIDE;
 
@@ -21,14 +23,27 @@ pub struct Touch {
     pub operation: LastOperation,
 }
 
+/// Those of one thread, oldest first.
+#[derive(Default)]
+struct Touches {
+    all: Vec<Touch>,
+    /// When each was made: very many sockets look for their place in it, and this has room in a cache.
+    at: Vec<u64>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Known {
+    history: History,
+    /// It is known what else its threads have touched.
+    with_others: bool,
+}
+
 #[derive(Default)]
 pub struct Threads<'a> {
     seen: HashMap<Actor, &'a Thread>,
     /// By who made them, oldest first.
-    touches: HashMap<Actor, Vec<Touch>>,
-    histories: HashMap<u64, History>,
-    /// Of these it is known what else their threads have touched.
-    known: HashSet<u64>,
+    touches: HashMap<Actor, Touches>,
+    histories: HashMap<u64, Known>,
     /// When each process accepted connections that still live.
     accepted: BTreeMap<u32, Vec<u64>>,
     acceptors: BTreeSet<Actor>,
@@ -50,24 +65,28 @@ impl<'a> Threads<'a> {
                 .seen
                 .extend(tasks.map(|thread| (thread.actor(), thread)));
         }
+        let most = tracker.activity().len().max(tracker.count());
+        threads.histories.reserve(most);
         for live in tracker.activity() {
-            threads.known.insert(live.cookie);
-            threads.histories.insert(live.cookie, live.history);
+            let known = Known {
+                history: live.history,
+                with_others: true,
+            };
+            threads.histories.insert(live.cookie, known);
         }
         for socket in tracker.sockets() {
             let known = threads.histories.entry(socket.cookie).or_default();
-            known.learn(socket.history);
+            known.history.learn(socket.history);
         }
-        let histories: Vec<(u64, History)> = threads
-            .histories
-            .iter()
-            .map(|(cookie, history)| (*cookie, *history))
-            .collect();
-        for (cookie, history) in histories {
-            threads.note(cookie, history);
+        let histories = std::mem::take(&mut threads.histories);
+        for (cookie, known) in &histories {
+            threads.note(*cookie, known.history);
         }
+        threads.histories = histories;
         for touches in threads.touches.values_mut() {
-            touches.sort_by_key(|touch| (touch.operation.at, touch.cookie));
+            let order = |touch: &Touch| (touch.operation.at, touch.cookie);
+            touches.all.sort_by_key(order);
+            touches.at = touches.all.iter().map(|touch| touch.operation.at).collect();
         }
         for accepted in threads.accepted.values_mut() {
             accepted.sort_unstable();
@@ -78,7 +97,7 @@ impl<'a> Threads<'a> {
     fn note(&mut self, cookie: u64, history: History) {
         for operation in operations(history) {
             let touches = self.touches.entry(operation.actor()).or_default();
-            touches.push(Touch { cookie, operation });
+            touches.all.push(Touch { cookie, operation });
         }
         let accepted = history
             .opened
@@ -102,28 +121,31 @@ impl<'a> Threads<'a> {
     }
 
     pub fn touches(&self, actor: Actor) -> &[Touch] {
-        self.touches.get(&actor).map_or(&[], Vec::as_slice)
+        self.touches.get(&actor).map_or(&[], |touches| &touches.all)
     }
 
     /// What the thread did to living sockets after that moment, oldest first.
     pub fn touches_after(&self, actor: Actor, at: u64) -> &[Touch] {
-        let touches = self.touches(actor);
-        let first = touches.partition_point(|touch| touch.operation.at <= at);
-        touches.get(first..).unwrap_or_default()
+        let Some(touches) = self.touches.get(&actor) else {
+            return &[];
+        };
+        let first = touches.at.partition_point(|touched| *touched <= at);
+        touches.all.get(first..).unwrap_or_default()
     }
 
     pub fn history(&self, cookie: u64) -> Option<History> {
-        self.histories.get(&cookie).copied()
+        self.histories.get(&cookie).map(|known| known.history)
     }
 
     pub fn histories(&self) -> impl Iterator<Item = (u64, History)> {
         self.histories
             .iter()
-            .map(|(cookie, history)| (*cookie, *history))
+            .map(|(cookie, known)| (*cookie, known.history))
     }
 
     fn opened_by(&self, cookie: u64, kind: SocketOperation) -> bool {
-        let opened = self.histories.get(&cookie).and_then(|known| known.opened);
+        let known = self.histories.get(&cookie);
+        let opened = known.and_then(|known| known.history.opened);
         opened.is_some_and(|opened| opened.kind == kind)
     }
 
@@ -138,7 +160,8 @@ impl<'a> Threads<'a> {
 
     /// Is it known what else its threads have touched?
     pub fn knows(&self, cookie: u64) -> bool {
-        self.known.contains(&cookie)
+        let known = self.histories.get(&cookie);
+        known.is_some_and(|known| known.with_others)
     }
 
     /// It accepted a connection that still lives.

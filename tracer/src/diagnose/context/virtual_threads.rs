@@ -1,7 +1,7 @@
 //! Does a virtual thread still serve a connection? Each is known by its own number, so what it waits in now is what it waits
 //! in; whether it is still at the same piece of work, its stack and what else it has touched must show.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashSet};
 
 use super::{
     ReportContext,
@@ -33,7 +33,7 @@ pub struct Crowd<'a> {
 
 /// The only server that each has asked: for which descriptor it will be woken up its runtime does not tell.
 pub(super) fn asked(threads: &Threads<'_>, upstreams: &HashSet<u64>) -> HashMap<Actor, u64> {
-    let mut asked: HashMap<Actor, Option<u64>> = HashMap::new();
+    let mut asked: HashMap<Actor, Option<u64>> = HashMap::default();
     for (cookie, history) in threads.histories() {
         let by = [history.opened, history.used].into_iter().flatten();
         let by = by.filter(|operation| operation.virtual_thread.is_some());
@@ -110,7 +110,7 @@ impl<'a> ReportContext<'a> {
         let (free, serving): (Vec<_>, Vec<_>) = tasks
             .filter(is_virtual)
             .partition(|thread| self.threads.touches(thread.actor()).is_empty());
-        let mut places: HashMap<Vec<Step<'_>>, Crowd<'a>> = HashMap::new();
+        let mut places: HashMap<Vec<Step<'_>>, Crowd<'a>> = HashMap::default();
         for thread in free {
             let crowd = places.entry(path(&thread.stack)).or_insert(Crowd {
                 thread,
@@ -128,7 +128,6 @@ impl<'a> ReportContext<'a> {
         let connections = self
             .tracker
             .sockets()
-            .into_iter()
             .filter(|socket| socket.holders.iter().any(|holder| holder.pid == pid))
             .filter(|socket| is_unknown(socket.history))
             .count();

@@ -1,9 +1,8 @@
 //! What a thread waits for, with the other end looked up: a server that was asked, a client, a lock, new work.
 
-use std::{
-    borrow::Cow,
-    collections::{HashMap, HashSet},
-};
+use std::borrow::Cow;
+
+use foldhash::{HashMap, HashSet};
 
 use tracer_common::state::{CLOSE_WAIT, ESTABLISHED, SYN_SENT};
 
@@ -112,6 +111,11 @@ impl<'a> Waits<'a> {
         }
         waits.asked = virtual_threads::asked(threads, &waits.upstreams);
         waits
+    }
+
+    /// Some process has opened a connection that is open.
+    pub fn has_upstreams(&self) -> bool {
+        !self.upstreams.is_empty()
     }
 
     pub fn of(&self, thread: &Thread) -> WaitsFor<'a> {

@@ -1,7 +1,9 @@
 //! Functions that only read for others. The innermost function of the program in nearly all its reads, called
 //! from at least two of its own places, says nothing about which of them forgot a connection.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+
+use foldhash::{HashMap, HashSet};
 
 use super::{Blamer, threads::operations};
 use crate::{
@@ -18,18 +20,20 @@ const NEARLY_ALL: usize = 9;
 const FEWEST: usize = 3;
 
 pub fn find<'a>(tracker: &'a Tracker, blamer: Blamer<'_>) -> HashSet<(&'a str, &'a str)> {
+    let mut seen = HashSet::default();
     let mut reads: BTreeMap<u32, BTreeMap<u64, &'a Stack>> = BTreeMap::new();
     let live = tracker.activity().iter().map(|live| live.history);
-    let stuck = tracker.sockets().into_iter().map(|socket| socket.history);
+    let stuck = tracker.sockets().map(|socket| socket.history);
     for read in live.chain(stuck).flat_map(operations) {
         if read.kind == SocketOperation::Recv
+            && seen.insert((read.pid, read.stack))
             && let Some(stack) = tracker.stack(read.stack)
         {
             let of_process = reads.entry(read.pid).or_default();
             of_process.insert(read.stack, stack);
         }
     }
-    let mut wrappers = HashSet::new();
+    let mut wrappers = HashSet::default();
     for stacks in reads.values() {
         wrappers.extend(of_process(stacks, blamer));
     }
@@ -40,7 +44,7 @@ fn of_process<'a>(
     stacks: &BTreeMap<u64, &'a Stack>,
     blamer: Blamer<'_>,
 ) -> Option<(&'a str, &'a str)> {
-    let mut innermost: HashMap<(&str, &str), Vec<&[Frame]>> = HashMap::new();
+    let mut innermost: HashMap<(&str, &str), Vec<&[Frame]>> = HashMap::default();
     for stack in stacks.values() {
         let Some(at) = blamer(&stack.frames) else {
             continue;

@@ -19,7 +19,7 @@ impl Rule for HalfCloseNotForwarded {
 
     fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
         let history = view.socket.history;
-        let Some(partner) = view.context.pairs.partner_of(view.socket.cookie).copied() else {
+        let Some(partner) = view.context.pairs.partner_of(view.socket.cookie) else {
             return Answer::No;
         };
         // Whoever relays has written to the other side what it read here, and back.

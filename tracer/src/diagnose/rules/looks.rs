@@ -20,7 +20,7 @@ use crate::model::{
 const LONG_ENOUGH: u64 = 5_000_000_000;
 
 /// The looks at one socket.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Looks {
     /// Facts that exclude another cause.
     pub excluded: Vec<&'static str>,
@@ -30,14 +30,6 @@ pub struct Looks {
 }
 
 impl Looks {
-    pub const fn none() -> Self {
-        Self {
-            excluded: Vec::new(),
-            missing: Vec::new(),
-            eliminated: false,
-        }
-    }
-
     /// Looked at with a result that excludes another cause, or not.
     #[must_use]
     pub fn look(mut self, excluded: bool, fact: &'static str, missing: &'static str) -> Self {

@@ -27,6 +27,8 @@ mod unknown;
 mod upstream_silent;
 pub mod worker_starvation;
 
+use std::rc::Rc;
+
 use self::{
     at_work::AtWork, event_lost::Loss, looks::Looks, never_accepted::Acceptor, parked::Parked,
 };
@@ -74,7 +76,8 @@ pub struct Proof<'a> {
     /// The stack that shows the cause, and by which sockets are grouped.
     pub evidence_source: EvidenceSource,
     pub evidence: Evidence<'a>,
-    pub looks: Looks,
+    /// The same for thousands of sockets.
+    pub looks: Rc<Looks>,
     /// It is that of `unknown`.
     pub is_of_nothing: bool,
     /// Whoever listens to the socket is to blame, for nobody on the stack is.
@@ -85,14 +88,13 @@ pub struct Proof<'a> {
 
 /// What a rule found, beside what the socket itself shows.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "a proof is boxed as a whole")]
 pub enum Evidence<'a> {
     Socket,
     AtWork(AtWork<'a>),
     Acceptor(Acceptor<'a>),
     Pool(&'a Pool<'a>),
     Upstream(Upstream<'a>),
-    Relay(Partner),
+    Relay(&'a Partner),
     Parked(Parked),
     LeftLoop(LeftLoop),
     Loss(Loss),
@@ -101,12 +103,12 @@ pub enum Evidence<'a> {
 
 impl<'a> Proof<'a> {
     /// Facts of the socket itself.
-    const fn of_socket(confidence: Confidence, evidence_source: EvidenceSource) -> Self {
+    fn of_socket(confidence: Confidence, evidence_source: EvidenceSource) -> Self {
         Self {
             confidence,
             evidence_source,
             evidence: Evidence::Socket,
-            looks: Looks::none(),
+            looks: Rc::default(),
             is_of_nothing: false,
             handling: None,
             opening: None,
@@ -118,7 +120,7 @@ impl<'a> Proof<'a> {
             confidence: looks.confidence(),
             evidence_source,
             evidence,
-            looks,
+            looks: Rc::new(looks),
             is_of_nothing: false,
             handling: None,
             opening: None,

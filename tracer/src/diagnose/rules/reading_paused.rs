@@ -18,7 +18,7 @@ impl Rule for ReadingPaused {
     }
 
     fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
-        let partner = view.context.pairs.partner_of(view.socket.cookie).copied();
+        let partner = view.context.pairs.partner_of(view.socket.cookie);
         let Some(partner) =
             partner.filter(|partner| partner.is_open() && partner.connection.send_q > 0)
         else {

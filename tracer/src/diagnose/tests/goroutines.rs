@@ -1,5 +1,7 @@
 //! Goroutines as threads of control: who serves a connection, who has ended, and what is not known.
 
+use std::num::NonZeroU64;
+
 use super::world::{Conn, S, SERVER, STUCK, World, conn, frame, thread, world};
 use crate::model::{
     actor::Goroutine,
@@ -65,10 +67,10 @@ fn read_by(cookie: u64, id: u64) -> Conn {
         .used(SocketOperation::Recv, STUCK - S);
     let history = &mut conn.candidate.history;
     if let Some(opened) = &mut history.opened {
-        opened.goroutine = Some(1);
+        opened.goroutine = NonZeroU64::new(1);
     }
     if let Some(used) = &mut history.used {
-        (used.goroutine, used.sp) = (Some(id), READS_AT);
+        (used.goroutine, used.sp) = (NonZeroU64::new(id), READS_AT);
     }
     conn
 }
@@ -178,7 +180,7 @@ fn a_goroutine_that_waits_for_the_next_job_is_idle() {
 fn a_handler_is_found_behind_the_reader_that_saw_the_end() {
     let mut conn = read_by(1, 7).eof();
     if let Some(eof) = &mut conn.candidate.history.eof {
-        (eof.goroutine, eof.sp) = (Some(9), READS_AT);
+        (eof.goroutine, eof.sp) = (NonZeroU64::new(9), READS_AT);
     }
     let functions = [
         "sync.(*Mutex).Lock",

@@ -1,5 +1,7 @@
 //! Virtual threads as threads of control: who serves a connection, and what is not known.
 
+use std::num::NonZeroU64;
+
 use super::world::{Conn, S, SERVER, STUCK, conn, libc, names, thread, world};
 use crate::{
     diagnose::{self, Style},
@@ -50,7 +52,7 @@ fn read_by(cookie: u64, id: Option<u64>) -> Conn {
         .accepted()
         .used(SocketOperation::Recv, STUCK - S);
     if let Some(used) = &mut conn.candidate.history.used {
-        used.virtual_thread = id;
+        used.virtual_thread = id.and_then(NonZeroU64::new);
     }
     conn
 }

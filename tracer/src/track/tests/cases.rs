@@ -179,7 +179,7 @@ fn close_ends_it_and_shutdown_does_not() {
         Input::Transition(change(120 * S, CLOSE_WAIT, LAST_ACK, 1, Some(9))),
         Input::Transition(change(121 * S, LAST_ACK, CLOSE, SHUTDOWN_MASK, None)),
     ]);
-    let socket = half.sockets()[0];
+    let socket = half.sockets().next().unwrap();
     assert_eq!(socket.state, CLOSE);
     // Useless since the peer hung up, not since the kernel gave up.
     assert_eq!(socket.since, 110 * S);
@@ -192,7 +192,7 @@ fn an_exact_beginning_replaces_an_estimate_and_never_the_other_way() {
         Input::StuckCandidate(candidate(105 * S)),
         inventory(116 * S, true, vec![item(CLOSE_WAIT, 113 * S)]),
     ]);
-    let socket = tracker.sockets()[0];
+    let socket = tracker.sockets().next().unwrap();
     assert_eq!(
         (socket.since, socket.since_is_lower_bound),
         (105 * S, false)
@@ -218,7 +218,7 @@ fn a_socket_evicted_twice_keeps_how_it_was_opened() {
         slots_evicted(used),
         Input::StuckCandidate(candidate(110 * S)),
     ]);
-    let history = tracker.sockets()[0].history;
+    let history = tracker.sockets().next().unwrap().history;
     assert_eq!((history.opened, history.used), (opened.opened, used.used));
 }
 
@@ -276,7 +276,9 @@ fn the_most_specific_listener_of_the_namespace_took_it() {
             ],
         ),
     ]);
-    let listener = tracker.listener_of(tracker.sockets()[0]).unwrap();
+    let listener = tracker
+        .listener_of(tracker.sockets().next().unwrap())
+        .unwrap();
     assert_eq!(listener.waiting, 2);
 }
 

@@ -44,11 +44,7 @@ fn stuck_in(inventory: &Inventory) -> BTreeSet<u64> {
 }
 
 fn followed(tracker: &Tracker) -> BTreeSet<u64> {
-    tracker
-        .sockets()
-        .iter()
-        .map(|socket| socket.cookie)
-        .collect()
+    tracker.sockets().map(|socket| socket.cookie).collect()
 }
 
 proptest! {
@@ -105,7 +101,7 @@ proptest! {
                 prop_assert!(!tracker.is_complete());
             }
             if let (Input::StuckCandidate(candidate), false) = (&input, room) {
-                let known = tracker.sockets().iter().any(|s| s.cookie == candidate.cookie);
+                let known = tracker.sockets().any(|s| s.cookie == candidate.cookie);
                 prop_assert!(known || tracker.unfollowed() > refused);
             }
         }
@@ -118,7 +114,7 @@ proptest! {
     ) {
         last.complete = true;
         let mut tracker = told(&inputs);
-        let before: Vec<_> = tracker.sockets().into_iter().cloned().collect();
+        let before: Vec<_> = tracker.sockets().cloned().collect();
         tracker.apply(Input::Inventory(last.clone()));
         let mut expected = stuck_in(&last);
         // Those that came to be known since it began need not be in it.
@@ -226,5 +222,5 @@ fn loss(input: &Input) -> Option<u64> {
 }
 
 fn cloned(tracker: &Tracker) -> Vec<crate::track::Socket> {
-    tracker.sockets().into_iter().cloned().collect()
+    tracker.sockets().cloned().collect()
 }
