@@ -2,8 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::ErrorKind,
-    path::Path,
+    io::{self, ErrorKind},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,7 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    model::input::{Endangered, Input, OpenLook, Warning},
+    model::input::{Connection, Endangered, Input, OpenLook, Warning},
     options::Mode,
     probe::{host::mono_now_ns, netns},
     source::{descriptors, process, sockdiag},
@@ -47,6 +47,49 @@ impl OpenLooks {
     }
 }
 
+/// The open connections of the host that show a sign of danger.
+struct Open {
+    /// When the list was begun, and how long it took.
+    at: u64,
+    took: Duration,
+    /// By network namespace, the own one first.
+    spaces: Vec<(u64, Listed)>,
+    /// Namespaces there are.
+    all: usize,
+}
+
+struct Listed {
+    /// There are MPTCP connections in CLOSE_WAIT.
+    multipath: bool,
+    open: io::Result<Vec<Connection>>,
+}
+
+impl Open {
+    fn list() -> Self {
+        let began = Instant::now();
+        let own = netns::own();
+        let mut spaces: Vec<_> = netns::all().into_iter().collect();
+        spaces.sort_by_key(|(inode, _)| Some(*inode) != own);
+        let all = spaces.len();
+        let at = mono_now_ns();
+        let list = |(inode, path): (u64, PathBuf)| {
+            let listed = Listed {
+                // Where it cannot be asked, the kernel knows no MPTCP, or does not tell.
+                multipath: sockdiag::multipath::half_closed(&path).unwrap_or(0) > 0,
+                open: sockdiag::endangered(&path),
+            };
+            (inode, listed)
+        };
+        let spaces = spaces.into_iter().take(MAX_NAMESPACES).map(list).collect();
+        Self {
+            at,
+            took: began.elapsed(),
+            spaces,
+            all,
+        }
+    }
+}
+
 impl Session<'_> {
     /// Twice in the threshold, and less often where a look takes long.
     pub(super) fn look_at_open_in_time(&mut self) -> Result<(), Trouble> {
@@ -60,23 +103,39 @@ impl Session<'_> {
     }
 
     pub(super) fn look_at_open(&mut self) -> Result<(), Trouble> {
+        self.take_open(Open::list())
+    }
+
+    /// An inspection, and a look at open connections, at once: each of them waits for the kernel most of its time.
+    pub(super) fn inspect_and_look_at_open(&mut self) -> Result<(), Trouble> {
+        let listing = std::thread::Builder::new().spawn(Open::list);
+        let inspected = self.inspect();
+        // Where no thread can be had, one after the other.
+        let listed = listing.ok().and_then(|listing| listing.join().ok());
+        inspected?;
+        self.take_open(listed.unwrap_or_else(Open::list))
+    }
+
+    fn take_open(&mut self, open: Open) -> Result<(), Trouble> {
+        let Open {
+            at,
+            took,
+            spaces,
+            all,
+        } = open;
         let began = Instant::now();
-        let own = netns::own();
-        let mut spaces: Vec<_> = netns::all().into_iter().collect();
-        // The own one first.
-        spaces.sort_by_key(|(inode, _)| Some(*inode) != own);
-        if spaces.len() > MAX_NAMESPACES {
+        if all > MAX_NAMESPACES {
             let text = format!(
-                "there are {} network namespaces: what is about to be stuck is told of {MAX_NAMESPACES} of them",
-                spaces.len()
+                "there are {all} network namespaces: what is about to be stuck is told of {MAX_NAMESPACES} of them"
             );
             self.warn([Warning::new("open-connections-unlisted", &"", text)])?;
         }
-        let at = mono_now_ns();
         let mut found = Vec::new();
-        for (inode, path) in spaces.into_iter().take(MAX_NAMESPACES) {
-            self.tell_of_multipath(inode, &path)?;
-            match sockdiag::endangered(&path) {
+        for (inode, Listed { multipath, open }) in spaces {
+            if multipath {
+                self.tell_of_multipath(inode)?;
+            }
+            match open {
                 Ok(connections) => found.extend(connections),
                 // Its last process has gone since.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -126,17 +185,13 @@ impl Session<'_> {
         let long =
             |socket: &&crate::track::InDanger| socket.until.saturating_sub(socket.since) >= min_age;
         self.open_looks.long = self.tracker.in_danger().filter(long).count();
-        self.open_looks.took = began.elapsed();
+        self.open_looks.took = took + began.elapsed();
         self.open_looks.last = Some(Instant::now());
         Ok(())
     }
 
     /// That there are some, not how many: their number changes, and a warning is told once.
-    fn tell_of_multipath(&mut self, namespace: u64, path: &Path) -> anyhow::Result<()> {
-        // Where it cannot be asked, the kernel knows no MPTCP, or does not tell.
-        if sockdiag::multipath::half_closed(path).unwrap_or(0) == 0 {
-            return Ok(());
-        }
+    fn tell_of_multipath(&mut self, namespace: u64) -> anyhow::Result<()> {
         let text = format!(
             "MPTCP connections of network namespace {namespace} are in CLOSE_WAIT, which sockleak does not follow: `ss -M state \
              close-wait` lists them"

@@ -30,8 +30,7 @@ pub fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
         empty: false,
     };
     let mut session = Session::start(options, host, &nothing)?;
-    session.look_at_open()?;
-    session.inspect()?;
+    session.inspect_and_look_at_open()?;
     // Keepalive makes what is old look young, and what closes in a moment looks as old as its last data: what
     // is still there after a moment, untouched, is told. So it is with what nobody seems to read.
     let undecided = session.tracker.undecided(ns(options.min_age)) > 0;

@@ -75,8 +75,7 @@ pub async fn run(options: &Options, host: &Host) -> anyhow::Result<u8> {
     watch.status.clear();
     session.drain()?;
     session.sweep()?;
-    session.look_at_open()?;
-    session.inspect()?;
+    session.inspect_and_look_at_open()?;
     session.begin_sampling()?;
     // A rule that needs a second look gets it, a second at most.
     let again = session

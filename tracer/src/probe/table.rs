@@ -56,7 +56,7 @@ impl Table {
         }
         let mut candidate = Vec::new();
         for (chunk, words) in self.swept.iter().enumerate() {
-            for (place, slot) in slots(words).enumerate() {
+            for (place, slot) in slots(words.as_slice()).enumerate() {
                 let stuck = slot.state() == CLOSE_WAIT || slot.state() == CLOSE;
                 let age = now.saturating_sub(slot.since());
                 if slot.key == 0 || !stuck || age < grace_ns || is_known(slot.key) {
@@ -84,7 +84,7 @@ impl Table {
         let mut left = MAX_LOOKED_AT;
         let taken = self.swept.iter().enumerate().flat_map(|(chunk, words)| {
             let index = move |place| chunk * SETS_PER_CHUNK * SLOTS + place;
-            slots(words)
+            slots(words.as_slice())
                 .enumerate()
                 .filter(|(_, slot)| slot.key != 0)
                 .map(move |(place, slot)| (index(place), slot))
@@ -114,9 +114,7 @@ impl Table {
         let set = set_index(cookie, self.set_mask) as usize;
         let words = self.swept.get(set / SETS_PER_CHUNK)?;
         let first = (set % SETS_PER_CHUNK) * SLOTS;
-        let (place, slot) = slots(words)
-            .skip(first)
-            .take(SLOTS)
+        let (place, slot) = slots(words.get(first * 2..(first + SLOTS) * 2)?)
             .enumerate()
             .find(|(_, slot)| slot.key == cookie)?;
         Some(((set * SLOTS + place) as u32, slot))
@@ -134,7 +132,7 @@ fn record_of(words: &[u64; RECORD_WORDS]) -> SlotRecord {
         .unwrap_or_else(|_| zerocopy::FromZeros::new_zeroed())
 }
 
-fn slots(words: &Chunk) -> impl Iterator<Item = Slot> {
+fn slots(words: &[u64]) -> impl Iterator<Item = Slot> {
     words
         .as_chunks::<2>()
         .0

@@ -75,8 +75,11 @@ impl<'a> Threads<'a> {
             threads.histories.insert(live.cookie, known);
         }
         for socket in tracker.sockets() {
-            let known = threads.histories.entry(socket.cookie).or_default();
-            known.history.learn(socket.history);
+            let history = socket.history;
+            if history != History::default() {
+                let known = threads.histories.entry(socket.cookie).or_default();
+                known.history.learn(history);
+            }
         }
         let histories = std::mem::take(&mut threads.histories);
         for (cookie, known) in &histories {

@@ -255,7 +255,9 @@ fn was_something_sent_unseen(view: &SocketView<'_>) -> bool {
     let sent_at = |tcp: TcpFacts| tcp.sent_at;
     context.waits.upstreams_of(reader).any(|server| {
         let sent = server.tcp.and_then(sent_at);
-        let is_unseen = context.threads.history(server.cookie).is_none();
+        let cookie = server.cookie;
+        let is_unseen =
+            context.threads.history(cookie).is_none() && view.tracker.since(cookie).is_none();
         is_unseen && sent.is_some_and(|sent| sent.saturating_add(STEP) >= eof.at)
     })
 }
