@@ -31,8 +31,8 @@ pub struct ReportParameters {
 /// Stacks of one group looked through for one that blames somebody.
 const MAX_SEARCHED: usize = 256;
 
-/// A view has the proof that its rule gave.
-pub type Classified<'a> = (&'static dyn Rule, SocketView<'a>);
+/// A view has the proof that its rule gave. Boxed: very many go from hand to hand.
+pub type Classified<'a> = (&'static dyn Rule, Box<SocketView<'a>>);
 
 /// Exact groups: executable, verdict, and the blamed place (or what stands for it without a stack).
 pub fn groups(classified: Vec<Classified<'_>>, set: ReportParameters) -> Vec<(String, Group<'_>)> {
@@ -188,12 +188,12 @@ fn shared_ends<T>(places: &HashMap<Place, (Option<String>, T)>) -> HashMap<Kind,
     ends
 }
 
-fn group<'a>(members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Group<'a>> {
+fn group<'a>(mut members: Vec<Classified<'a>>, set: ReportParameters) -> Option<Group<'a>> {
     let (rule, view) = members.first()?;
     let (rule, evidence_source) = (*rule, view.proof.as_ref()?.evidence_source);
-    let mut views: Vec<SocketView<'a>> = members.into_iter().map(|(_, view)| view).collect();
+    members.sort_by_key(|(_, view)| (Reverse(view.age()), view.socket.cookie));
+    let views: Vec<SocketView<'a>> = members.into_iter().map(|(_, view)| *view).collect();
     let confidence = confidence(&views)?;
-    views.sort_by_key(|view| (Reverse(view.age()), view.socket.cookie));
     let mut owned: BTreeMap<u32, usize> = BTreeMap::new();
     for pid in views.iter().flat_map(SocketView::holder_pids).copied() {
         *owned.entry(pid).or_default() += 1;

@@ -193,7 +193,7 @@ pub fn report(tracker: &Tracker, style: Style, blamer: Blamer<'_>) -> Option<Fin
             totals.hidden += u64::from(view.is_hidden());
         }
         view.proof = Some(proof);
-        classified.push((rule, view));
+        classified.push((rule, Box::new(view)));
     }
     let passed = passed(&context, run_header);
     let groups = groups(classified, set);

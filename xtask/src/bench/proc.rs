@@ -64,6 +64,25 @@ pub fn resident(pid: u32) -> Option<Resident> {
     })
 }
 
+/// Bytes of maps of BPF programs that are mapped into the process, a ring's pages twice.
+pub fn mapped_bpf_maps(pid: u32) -> Option<u64> {
+    let all = fs::read_to_string(format!("/proc/{pid}/smaps")).ok()?;
+    let mut is_map = false;
+    let mut bytes = 0;
+    for line in all.lines() {
+        let mut words = line.split_ascii_whitespace();
+        match words.next() {
+            Some("Rss:") if is_map => {
+                let kib: u64 = words.next()?.parse().ok()?;
+                bytes += kib * 1024;
+            }
+            Some(first) if !first.ends_with(':') => is_map = line.ends_with("anon_inode:bpf-map"),
+            _ => {}
+        }
+    }
+    Some(bytes)
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Resident {
     pub now: u64,
@@ -91,11 +110,13 @@ mod tests {
         assert!(resident(me).unwrap().now > 0);
         assert!(run_ns(me, me).is_some());
         assert!(!fdinfo_numbers(me, "flags").is_empty());
+        assert_eq!(mapped_bpf_maps(me), Some(0));
     }
 
     #[test]
     fn what_is_gone_is_left_out() {
         assert_eq!(run_ns(u32::MAX, 1), None);
+        assert_eq!(mapped_bpf_maps(u32::MAX), None);
         assert!(fdinfo(u32::MAX).is_empty());
         assert!(threads_of(u32::MAX).is_empty());
     }

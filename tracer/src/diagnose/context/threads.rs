@@ -13,7 +13,7 @@ use crate::{
         input::Thread,
         socket::{History, LastOperation, SocketOperation},
     },
-    track::Tracker,
+    track::{Socket, Tracker},
 };
 
 /// An operation on a living socket.
@@ -65,7 +65,9 @@ impl<'a> Threads<'a> {
                 .seen
                 .extend(tasks.map(|thread| (thread.actor(), thread)));
         }
-        let most = tracker.activity().len().max(tracker.count());
+        let has_history = |socket: &&Socket| socket.history != History::default();
+        let with_history = tracker.sockets().filter(has_history);
+        let most = tracker.activity().len().max(with_history.clone().count());
         threads.histories.reserve(most);
         for live in tracker.activity() {
             let known = Known {
@@ -74,12 +76,9 @@ impl<'a> Threads<'a> {
             };
             threads.histories.insert(live.cookie, known);
         }
-        for socket in tracker.sockets() {
-            let history = socket.history;
-            if history != History::default() {
-                let known = threads.histories.entry(socket.cookie).or_default();
-                known.history.learn(history);
-            }
+        for socket in with_history {
+            let known = threads.histories.entry(socket.cookie).or_default();
+            known.history.learn(socket.history);
         }
         let histories = std::mem::take(&mut threads.histories);
         for (cookie, known) in &histories {

@@ -148,8 +148,11 @@ impl Watch {
         sleep(SETTLE);
         let pid = self.tool.pid();
         let resident = proc::resident(pid).context("read the memory of `watch`")?;
-        figures.resident.push(resident.now as f64);
-        figures.peak.push(resident.peak as f64);
+        let maps = proc::mapped_bpf_maps(pid).context("read the mappings of `watch`")?;
+        figures
+            .resident
+            .push(resident.now.saturating_sub(maps) as f64);
+        figures.peak.push(resident.peak.saturating_sub(maps) as f64);
         figures.kernel = Kernel::of(pid)?;
         let seen = self.tool.stop()?;
         let report = seen.report.as_ref().context("`watch` wrote no report")?;
