@@ -59,7 +59,7 @@ struct Open {
 }
 
 struct Listed {
-    /// There are MPTCP connections in CLOSE_WAIT.
+    /// There are MPTCP connections in `CLOSE_WAIT`.
     multipath: bool,
     open: io::Result<Vec<Connection>>,
 }
