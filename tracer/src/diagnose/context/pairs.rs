@@ -234,7 +234,8 @@ struct Request {
 }
 
 fn requests(tracker: &Tracker, threads: &Threads<'_>) -> Vec<Request> {
-    let accepted = (tracker.sockets())
+    let accepted = tracker
+        .sockets()
         .filter(|socket| threads.is_accepted(socket.cookie) && socket.history.eof.is_none());
     let request = |socket: &Socket| {
         let read = operations(socket.history).max_by_key(|operation| operation.at)?;
