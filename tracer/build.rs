@@ -4,17 +4,37 @@ use std::{env, fs, io, io::Write as _, path::PathBuf};
 
 use flate2::{Compression, write::ZlibEncoder};
 
+/// One is built from the other's sources, for other kernels.
 const OBJECTS: [&str; 2] = ["sockleak.bpf.o", "sockleak-5.10.bpf.o"];
+/// A block of each in turn, so that what they have in common lies within the 32 KiB that zlib looks back.
+const BLOCK: usize = 6144;
 
 fn main() -> io::Result<()> {
-    let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
+    let out = PathBuf::from(
+        env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?,
+    );
+    let mut objects = Vec::new();
     for object in OBJECTS {
         let path = format!("ebpf/{object}");
         println!("cargo::rerun-if-changed={path}");
-        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-        encoder.write_all(&fs::read(path)?)?;
-        let compressed = PathBuf::from(&out).join(format!("{object}.z"));
-        fs::write(compressed, encoder.finish()?)?;
+        objects.push(fs::read(path)?);
     }
-    Ok(())
+    let lengths: Vec<usize> = objects.iter().map(Vec::len).collect();
+    let mut blocks: Vec<_> = objects.iter().map(|object| object.chunks(BLOCK)).collect();
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    for _ in 0..lengths
+        .iter()
+        .max()
+        .map_or(0, |longest| longest.div_ceil(BLOCK))
+    {
+        for block in blocks.iter_mut().filter_map(Iterator::next) {
+            encoder.write_all(block)?;
+        }
+    }
+    fs::write(out.join("objects.z"), encoder.finish()?)?;
+    let constants = format!(
+        "const BLOCK: usize = {BLOCK};\nconst LENGTHS: [usize; {}] = {lengths:?};\n",
+        OBJECTS.len()
+    );
+    fs::write(out.join("objects.rs"), constants)
 }

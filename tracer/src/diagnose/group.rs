@@ -51,7 +51,7 @@ impl EvidenceSource {
     }
 
     pub fn operation(self, view: &SocketView<'_>) -> Option<LastOperation> {
-        let history = view.socket.history;
+        let history = *view.socket.history;
         match self {
             Self::Opened => history.opened,
             Self::LastUsed => history.last_use().or(history.opened),
@@ -158,6 +158,7 @@ impl<'a> Group<'a> {
     }
 
     pub fn local_port(&self) -> Option<u16> {
-        self.oldest().map(|view| view.socket.endpoints.local.port())
+        self.oldest()
+            .map(|view| view.socket.endpoints().local.port())
     }
 }

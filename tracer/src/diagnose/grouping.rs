@@ -159,7 +159,7 @@ enum End {
 
 impl End {
     fn of(view: &SocketView<'_>) -> Self {
-        let endpoints = &view.socket.endpoints;
+        let endpoints = &view.socket.endpoints();
         match view.direction() {
             Some(Direction::Connected) => Self::To(endpoints.remote),
             Some(_) => Self::Port(endpoints.local.port()),

@@ -92,7 +92,7 @@ fn serves(members: &[Classified<'_>], few: &[Classified<'_>]) -> bool {
         return false;
     };
     let process = own.process().map(|process| process.pid);
-    let local = |view: &SocketView<'_>| view.socket.endpoints.local;
+    let local = |view: &SocketView<'_>| view.socket.endpoints().local;
     if rule.verdict() != Verdict::OwnerBlocked
         || process.is_none()
         || process != other.process().map(|process| process.pid)

@@ -59,7 +59,7 @@ impl SocketView<'_> {
     /// A library takes a connection out by itself, as its readers do not keep up: whoever uses that library for it is to
     /// blame, if another stack shows who that is.
     fn was_used_by_better(&self, library: &Frame) -> bool {
-        let history = self.socket.history;
+        let history = *self.socket.history;
         // Who accepts does so for all.
         let opened = history
             .opened

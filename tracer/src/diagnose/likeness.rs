@@ -133,7 +133,7 @@ fn is_cut_short(view: &SocketView<'_>) -> bool {
 }
 
 fn end(view: &SocketView<'_>) -> Option<End> {
-    let endpoints = &view.socket.endpoints;
+    let endpoints = &view.socket.endpoints();
     match view.direction()? {
         Direction::Connected => Some((true, endpoints.remote)),
         Direction::Accepted => Some((false, endpoints.local)),

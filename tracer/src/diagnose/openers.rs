@@ -85,7 +85,7 @@ fn opening<'a>(view: &SocketView<'a>, last: Option<LastOperation>) -> Option<Ope
         .is_some_and(|used| !used.truncated && !used.one_of_several && !used.frames.is_empty());
     let is_shared = || {
         let place = view.context.last_place(last.stack);
-        let key = place.map(|place| (place, view.socket.endpoints.remote));
+        let key = place.map(|place| (place, view.socket.endpoints().remote));
         key.is_some_and(|key| view.context.of_several_openers.contains(&key))
     };
     is_better.then_some(if is_whole && is_shared() {

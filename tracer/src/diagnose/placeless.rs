@@ -153,7 +153,7 @@ impl<'a> Hosts<'a> {
         let mut like = Likeness::of(member);
         let (_, view) = member;
         if view.direction().is_none() {
-            let endpoints = &view.socket.endpoints;
+            let endpoints = &view.socket.endpoints();
             let ends = [(false, endpoints.local), (true, endpoints.remote)];
             like.end = ends.into_iter().find(|end| self.has(&like, *end));
         }
@@ -291,8 +291,8 @@ pub fn evidence(group: &Group<'_>) -> Vec<String> {
 fn is_one_end(group: &Group<'_>) -> bool {
     let direction = group.direction();
     let end = |view: &SocketView<'_>| match direction {
-        Some(Direction::Connected) => view.socket.endpoints.remote,
-        _ => view.socket.endpoints.local,
+        Some(Direction::Connected) => view.socket.endpoints().remote,
+        _ => view.socket.endpoints().local,
     };
     let ports: BTreeSet<u16> = group.views.iter().map(|view| end(view).port()).collect();
     ports.len() < 2

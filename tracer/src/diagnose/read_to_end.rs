@@ -9,7 +9,7 @@ impl SocketView<'_> {
     /// (`net/ipv4/tcp.c:tcp_recvmsg_locked`), and nobody was told of the end. Such a read comes after the
     /// FIN, and finds data that lay there with it; otherwise the FIN was taken by something no hook sees.
     pub fn fin_came_with_data(&self) -> bool {
-        let (history, entry) = (self.socket.history, self.socket.entry);
+        let (history, entry) = (*self.socket.history, self.socket.entry);
         self.socket.recv_q == 0
             && history.eof.is_none()
             && !entry.is_some_and(|entry| entry.only_fin_unread)
@@ -22,7 +22,7 @@ impl SocketView<'_> {
     /// Something no hook sees has read it to its end: `splice()`, as Go's `io.Copy` from one connection to another. Of a
     /// stuck socket nothing is left to read, the FIN included (`net/ipv4/tcp.c:tcp_read_sock` takes it as a read does).
     pub fn was_read_unseen(&self) -> bool {
-        let history = self.socket.history;
+        let history = *self.socket.history;
         self.in_close_wait()
             && self.socket.recv_q == 0
             && !self.is_unaccepted()
@@ -44,7 +44,7 @@ impl SocketView<'_> {
     /// Connected here, or nobody saw by what it was opened and it looks so: no listener here has its port, and the peer's is
     /// the lower one, as a service's is below those that the kernel gives to clients.
     fn is_outgoing_perhaps(&self) -> bool {
-        let endpoints = &self.socket.endpoints;
+        let endpoints = &self.socket.endpoints();
         match self.direction() {
             Some(direction) => direction == Direction::Connected,
             None => endpoints.remote.port() < endpoints.local.port(),
@@ -59,7 +59,7 @@ impl SocketView<'_> {
 
     /// The process has left answers of the same server unread on other connections.
     pub fn others_left_answers(&self) -> bool {
-        let server = self.socket.endpoints.remote;
+        let server = self.socket.endpoints().remote;
         let mut pids = self.holder_pids().iter();
         pids.any(|pid| self.context.answers_left.contains(&(*pid, server)))
     }
@@ -67,7 +67,7 @@ impl SocketView<'_> {
     /// Its thread opens others to the same server while it has such as are idle.
     pub fn is_passed_over(&self) -> bool {
         let opened = self.socket.history.opened;
-        let key = opened.map(|opened| (opened.actor(), self.socket.endpoints.remote));
+        let key = opened.map(|opened| (opened.actor(), self.socket.endpoints().remote));
         key.is_some_and(|key| self.context.passes_over.contains(&key))
     }
 
@@ -83,7 +83,7 @@ impl SocketView<'_> {
         const PAUSE: u64 = 1_500_000_000;
         /// The clock of arrivals has steps of up to 10 ms.
         const TOGETHER: u64 = 100_000_000;
-        let (socket, history) = (self.socket, self.socket.history);
+        let (socket, history) = (self.socket, *self.socket.history);
         let paused = history.used.is_some_and(|used| {
             used.kind == SocketOperation::Recv && socket.last_data >= used.at.saturating_add(PAUSE)
         });

@@ -76,7 +76,7 @@ pub fn data_requests(
             data_requests.processes.extend(view.holder_pids());
             continue;
         }
-        let history = view.socket.history;
+        let history = *view.socket.history;
         let operations = [history.opened, history.used, history.eof];
         for operation in operations.into_iter().flatten() {
             if operation.stack != 0 && tracker.stack(operation.stack).is_none() {
@@ -279,7 +279,7 @@ fn may_be_in(scope: &Scope, view: &SocketView<'_>) -> bool {
 }
 
 fn is_of_ports(scope: &Scope, view: &SocketView<'_>) -> bool {
-    let endpoints = &view.socket.endpoints;
+    let endpoints = &view.socket.endpoints();
     let mut ports = [endpoints.local.port(), endpoints.remote.port()].into_iter();
     scope.ports.is_empty() || ports.any(|port| scope.ports.contains(&port))
 }

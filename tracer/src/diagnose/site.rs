@@ -64,14 +64,14 @@ pub fn site(
         let at = wall(forecast.at).strftime("%F %T UTC");
         forecast.evidence(at)
     }));
-    let local = oldest.socket.endpoints.local;
+    let local = oldest.socket.endpoints().local;
     let same_local = group
         .views
         .iter()
-        .all(|view| view.socket.endpoints.local == local);
+        .all(|view| view.socket.endpoints().local == local);
     let mut peers: Vec<Peer> = Vec::new();
     for view in &group.views {
-        let peer = Peer::from(view.socket.endpoints.remote.ip());
+        let peer = Peer::from(view.socket.endpoints().remote.ip());
         if peers.len() < MAX_PEERS && !peers.contains(&peer) {
             peers.push(peer);
         }
@@ -127,7 +127,7 @@ pub fn site(
 /// Of sockets that an exit has closed.
 fn over(group: &Group<'_>, wall: &impl Fn(u64) -> Timestamp) -> Option<Over> {
     let views = group.views.iter();
-    let ends: Option<Vec<u64>> = views.map(|view| view.socket.ended_at).collect();
+    let ends: Option<Vec<u64>> = views.map(|view| view.socket.ended_at()).collect();
     let longest = group.views.iter().map(SocketView::age).max()?;
     Some(Over {
         ended: wall(ends?.into_iter().max()?),
@@ -154,7 +154,7 @@ fn at_most(view: &SocketView<'_>) -> Option<f64> {
 /// Of the services on this host, or of those that were connected to.
 fn ports(group: &Group<'_>) -> Vec<u16> {
     let port = |view: &SocketView<'_>| {
-        let endpoints = &view.socket.endpoints;
+        let endpoints = &view.socket.endpoints();
         match view.direction() {
             Some(Direction::Connected) => endpoints.remote.port(),
             _ => endpoints.local.port(),
@@ -301,13 +301,13 @@ fn socket(view: &SocketView<'_>) -> report::Socket {
         cookie: Cookie(socket.cookie),
         netns: socket.netns,
         inode: (socket.inode != 0).then_some(socket.inode),
-        family: if socket.endpoints.local.is_ipv4() {
+        family: if socket.endpoints().local.is_ipv4() {
             Family::Inet
         } else {
             Family::Inet6
         },
-        local: Endpoint(socket.endpoints.local),
-        remote: Remote::from(socket.endpoints.remote),
+        local: Endpoint(socket.endpoints().local),
+        remote: Remote::from(socket.endpoints().remote),
         state: TcpState::from_u8(socket.state),
         age_seconds: seconds(view.age()),
         age_is_lower_bound: socket.since_is_lower_bound,

@@ -102,12 +102,12 @@ impl<'a> SocketView<'a> {
 
     /// Only the exit of its process has closed it.
     pub fn has_ended(&self) -> bool {
-        self.socket.ended_at.is_some()
+        self.socket.ended.is_some()
     }
 
     /// The same of one that had only a copy of the descriptor: the program has closed its own.
     pub fn has_ended_as_copy(&self) -> bool {
-        let ended_by = self.socket.ended_by;
+        let ended_by = self.socket.ended_by();
         self.has_ended() && ended_by.is_some_and(|pid| self.socket.is_copy_of(pid))
     }
 
@@ -228,7 +228,7 @@ impl<'a> SocketView<'a> {
         };
         let mut pids: Pids = holders.iter().map(|holder| holder.pid).collect();
         if pids.is_empty() {
-            pids.extend(self.socket.ended_by);
+            pids.extend(self.socket.ended_by());
         }
         pids.sort_unstable();
         pids.dedup();
@@ -239,7 +239,7 @@ impl<'a> SocketView<'a> {
     pub fn concerned_pids(&self) -> Pids {
         let mut pids = self.holder_pids.clone();
         if pids.is_empty() && !self.is_unaccepted() {
-            let history = self.socket.history;
+            let history = *self.socket.history;
             let seen = [history.opened, history.used, history.eof]
                 .into_iter()
                 .flatten();
@@ -262,7 +262,7 @@ impl<'a> SocketView<'a> {
 
     /// The last thing anyone did to it.
     pub fn last_operation(&self) -> Option<LastOperation> {
-        let history = self.socket.history;
+        let history = *self.socket.history;
         [history.eof, history.used, history.opened]
             .into_iter()
             .flatten()
@@ -276,7 +276,7 @@ impl<'a> SocketView<'a> {
 
     /// What became of the call that touched it last.
     pub fn activation(&self) -> Activation<'a> {
-        let history = self.socket.history;
+        let history = *self.socket.history;
         let cookie = self.socket.cookie;
         let known = || match self.last_operation() {
             Some(last) if self.is_left_by(last.pid) => Activation::Over(Over::NotHeld),
@@ -305,9 +305,9 @@ impl<'a> SocketView<'a> {
     }
 
     pub fn process(&self) -> Option<&'a Process> {
-        if self.has_ended() {
-            let ended_in = self.socket.ended_in.as_deref();
-            return ended_in.or_else(|| self.process_before(self.socket.ended_at?));
+        if let Some(ended) = &self.socket.ended {
+            let then = ended.process.as_deref();
+            return then.or_else(|| self.process_before(ended.at));
         }
         self.holder_pids()
             .first()
@@ -348,7 +348,7 @@ impl<'a> SocketView<'a> {
         if self.knows_goroutines() {
             return false;
         }
-        let history = self.socket.history;
+        let history = *self.socket.history;
         let operations = [history.opened, history.used, history.eof];
         let mut stacks = operations
             .into_iter()
@@ -360,7 +360,7 @@ impl<'a> SocketView<'a> {
 
     /// They are goroutines, and of each it is known what it waits in, and which one touched the socket.
     pub fn knows_goroutines(&self) -> bool {
-        let history = self.socket.history;
+        let history = *self.socket.history;
         let operations = [history.opened, history.used, history.eof];
         let mut operations = operations.into_iter().flatten();
         let pids = self.holder_pids();

@@ -4,6 +4,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     num::NonZeroU64,
+    ops::Deref,
 };
 
 use serde::{Deserialize, Serialize};
@@ -110,7 +111,37 @@ pub struct History {
     pub eof: Option<LastOperation>,
 }
 
+/// A history that takes no room where nothing is known: very many sockets can be older than the tracer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeptHistory(Option<Box<History>>);
+
+impl KeptHistory {
+    pub fn learn(&mut self, other: History) {
+        if other != History::UNKNOWN {
+            self.0.get_or_insert_default().learn(other);
+        }
+    }
+}
+
+impl Deref for KeptHistory {
+    type Target = History;
+
+    fn deref(&self) -> &History {
+        self.0.as_deref().unwrap_or(&History::UNKNOWN)
+    }
+}
+
 impl History {
+    const UNKNOWN: Self = Self {
+        opened: None,
+        used: None,
+        eof: None,
+    };
+
+    pub fn operations(&self) -> impl Iterator<Item = &LastOperation> {
+        [&self.opened, &self.used, &self.eof].into_iter().flatten()
+    }
+
     /// The last read or write, also one that read the end of the stream.
     pub fn last_use(&self) -> Option<LastOperation> {
         let newest = |operation: &LastOperation| operation.at;
@@ -161,6 +192,34 @@ impl Endpoints {
             ),
         }
     }
+
+    /// Flow labels and scopes, which the kernel does not tell either, get lost.
+    pub fn to_wire(self) -> endpoint::Endpoints {
+        let is_v6 = self.local.is_ipv6() || self.remote.is_ipv6();
+        endpoint::Endpoints {
+            local_addr: bytes(self.local.ip(), is_v6),
+            remote_addr: bytes(self.remote.ip(), is_v6),
+            local_port: self.local.port(),
+            remote_port: self.remote.port(),
+            family: if is_v6 {
+                state::AF_INET6
+            } else {
+                state::AF_INET
+            },
+            reserved: 0,
+        }
+    }
+}
+
+fn bytes(ip: IpAddr, is_v6: bool) -> [u8; 16] {
+    match ip {
+        IpAddr::V6(ip) => ip.octets(),
+        IpAddr::V4(ip) if is_v6 => ip.to_ipv6_mapped().octets(),
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        }
+    }
 }
 
 fn address(family: u16, bytes: [u8; 16]) -> IpAddr {
@@ -179,4 +238,22 @@ pub type Holders = SmallVec<[Holder; 2]>;
 pub struct Holder {
     pub pid: u32,
     pub fd: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_survive_the_wire() {
+        for (local, remote) in [
+            ("10.1.2.3:80", "192.0.2.7:65535"),
+            ("[2001:db8::1]:443", "[::1]:1"),
+            ("[::ffff:10.1.2.3]:80", "[::ffff:192.0.2.7]:9"),
+        ] {
+            let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
+            let endpoints = Endpoints { local, remote };
+            assert_eq!(Endpoints::from_wire(&endpoints.to_wire()), endpoints);
+        }
+    }
 }

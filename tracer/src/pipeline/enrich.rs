@@ -290,7 +290,7 @@ impl Session<'_> {
             .map(|socket| Connection {
                 cookie: socket.cookie,
                 inode: socket.inode,
-                endpoints: socket.endpoints,
+                endpoints: socket.endpoints(),
                 state: socket.state,
                 recv_q: socket.recv_q,
                 send_q: socket.send_q,

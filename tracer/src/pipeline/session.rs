@@ -296,7 +296,7 @@ impl<'o> Session<'o> {
                 .table
                 .history(socket.cookie)
                 .map_err(|error| Trouble::of("read the kernel's socket table", error))?;
-            if let Some(history) = history.filter(|history| *history != socket.history) {
+            if let Some(history) = history.filter(|history| *history != *socket.history) {
                 news.push(Input::History {
                     cookie: socket.cookie,
                     history,

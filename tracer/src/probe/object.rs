@@ -14,11 +14,20 @@ use tracer_common::{
 
 use super::{layout::Layout, pidns, turns};
 
-/// As the build script compressed them.
-static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sockleak.bpf.o.z"));
-/// The same sources, for kernels that have no helper for loops, and for those whose verifier goes through every turn with
-/// it as well: without it that takes less time, and a hundredth of the memory.
-static WITHOUT_LOOPS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sockleak-5.10.bpf.o.z"));
+// BLOCK and LENGTHS, of the build script.
+include!(concat!(env!("OUT_DIR"), "/objects.rs"));
+
+/// As the build script packed them.
+static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/objects.z"));
+
+/// In the order of the build script.
+#[derive(Clone, Copy)]
+enum Embedded {
+    WithLoops,
+    /// The same sources, for kernels that have no helper for loops, and for those whose verifier goes through every turn with
+    /// it as well: without it that takes less time, and a hundredth of the memory.
+    WithoutLoops,
+}
 
 const OVERRIDE: &str = "SOCKLEAK_BPF_OBJECT";
 
@@ -32,14 +41,29 @@ pub enum ObjectError {
     Refused(#[from] aya::EbpfError),
 }
 
-fn own(embedded: &[u8]) -> Result<Vec<u8>, ObjectError> {
-    unpack(embedded).map_err(ObjectError::Damaged)
+fn own(which: Embedded) -> Result<Vec<u8>, ObjectError> {
+    let mut all = Vec::new();
+    let unpacked = ZlibDecoder::new(EMBEDDED).read_to_end(&mut all);
+    unpacked.map_err(ObjectError::Damaged)?;
+    Ok(pick(which as usize, &all, BLOCK, &LENGTHS))
 }
 
-fn unpack(embedded: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    ZlibDecoder::new(embedded).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// One of several whose blocks lie there in turn.
+fn pick(which: usize, all: &[u8], block: usize, lengths: &[usize]) -> Vec<u8> {
+    let mut picked = Vec::new();
+    let mut rest = all;
+    let mut left = lengths.to_vec();
+    while left.iter().any(|left| *left > 0) && !rest.is_empty() {
+        for (index, left) in left.iter_mut().enumerate() {
+            let (this, others) = rest.split_at((*left).min(block).min(rest.len()));
+            if index == which {
+                picked.extend_from_slice(this);
+            }
+            *left -= this.len();
+            rest = others;
+        }
+    }
+    picked
 }
 
 /// The bytes to load and their digest, for the report.
@@ -63,8 +87,8 @@ impl Object {
                 })?;
                 (bytes, false)
             }
-            None if layout.has_loops => (own(EMBEDDED)?, true),
-            None => (own(WITHOUT_LOOPS)?, false),
+            None if layout.has_loops => (own(Embedded::WithLoops)?, true),
+            None => (own(Embedded::WithoutLoops)?, false),
         };
         Ok(Self::of(bytes, is_with_loops))
     }
@@ -95,7 +119,7 @@ impl Object {
             tracing::debug!(turns, "what the verifier went through for one loop");
             if turns.is_some_and(|turns| turns > turns::MOST) {
                 drop(ebpf);
-                *self = Self::of(own(WITHOUT_LOOPS)?, false);
+                *self = Self::of(own(Embedded::WithoutLoops)?, false);
                 ebpf = self.load_this(EbpfLoader::new(), layout, settings)?;
             }
             self.turns = turns;
@@ -209,3 +233,22 @@ impl Default for Settings {
 
 /// Words of one element of the key array, as aya wants to see it.
 pub type Chunk = [u64; CHUNK_WORDS];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_unpacked_as_it_was() {
+        let file = |name: &str| std::fs::read(format!("ebpf/{name}")).unwrap();
+        assert!(own(Embedded::WithLoops).unwrap() == file("sockleak.bpf.o"));
+        assert!(own(Embedded::WithoutLoops).unwrap() == file("sockleak-5.10.bpf.o"));
+    }
+
+    #[test]
+    fn blocks_may_end_anywhere() {
+        let all = b"abABcdCDeEF";
+        assert_eq!(pick(0, all, 2, &[5, 6]), b"abcde");
+        assert_eq!(pick(1, all, 2, &[5, 6]), b"ABCDEF");
+    }
+}

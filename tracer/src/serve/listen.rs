@@ -3,7 +3,7 @@
 
 use std::{
     fs, io,
-    net::{SocketAddr, TcpListener, ToSocketAddrs as _},
+    net::{IpAddr, SocketAddr, TcpListener},
     os::{
         fd::OwnedFd,
         unix::{
@@ -21,6 +21,8 @@ use crate::{exit::Explained, model::untrusted::Untrusted, options::Listen};
 /// client tries again after a second (`net/ipv4/tcp_ipv4.c:tcp_conn_request`); the standard library asks for 128.
 /// As many as are served at once; the kernel cuts it at `net.core.somaxconn`.
 const BACKLOG: i32 = 2048;
+
+const HOSTS: &str = "/etc/hosts";
 
 pub struct Listener {
     pub(super) kind: Kind,
@@ -61,19 +63,48 @@ pub fn open(asked: &[Listen]) -> Result<Vec<Listener>, Explained> {
 }
 
 fn tcp(address: &str, listeners: &mut Vec<Listener>) -> Result<(), Explained> {
-    // An empty host is every address of this host, as in other exporters.
-    let full = match address.strip_prefix(':') {
-        Some(port) => format!("[::]:{port}"),
-        None => address.to_owned(),
-    };
-    let found = full
-        .to_socket_addrs()
-        .map_err(|error| refused(address, &error))?;
+    let found = addresses(address).map_err(|error| refused(address, &error))?;
     for one in found {
         let socket = TcpListener::bind(one).map_err(|error| refused(address, &error))?;
         listeners.push(of_tcp(socket, one));
     }
     Ok(())
+}
+
+fn addresses(address: &str) -> io::Result<Vec<SocketAddr>> {
+    // An empty host is every address of this host, as in other exporters.
+    let full = match address.strip_prefix(':') {
+        Some(port) => format!("[::]:{port}"),
+        None => address.to_owned(),
+    };
+    if let Ok(one) = full.parse() {
+        return Ok(vec![one]);
+    }
+    let named = full.rsplit_once(':');
+    let (host, port) = named
+        .and_then(|(host, port)| Some((host, port.parse().ok()?)))
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    let hosts = fs::read_to_string(HOSTS).unwrap_or_default();
+    let found: Vec<SocketAddr> = named_in(&hosts, host)
+        .map(|ip| SocketAddr::new(ip, port))
+        .collect();
+    if found.is_empty() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    Ok(found)
+}
+
+/// By lines of `hosts(5)`. An own address is there; a static program has no other name service.
+fn named_in<'f>(file: &'f str, host: &'f str) -> impl Iterator<Item = IpAddr> + 'f {
+    let address = move |line: &str| {
+        let line = line.split('#').next()?;
+        let mut words = line.split_whitespace();
+        let ip = words.next()?.parse().ok()?;
+        words
+            .any(|name| name.eq_ignore_ascii_case(host))
+            .then_some(ip)
+    };
+    file.lines().filter_map(address)
 }
 
 fn of_tcp(socket: TcpListener, address: SocketAddr) -> Listener {
@@ -155,6 +186,10 @@ fn refused(address: &str, error: &io::Error) -> Explained {
             "an address is HOST:PORT, :PORT or unix:/PATH",
             "write for example 127.0.0.1:10435",
         ),
+        io::ErrorKind::NotFound => (
+            "the name is not in /etc/hosts, and no name service is asked for it",
+            "name an address that `ip address` shows, or :PORT for all",
+        ),
         _ => ("see the system's reason above", "check the address"),
     };
     Explained::new(format!("cannot listen on {address}: {error}"), cause, fix)
@@ -185,6 +220,18 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_an_address_of_the_file() {
+        let file = "127.0.0.1 localhost me # old\n# ::2 me\n::1\tlocalhost ip6-localhost\n10.0.0.7 me\nx me\n";
+        let found = |host| named_in(file, host).map(|ip| ip.to_string()).collect();
+        let both: Vec<String> = found("LocalHost");
+        assert_eq!(both, ["127.0.0.1", "::1"]);
+        let me: Vec<String> = found("me");
+        assert_eq!(me, ["127.0.0.1", "10.0.0.7"]);
+        let nobody: Vec<String> = found("old");
+        assert!(nobody.is_empty());
+    }
+
+    #[test]
     fn what_cannot_be_had_is_explained() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
@@ -192,6 +239,8 @@ mod tests {
             (Listen::Tcp(address), "another program"),
             (Listen::Tcp("192.0.2.1:0".to_owned()), "no such address"),
             (Listen::Tcp("nonsense".to_owned()), "HOST:PORT"),
+            (Listen::Tcp("localhost:web".to_owned()), "HOST:PORT"),
+            (Listen::Tcp("host.invalid:0".to_owned()), "/etc/hosts"),
         ] {
             let error = open(&[asked]).err().unwrap().to_string();
             assert!(error.contains(words), "{error}");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use tracer_common::state::CLOSE;
 
-use super::{Shown, Socket, Tracker};
+use super::{Shown, Socket, Tracker, socket::AtExit};
 use crate::model::{
     input::{Task, Transition},
     report::Ended,
@@ -100,13 +100,11 @@ impl Tracker {
             return;
         }
         socket.recv_q = change.recv_q.unwrap_or(socket.recv_q);
-        socket.ended_by = Some(task.pid);
         if self.ended.len() >= self.bounds.ended {
             self.unfollowed += 1;
             self.still_unfollowed += 1;
             return;
         }
-        socket.ended_at = Some(change.at);
         // The pid may be another process's by the time of the report.
         let holders = socket.holders.iter().map(|holder| holder.pid);
         let holder = holders
@@ -116,7 +114,12 @@ impl Tracker {
             .or(Some(task.pid));
         // It lived when the peer left; one that had ended by then only had the same pid.
         let since = socket.since;
-        socket.ended_in = holder.and_then(|pid| self.processes.process_then(pid, since).cloned());
+        let process = holder.and_then(|pid| self.processes.process_then(pid, since).cloned());
+        socket.ended = Some(Box::new(AtExit {
+            at: change.at,
+            by: Some(task.pid),
+            process,
+        }));
         self.ended.insert(socket.cookie, socket);
     }
 
@@ -134,8 +137,11 @@ impl Tracker {
             self.still_unfollowed += 1;
             return;
         }
-        socket.ended_at = Some(change.at);
-        socket.ended_by = change.task.as_ref().map(|task| task.pid);
+        socket.ended = Some(Box::new(AtExit {
+            at: change.at,
+            by: change.task.as_ref().map(|task| task.pid),
+            process: None,
+        }));
         self.passed.note(*socket);
     }
 
@@ -193,7 +199,7 @@ const fn was_read_unseen(change: &Transition, socket: &Socket) -> bool {
 fn was_unheard_of(socket: &Socket, task: &Task, age: u64) -> bool {
     /// A loop that others keep busy comes to the socket within that.
     const TIME_TO_HEAR: u64 = 50_000_000;
-    let History { used, eof, .. } = socket.history;
+    let History { used, eof, .. } = *socket.history;
     let knows = eof.is_some() || used.is_some_and(|used| used.at >= socket.since);
     task.killed && !knows && age < TIME_TO_HEAR
 }

@@ -97,7 +97,7 @@ impl Tracker {
     /// The listener a connection came in through: the same namespace and port, the most specific
     /// address first; of those that share one (`SO_REUSEPORT`) where most wait.
     pub fn listener_of(&self, socket: &Socket) -> Option<&Listener> {
-        let local = socket.endpoints.local;
+        let local = socket.endpoints().local;
         let fits = |listener: &&Listener| {
             listener.netns == socket.netns
                 && listener.endpoints.local.port() == local.port()

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use foldhash::HashSet;
 
 use super::{Socket, Tracker};
-use crate::model::{input::EpollChange, socket::History};
+use crate::model::input::EpollChange;
 
 /// What ended is kept until it was surely reported: a minute.
 const REPORTED: u64 = 60_000_000_000;
@@ -21,7 +21,7 @@ impl Tracker {
         let now = self.now;
         let reported = self.inventory_before.min(now.saturating_sub(REPORTED));
         self.ended
-            .retain(|_, socket| socket.ended_at.is_some_and(|at| at >= reported));
+            .retain(|_, socket| socket.ended_at().is_some_and(|at| at >= reported));
         self.ends.forget_before(reported);
         let sockets = || {
             let alive = self.sockets.values().chain(self.missing.values());
@@ -31,9 +31,9 @@ impl Tracker {
         let listeners = self.listeners.iter().flat_map(|listener| &listener.holders);
         let holders = sockets().flat_map(|socket| &socket.holders);
         let mut pids: HashSet<u32> = holders.chain(listeners).map(|holder| holder.pid).collect();
-        let histories = sockets().flat_map(|socket| operations(socket.history));
+        let histories = sockets().flat_map(|socket| socket.history.operations());
         pids.extend(histories.map(|operation| operation.pid));
-        pids.extend(self.ended.values().filter_map(|socket| socket.ended_by));
+        pids.extend(self.ended.values().filter_map(|socket| socket.ended_by()));
         pids.extend(&self.followed);
         let oldest = sockets().map(began).min().unwrap_or(now);
         self.losses.forget_before(oldest);
@@ -47,9 +47,10 @@ impl Tracker {
 
     fn stacks_asked_for<'a>(&self, sockets: impl Iterator<Item = &'a Socket>) -> HashSet<u64> {
         let (_, activity) = &self.activity;
-        let live = activity.iter().map(|live| live.history);
-        let histories = sockets.map(|socket| socket.history).chain(live);
-        let operations = histories.flat_map(operations);
+        let live = activity.iter().flat_map(|live| live.history.operations());
+        let operations = sockets
+            .flat_map(|socket| socket.history.operations())
+            .chain(live);
         let mut keys: HashSet<u64> = operations.map(|operation| operation.stack).collect();
         keys.extend(self.epoll_changes.stacks());
         for pair in &self.close_counts {
@@ -82,12 +83,6 @@ impl Tracker {
 /// When its life began, as far as that was seen.
 pub(super) fn began(socket: &Socket) -> u64 {
     socket.history.opened.map_or(0, |opened| opened.at)
-}
-
-fn operations(history: History) -> impl Iterator<Item = crate::model::socket::LastOperation> {
-    [history.opened, history.used, history.eof]
-        .into_iter()
-        .flatten()
 }
 
 /// Changes to epoll sets by socket, oldest first.

@@ -2,18 +2,22 @@
 
 use std::sync::Arc;
 
-use tracer_common::state::{CLOSE, CLOSE_WAIT, LAST_ACK};
+use tracer_common::{
+    endpoint,
+    state::{CLOSE, CLOSE_WAIT, LAST_ACK},
+};
 
 use crate::model::{
     input::{Item, Process, StuckCandidate, Transition},
-    socket::{Endpoints, Entry, History, Holders},
+    socket::{Endpoints, Entry, History, Holders, KeptHistory},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Socket {
     pub cookie: u64,
     pub netns: u32,
-    pub endpoints: Endpoints,
+    /// In 40 bytes, where two addresses of the standard library take 64.
+    ends: endpoint::Endpoints,
     pub state: u8,
     /// When it entered its state, or the latest moment it can have done so.
     pub since: u64,
@@ -25,16 +29,12 @@ pub struct Socket {
     /// The last moment at which it was known to be in its state.
     pub seen: u64,
     pub entry: Option<Entry>,
-    pub history: History,
+    pub history: KeptHistory,
     /// The end of the stream was read, and later read again.
     pub end_read_again: bool,
     pub shown: Shown,
-    /// When the exit of its process closed it.
-    pub ended_at: Option<u64>,
-    /// The process whose exit that was.
-    pub ended_by: Option<u32>,
-    /// That process as it was known then: its pid may be another's by now.
-    pub ended_in: Option<Arc<Process>>,
+    /// The exit of its process closed it.
+    pub ended: Option<Box<AtExit>>,
     // The rest comes from the last inventory.
     /// Inventories that showed it.
     pub looks: u32,
@@ -52,6 +52,15 @@ pub struct Socket {
     /// When data came last; 0 when that is not known.
     pub last_data: u64,
     pub holders: Holders,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AtExit {
+    pub at: u64,
+    /// The process whose exit it was.
+    pub by: Option<u32>,
+    /// That process as it was known then: its pid may be another's by now.
+    pub process: Option<Arc<Process>>,
 }
 
 /// By an inventory.
@@ -75,7 +84,7 @@ impl Socket {
         Self {
             cookie,
             netns,
-            endpoints,
+            ends: endpoints.to_wire(),
             state,
             since,
             since_is_lower_bound: false,
@@ -83,12 +92,10 @@ impl Socket {
             known_since,
             seen: known_since,
             entry: None,
-            history: History::default(),
+            history: KeptHistory::default(),
             end_read_again: false,
             shown: Shown::Never,
-            ended_at: None,
-            ended_by: None,
-            ended_in: None,
+            ended: None,
             looks: 0,
             moved_at: 0,
             moved_to: (0, 0),
@@ -103,6 +110,10 @@ impl Socket {
         }
     }
 
+    pub fn endpoints(&self) -> Endpoints {
+        Endpoints::from_wire(&self.ends)
+    }
+
     /// It waits in the queue of its listener; nobody has a descriptor of it.
     pub fn is_unaccepted(&self) -> bool {
         self.state == CLOSE_WAIT && !self.has_socket && self.inode == 0
@@ -110,16 +121,13 @@ impl Socket {
 
     /// All that was done with it, other processes did.
     pub fn is_copy_of(&self, pid: u32) -> bool {
-        let History { opened, used, eof } = self.history;
-        let mut users = [opened, used, eof].into_iter().flatten().peekable();
+        let mut users = self.history.operations().peekable();
         users.peek().is_some() && users.all(|operation| operation.pid != pid)
     }
 
     /// The kernel program knows it, so it is not only in an inventory.
     pub fn is_remembered(&self) -> bool {
-        let history = self.history;
-        let operations = [history.opened, history.used, history.eof];
-        self.entry.is_some() || operations.iter().any(Option::is_some)
+        self.entry.is_some() || self.history.operations().next().is_some()
     }
 
     pub fn from_candidate(candidate: &StuckCandidate, now: u64) -> Self {
@@ -135,7 +143,7 @@ impl Socket {
         let mut socket = Self::new(cookie, netns, endpoints, state, since, since);
         socket.seen = now;
         socket.entry = Some(entry);
-        socket.history = history;
+        socket.history.learn(history);
         socket
     }
 
@@ -186,7 +194,7 @@ impl Socket {
         self.since_earliest = self.since;
         self.state = candidate.state;
         self.entry = Some(candidate.entry);
-        self.endpoints = candidate.endpoints;
+        self.ends = candidate.endpoints.to_wire();
         self.learn(candidate.history);
     }
 
@@ -250,12 +258,20 @@ impl Socket {
     }
 
     pub fn age(&self, now: u64) -> u64 {
-        self.ended_at.unwrap_or(now).saturating_sub(self.since)
+        self.ended_at().unwrap_or(now).saturating_sub(self.since)
+    }
+
+    pub fn ended_at(&self) -> Option<u64> {
+        Some(self.ended.as_ref()?.at)
+    }
+
+    pub fn ended_by(&self) -> Option<u32> {
+        self.ended.as_ref()?.by
     }
 
     /// The longest it can have been in its state; `None` when nothing tells.
     pub fn age_at_most(&self, now: u64) -> Option<u64> {
-        let until = self.ended_at.unwrap_or(now);
+        let until = self.ended_at().unwrap_or(now);
         (self.since_earliest != 0).then(|| until.saturating_sub(self.since_earliest))
     }
 

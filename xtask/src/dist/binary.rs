@@ -2,6 +2,7 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,6 +19,10 @@ const FLAGS: &[&str] = &[
     // One copy of functions that came out the same, and relocations as a bitmap: half a megabyte.
     "-Clink-arg=-Wl,--icf=all",
     "-Clink-arg=-Wl,-z,pack-relative-relocs",
+    // The ends of strings that are others' beginnings, once.
+    "-Clink-arg=-Wl,-O2",
+    // Tables for unwinding then say nothing of what is pushed and popped: 0.3 MiB less, and profilers can walk its stacks.
+    "-Cforce-frame-pointers=yes",
 ];
 
 /// Builds the checkout at `root` into `target`.
@@ -29,12 +34,14 @@ pub fn build(root: &Path, target: &Path, epoch: &str) -> Result<PathBuf> {
     );
     let mut flags = OsString::from(FLAGS.join("\u{1f}"));
     let mut c_flags = OsString::new();
+    let mut remaps = vec![(root.to_owned(), "sockleak"), (cargo_home.clone(), "cargo")];
+    // One folder a registry; its name would be there five hundred times.
+    let registries = fs::read_dir(cargo_home.join("registry/src")).into_iter();
+    let registries = registries.flatten().flatten().map(|entry| entry.path());
+    remaps.extend(registries.map(|path| (path, "crates")));
+    remaps.push((target.to_owned(), "target"));
     // The last that fits counts: what build scripts write is in the target folder, which may be anywhere.
-    for (from, to) in [
-        (root, "sockleak"),
-        (&cargo_home, "cargo"),
-        (target, "target"),
-    ] {
+    for (from, to) in &remaps {
         // The separator of this variable; a path may hold a space.
         flags.push("\u{1f}--remap-path-prefix=");
         flags.push(from);

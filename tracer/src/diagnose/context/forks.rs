@@ -52,7 +52,7 @@ impl ReportContext<'_> {
         let mut touched = ByProcess::default();
         for (cookie, history) in self.threads.histories() {
             if self.threads.is_accepted(cookie) {
-                for operation in operations(history) {
+                for operation in operations(&history) {
                     touched.note(operation.pid, cookie);
                 }
             }
@@ -114,7 +114,7 @@ fn find_holding(tracker: &Tracker, touched: &ByProcess) -> HashMap<u64, Vec<u32>
     }
     let is_only = |pid, cookie| !held.has_others(pid, cookie) && !touched.has_others(pid, cookie);
     let own = |socket: &Socket| {
-        let history = socket.history;
+        let history = *socket.history;
         let accepted = history.opened.filter(is_accept)?;
         if history.last_use().is_some() {
             return None;

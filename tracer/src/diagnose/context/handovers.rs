@@ -62,7 +62,7 @@ impl<'a> ReportContext<'a> {
     fn unread(&self) -> BTreeMap<u32, Vec<(u64, u64)>> {
         let mut unread: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
         for socket in self.tracker.sockets() {
-            let history = socket.history;
+            let history = *socket.history;
             let accepted = history
                 .opened
                 .filter(|opened| opened.kind == SocketOperation::Accept);
@@ -105,7 +105,7 @@ impl<'a> ReportContext<'a> {
     fn requests_read(&self, pid: u32, threads: &[&'a Thread]) -> Vec<u64> {
         let sockets = self.tracker.sockets();
         let used = sockets.into_iter().filter_map(|socket| {
-            let history = socket.history;
+            let history = *socket.history;
             history
                 .used
                 .filter(|used| is_request(*used) && history.eof.is_none())

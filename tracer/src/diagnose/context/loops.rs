@@ -37,7 +37,7 @@ impl LoopHabits {
             }
         }
         for socket in tracker.sockets() {
-            let last = operations(socket.history).max_by_key(|last| last.at);
+            let last = operations(&socket.history).max_by_key(|last| last.at);
             if let Some(last) = last
                 && let Some(change) = left_at(tracker.epoll_changes(socket.cookie), last.at)
                 && let Some(place) = place(last.stack)

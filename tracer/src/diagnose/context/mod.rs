@@ -84,7 +84,7 @@ pub struct ReportContext<'a> {
     /// Who waits for the peer of a connection to take what it writes to it.
     writers: HashMap<u64, &'a Thread>,
     /// The last operations on stuck sockets, by their threads.
-    stuck_last: HashMap<Actor, Vec<Touch>>,
+    stuck_last: HashMap<Actor, Vec<Touch<'a>>>,
     /// Of open connections, by cookie.
     local_ports: HashMap<u64, u16>,
     /// One number for all keys with the same frames.
@@ -181,7 +181,8 @@ impl<'a> ReportContext<'a> {
     fn note_last_operations(&mut self) {
         let mut firsts: HashMap<Vec<Step<'_>>, u64> = HashMap::default();
         for socket in self.tracker.sockets() {
-            let Some(operation) = operations(socket.history).max_by_key(|last| last.at) else {
+            let last = operations(&socket.history).max_by_key(|last| last.at);
+            let Some(operation) = last else {
                 continue;
             };
             let cookie = socket.cookie;

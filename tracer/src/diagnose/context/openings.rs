@@ -32,7 +32,7 @@ pub fn passing_over(tracker: &Tracker) -> HashSet<(Actor, SocketAddr)> {
     let mut connections: HashMap<(Actor, SocketAddr), Vec<Life>> = HashMap::default();
     for (socket, opened) in outgoing(tracker) {
         if let Some(used) = socket.history.last_use() {
-            let key = (opened.actor(), socket.endpoints.remote);
+            let key = (opened.actor(), socket.endpoints().remote);
             let of_server = connections.entry(key).or_default();
             of_server.push((opened.at, used.at, socket.since));
         }
@@ -65,7 +65,7 @@ pub fn answers_left(tracker: &Tracker) -> HashSet<(u32, SocketAddr)> {
         let read = used.is_some_and(|used| used.kind == SocketOperation::Recv);
         if connected && read && socket.is_stuck_state() && socket.recv_q > PARTING {
             let pids = socket.holders.iter().map(|holder| holder.pid);
-            left.extend(pids.map(|pid| (pid, socket.endpoints.remote)));
+            left.extend(pids.map(|pid| (pid, socket.endpoints().remote)));
         }
     }
     left
@@ -85,7 +85,7 @@ impl ReportContext<'_> {
             let Some((place, opener)) = place.zip(opener) else {
                 continue;
             };
-            let key = (place, socket.endpoints.remote);
+            let key = (place, socket.endpoints().remote);
             if *first.entry(key).or_insert(opener) != opener {
                 several.insert(key);
             }

@@ -142,7 +142,7 @@ impl<'a> Pairs<'a> {
 
     /// A server that has not accepted yet: until it does, who relays reads nothing of the client.
     fn connecting_for(&self, socket: &Socket, waits: &Waits<'a>) -> Option<Upstream<'a>> {
-        let History { opened, used, eof } = socket.history;
+        let History { opened, used, eof } = *socket.history;
         let partner = self.partners.get(&socket.cookie)?;
         let operation = partner.history.opened?;
         let is_after = opened.is_some_and(|opened| opened.at <= operation.at);
@@ -161,13 +161,14 @@ impl<'a> Pairs<'a> {
     fn find_upstreams(&mut self, tracker: &'a Tracker, threads: &Threads<'a>, waits: &Waits<'a>) {
         let mut claims: HashMap<u64, usize> = HashMap::default();
         for socket in tracker.sockets() {
-            let Some(last) = operations(socket.history).max_by_key(|operation| operation.at) else {
+            let Some(last) = operations(&socket.history).max_by_key(|operation| operation.at)
+            else {
                 continue;
             };
             if threads.is_connected(socket.cookie) {
                 continue;
             }
-            let asked = asked_by_thread(socket.cookie, last, threads, waits);
+            let asked = asked_by_thread(socket.cookie, *last, threads, waits);
             // Its loop may have read the end while who serves it waits for the answer.
             let before_end = || {
                 let request = socket
@@ -238,10 +239,10 @@ fn requests(tracker: &Tracker, threads: &Threads<'_>) -> Vec<Request> {
         .sockets()
         .filter(|socket| threads.is_accepted(socket.cookie) && socket.history.eof.is_none());
     let request = |socket: &Socket| {
-        let read = operations(socket.history).max_by_key(|operation| operation.at)?;
+        let read = *operations(&socket.history).max_by_key(|operation| operation.at)?;
         (read.kind == SocketOperation::Recv).then_some(Request {
             cookie: socket.cookie,
-            local: socket.endpoints.local,
+            local: socket.endpoints().local,
             read,
         })
     };
@@ -286,15 +287,16 @@ fn waited_for<'r, 'a>(
 
 /// What opened the connection, or was written to it last.
 fn last_question(history: History) -> Option<LastOperation> {
-    let asks = |operation: &LastOperation| {
+    let asks = |operation: &&LastOperation| {
         matches!(
             operation.kind,
             SocketOperation::Connect | SocketOperation::Send
         )
     };
-    operations(history)
+    operations(&history)
         .filter(asks)
         .max_by_key(|operation| operation.at)
+        .copied()
 }
 
 /// When, which and how.
@@ -360,7 +362,7 @@ fn asked_by_thread<'a>(
             asked_at: operation.at,
             is_its_own: history.opened.is_some_and(|opened| opened.at > last.at),
             link: Link::Thread,
-            operation,
+            operation: *operation,
         });
     }
     found

@@ -95,7 +95,7 @@ impl ReportContext<'_> {
         let mut seen = HashSet::default();
         !last
             .iter()
-            .all(|touch: &Touch| seen.insert(self.last_place_of(touch.operation.stack)))
+            .all(|touch: &Touch<'_>| seen.insert(self.last_place_of(touch.operation.stack)))
     }
 
     /// One number for all keys with the same frames.

@@ -177,7 +177,7 @@ impl<'a> ReportContext<'a> {
         let touches = self.threads.touches(thread.actor()).iter().rev();
         let mut clients = touches.filter(|touch| !self.threads.is_connected(touch.cookie));
         let newest = clients.next()?;
-        Some(self.activation(newest.cookie, newest.operation, false))
+        Some(self.activation(newest.cookie, *newest.operation, false))
     }
 
     /// Is it a worker for clients? Known by what it has touched; without history, by the listener its connection

@@ -20,8 +20,8 @@ pub fn turning(tracker: &Tracker) -> HashSet<Actor> {
             (*low, *high) = ((*low).min(sp), (*high).max(sp));
         }
     };
-    let stuck = tracker.sockets().map(|socket| socket.history);
-    let live = tracker.activity().iter().map(|live| live.history);
+    let stuck = tracker.sockets().map(|socket| &*socket.history);
+    let live = tracker.activity().iter().map(|live| &live.history);
     for operation in stuck.chain(live).flat_map(operations) {
         note(operation.actor(), operation.sp);
     }

@@ -18,32 +18,64 @@ use crate::{
 
 /// An operation on a living socket.
 #[derive(Clone, Copy, Debug)]
-pub struct Touch {
+pub struct Touch<'a> {
     pub cookie: u64,
-    pub operation: LastOperation,
+    pub operation: &'a LastOperation,
 }
 
 /// Those of one thread, oldest first.
 #[derive(Default)]
-struct Touches {
-    all: Vec<Touch>,
+struct Touches<'a> {
+    all: Vec<Touch<'a>>,
     /// When each was made: very many sockets look for their place in it, and this has room in a cache.
     at: Vec<u64>,
 }
 
+/// A history where its operations lie: of very many sockets, copies would be most of what a report takes.
 #[derive(Clone, Copy, Default)]
-struct Known {
-    history: History,
+struct Known<'a> {
+    opened: Option<&'a LastOperation>,
+    used: Option<&'a LastOperation>,
+    eof: Option<&'a LastOperation>,
     /// It is known what else its threads have touched.
     with_others: bool,
+}
+
+impl<'a> Known<'a> {
+    /// The newest of each kind stays.
+    fn learn(&mut self, history: &'a History) {
+        let newest = |known: &mut Option<&'a LastOperation>, new: &'a Option<LastOperation>| {
+            let newest = known.iter().copied().chain(new);
+            *known = newest.max_by_key(|operation| operation.at);
+        };
+        newest(&mut self.opened, &history.opened);
+        newest(&mut self.used, &history.used);
+        newest(&mut self.eof, &history.eof);
+    }
+
+    fn history(&self) -> History {
+        History {
+            opened: self.opened.copied(),
+            used: self.used.copied(),
+            eof: self.eof.copied(),
+        }
+    }
+
+    /// Those of processes that can be told apart: not of one outside of the pid namespace.
+    fn operations(&self) -> impl Iterator<Item = &'a LastOperation> + use<'a> {
+        [self.opened, self.used, self.eof]
+            .into_iter()
+            .flatten()
+            .filter(|operation| operation.pid != OUTSIDE)
+    }
 }
 
 #[derive(Default)]
 pub struct Threads<'a> {
     seen: HashMap<Actor, &'a Thread>,
     /// By who made them, oldest first.
-    touches: HashMap<Actor, Touches>,
-    histories: HashMap<u64, Known>,
+    touches: HashMap<Actor, Touches<'a>>,
+    histories: HashMap<u64, Known<'a>>,
     /// When each process accepted connections that still live.
     accepted: BTreeMap<u32, Vec<u64>>,
     acceptors: BTreeSet<Actor>,
@@ -65,28 +97,26 @@ impl<'a> Threads<'a> {
                 .seen
                 .extend(tasks.map(|thread| (thread.actor(), thread)));
         }
-        let has_history = |socket: &&Socket| socket.history != History::default();
+        let has_history = |socket: &&Socket| socket.history.operations().next().is_some();
         let with_history = tracker.sockets().filter(has_history);
         let most = tracker.activity().len().max(with_history.clone().count());
         threads.histories.reserve(most);
         for live in tracker.activity() {
-            let known = Known {
-                history: live.history,
-                with_others: true,
-            };
-            threads.histories.insert(live.cookie, known);
+            let known = threads.histories.entry(live.cookie).or_default();
+            known.learn(&live.history);
+            known.with_others = true;
         }
         for socket in with_history {
             let known = threads.histories.entry(socket.cookie).or_default();
-            known.history.learn(socket.history);
+            known.learn(&socket.history);
         }
         let histories = std::mem::take(&mut threads.histories);
         for (cookie, known) in &histories {
-            threads.note(*cookie, known.history);
+            threads.note(*cookie, known);
         }
         threads.histories = histories;
         for touches in threads.touches.values_mut() {
-            let order = |touch: &Touch| (touch.operation.at, touch.cookie);
+            let order = |touch: &Touch<'_>| (touch.operation.at, touch.cookie);
             touches.all.sort_by_key(order);
             touches.at = touches.all.iter().map(|touch| touch.operation.at).collect();
         }
@@ -96,12 +126,12 @@ impl<'a> Threads<'a> {
         threads
     }
 
-    fn note(&mut self, cookie: u64, history: History) {
-        for operation in operations(history) {
+    fn note(&mut self, cookie: u64, known: &Known<'a>) {
+        for operation in known.operations() {
             let touches = self.touches.entry(operation.actor()).or_default();
             touches.all.push(Touch { cookie, operation });
         }
-        let accepted = history
+        let accepted = known
             .opened
             .filter(|opened| opened.kind == SocketOperation::Accept && opened.pid != OUTSIDE);
         let Some(opened) = accepted else {
@@ -109,7 +139,7 @@ impl<'a> Threads<'a> {
         };
         self.acceptors.insert(opened.actor());
         self.accepted.entry(opened.pid).or_default().push(opened.at);
-        for operation in operations(history).filter(|operation| *operation != opened) {
+        for operation in known.operations().filter(|operation| *operation != opened) {
             self.servers.insert(operation.actor());
             if operation.pid != opened.pid && operation.pid != OUTSIDE {
                 self.givers.insert(opened.pid);
@@ -122,12 +152,12 @@ impl<'a> Threads<'a> {
         self.seen.get(&actor).copied()
     }
 
-    pub fn touches(&self, actor: Actor) -> &[Touch] {
+    pub fn touches(&self, actor: Actor) -> &[Touch<'a>] {
         self.touches.get(&actor).map_or(&[], |touches| &touches.all)
     }
 
     /// What the thread did to living sockets after that moment, oldest first.
-    pub fn touches_after(&self, actor: Actor, at: u64) -> &[Touch] {
+    pub fn touches_after(&self, actor: Actor, at: u64) -> &[Touch<'a>] {
         let Some(touches) = self.touches.get(&actor) else {
             return &[];
         };
@@ -136,18 +166,18 @@ impl<'a> Threads<'a> {
     }
 
     pub fn history(&self, cookie: u64) -> Option<History> {
-        self.histories.get(&cookie).map(|known| known.history)
+        self.histories.get(&cookie).map(Known::history)
     }
 
     pub fn histories(&self) -> impl Iterator<Item = (u64, History)> {
         self.histories
             .iter()
-            .map(|(cookie, known)| (*cookie, known.history))
+            .map(|(cookie, known)| (*cookie, known.history()))
     }
 
     fn opened_by(&self, cookie: u64, kind: SocketOperation) -> bool {
         let known = self.histories.get(&cookie);
-        let opened = known.and_then(|known| known.history.opened);
+        let opened = known.and_then(|known| known.opened);
         opened.is_some_and(|opened| opened.kind == kind)
     }
 
@@ -189,7 +219,7 @@ impl<'a> Threads<'a> {
 
     /// The first time after that moment at which the thread turned to another connection than this one. One
     /// that it opened itself may be in the service of an accepted one.
-    pub fn went_on(&self, actor: Actor, cookie: u64, at: u64) -> Option<Touch> {
+    pub fn went_on(&self, actor: Actor, cookie: u64, at: u64) -> Option<Touch<'a>> {
         let serves = !self.is_connected(cookie);
         let mut after = self.touches_after(actor, at).iter();
         after
@@ -199,9 +229,7 @@ impl<'a> Threads<'a> {
 }
 
 /// Those of processes that can be told apart: not of one outside of the pid namespace.
-pub fn operations(history: History) -> impl Iterator<Item = LastOperation> {
-    [history.opened, history.used, history.eof]
-        .into_iter()
-        .flatten()
-        .filter(|operation| operation.pid != OUTSIDE)
+pub fn operations(history: &History) -> impl Iterator<Item = &LastOperation> {
+    let operations = history.operations();
+    operations.filter(|operation| operation.pid != OUTSIDE)
 }

@@ -122,14 +122,14 @@ impl<'a> ReportContext<'a> {
         let all: usize = places.values().map(|crowd| crowd.waiting).sum();
         let largest = places.into_values().max_by_key(|crowd| crowd.waiting)?;
         let is_unknown = |history: History| {
-            let mut operations = operations(history);
+            let mut operations = operations(&history);
             operations.all(|operation| operation.virtual_thread.is_none())
         };
         let connections = self
             .tracker
             .sockets()
             .filter(|socket| socket.holders.iter().any(|holder| holder.pid == pid))
-            .filter(|socket| is_unknown(socket.history))
+            .filter(|socket| is_unknown(*socket.history))
             .count();
         // Those elsewhere cannot have all of them; a few may have none, and wait for work.
         let as_many = largest.waiting >= connections && all - largest.waiting < connections;

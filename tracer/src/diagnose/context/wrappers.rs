@@ -22,8 +22,8 @@ const FEWEST: usize = 3;
 pub fn find<'a>(tracker: &'a Tracker, blamer: Blamer<'_>) -> HashSet<(&'a str, &'a str)> {
     let mut seen = HashSet::default();
     let mut reads: BTreeMap<u32, BTreeMap<u64, &'a Stack>> = BTreeMap::new();
-    let live = tracker.activity().iter().map(|live| live.history);
-    let stuck = tracker.sockets().map(|socket| socket.history);
+    let live = tracker.activity().iter().map(|live| &live.history);
+    let stuck = tracker.sockets().map(|socket| &*socket.history);
     for read in live.chain(stuck).flat_map(operations) {
         if read.kind == SocketOperation::Recv
             && seen.insert((read.pid, read.stack))

@@ -140,7 +140,7 @@ fn unaccepted(group: &Group<'_>) -> Explanation {
 fn copies(group: &Group<'_>) -> Explanation {
     let n = explanation::number(group.count());
     let pids: BTreeSet<u32> = (group.views.iter())
-        .filter_map(|view| view.socket.ended_by)
+        .filter_map(|view| view.socket.ended_by())
         .collect();
     let had = match pids.first() {
         Some(pid) if pids.len() == 1 => format!("pid {pid} had"),

@@ -32,7 +32,7 @@ impl Rule for EofIgnored {
         if view.socket.recv_q != 0 {
             return Answer::No;
         }
-        let history = view.socket.history;
+        let history = *view.socket.history;
         if view.was_passed_on() {
             return Answer::No;
         }
@@ -203,7 +203,7 @@ fn closes_by_itself(view: &SocketView<'_>) -> bool {
 
 /// A server in one loop notes the end of a client whose question is still open, and closes when that is done.
 fn is_asked_in_a_loop(view: &SocketView<'_>) -> bool {
-    let history = view.socket.history;
+    let history = *view.socket.history;
     let unanswered = (history.used).is_some_and(|used| used.kind == SocketOperation::Recv);
     let reader = history.eof.filter(|_| unanswered);
     let thread = reader.and_then(|eof| view.context.threads.seen(eof.actor()));
@@ -227,11 +227,11 @@ fn are_told_elsewhere(view: &SocketView<'_>) -> bool {
     let of_thread = view.context.threads.touches(eof.actor()).iter();
     let mut last = of_thread.rev().take(LOOKED_AT).filter(|touch| {
         let history = view.context.threads.history(touch.cookie);
-        let is_end = history.is_some_and(|history| history.eof == Some(touch.operation));
+        let is_end = history.is_some_and(|history| history.eof == Some(*touch.operation));
         is_end && touch.operation.stack == eof.stack
     });
     last.next().is_some_and(|last| {
-        last.cookie != view.socket.cookie && passes_on(view, last.cookie, last.operation)
+        last.cookie != view.socket.cookie && passes_on(view, last.cookie, *last.operation)
     })
 }
 

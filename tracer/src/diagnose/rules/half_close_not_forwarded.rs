@@ -18,7 +18,7 @@ impl Rule for HalfCloseNotForwarded {
     }
 
     fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
-        let history = view.socket.history;
+        let history = *view.socket.history;
         let Some(partner) = view.context.pairs.partner_of(view.socket.cookie) else {
             return Answer::No;
         };

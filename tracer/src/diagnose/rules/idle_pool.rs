@@ -161,7 +161,7 @@ fn parts_of_one_use(group: &Group<'_>) -> Option<[usize; 4]> {
     let first = *at.first()?;
     let quarter = group.now.saturating_sub(first) / 4;
     let lasted = |view: &SocketView<'_>| {
-        let history = view.socket.history;
+        let history = *view.socket.history;
         let used = history.opened.zip(history.used);
         used.is_some_and(|(opened, used)| used.at.saturating_sub(opened.at) >= quarter)
     };

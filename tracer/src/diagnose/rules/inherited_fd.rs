@@ -17,7 +17,7 @@ impl Rule for InheritedFd {
     }
 
     fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
-        let history = view.socket.history;
+        let history = *view.socket.history;
         let users: Vec<u32> = [history.opened, history.used, history.eof]
             .into_iter()
             .flatten()

@@ -14,7 +14,7 @@ pub struct LostReference;
 /// Others of its kind were closed by code that had not used them: a program that puts connections aside, or hands them on, may
 /// do so with this one.
 fn are_others_closed_elsewhere(view: &SocketView<'_>) -> bool {
-    let history = view.socket.history;
+    let history = *view.socket.history;
     let operations = history.opened.zip(history.used);
     view.direction() == Some(Direction::Accepted)
         && operations.is_some_and(|(opened, used)| view.context.are_closed_elsewhere(opened, used))
@@ -61,7 +61,7 @@ impl Rule for LostReference {
         );
         let left = view.left_loop().filter(|left| left.by_handler);
         let (source, evidence) = match left {
-            Some(left) => (EvidenceSource::TakenOut, Evidence::LeftLoop(left)),
+            Some(left) => (EvidenceSource::TakenOut, Evidence::LeftLoop(Box::new(left))),
             None => (EvidenceSource::LastUsed, Evidence::Socket),
         };
         let proof = Proof::earned(looks, source, evidence);

@@ -86,17 +86,17 @@ pub struct Proof<'a> {
     pub opening: Option<Opening<'a>>,
 }
 
-/// What a rule found, beside what the socket itself shows.
+/// What a rule found, beside what the socket itself shows: boxed where it is much, for mostly it is nothing.
 #[derive(Clone, Debug)]
 pub enum Evidence<'a> {
     Socket,
-    AtWork(AtWork<'a>),
-    Acceptor(Acceptor<'a>),
+    AtWork(Box<AtWork<'a>>),
+    Acceptor(Box<Acceptor<'a>>),
     Pool(&'a Pool<'a>),
-    Upstream(Upstream<'a>),
+    Upstream(Box<Upstream<'a>>),
     Relay(&'a Partner),
-    Parked(Parked),
-    LeftLoop(LeftLoop),
+    Parked(Box<Parked>),
+    LeftLoop(Box<LeftLoop>),
     Loss(Loss),
     Collector(String),
 }

@@ -44,7 +44,7 @@ impl Rule for NeverAccepted {
         let listener = view
             .listener()
             .map_or(&[][..], |listener| &listener.holders);
-        let port = view.socket.endpoints.local.port();
+        let port = view.socket.endpoints().local.port();
         let acceptor = match (view.context).acceptance(view.holder_pids(), port, listener) {
             Acceptance::Kept {
                 thread,
@@ -81,7 +81,7 @@ impl Rule for NeverAccepted {
         Answer::Yes(Proof::earned(
             looks,
             EvidenceSource::Holders,
-            Evidence::Acceptor(acceptor),
+            Evidence::Acceptor(Box::new(acceptor)),
         ))
     }
 

@@ -40,7 +40,7 @@ impl Rule for NeverRead {
             return Answer::No;
         }
         let looks = looks::nobody(view).doubt(
-            view.context.gives_away(view.socket.history),
+            view.context.gives_away(*view.socket.history),
             "its process gives connections that it has accepted to others: it may lie there until one of these takes it",
         );
         let looks = looks.doubt(

@@ -55,7 +55,8 @@ impl Rule for OwnerBlocked {
         };
         work.behind = view.context.behind(work.thread);
         let looks = looks(view, &work);
-        let proof = Proof::earned(looks, EvidenceSource::ServingThread, Evidence::AtWork(work));
+        let evidence = Evidence::AtWork(Box::new(work));
+        let proof = Proof::earned(looks, EvidenceSource::ServingThread, evidence);
         Answer::Yes(proof.at_most(match work.how {
             How::Call(sameness) if sameness.is_sure() => Confidence::High,
             // Busy is not busy with this socket.
@@ -184,7 +185,7 @@ impl Rule for OwnerBlocked {
 
 /// The last operation that this one made.
 fn by(view: &SocketView<'_>, thread: &Thread) -> Option<LastOperation> {
-    let history = view.socket.history;
+    let history = *view.socket.history;
     let operations = [history.eof, history.used, history.opened];
     let own = operations
         .into_iter()
@@ -197,7 +198,11 @@ fn by(view: &SocketView<'_>, thread: &Thread) -> Option<LastOperation> {
 /// How many of the goroutines or virtual threads wait at this very place, with what they wait in and who called that.
 fn share(group: &Group<'_>, thread: &Thread) -> Option<String> {
     let view = group.oldest()?;
-    let histories: Vec<_> = group.views.iter().map(|view| view.socket.history).collect();
+    let histories: Vec<_> = group
+        .views
+        .iter()
+        .map(|view| *view.socket.history)
+        .collect();
     let (here, all) = view.context.share_of(thread, &histories)?;
     let place = place(view, thread)?;
     Some(format!(

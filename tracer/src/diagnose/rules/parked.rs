@@ -60,7 +60,7 @@ impl Rule for ParkedRule {
         } else {
             EvidenceSource::LastUsed
         };
-        let proof = Proof::earned(looks, source, Evidence::Parked(parked));
+        let proof = Proof::earned(looks, source, Evidence::Parked(Box::new(parked)));
         Answer::Yes(proof.at_most(Confidence::Medium))
     }
 

@@ -12,7 +12,7 @@ impl Rule for Unknown {
     }
 
     fn check<'a>(&self, view: &SocketView<'a>) -> Answer<'a> {
-        let history = view.socket.history;
+        let history = *view.socket.history;
         let evidence_source = if view.was_read_unseen() {
             EvidenceSource::Nothing
         } else if history.eof.is_some() {

@@ -41,7 +41,7 @@ impl Rule for UpstreamSilent {
         }
         let source = EvidenceSource::Asked;
         let looks = looks(view, &upstream);
-        let proof = Proof::earned(looks, source, Evidence::Upstream(upstream));
+        let proof = Proof::earned(looks, source, Evidence::Upstream(Box::new(upstream)));
         let end_was_read = view.socket.history.eof.is_some();
         let is_sure = upstream.is_its_own && upstream.link == Link::Thread && !end_was_read;
         // Nothing proves that this client waits for that answer but the order of events.

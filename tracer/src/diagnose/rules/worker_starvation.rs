@@ -192,7 +192,7 @@ fn is_queued(view: &SocketView<'_>, pool: &Pool<'_>) -> bool {
     if view.watch().is_some() || view.is_polled() {
         return false;
     }
-    let history = view.socket.history;
+    let history = *view.socket.history;
     let of_pool = |actor: Actor| pool.busy.iter().any(|thread| thread.actor() == actor);
     if let Some(since) = pool.handed_since {
         let read = history

@@ -218,7 +218,7 @@ fn a_socket_evicted_twice_keeps_how_it_was_opened() {
         slots_evicted(used),
         Input::StuckCandidate(candidate(110 * S)),
     ]);
-    let history = tracker.sockets().next().unwrap().history;
+    let history = *tracker.sockets().next().unwrap().history;
     assert_eq!((history.opened, history.used), (opened.opened, used.used));
 }
 
@@ -294,7 +294,7 @@ fn only_an_exit_that_ends_what_was_stuck_long_enough_is_remembered() {
             .chain([Input::Transition(end)]);
         tracker(inputs)
             .ended()
-            .map(|socket| socket.ended_at)
+            .map(crate::track::Socket::ended_at)
             .collect::<Vec<_>>()
     };
     assert_eq!(ended(900 * S, true, true), [Some(900 * S)]);

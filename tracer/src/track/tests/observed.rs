@@ -120,7 +120,10 @@ fn what_an_exit_closed_keeps_its_process() {
     tracker.apply(Input::Transition(end));
     tracker.apply(Input::Process(process(701 * S, "other")));
     let ended = tracker.ended().next().unwrap();
-    assert_eq!(ended.ended_in.as_ref().unwrap().comm, "server");
+    assert_eq!(
+        ended.ended.as_ref().unwrap().process.as_ref().unwrap().comm,
+        "server"
+    );
     let report = super::properties::report(&tracker);
     let site = report.sites.first().unwrap();
     assert_eq!(site.process.as_ref().unwrap().comm.raw(), "server");
@@ -143,7 +146,8 @@ fn what_an_exit_closed_has_no_process_that_had_ended_before() {
     });
     tracker.apply(Input::Transition(end));
     let ended = tracker.ended().next().unwrap();
-    assert!(ended.ended_in.is_none(), "{:?}", ended.ended_in);
+    let ended = ended.ended.as_ref().unwrap();
+    assert!(ended.process.is_none(), "{ended:?}");
     let report = super::properties::report(&tracker);
     assert!(report.sites.first().unwrap().process.is_none());
     // All that is known of the other one is its name.
