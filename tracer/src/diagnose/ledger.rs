@@ -4,7 +4,7 @@
 
 mod told;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, rc::Rc};
 
 use foldhash::{HashMap, HashSet};
 
@@ -27,8 +27,8 @@ pub const KEPT: usize = 512;
 #[derive(Default)]
 pub struct Ledger {
     told: BTreeMap<String, Told>,
-    /// The finding of each socket that was told of and has not been seen to end.
-    members: HashMap<u64, String>,
+    /// The finding of each socket that was told of and has not been seen to end; very many share one.
+    members: HashMap<u64, Rc<str>>,
     /// Sockets that ended before any report told of them.
     unjudged: u64,
     forgotten: u64,
@@ -96,12 +96,13 @@ impl Ledger {
             let mut sites = findings.report.sites.iter();
             let site = sites.find(|site| site.id == *id).filter(|_| is_run);
             let unchanged = site.map(|site| site.verdict);
+            let shared: Rc<str> = id.as_str().into();
             for cookie in cookies {
-                let before = self.members.insert(*cookie, id.clone());
-                let Some(before) = before.filter(|before| before != id) else {
+                let before = self.members.insert(*cookie, Rc::clone(&shared));
+                let Some(before) = before.filter(|before| *before != shared) else {
                     continue;
                 };
-                let (was, earlier) = match self.told.get(&before) {
+                let (was, earlier) = match self.told.get(&*before) {
                     Some(told) => (told.was(), told.came_from.clone()),
                     None => (None, BTreeMap::new()),
                 };
@@ -158,13 +159,13 @@ impl Ledger {
             }
             let end = match tracker.fate(*cookie) {
                 Fate::Lives | Fate::Awaited => {
-                    *resting.entry(id.clone()).or_default() += 1;
+                    *resting.entry(id.to_string()).or_default() += 1;
                     return true;
                 }
                 Fate::Ended(end) => Some(end),
                 Fate::Gone => None,
             };
-            if let Some(told) = told.get_mut(id) {
+            if let Some(told) = told.get_mut(&**id) {
                 told.ended(end, tracker.now());
             }
             false
@@ -174,15 +175,18 @@ impl Ledger {
 
     /// Keeps what this report says of each finding that has surely stuck sockets.
     fn keep(&mut self, report: &Report) {
-        let alive: HashSet<&String> = self.members.values().collect();
-        for site in report.sites.iter().filter(|site| alive.contains(&site.id)) {
+        let alive: HashSet<&str> = self.members.values().map(Rc::as_ref).collect();
+        for site in report.sites.iter().filter(|site| alive.contains(&*site.id)) {
             self.told.entry(site.id.clone()).or_default().keep(site);
         }
         // All sockets of the others belong to other findings now, which say so.
         self.told
-            .retain(|id, told| told.has_ended() || alive.contains(id));
+            .retain(|id, told| told.has_ended() || alive.contains(id.as_str()));
         while self.told.len() > KEPT {
-            let over = self.told.iter().filter(|(id, _)| !alive.contains(id));
+            let over = self
+                .told
+                .iter()
+                .filter(|(id, _)| !alive.contains(id.as_str()));
             let first = over.min_by_key(|(_, told)| told.last_end());
             let Some(id) = first.map(|(id, _)| id.clone()) else {
                 return;
