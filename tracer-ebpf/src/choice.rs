@@ -14,6 +14,19 @@ pub fn differ(one: u64, other: u64) -> u64 {
     hidden(differs | differs.wrapping_neg()) >> 63
 }
 
+/// The smaller of two numbers as `if_below` takes them.
+#[inline(always)]
+pub fn smaller(one: u64, other: u64) -> u64 {
+    choose(if_below(one, other), one, other)
+}
+
+/// The first where all bits are set, the other where none is.
+#[inline(always)]
+pub fn choose(bits: u64, one: u64, other: u64) -> u64 {
+    let bits = hidden(bits);
+    one & bits | other & !bits
+}
+
 /// All bits where one is less than the other, else none. Both are addresses of user space, or their sum with an offset.
 #[inline(always)]
 pub fn if_below(one: u64, other: u64) -> u64 {

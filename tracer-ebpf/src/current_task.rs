@@ -109,6 +109,14 @@ impl CurrentTask {
         self.task.field::<u64>(&g::OFF_TASK_NVCSW) as u32
     }
 
+    /// How often it has left a CPU, to wait or for another to run: while that stays the same, no other thread has been where
+    /// it runs.
+    #[inline(always)]
+    pub fn departures(self) -> u64 {
+        let of = |offset| self.task.field::<u64>(offset);
+        of(&g::OFF_TASK_NVCSW).wrapping_add(of(&g::OFF_TASK_NIVCSW))
+    }
+
     /// Start of the process (not the thread), `CLOCK_BOOTTIME` nanoseconds.
     #[inline(always)]
     pub fn start_boot(self) -> u64 {

@@ -15,7 +15,7 @@ use tracer_common::{
 use crate::{
     desk::Desk,
     v8::{BELIEVED_WAYS, Believed, CODE_PLACES},
-    walk::Walked,
+    walk::{Walked, Words},
 };
 
 /// Keys of the socket table, 64 KiB an element (at load: slots / 4096 elements).
@@ -60,6 +60,10 @@ pub struct SeenKey {
     pub key: u64,
     pub next: u64,
 }
+
+/// The piece of a user stack that is walked, 1 KiB a CPU.
+#[map]
+pub static WINDOW: PerCpuArray<Words> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where a walk leaves its return addresses until they are copied.
 #[map]

@@ -20,6 +20,7 @@ use tracer_common::{
 };
 
 use crate::{
+    choice::{choose, if_equal},
     current_task::{CurrentTask, regs_of},
     desk::{self, Outcome},
     globals as g,
@@ -77,7 +78,12 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
         (0, 0)
     };
     let ends_at = if managed != 0 { runtime } else { 0 };
-    let key = stack_key::below_managed(walk_stack(pc, sp, fp, layout, ends_at), managed);
+    let departures = current.departures();
+    let key = walk_stack(pc, sp, fp, layout, ends_at);
+    // Else its piece of the stack may be another thread's by now.
+    let stayed = if_equal(current.departures(), departures, u64::MAX);
+    let key = choose(stayed, key, stack_key::of_walk(0, 0, false));
+    let key = stack_key::below_managed(key, managed);
     let key = stack_key::in_process(key, current.tgid);
     if !is_due(key, now) {
         if !stack_key::is_whole(key) {

@@ -4,7 +4,7 @@
 //! read at its own place and decides where the next one is. Nothing is guessed: where a row is
 //! missing the walk ends, and the key says so. The rows and what they mean: `tracer_common::unwind`.
 
-use core::{ffi::c_void, mem::MaybeUninit};
+use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_probe_read_user;
 use tracer_common::{
@@ -14,17 +14,21 @@ use tracer_common::{
 };
 
 use crate::{
-    choice::{differ, forgotten, if_equal},
+    choice::{choose, differ, forgotten, hidden, if_below, if_equal, smaller},
     globals as g,
-    maps::{ROWS, WALKED},
+    maps::{ROWS, WALKED, WINDOW},
     repeat::{Turn, repeat},
     runtime::image_of,
 };
 
-/// Words read at once: a larger read costs little more, and another one as much as all the rest of some steps. Before
-/// 6.13 the frames of a hook and of what it calls share 512 bytes of stack.
-const WORDS: usize = 27;
-const BYTES: u64 = (WORDS * 8) as u64;
+/// Words read at once: a larger read costs little more, and another one as much as all the rest of some steps. So many hold
+/// the return addresses of most walks, where functions have variables of their own.
+const WORDS: usize = 128;
+/// What keeps a length or an offset inside of them, to the verifier.
+const INSIDE: u64 = (WORDS * 8 - 1) as u64;
+/// Bytes read at once where the page has so many left, for the next page may not be in memory; across its end these few.
+const MOST: u64 = INSIDE & !7;
+const LEAST: u64 = 216;
 /// No frame is larger: beyond is a damaged stack or a row that does not belong to it.
 const MAX_FRAME: u64 = 1 << 20;
 
@@ -51,16 +55,18 @@ pub fn rule(address: u64, layout: u64) -> u64 {
 /// The key of the stack below a system call at `pc`, not yet of its process (`stack_key`). Ends where the code
 /// of `runtime` has called, if that is not 0: what it executes is told by its own frames. A global function to
 /// the verifier, checked once and not at every call.
+///
+/// The piece of the stack lies in this CPU's `WINDOW`, since before 6.13 the frames of a hook and of what it calls share 512
+/// bytes. Another thread that gets this CPU meanwhile may write there: whoever calls has to see that none did.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn walk_stack(pc: u64, sp: u64, fp: u64, layout: u64, runtime: u64) -> u64 {
     if g::HAS_REGS.load() == 0 {
         return 0;
     }
-    // The words lie apart from what is known of them: together the compiler sets all to zero first, byte by byte,
-    // which took as long as reading them.
-    let mut words = MaybeUninit::<Words>::uninit();
-    let words = words.as_mut_ptr();
+    let Some(words) = WINDOW.get_ptr_mut(0) else {
+        return 0;
+    };
     let mut walk = Walk::at(pc, sp, fp);
     if !walk.begin(words) {
         return stack_key::of_walk(walk.hash, 0, false);
@@ -142,8 +148,9 @@ struct Walk {
     fp_slot: u64,
     /// Frames that count (`stack_key::count`).
     counted: u64,
-    /// Of which piece of user memory the words are.
+    /// Of which piece of user memory the words are, and how many bytes of it are there.
     window: u64,
+    length: u64,
 }
 
 impl Walk {
@@ -157,6 +164,7 @@ impl Walk {
             fp_slot: forgotten(0, fp),
             counted: 0,
             window: 0,
+            length: 0,
         }
     }
 
@@ -173,21 +181,24 @@ impl Walk {
     /// left zero, which is what it holds. So is one that was swapped out: a return address of 0 ends the walk.
     #[inline(always)]
     fn fill(&mut self, words: *mut Words, at: u64) -> bool {
+        let left = PAGE as u64 - (at & (PAGE as u64 - 1));
+        let length = choose(if_below(left, LEAST), LEAST, smaller(left, MOST));
         self.window = at;
+        self.length = forgotten(length, at);
         // SAFETY: the destination has that size; the helper checks the source, and clears the
         // destination when it fails, so it is never left as it was.
         let read = |length: u64| unsafe {
+            let length = hidden(length) & INSIDE;
             bpf_probe_read_user(words.cast(), length as u32, at as *const c_void) == 0
         };
-        let left = PAGE as u64 - (at & (PAGE as u64 - 1));
-        read(BYTES) || left < BYTES && read(left)
+        read(length) || left < LEAST && read(left)
     }
 
     /// The word at `slot`; moves the window there when it lies outside.
     #[inline(always)]
     fn read(&mut self, words: *mut Words, slot: u64) -> Option<u64> {
         let mut offset = slot.wrapping_sub(self.window);
-        if offset > BYTES - 8 {
+        if offset.wrapping_add(8) > self.length {
             // The word below too: a frame pointer is mostly saved there, and wanted later if at all.
             if !self.fill(words, slot.wrapping_sub(8)) {
                 return None;
@@ -195,8 +206,8 @@ impl Walk {
             offset = 8;
         }
         let words: *const u64 = words.cast();
-        // SAFETY: filled, and the offset is below BYTES.
-        Some(unsafe { *words.add((offset >> 3) as usize) })
+        // SAFETY: inside of the words.
+        Some(unsafe { *words.add(((offset & INSIDE) >> 3) as usize) })
     }
 
     /// Leaves one frame. `end` is the code, and its length, of the runtime whose own frames tell the rest.

@@ -7,7 +7,7 @@ use foldhash::HashMap;
 use sha2::{Digest, Sha256};
 
 use super::{
-    EvidenceSource, Group, Rule, SocketView, group::Accused, handed, in_part, listeners,
+    EvidenceSource, Group, Proof, Rule, SocketView, group::Accused, handed, in_part, listeners,
     one_function, placeless,
 };
 use crate::model::{
@@ -127,7 +127,7 @@ impl Place {
             thread: view
                 .proof
                 .as_ref()
-                .and_then(|proof| proof.thread())
+                .and_then(Proof::thread)
                 .map(Thread::actor),
             elsewhere: view
                 .is_blamed_elsewhere()

@@ -65,7 +65,7 @@ fn hands_on(event: Event, blamed: &Frame) -> bool {
 
 impl<'a> Proof<'a> {
     /// Where nobody on the stack can be blamed, whoever hears of what comes on the connection is.
-    pub fn or_listener(mut self: Box<Self>, view: &SocketView<'a>) -> Box<Self> {
+    pub fn or_listener(mut self, view: &SocketView<'a>) -> Self {
         let stack = view.stack(self.evidence_source.operation(view));
         if stack.is_some_and(|stack| view.context.blame(&stack.frames).is_some()) {
             return self;

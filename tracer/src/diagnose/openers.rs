@@ -38,7 +38,7 @@ impl<'a> Opening<'a> {
 
 impl<'a> Proof<'a> {
     /// Own code before a library's, and that before nobody.
-    pub fn or_opener(mut self: Box<Self>, view: &SocketView<'a>) -> Box<Self> {
+    pub fn or_opener(mut self, view: &SocketView<'a>) -> Self {
         let of_use = matches!(
             self.evidence_source,
             EvidenceSource::LastUsed | EvidenceSource::Eof

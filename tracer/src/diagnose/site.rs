@@ -5,7 +5,7 @@ use std::{cmp::Reverse, collections::BTreeSet};
 use jiff::Timestamp;
 
 use super::{
-    Group, SocketView,
+    Group, Proof, SocketView,
     context::waits::Waits,
     explanation, fingerprint, forecast,
     grouping::ReportParameters,
@@ -232,7 +232,7 @@ fn holders(group: &Group<'_>) -> Vec<Holder> {
     let evidence_source = oldest
         .proof
         .as_ref()
-        .map(|proof| proof.threads())
+        .map(Proof::threads)
         .unwrap_or_default();
     let of = |pid: &u32| {
         let pid = *pid;

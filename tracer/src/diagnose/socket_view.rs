@@ -32,7 +32,7 @@ pub struct SocketView<'a> {
     pub min_age: u64,
     pub context: &'a ReportContext<'a>,
     /// What the rule that answered has found.
-    pub proof: Option<Box<Proof<'a>>>,
+    pub proof: Option<Proof<'a>>,
     holder_pids: Pids,
     activation: OnceCell<Activation<'a>>,
 }

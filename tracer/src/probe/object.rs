@@ -1,7 +1,7 @@
 //! The kernel object: embedded, or taken from `SOCKLEAK_BPF_OBJECT`, and loaded with this kernel's
 //! offsets and the user's settings frozen in.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 
 use aya::{Ebpf, EbpfLoader};
 use flate2::read::ZlibDecoder;
@@ -13,9 +13,6 @@ use tracer_common::{
 };
 
 use super::{layout::Layout, pidns, turns};
-
-// BLOCK and LENGTHS, of the build script.
-include!(concat!(env!("OUT_DIR"), "/objects.rs"));
 
 /// As the build script packed them.
 static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/objects.z"));
@@ -34,9 +31,9 @@ const OVERRIDE: &str = "SOCKLEAK_BPF_OBJECT";
 #[derive(Debug, Error)]
 pub enum ObjectError {
     #[error("cannot read the kernel object {OVERRIDE}={path}: {error}")]
-    Unreadable { path: String, error: std::io::Error },
+    Unreadable { path: String, error: io::Error },
     #[error("this program's own copy of the kernel object is damaged: {0}")]
-    Damaged(std::io::Error),
+    Damaged(io::Error),
     #[error("the kernel refuses the object's maps or globals: {0}")]
     Refused(#[from] aya::EbpfError),
 }
@@ -45,25 +42,30 @@ fn own(which: Embedded) -> Result<Vec<u8>, ObjectError> {
     let mut all = Vec::new();
     let unpacked = ZlibDecoder::new(EMBEDDED).read_to_end(&mut all);
     unpacked.map_err(ObjectError::Damaged)?;
-    Ok(pick(which as usize, &all, BLOCK, &LENGTHS))
+    pick(which, &all).ok_or_else(|| ObjectError::Damaged(io::ErrorKind::InvalidData.into()))
 }
 
-/// One of several whose blocks lie there in turn.
-fn pick(which: usize, all: &[u8], block: usize, lengths: &[usize]) -> Vec<u8> {
+/// One of the two, of which blocks lie there in turn behind the size of a block and their lengths.
+fn pick(which: Embedded, all: &[u8]) -> Option<Vec<u8>> {
+    let (head, mut rest) = all.split_at_checked(3 * size_of::<u32>())?;
+    let ([block, lengths @ ..], _) = head.as_chunks() else {
+        return None;
+    };
+    let number = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes) as usize;
+    let block = number(block).max(1);
+    let mut left: Vec<usize> = lengths.iter().map(number).collect();
     let mut picked = Vec::new();
-    let mut rest = all;
-    let mut left = lengths.to_vec();
-    while left.iter().any(|left| *left > 0) && !rest.is_empty() {
+    while left.iter().any(|left| *left > 0) {
         for (index, left) in left.iter_mut().enumerate() {
-            let (this, others) = rest.split_at((*left).min(block).min(rest.len()));
-            if index == which {
+            let (this, others) = rest.split_at_checked(block.min(*left))?;
+            if index == which as usize {
                 picked.extend_from_slice(this);
             }
             *left -= this.len();
             rest = others;
         }
     }
-    picked
+    Some(picked)
 }
 
 /// The bytes to load and their digest, for the report.
@@ -247,8 +249,11 @@ mod tests {
 
     #[test]
     fn blocks_may_end_anywhere() {
-        let all = b"abABcdCDeEF";
-        assert_eq!(pick(0, all, 2, &[5, 6]), b"abcde");
-        assert_eq!(pick(1, all, 2, &[5, 6]), b"ABCDEF");
+        let head = [2_u32, 5, 6].map(u32::to_le_bytes).concat();
+        let all = [&head[..], b"abABcdCDeEF"].concat();
+        assert_eq!(pick(Embedded::WithLoops, &all).unwrap(), b"abcde");
+        assert_eq!(pick(Embedded::WithoutLoops, &all).unwrap(), b"ABCDEF");
+        assert!(pick(Embedded::WithLoops, &all[..all.len() - 1]).is_none());
+        assert!(pick(Embedded::WithLoops, b"").is_none());
     }
 }

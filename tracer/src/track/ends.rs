@@ -79,7 +79,7 @@ impl Tracker {
         let age = socket.age(change.at);
         self.end(change, &socket, age);
         let Some(task) = change.task.as_ref().filter(|task| task.exiting) else {
-            self.pass(socket, change, age);
+            self.pass(*socket, change, age);
             return;
         };
         let header = self.run_header.as_ref();
@@ -96,7 +96,7 @@ impl Tracker {
                 .map(|header| header.min_age_ns),
         );
         if !is_real || age < least.unwrap_or_default() || was_unheard_of(&socket, task, age) {
-            self.pass(socket, change, age);
+            self.pass(*socket, change, age);
             return;
         }
         socket.recv_q = change.recv_q.unwrap_or(socket.recv_q);
@@ -124,7 +124,7 @@ impl Tracker {
     }
 
     /// It was stuck for long enough to be told of, which the next report may do as well as an earlier one.
-    pub(super) fn pass(&mut self, mut socket: Box<Socket>, change: &Transition, age: u64) {
+    pub(super) fn pass(&mut self, mut socket: Socket, change: &Transition, age: u64) {
         let min_age = self.run_header().map_or(0, |header| header.min_age_ns);
         // Of what nobody looked at, what the kernel holds for itself cannot be told from the rest.
         let may_be_kernels =
@@ -142,7 +142,7 @@ impl Tracker {
             by: change.task.as_ref().map(|task| task.pid),
             process: None,
         }));
-        self.passed.note(*socket);
+        self.passed.note(socket);
     }
 
     /// Of what was stuck for long enough to be told of.

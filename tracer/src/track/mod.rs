@@ -228,7 +228,7 @@ impl Tracker {
             if let Some(before) = before.filter(|_| !socket.is_stuck_state()) {
                 let age = before.age(change.at);
                 self.end(change, &before, age);
-                self.pass(before, change, age);
+                self.pass(*before, change, age);
             }
         }
     }

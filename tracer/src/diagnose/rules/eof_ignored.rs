@@ -45,7 +45,7 @@ impl Rule for EofIgnored {
         }
         // Who took the end, and whether anybody was told of it, was not seen.
         let proof = Proof::of_socket(Confidence::Low, EvidenceSource::Nothing);
-        Answer::Yes(Box::new(proof).or_listener(view))
+        Answer::Yes(proof.or_listener(view))
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {

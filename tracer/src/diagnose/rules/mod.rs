@@ -65,7 +65,7 @@ pub trait Rule: Sync {
 pub enum Answer<'a> {
     /// The rule's case is not proven.
     No,
-    Yes(Box<Proof<'a>>),
+    Yes(Proof<'a>),
     /// Not proven yet; at this moment it may be, and until then nothing else is either.
     AskAgainAt(u64),
 }
@@ -115,8 +115,8 @@ impl<'a> Proof<'a> {
         }
     }
 
-    fn earned(looks: Looks, evidence_source: EvidenceSource, evidence: Evidence<'a>) -> Box<Self> {
-        Box::new(Self {
+    fn earned(looks: Looks, evidence_source: EvidenceSource, evidence: Evidence<'a>) -> Self {
+        Self {
             confidence: looks.confidence(),
             evidence_source,
             evidence,
@@ -124,10 +124,10 @@ impl<'a> Proof<'a> {
             is_of_nothing: false,
             handling: None,
             opening: None,
-        })
+        }
     }
 
-    fn at_most(mut self: Box<Self>, confidence: Confidence) -> Box<Self> {
+    fn at_most(mut self, confidence: Confidence) -> Self {
         self.confidence = self.confidence.min(confidence);
         self
     }
@@ -194,7 +194,7 @@ impl<'a> Proof<'a> {
 }
 
 fn yes<'a>(confidence: Confidence, evidence_source: EvidenceSource) -> Answer<'a> {
-    Answer::Yes(Box::new(Proof::of_socket(confidence, evidence_source)))
+    Answer::Yes(Proof::of_socket(confidence, evidence_source))
 }
 
 /// In decision order. What is over comes first; what does not run can neither accept nor close: it comes before
@@ -233,9 +233,7 @@ pub fn verdict_doc(verdict: Verdict) -> Option<VerdictDoc> {
 
 /// The first rule that can prove its case, and when one that could not yet should be asked again. `None`
 /// when the socket is not stuck.
-pub fn classify<'a>(
-    view: &SocketView<'a>,
-) -> Option<(&'static dyn Rule, Box<Proof<'a>>, Option<u64>)> {
+pub fn classify<'a>(view: &SocketView<'a>) -> Option<(&'static dyn Rule, Proof<'a>, Option<u64>)> {
     if !view.is_stuck() {
         return None;
     }

@@ -26,7 +26,7 @@ impl Rule for Unknown {
         };
         let mut proof = Proof::of_socket(Confidence::Low, evidence_source);
         proof.is_of_nothing = true;
-        Answer::Yes(Box::new(proof))
+        Answer::Yes(proof)
     }
 
     fn severity(&self, _group: &Group<'_>) -> Severity {
