@@ -14,12 +14,6 @@ pub fn differ(one: u64, other: u64) -> u64 {
     hidden(differs | differs.wrapping_neg()) >> 63
 }
 
-/// The smaller of two numbers as `if_below` takes them.
-#[inline(always)]
-pub fn smaller(one: u64, other: u64) -> u64 {
-    choose(if_below(one, other), one, other)
-}
-
 /// The first where all bits are set, the other where none is.
 #[inline(always)]
 pub fn choose(bits: u64, one: u64, other: u64) -> u64 {

@@ -14,7 +14,7 @@ use tracer_common::{
 };
 
 use crate::{
-    choice::{choose, differ, forgotten, hidden, if_below, if_equal, smaller},
+    choice::{differ, forgotten, hidden, if_equal},
     globals as g,
     maps::{ROWS, WALKED, WINDOW},
     repeat::{Turn, repeat},
@@ -64,11 +64,11 @@ pub extern "C" fn walk_stack(pc: u64, sp: u64, fp: u64, layout: u64, runtime: u6
     if g::HAS_REGS.load() == 0 {
         return 0;
     }
-    let Some(words) = WINDOW.get_ptr_mut(0) else {
+    let Some(words) = WINDOW.get_ptr(0) else {
         return 0;
     };
     let mut walk = Walk::at(pc, sp, fp);
-    if !walk.begin(words) {
+    if !walk.begin() {
         return stack_key::of_walk(walk.hash, 0, false);
     }
     let end = image_of(runtime);
@@ -90,17 +90,17 @@ pub extern "C" fn walk_and_note(pc: u64, sp: u64, fp: u64, layout: u64, runtime:
     if g::HAS_REGS.load() == 0 {
         return 0;
     }
-    let Some(walked) = WALKED.get_ptr_mut(0) else {
+    let (Some(walked), Some(words)) = (WALKED.get_ptr_mut(0), WINDOW.get_ptr(0)) else {
         return 0;
     };
     // SAFETY: a valid map element of plain numbers. On the stack it would be too much: before 6.13 the frames of a hook
     // and of what it calls share 512 bytes.
-    let mut walked = unsafe { &mut *walked };
+    let walked = unsafe { &mut *walked };
     walked.walk = Walk::at(pc, sp, fp);
     walked.layout = layout;
     (walked.image, walked.image_length) = image_of(runtime);
-    if walked.walk.begin(&raw mut walked.words) {
-        repeat(MAX_STEPS, &mut walked);
+    if walked.walk.begin() {
+        repeat(MAX_STEPS, &mut Noting { walked, words });
     }
     0
 }
@@ -113,18 +113,48 @@ pub struct Walked {
     layout: u64,
     image: u64,
     image_length: u64,
-    words: Words,
     pub addresses: [u64; MAX_STEPS as usize],
 }
 
-impl Turn for &mut Walked {
+struct Noting<'w> {
+    walked: &'w mut Walked,
+    words: *const Words,
+}
+
+impl Turn for Noting<'_> {
     #[inline(always)]
     fn turn(&mut self, number: u32) -> bool {
-        let end = (self.image, self.image_length);
-        let step = self.walk.step(&raw mut self.words, self.layout, end);
+        let walked = &mut *self.walked;
+        let end = (walked.image, walked.image_length);
+        let step = walked.walk.step(self.words, walked.layout, end);
         // MAX_STEPS is a power of two.
-        self.addresses[(number & (MAX_STEPS - 1)) as usize] = self.walk.address;
+        walked.addresses[(number & (MAX_STEPS - 1)) as usize] = walked.walk.address;
         !matches!(step, Step::Went)
+    }
+}
+
+/// Reads a piece of the user's stack into this CPU's `WINDOW`. Returns how many bytes of it are there; none where a page is not
+/// in memory: the whole read fails then (mm/maccess.c:copy_from_user_nofault). The next page may be one that the program
+/// has never written to, as of a large buffer of which the beginning is used: it is left zero, which is what it
+/// holds. So is one that was swapped out: a return address of 0 ends the walk.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn fill_window(at: u64) -> u64 {
+    let Some(words) = WINDOW.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: the destination has that size; the helper checks the source, and clears the
+    // destination when it fails, so it is never left as it was.
+    let read = |length: u64| unsafe {
+        let length = hidden(length) & INSIDE;
+        bpf_probe_read_user(words.cast(), length as u32, at as *const c_void) == 0
+    };
+    let left = PAGE as u64 - (at & (PAGE as u64 - 1));
+    let length = left.clamp(LEAST, MOST);
+    if read(length) || left < LEAST && read(left) {
+        length
+    } else {
+        0
     }
 }
 
@@ -169,50 +199,39 @@ impl Walk {
     }
 
     #[inline(always)]
-    fn begin(&mut self, words: *mut Words) -> bool {
+    fn begin(&mut self) -> bool {
         if self.cfa & 7 != 0 {
             return false;
         }
-        self.fill(words, self.cfa)
+        self.fill(self.cfa)
     }
 
-    /// Fails where a page is not in memory; the whole read fails then (mm/maccess.c:copy_from_user_nofault). The next page
-    /// may be one that the program has never written to, as of a large buffer of which the beginning is used: it is
-    /// left zero, which is what it holds. So is one that was swapped out: a return address of 0 ends the walk.
     #[inline(always)]
-    fn fill(&mut self, words: *mut Words, at: u64) -> bool {
-        let left = PAGE as u64 - (at & (PAGE as u64 - 1));
-        let length = choose(if_below(left, LEAST), LEAST, smaller(left, MOST));
+    fn fill(&mut self, at: u64) -> bool {
         self.window = at;
-        self.length = forgotten(length, at);
-        // SAFETY: the destination has that size; the helper checks the source, and clears the
-        // destination when it fails, so it is never left as it was.
-        let read = |length: u64| unsafe {
-            let length = hidden(length) & INSIDE;
-            bpf_probe_read_user(words.cast(), length as u32, at as *const c_void) == 0
-        };
-        read(length) || left < LEAST && read(left)
+        self.length = fill_window(at);
+        self.length != 0
     }
 
     /// The word at `slot`; moves the window there when it lies outside.
     #[inline(always)]
-    fn read(&mut self, words: *mut Words, slot: u64) -> Option<u64> {
+    fn read(&mut self, words: *const Words, slot: u64) -> Option<u64> {
         let mut offset = slot.wrapping_sub(self.window);
         if offset.wrapping_add(8) > self.length {
             // The word below too: a frame pointer is mostly saved there, and wanted later if at all.
-            if !self.fill(words, slot.wrapping_sub(8)) {
+            if !self.fill(slot.wrapping_sub(8)) {
                 return None;
             }
             offset = 8;
         }
         let words: *const u64 = words.cast();
-        // SAFETY: inside of the words.
-        Some(unsafe { *words.add(((offset & INSIDE) >> 3) as usize) })
+        // SAFETY: inside of the words. Volatile, for they are filled elsewhere.
+        Some(unsafe { words.add(((offset & INSIDE) >> 3) as usize).read_volatile() })
     }
 
     /// Leaves one frame. `end` is the code, and its length, of the runtime whose own frames tell the rest.
     #[inline(always)]
-    fn step(&mut self, words: *mut Words, layout: u64, end: (u64, u64)) -> Step {
+    fn step(&mut self, words: *const Words, layout: u64, end: (u64, u64)) -> Step {
         if self.address.wrapping_sub(end.0) < end.1 {
             return Step::Over;
         }
