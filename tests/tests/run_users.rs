@@ -109,10 +109,17 @@ fn under_sudo_the_command_is_the_users() {
         return;
     };
     // secure_path does not hold the folder of the job.
-    let ended =
-        home.as_nobody("sudo -n ./sockleak run --exit-age 0s -- sh -c \"id -u; ./moment 2 0\"");
+    let ended = home
+        .as_nobody("sudo -n ./sockleak run --exit-age 0s -- sh -c \"id -u; id -G; ./moment 2 0\"");
     ended.said(23, &["2 sockets leaked", "handle_client"]);
-    assert_eq!(ended.stdout.trim(), NOBODY.to_string());
+    assert_eq!(ended.stdout.trim(), format!("{NOBODY}\n{NOBODY}"));
+    // What the session has that called sudo, not what sudo has itself.
+    let with_group = home.shell(&format!(
+        "mount --bind sudoers.d /etc/sudoers.d
+         exec setpriv --reuid {NOBODY} --regid {NOBODY} --groups 4242 sh -c \\
+             'sudo -n ./sockleak run -- id -G; exit $?'"
+    ));
+    assert_eq!(with_group.stdout.trim(), format!("{NOBODY} 4242"));
     let missing = home.as_nobody("sudo -n ./sockleak run -- moment 2 0");
     missing.said(127, &["moment is not in the PATH that sudo has set"]);
 }

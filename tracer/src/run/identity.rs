@@ -62,7 +62,11 @@ impl Identity {
         let status = |pid: i32| Process::new(pid).ok()?.status().ok();
         let parent = |child: &Status| status(child.ppid);
         let own = Process::myself().ok()?.status().ok();
-        let theirs = |process: &Status| process.ruid == self.uid;
+        // sudo itself still has the user's real id, and the groups of root.
+        let theirs = |process: &Status| {
+            let ids = [process.ruid, process.euid, process.suid, process.fuid];
+            ids.iter().all(|id| *id == self.uid)
+        };
         Some(iter::successors(own, parent).find(theirs)?.groups)
     }
 }
