@@ -82,7 +82,8 @@ pub fn take(current: CurrentTask, kind: u32, now: u64) -> Taken {
     let key = walk_stack(pc, sp, fp, layout, ends_at);
     // Else its piece of the stack may be another thread's by now.
     let stayed = if_equal(current.departures(), departures, u64::MAX);
-    let key = choose(stayed, key, stack_key::of_walk(0, 0, false));
+    let only_the_call = stack_key::of_walk(stack_key::fold(0, pc), 0, false);
+    let key = choose(stayed, key, only_the_call);
     let key = stack_key::below_managed(key, managed);
     let key = stack_key::in_process(key, current.tgid);
     if !is_due(key, now) {

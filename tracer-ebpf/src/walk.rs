@@ -217,7 +217,7 @@ impl Walk {
     #[inline(always)]
     fn read(&mut self, words: *const Words, slot: u64) -> Option<u64> {
         let mut offset = slot.wrapping_sub(self.window);
-        if offset.wrapping_add(8) > self.length {
+        if offset >= self.length {
             // The word below too: a frame pointer is mostly saved there, and wanted later if at all.
             if !self.fill(slot.wrapping_sub(8)) {
                 return None;
@@ -225,8 +225,9 @@ impl Walk {
             offset = 8;
         }
         let words: *const u64 = words.cast();
+        let place = (hidden(offset) & INSIDE) as usize >> 3;
         // SAFETY: inside of the words. Volatile, for they are filled elsewhere.
-        Some(unsafe { words.add(((offset & INSIDE) >> 3) as usize).read_volatile() })
+        Some(unsafe { words.add(place).read_volatile() })
     }
 
     /// Leaves one frame. `end` is the code, and its length, of the runtime whose own frames tell the rest.
